@@ -1,0 +1,94 @@
+//! A message's properties: `name 0x01 value 0x02 name 0x01 value 0x02 …`.
+//!
+//! The last separator is present from Java 5 and Go and absent from Java 4.9, so both are read, and
+//! whoever appends to a received string calls [`append`].
+
+/// Between a property's name and its value.
+pub const NAME_END: u8 = 1;
+/// Behind a property.
+pub const VALUE_END: u8 = 2;
+/// The longest property string a record can hold, our checksum not counted.
+pub const PROPERTIES_MAX: usize = 32_767;
+
+/// Names of the properties the server reads or writes (Apache `MessageConst`).
+pub mod key {
+    /// Index keys, separated by blanks.
+    pub const KEYS: &str = "KEYS";
+    /// The message's tag.
+    pub const TAGS: &str = "TAGS";
+    /// `false`: the producer does not wait for the flush or the replicas.
+    pub const WAIT: &str = "WAIT";
+    /// Delay level.
+    pub const DELAY: &str = "DELAY";
+    /// The topic a retried message came from.
+    pub const RETRY_TOPIC: &str = "RETRY_TOPIC";
+    /// `true`: a half message.
+    pub const TRAN_MSG: &str = "TRAN_MSG";
+    /// The producer group of a transaction.
+    pub const PGROUP: &str = "PGROUP";
+    /// The client's message id.
+    pub const UNIQ_KEY: &str = "UNIQ_KEY";
+    /// The broker's region.
+    pub const MSG_REGION: &str = "MSG_REGION";
+    /// Whether clients trace.
+    pub const TRACE_ON: &str = "TRACE_ON";
+    /// The broker's cluster.
+    pub const CLUSTER: &str = "CLUSTER";
+    /// A POP receipt handle; removed when a client sends one.
+    pub const POP_CK: &str = "POP_CK";
+    /// Deliver after so many seconds.
+    pub const TIMER_DELAY_SEC: &str = "TIMER_DELAY_SEC";
+    /// Deliver after so many milliseconds.
+    pub const TIMER_DELAY_MS: &str = "TIMER_DELAY_MS";
+    /// Deliver at this time, milliseconds since the Unix epoch.
+    pub const TIMER_DELIVER_MS: &str = "TIMER_DELIVER_MS";
+    /// The checksum over the whole record; always last.
+    pub const CRC32: &str = "__CRC32#";
+}
+
+/// Walks a property string. Segments without a separator, and empty names or values, are skipped,
+/// as Java's parser does.
+pub fn properties(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    text.split(char::from(VALUE_END))
+        .filter_map(|segment| segment.split_once(char::from(NAME_END)))
+        .filter(|(name, value)| !name.is_empty() && !value.is_empty())
+}
+
+/// The value of a property; of duplicates the last one wins.
+pub fn property<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    properties(text)
+        .filter(|&(key, _)| key == name)
+        .last()
+        .map(|(_, value)| value)
+}
+
+/// Appends a property, after a separator if `text` lacks its last one.
+pub fn append(text: &mut String, name: &str, value: &str) {
+    if text.as_bytes().last().is_some_and(|&b| b != VALUE_END) {
+        text.push(char::from(VALUE_END));
+    }
+    text.push_str(name);
+    text.push(char::from(NAME_END));
+    text.push_str(value);
+    text.push(char::from(VALUE_END));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn java_4_9_leaves_the_last_separator_out() {
+        let mut text = String::from("KEYS\u{1}k1\u{2}TAGS\u{1}TagA");
+        assert_eq!(property(&text, "TAGS"), Some("TagA"));
+        append(&mut text, "CLUSTER", "c");
+        assert_eq!(text, "KEYS\u{1}k1\u{2}TAGS\u{1}TagA\u{2}CLUSTER\u{1}c\u{2}");
+    }
+
+    #[test]
+    fn the_last_duplicate_wins_and_broken_segments_are_skipped() {
+        let text = "a\u{1}1\u{2}junk\u{2}\u{1}x\u{2}b\u{1}\u{2}a\u{1}2\u{2}";
+        assert_eq!(property(text, "a"), Some("2"));
+        assert_eq!(properties(text).count(), 2);
+    }
+}
