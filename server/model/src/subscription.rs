@@ -79,7 +79,7 @@ impl Subscription {
     pub fn accepts(&self, tags_code: i64) -> bool {
         self.expression.is_empty()
             || self.expression == "*"
-            || self.codes.iter().any(|&code| code == tags_code as i32)
+            || self.codes.contains(&(tags_code as i32))
     }
 }
 
