@@ -1,2 +1,67 @@
-//! placeholder
-fn main() {}
+//! Chores: `cargo xtask check`, `cargo xtask test`, `cargo xtask bench`.
+//!
+//! They are Rust, not shell, so that a newcomer needs nothing but the toolchains, and so that a chore
+//! is read and changed like everything else.
+#![allow(clippy::disallowed_methods)] // starting processes is what this program is for
+
+mod parts;
+mod report;
+
+use std::process::{Command, ExitCode};
+
+use report::Report;
+
+const HELP: &str = "\
+cargo xtask check   formats, lints, arrows and unit tests: the inner loop
+cargo xtask test    everything, real Apache clients included; closes with `N passed, N failed`
+cargo xtask bench   the load generator, beside Apache 5.3.3 unless told otherwise (see --help)";
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    match arguments.next().as_deref() {
+        Some("check") => finish(parts::check()),
+        Some("test") => finish(parts::test()),
+        Some("bench") => bench(arguments.collect()),
+        _ => {
+            eprintln!("{HELP}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn finish(report: Report) -> ExitCode {
+    report.print();
+    if report.failed() == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+/// Builds server and generator in release, then hands over to the generator's own table.
+fn bench(arguments: Vec<String>) -> ExitCode {
+    let built = Command::new("cargo")
+        .args([
+            "build",
+            "--release",
+            "--package",
+            "posthouse",
+            "--package",
+            "bench",
+        ])
+        .status();
+    if !built.is_ok_and(|status| status.success()) {
+        return ExitCode::FAILURE;
+    }
+    let status = Command::new(parts::target().join("release/bench"))
+        .arg("run")
+        .arg("--posthouse")
+        .arg(parts::target().join("release/posthouse"))
+        .args(arguments)
+        .status();
+    if status.is_ok_and(|status| status.success()) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}

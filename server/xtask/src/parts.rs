@@ -1,0 +1,88 @@
+//! What `check` and `test` consist of, in order.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::report::Report;
+
+/// Crates whose tests need the release binary and foreign toolchains.
+const SLOW: [&str; 2] = ["conformance", "bench"];
+
+/// The inner loop: formats, lints, house rules, unit and integration tests of the Rust crates.
+pub fn check() -> Report {
+    let mut report = Report::default();
+    rules(&mut report);
+    report.run(
+        "Rust tests",
+        cargo("test").args(["--workspace"]).args(without(&SLOW)),
+    );
+    report
+}
+
+/// Everything.
+pub fn test() -> Report {
+    let mut report = check();
+    let server = ["--release", "--package", "posthouse"];
+    if !report.run("the server, as released", cargo("build").args(server)) {
+        return report;
+    }
+    let ignored = ["--", "--ignored", "--nocapture"];
+    report.run(
+        "crash states on a simulated disk",
+        cargo("test")
+            .args(["--release", "--package", "store", "--test", "it", "crash"])
+            .args(ignored),
+    );
+    report.run(
+        "kill -9 under load",
+        cargo("test")
+            .args([
+                "--release",
+                "--package",
+                "posthouse",
+                "--test",
+                "it",
+                "kill",
+            ])
+            .args(ignored),
+    );
+    report.run(
+        "the load generator",
+        cargo("test").args(["--release", "--package", "bench"]),
+    );
+    report.run(
+        "real Apache clients",
+        cargo("test")
+            .args(["--release", "--package", "conformance"])
+            .env("POSTHOUSE_BIN", target().join("release/posthouse")),
+    );
+    report
+}
+
+fn rules(report: &mut Report) {
+    report.run("format", cargo("fmt").args(["--all", "--", "--check"]));
+    report.run(
+        "lints",
+        cargo("clippy").args(["--workspace", "--all-targets", "--", "--deny", "warnings"]),
+    );
+}
+
+fn without(packages: &[&str]) -> Vec<String> {
+    packages
+        .iter()
+        .flat_map(|package| ["--exclude".to_owned(), (*package).to_owned()])
+        .collect()
+}
+
+fn cargo(what: &str) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.arg(what);
+    command
+}
+
+/// Where cargo puts what it builds.
+pub fn target() -> PathBuf {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+    std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| PathBuf::from(root).join("target"), PathBuf::from)
+}
