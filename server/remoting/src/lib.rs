@@ -1,1 +1,20 @@
-//! placeholder
+//! The RocketMQ TCP protocol: frames, commands, and both ends of a connection.
+//!
+//! Bytes become a [`frame::Frame`] without allocation, and an answer is written by [`reply::Reply`]
+//! straight into the connection's buffer. [`command::Command`] is the owned form for everything that
+//! is not hot: clients, pushes to clients, tests. `header` has one file per conversation, `body` the
+//! JSON bodies with fastjson's habits.
+
+pub mod binary;
+pub mod code;
+pub mod command;
+pub mod frame;
+pub mod json;
+pub mod language;
+pub mod reply;
+pub mod version;
+
+pub use command::Command;
+pub use frame::{Decoder, Ext, Frame, FrameError, Serialize};
+pub use language::Language;
+pub use reply::{Head, Reply};

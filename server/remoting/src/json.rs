@@ -1,0 +1,360 @@
+//! The JSON header, read by hand into spans.
+//!
+//! A general parser would build a map for every message; this one notes where each name and value
+//! lies, and copies only strings that were written with escapes. It takes what real clients send:
+//! unknown names, numbers, booleans and nulls among the named fields (C++), a line break behind the
+//! object (C++), languages by name or ordinal, fixed numbers in quotes.
+
+use crate::frame::{FrameError, Raw, Scratch, Span};
+use crate::language::Language;
+
+/// Reads a header, which must be UTF-8, into spans.
+pub(crate) fn parse(header: &[u8], scratch: &mut Scratch) -> Result<Raw, FrameError> {
+    let mut parser = Parser { header, at: 0 };
+    let mut raw = Raw::default();
+    parser.expect(b'{')?;
+    if !parser.take(b'}') {
+        loop {
+            let name = parser.name(scratch)?;
+            parser.member(name, &mut raw, scratch)?;
+            if !parser.take(b',') {
+                break;
+            }
+        }
+        parser.expect(b'}')?;
+    }
+    parser.blanks();
+    match parser.at == header.len() {
+        true => Ok(raw),
+        false => Err(parser.broken()),
+    }
+}
+
+struct Parser<'h> {
+    header: &'h [u8],
+    at: usize,
+}
+
+/// A value, as far as a header needs to know it.
+enum Value {
+    Null,
+    Text(Span),
+    /// A number, a boolean, or something nested: its text as it came.
+    Other(Span),
+}
+
+impl<'h> Parser<'h> {
+    fn broken(&self) -> FrameError {
+        FrameError::Json(self.at)
+    }
+
+    fn byte(&self) -> Option<u8> {
+        self.header.get(self.at).copied()
+    }
+
+    fn blanks(&mut self) {
+        while matches!(self.byte(), Some(b' ' | b'\n' | b'\r' | b'\t')) {
+            self.at += 1;
+        }
+    }
+
+    fn take(&mut self, byte: u8) -> bool {
+        self.blanks();
+        let there = self.byte() == Some(byte);
+        self.at += usize::from(there);
+        there
+    }
+
+    fn expect(&mut self, byte: u8) -> Result<(), FrameError> {
+        match self.take(byte) {
+            true => Ok(()),
+            false => Err(self.broken()),
+        }
+    }
+
+    /// A member's name and the colon behind it.
+    fn name(&mut self, scratch: &mut Scratch) -> Result<Span, FrameError> {
+        self.expect(b'"')?;
+        let name = self.string(scratch)?;
+        self.expect(b':')?;
+        self.blanks();
+        Ok(name)
+    }
+
+    fn member(
+        &mut self,
+        name: Span,
+        raw: &mut Raw,
+        scratch: &mut Scratch,
+    ) -> Result<(), FrameError> {
+        match self.text(name, scratch) {
+            b"code" => raw.code = self.number(scratch)?,
+            b"version" => raw.version = self.number(scratch)?,
+            b"opaque" => raw.opaque = self.number(scratch)?,
+            b"flag" => raw.flag = self.number(scratch)?,
+            b"language" => raw.language = self.language(scratch)?,
+            b"extFields" => {
+                scratch.fields.clear();
+                raw.has_fields = self.fields(scratch)?;
+            }
+            b"remark" => {
+                raw.remark = match self.value(scratch)? {
+                    Value::Null => None,
+                    Value::Text(span) | Value::Other(span) => Some(span),
+                }
+            }
+            _ => {
+                self.value(scratch)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn text<'a>(&self, span: Span, scratch: &'a Scratch) -> &'a [u8]
+    where
+        'h: 'a,
+    {
+        let from: &'a [u8] = if span.copied {
+            &scratch.text
+        } else {
+            self.header
+        };
+        from.get(span.start as usize..span.end as usize)
+            .unwrap_or_default()
+    }
+
+    fn number(&mut self, scratch: &mut Scratch) -> Result<i32, FrameError> {
+        match self.value(scratch)? {
+            Value::Null => Ok(0),
+            Value::Text(span) | Value::Other(span) => {
+                let text = std::str::from_utf8(self.text(span, scratch)).ok();
+                let number = text.and_then(|text| text.parse().ok());
+                number.ok_or(self.broken())
+            }
+        }
+    }
+
+    fn language(&mut self, scratch: &mut Scratch) -> Result<Language, FrameError> {
+        Ok(match self.value(scratch)? {
+            Value::Null => Language::Other,
+            Value::Text(span) => Language::from_name(self.text(span, scratch)),
+            Value::Other(span) => {
+                let text = std::str::from_utf8(self.text(span, scratch)).unwrap_or_default();
+                Language::from_ordinal(text.parse().unwrap_or(-1))
+            }
+        })
+    }
+
+    /// The named fields: true if there is an object, false for a null.
+    fn fields(&mut self, scratch: &mut Scratch) -> Result<bool, FrameError> {
+        if self.byte() == Some(b'n') {
+            self.value(scratch)?;
+            return Ok(false);
+        }
+        self.expect(b'{')?;
+        if self.take(b'}') {
+            return Ok(true);
+        }
+        loop {
+            let name = self.name(scratch)?;
+            match self.value(scratch)? {
+                Value::Null => {}
+                Value::Text(value) | Value::Other(value) => scratch.push(name, value)?,
+            }
+            if !self.take(b',') {
+                break;
+            }
+        }
+        self.expect(b'}')?;
+        Ok(true)
+    }
+
+    fn value(&mut self, scratch: &mut Scratch) -> Result<Value, FrameError> {
+        let start = self.at;
+        match self.byte() {
+            Some(b'"') => {
+                self.at += 1;
+                return Ok(Value::Text(self.string(scratch)?));
+            }
+            Some(b'{' | b'[') => self.nested()?,
+            Some(b'-' | b'0'..=b'9') => {
+                while matches!(
+                    self.byte(),
+                    Some(b'-' | b'+' | b'.' | b'e' | b'E' | b'0'..=b'9')
+                ) {
+                    self.at += 1;
+                }
+            }
+            Some(b'n') => {
+                self.word(b"null")?;
+                return Ok(Value::Null);
+            }
+            Some(b't') => self.word(b"true")?,
+            Some(b'f') => self.word(b"false")?,
+            _ => return Err(self.broken()),
+        }
+        Ok(Value::Other(Span {
+            start: start as u32,
+            end: self.at as u32,
+            copied: false,
+        }))
+    }
+
+    fn word(&mut self, word: &[u8]) -> Result<(), FrameError> {
+        let rest = self.header.get(self.at..).unwrap_or_default();
+        if !rest.starts_with(word) {
+            return Err(self.broken());
+        }
+        self.at += word.len();
+        Ok(())
+    }
+
+    /// Steps over an object or array. Only brackets and strings are looked at: nothing of ours is in
+    /// it, so whether it is well-formed inside does not matter.
+    fn nested(&mut self) -> Result<(), FrameError> {
+        let mut depth = 0usize;
+        loop {
+            match self.byte().ok_or(self.broken())? {
+                b'{' | b'[' => depth += 1,
+                b'}' | b']' => depth -= 1,
+                b'"' => self.skip_string()?,
+                _ => {}
+            }
+            self.at += 1;
+            if depth == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    /// From an opening quote to the closing one.
+    fn skip_string(&mut self) -> Result<(), FrameError> {
+        self.at += 1;
+        loop {
+            self.at = plain(self.header, self.at);
+            match self.byte() {
+                Some(b'"') => return Ok(()),
+                Some(_) => self.at += 2,
+                None => return Err(self.broken()),
+            }
+        }
+    }
+
+    /// The rest of a string, behind its opening quote.
+    fn string(&mut self, scratch: &mut Scratch) -> Result<Span, FrameError> {
+        let start = self.at;
+        self.at = plain(self.header, start);
+        match self.byte() {
+            Some(b'"') => {
+                let end = self.at;
+                self.at += 1;
+                Ok(Span {
+                    start: start as u32,
+                    end: end as u32,
+                    copied: false,
+                })
+            }
+            Some(_) => self.escaped(start, &mut scratch.text),
+            None => Err(self.broken()),
+        }
+    }
+
+    /// The rest of a string that has escapes; `self.at` is at the first one.
+    fn escaped(&mut self, mut start: usize, text: &mut Vec<u8>) -> Result<Span, FrameError> {
+        let copy = text.len() as u32;
+        loop {
+            text.extend_from_slice(self.header.get(start..self.at).unwrap_or_default());
+            let byte = self.byte();
+            self.at += 1;
+            match byte {
+                Some(b'"') => {
+                    return Ok(Span {
+                        start: copy,
+                        end: text.len() as u32,
+                        copied: true,
+                    });
+                }
+                Some(_) => self.escape(text)?,
+                None => return Err(self.broken()),
+            }
+            start = self.at;
+            self.at = plain(self.header, start);
+        }
+    }
+
+    /// What follows a backslash.
+    fn escape(&mut self, text: &mut Vec<u8>) -> Result<(), FrameError> {
+        let byte = self.byte().ok_or(self.broken())?;
+        self.at += 1;
+        text.push(match byte {
+            b'"' | b'\\' | b'/' => byte,
+            b'b' => 8,
+            b'f' => 12,
+            b'n' => b'\n',
+            b'r' => b'\r',
+            b't' => b'\t',
+            b'u' => return self.unicode(text),
+            _ => return Err(self.broken()),
+        });
+        Ok(())
+    }
+
+    /// The four digits behind `\u`, and a second escape if they are half of a pair. A lone half
+    /// becomes the replacement character, as it does when Java writes it out.
+    fn unicode(&mut self, text: &mut Vec<u8>) -> Result<(), FrameError> {
+        let unit = self.hex()?;
+        if unit < 0x80 {
+            text.push(unit as u8);
+            return Ok(());
+        }
+        let mut point = char::from_u32(unit);
+        let pair = self.header.get(self.at..self.at + 2) == Some(b"\\u");
+        if (0xD800..0xDC00).contains(&unit) && pair {
+            let back = self.at;
+            self.at += 2;
+            let low = self.hex()?;
+            if (0xDC00..0xE000).contains(&low) {
+                point = char::from_u32(0x10000 + ((unit - 0xD800) << 10) + (low - 0xDC00));
+            } else {
+                self.at = back;
+            }
+        }
+        let point = point.unwrap_or(char::REPLACEMENT_CHARACTER);
+        text.extend_from_slice(point.encode_utf8(&mut [0; 4]).as_bytes());
+        Ok(())
+    }
+
+    fn hex(&mut self) -> Result<u32, FrameError> {
+        let digits = self.header.get(self.at..self.at + 4);
+        let digits = digits.ok_or(self.broken())?;
+        let mut unit = 0;
+        for &digit in digits {
+            let digit = char::from(digit).to_digit(16).ok_or(self.broken())?;
+            unit = unit << 4 | digit;
+        }
+        self.at += 4;
+        Ok(unit)
+    }
+}
+
+const ONES: u64 = 0x0101_0101_0101_0101;
+const TOPS: u64 = 0x8080_8080_8080_8080;
+
+/// The first quote or backslash at or behind `at`; the end if there is none. Eight bytes a step.
+fn plain(header: &[u8], mut at: usize) -> usize {
+    let rest = header.get(at..).unwrap_or_default();
+    let (words, tail) = rest.as_chunks::<8>();
+    for word in words {
+        let word = u64::from_le_bytes(*word);
+        let quotes = word ^ (ONES * u64::from(b'"'));
+        let slashes = word ^ (ONES * u64::from(b'\\'));
+        let hit = (quotes.wrapping_sub(ONES) & !quotes) | (slashes.wrapping_sub(ONES) & !slashes);
+        let hit = hit & TOPS;
+        if hit != 0 {
+            return at + (hit.trailing_zeros() / 8) as usize;
+        }
+        at += 8;
+    }
+    let hit = tail.iter().position(|&byte| byte == b'"' || byte == b'\\');
+    at + hit.unwrap_or(tail.len())
+}
