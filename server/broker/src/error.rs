@@ -1,0 +1,246 @@
+//! Everything that can go wrong, named by what happened. The texts are those Apache 5.3.3 sends as
+//! remarks, because users search for them; which number an error has is the door's business.
+
+use std::net::SocketAddr;
+
+use model::topic::TopicConfig;
+use model::{GroupName, LogOffset, NameError, TopicName};
+
+const FAQ: &str = "See https://rocketmq.apache.org/docs/bestPractice/06FAQ for further details.";
+
+/// Why a request was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// A topic or group name that cannot be one.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// The broker may not be written, and the topic is an ordered one.
+    #[error("the broker[{broker}] sending message is forbidden")]
+    BrokerNotWritable {
+        /// The broker's advertised address.
+        broker: SocketAddr,
+    },
+    /// The broker may not be read.
+    #[error("the broker[{broker}] pulling message is forbidden")]
+    BrokerNotReadable {
+        /// The broker's advertised address.
+        broker: SocketAddr,
+    },
+    /// Lite pull is switched off.
+    #[error("the broker[{broker}] for lite pull consumer is forbidden")]
+    LitePullForbidden {
+        /// The broker's advertised address.
+        broker: SocketAddr,
+    },
+    /// Only the broker itself writes this topic.
+    #[error("Sending message to topic[{0}] is forbidden.")]
+    SystemTopicNotSendable(TopicName),
+    /// Transactions are refused.
+    #[error("the broker[{broker}] sending transaction message is forbidden")]
+    TransactionForbidden {
+        /// The broker's advertised address.
+        broker: SocketAddr,
+    },
+    /// There is no such topic.
+    #[error("{}", topic_missing(.topic, *.asked))]
+    TopicMissing {
+        /// The name that was asked for.
+        topic: String,
+        /// By what; Apache words it differently each time.
+        asked: AskedFor,
+    },
+    /// The topic may not be read.
+    #[error("the topic[{0}] pulling message is forbidden")]
+    TopicNotReadable(TopicName),
+    /// A queue a producer may not write.
+    #[error("{}", queue_not_writable(*.queue, .topic, *.producer))]
+    QueueNotWritable {
+        /// The queue that was asked for.
+        queue: i32,
+        /// The topic as it is.
+        topic: Box<TopicConfig>,
+        /// Who asked.
+        producer: SocketAddr,
+    },
+    /// A queue a consumer may not read.
+    #[error(
+        "queueId[{queue}] is illegal, topic:[{topic}] topicConfig.readQueueNums:[{read_queues}] consumer:[/{consumer}]"
+    )]
+    QueueNotReadable {
+        /// The queue that was asked for.
+        queue: i32,
+        /// The topic.
+        topic: TopicName,
+        /// How many queues it has to read.
+        read_queues: u32,
+        /// Who asked.
+        consumer: SocketAddr,
+    },
+    /// There is no such group.
+    #[error("{}", group_missing(.group, *.asked))]
+    GroupMissing {
+        /// The name that was asked for.
+        group: String,
+        /// By what; Apache words it differently each time.
+        asked: AskedFor,
+    },
+    /// The group may not consume.
+    #[error("subscription group no permission, {0}")]
+    GroupNotReadable(GroupName),
+    /// The group may not consume by broadcasting.
+    #[error("the consumer group[{0}] can not consume by broadcast way")]
+    BroadcastForbidden(GroupName),
+    /// No member of the group is known.
+    #[error("the consumer's group info not exist\n{FAQ}")]
+    GroupNotLive,
+    /// No member of the group subscribes to the topic.
+    #[error("the consumer's subscription not exist\n{FAQ}")]
+    NotSubscribed,
+    /// The subscription known here is older than the one the pull was made for.
+    #[error("the consumer's subscription not latest")]
+    SubscriptionNotLatest,
+    /// The expression in the pull does not parse.
+    #[error("parse the consumer's subscription failed")]
+    SubscriptionUnparsable,
+    /// SQL92 filters are not served.
+    #[error("The broker does not support consumer to filter message by SQL92")]
+    SqlNotSupported,
+    /// An empty or absent body.
+    #[error("the message body is empty")]
+    BodyEmpty,
+    /// Body or properties are longer than a record allows.
+    #[error(
+        "the message is illegal, maybe msg body or properties length not matched. msg body length limit {body_max}B, msg properties length limit 32KB."
+    )]
+    TooLarge {
+        /// The limit in force.
+        body_max: usize,
+    },
+    /// The batch's items do not add up.
+    #[error("the batch is malformed: {0}")]
+    BatchMalformed(&'static str),
+    /// Batches do not go to retry topics.
+    #[error("batch request does not support retry group {0}")]
+    BatchToRetry(TopicName),
+    /// Something this broker does not do yet; nothing was stored.
+    #[error("{0}")]
+    NotServed(&'static str),
+    /// A request that contradicts itself, or lacks what it needs.
+    #[error("{0}")]
+    Invalid(String),
+    /// The topic belongs to the broker.
+    #[error("The topic[{0}] is conflict with system topic.")]
+    SystemTopic(TopicName),
+    /// The attributes cannot be applied.
+    #[error("{0}")]
+    Attributes(String),
+    /// There is no committed offset, and consumption should not start at 0.
+    #[error("Not found, V3_0_6_SNAPSHOT maybe this group consumer boot first")]
+    NoOffset,
+    /// There is no committed offset, and the client asked not to get a 0 instead.
+    #[error("Not found, do not set to zero, maybe this group boot first")]
+    NoOffsetNoZero,
+    /// A commit without its queue or its offset.
+    #[error("{what} is null, topic is {topic}")]
+    OffsetIncomplete {
+        /// `QueueId` or `Offset`.
+        what: &'static str,
+        /// The topic.
+        topic: String,
+    },
+    /// No record begins there.
+    #[error("can not find message by the offset, {0}")]
+    NoRecord(i64),
+    /// No message has the key.
+    #[error("can not find message, maybe time range not correct")]
+    NoMessageWithKey,
+    /// Nobody is in the group.
+    #[error("no consumer for this group, {0}")]
+    NoMembers(String),
+    /// Nobody is in the group (asked by an administrator).
+    #[error("the consumer group[{0}] not online")]
+    ConsumersOffline(String),
+    /// Nobody produces for the group.
+    #[error("the producer group[{0}] not exist")]
+    ProducersOffline(String),
+    /// Too much is waiting; nothing was done, try again soon.
+    #[error("[TIMEOUT_CLEAN_QUEUE]broker busy, start flow control for a while, {0}")]
+    Busy(&'static str),
+    /// The disk is full, or the store does not take anything for another reason.
+    #[error("service not available now. {0}")]
+    Unavailable(String),
+    /// The store failed.
+    #[error("the store failed: {0}")]
+    Store(String),
+    /// A record at this place could not be read.
+    #[error("the record at {at} cannot be read: {why}")]
+    Unreadable {
+        /// Where.
+        at: LogOffset,
+        /// What was wrong.
+        why: String,
+    },
+}
+
+/// What a missing topic or group was needed for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AskedFor {
+    /// A send.
+    Send,
+    /// A pull.
+    Pull,
+    /// A commit of an offset.
+    Commit,
+    /// The configuration itself.
+    Config,
+    /// Statistics.
+    Stats,
+}
+
+fn topic_missing(topic: &str, asked: AskedFor) -> String {
+    match asked {
+        AskedFor::Send => format!("topic[{topic}] not exist, apply first please!\n{FAQ}"),
+        AskedFor::Pull => format!("topic[{topic}] not exist, apply first please! \n{FAQ}"),
+        AskedFor::Commit => format!("Topic {topic} not exist!"),
+        AskedFor::Config => format!("No topic in this broker. topic: {topic}"),
+        AskedFor::Stats => format!("topic[{topic}] not exist"),
+    }
+}
+
+fn group_missing(group: &str, asked: AskedFor) -> String {
+    match asked {
+        AskedFor::Commit => format!("Group {group} not exist!"),
+        AskedFor::Send => format!("subscription group not exist, {group} {FAQ}"),
+        AskedFor::Pull => format!("subscription group [{group}] does not exist, \n{FAQ}"),
+        AskedFor::Config | AskedFor::Stats => format!("No group in this broker. group: {group}"),
+    }
+}
+
+fn queue_not_writable(queue: i32, topic: &TopicConfig, producer: SocketAddr) -> String {
+    format!(
+        "request queueId[{queue}] is illegal, {} Producer: {producer}",
+        describe(topic)
+    )
+}
+
+/// A topic as Java's `TopicConfig.toString` words it.
+fn describe(topic: &TopicConfig) -> String {
+    let perm = topic.perm;
+    let bit = |set, letter| if set { letter } else { '-' };
+    let attributes: Vec<String> = (topic.attributes.iter())
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    format!(
+        "TopicConfig [topicName={}, readQueueNums={}, writeQueueNums={}, perm={}{}{}, topicFilterType={}, topicSysFlag={}, order={}, attributes={{{}}}]",
+        topic.name,
+        topic.read_queues,
+        topic.write_queues,
+        bit(perm.readable(), 'R'),
+        bit(perm.writable(), 'W'),
+        bit(perm.inherited(), 'X'),
+        topic.filter.as_str(),
+        topic.sys_flag,
+        topic.order,
+        attributes.join(", ")
+    )
+}

@@ -1,0 +1,37 @@
+//! Every limit of what may wait or pile up in the broker, in one place. Overload answers
+//! [`crate::Error::Busy`] with the reason; nothing grows without a bound.
+
+use std::time::Duration;
+
+/// Pulls held at the same time.
+pub const HELD_PULLS: usize = 200_000;
+/// Pulls held for one queue.
+pub const HELD_PULLS_PER_QUEUE: usize = 10_000;
+/// The longest hold, whatever the client asks: its own limit for an answer is 30 s.
+pub const HOLD_MAX: Duration = Duration::from_secs(25);
+/// Queue entries one pull looks at (Apache's 16,000 bytes of 20-byte entries).
+pub const SCAN_ENTRIES: usize = 800;
+/// Messages in one batch.
+pub const BATCH_MESSAGES: usize = 4096;
+/// Topics, the broker's own included.
+pub const TOPICS: usize = 200_000;
+/// Queues of one topic, to read or to write.
+pub const QUEUES_PER_TOPIC: u32 = 16_384;
+/// Consumer groups.
+pub const GROUPS: usize = 200_000;
+/// Live (client, group) registrations.
+pub const REGISTRATIONS: usize = 200_000;
+/// Topics one member of a group may subscribe to.
+pub const SUBSCRIPTIONS: usize = 1_024;
+/// Committed offsets in memory.
+pub const OFFSETS: usize = 2_000_000;
+/// Queue locks.
+pub const LOCKS: usize = 500_000;
+/// Answers read cold that wait for their request to run again.
+pub const COLD_ANSWERS: usize = 1_024;
+/// Messages a query by key returns.
+pub const QUERY_MESSAGES: usize = 64;
+/// Messages a query by unique key returns.
+pub const UNIQUE_QUERY_MESSAGES: usize = 32;
+/// The longest expression of a subscription, in bytes.
+pub const EXPRESSION: usize = 64 * 1024;
