@@ -1,1 +1,26 @@
-//! placeholder
+//! The log on disk, and everything derived from it.
+//!
+//! One append-only commit log holds every record, in RocketMQ's own layout; queues, key index and
+//! tables are a fold over it. [`Store`] is the door: stage, write out, dispatch, read. It owns no
+//! thread and no loop: the steps do a piece of work and say when to call again. Disk and clock are
+//! handed in, so that a simulator runs the very same code.
+
+pub mod clock;
+pub mod disk;
+mod error;
+mod log;
+mod marks;
+mod options;
+mod queue;
+mod store;
+mod table;
+
+pub use clock::Clock;
+pub use disk::{Disk, File, Reads, Wait};
+pub use error::{Error, ReadError, StageError, WriteError};
+pub use log::stage::{Draft, Staged};
+pub use marks::MarksView;
+pub use options::{Flush, Options};
+pub use queue::{Entry, Queue};
+pub use store::{Boundary, Next, Recovery, Store};
+pub use table::{Change, Table};

@@ -1,0 +1,3 @@
+//! The commit log: staging, writing, segments.
+
+pub(crate) mod stage;
