@@ -11,7 +11,10 @@ pub mod command;
 pub mod frame;
 pub mod json;
 pub mod language;
+pub mod limits;
+pub mod local;
 pub mod reply;
+pub mod server;
 pub mod version;
 
 pub use command::Command;
