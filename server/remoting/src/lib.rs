@@ -6,9 +6,11 @@
 //! JSON bodies with fastjson's habits.
 
 pub mod binary;
+pub mod body;
 pub mod code;
 pub mod command;
 pub mod frame;
+pub mod header;
 pub mod json;
 pub mod language;
 pub mod limits;

@@ -105,7 +105,7 @@ impl<'o> Reply<'o> {
 }
 
 /// Moves the header at `header_at` before the body at `body_at`.
-fn rotate(out: &mut Vec<u8>, body_at: usize, header_at: usize) {
+fn rotate(out: &mut [u8], body_at: usize, header_at: usize) {
     let mut small = [0u8; 512];
     let length = out.len() - header_at;
     match small.get_mut(..length) {

@@ -1,0 +1,39 @@
+//! Bodies that are JSON, with fastjson's habits (Apache keeps them in `protocol.body`).
+//!
+//! Field names are the wire's and stand in alphabetical order, as fastjson writes them. Reading is
+//! lenient: absent and null are the default, numbers may be quoted, enums may be ordinals, objects met
+//! twice may be references. See [`fastjson`] for the two forms that are no legal JSON.
+
+pub mod batch;
+pub mod connection;
+pub mod fastjson;
+pub mod group;
+pub mod heartbeat;
+mod lenient;
+pub mod lock;
+pub mod offsets;
+pub mod queue;
+pub mod register;
+pub mod route;
+pub mod stats;
+pub mod table;
+pub mod topic;
+
+pub use connection::{Connection, ConsumerConnection, ProducerConnection};
+pub use fastjson::{BodyError, Dialect, from_slice, to_vec, write};
+pub use group::{SubscriptionGroupConfig, SubscriptionGroupList, SubscriptionGroupTable};
+pub use heartbeat::{
+    CheckClient, ConsumeFromWhere, ConsumeType, ConsumerData, HeartbeatData, MessageModel,
+    ProducerData, SubscriptionData,
+};
+pub use lock::{LockAnswer, LockRequest};
+pub use offsets::ConsumerOffsets;
+pub use queue::{MessageQueue, QueueMap};
+pub use register::{RegisterBroker, TopicConfigs};
+pub use route::{BrokerData, BrokerMembers, ClusterInfo, MemberGroup, QueueData, TopicRoute};
+pub use stats::{ConsumeStats, QueueProgress, QueueStats, TopicStats};
+pub use table::{ConsumerIds, GroupList, KvTable, TopicList};
+pub use topic::{DataVersion, TopicConfig, TopicConfigList, TopicConfigTable};
+
+#[cfg(test)]
+mod tests;

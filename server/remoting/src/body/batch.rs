@@ -1,0 +1,94 @@
+//! The body of a batch (320, or a send with `m=true`): messages one after another.
+
+use model::message::PROPERTIES_MAX;
+
+/// One message of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Item<'a> {
+    /// The user's flag.
+    pub flag: i32,
+    /// The message's body, never compressed.
+    pub body: &'a [u8],
+    /// Its own properties.
+    pub properties: &'a str,
+}
+
+/// A batch whose lengths do not add up, or whose properties are no text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the batch is broken at byte {0}")]
+pub struct BatchError(pub usize);
+
+/// Total size, magic, checksum, flag, body length.
+const FIXED: usize = 20;
+
+/// Walks a batch's messages. After an error comes nothing.
+pub fn items(body: &[u8]) -> Items<'_> {
+    Items { body, at: 0 }
+}
+
+/// See [`items`].
+#[derive(Clone, Debug)]
+pub struct Items<'a> {
+    body: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Iterator for Items<'a> {
+    type Item = Result<Item<'a>, BatchError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let rest = self.body.get(self.at..).filter(|rest| !rest.is_empty())?;
+        match item(rest) {
+            Some((item, size)) => {
+                self.at += size;
+                Some(Ok(item))
+            }
+            None => {
+                let at = std::mem::replace(&mut self.at, self.body.len());
+                Some(Err(BatchError(at)))
+            }
+        }
+    }
+}
+
+/// The first message and its whole size.
+fn item(bytes: &[u8]) -> Option<(Item<'_>, usize)> {
+    let size = word(bytes, 0)?;
+    let bytes = bytes.get(..size)?;
+    let flag = i32::from_be_bytes(*bytes.get(12..16)?.first_chunk()?);
+    let body_end = FIXED.checked_add(word(bytes, 16)?)?;
+    let body = bytes.get(FIXED..body_end)?;
+    let properties = bytes.get(body_end..)?;
+    let (length, properties) = properties.split_first_chunk::<2>()?;
+    // Magic and checksum say nothing: clients write 0.
+    if usize::from(u16::from_be_bytes(*length)) != properties.len() {
+        return None;
+    }
+    let item = Item {
+        flag,
+        body,
+        properties: std::str::from_utf8(properties).ok()?,
+    };
+    Some((item, size))
+}
+
+fn word(bytes: &[u8], at: usize) -> Option<usize> {
+    let word = bytes.get(at..at + 4)?.first_chunk()?;
+    usize::try_from(i32::from_be_bytes(*word)).ok()
+}
+
+/// Appends a message to a batch's body. Properties beyond [`PROPERTIES_MAX`] cannot be written.
+pub fn push(out: &mut Vec<u8>, item: &Item<'_>) -> bool {
+    if item.properties.len() > PROPERTIES_MAX {
+        return false;
+    }
+    let size = FIXED + item.body.len() + 2 + item.properties.len();
+    out.extend_from_slice(&(size as u32).to_be_bytes());
+    out.extend_from_slice(&[0; 8]);
+    out.extend_from_slice(&item.flag.to_be_bytes());
+    out.extend_from_slice(&(item.body.len() as u32).to_be_bytes());
+    out.extend_from_slice(item.body);
+    out.extend_from_slice(&(item.properties.len() as u16).to_be_bytes());
+    out.extend_from_slice(item.properties.as_bytes());
+    true
+}

@@ -1,0 +1,75 @@
+//! Sending: 10 with long names, 310 and 320 with letters.
+
+use super::header;
+use crate::command::Command;
+
+header! {
+    /// Header of 10, 310 and 320 (Apache `SendMessageRequestHeader` and `…V2`). Both spellings are
+    /// read, whatever the code.
+    SendHeader<'a> {
+        /// Who sends.
+        producer_group: &'a str = b"producerGroup" | b"a",
+        /// Where to.
+        topic: &'a str = b"topic" | b"b",
+        /// The topic that a new one is made from: `TBW102`.
+        default_topic: &'a str = b"defaultTopic" | b"c",
+        /// Queues wanted of a new topic.
+        default_topic_queues: i32 = b"defaultTopicQueueNums" | b"d",
+        /// Below 0 the broker chooses.
+        queue_id: i32 = b"queueId" | b"e",
+        /// See [`model::flag::sys`].
+        sys_flag: i32 = b"sysFlag" | b"f",
+        /// Milliseconds since the Unix epoch.
+        born_at: i64 = b"bornTimestamp" | b"g",
+        /// The user's flag.
+        flag: i32 = b"flag" | b"h",
+        /// See [`model::message`].
+        properties: Option<&'a str> = b"properties" | b"i",
+        /// How often it was delivered before.
+        reconsume_times: Option<i32> = b"reconsumeTimes" | b"j",
+        /// Unit mode.
+        unit_mode: bool = b"unitMode" | b"k",
+        /// Deliveries before it is dead-lettered; sent for retry topics only.
+        max_reconsume_times: Option<i32> = b"maxReconsumeTimes" | b"l",
+        /// The body is a batch.
+        batch: bool = b"batch" | b"m",
+        /// The broker that is meant.
+        broker_name: Option<&'a str> = b"brokerName" | b"n",
+    }
+}
+
+const LETTERS: [&str; 14] = [
+    "a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n",
+];
+
+impl SendHeader<'_> {
+    /// Adds its fields to a command under their one-letter names.
+    pub fn fill_letters(&self, command: Command) -> Command {
+        let mut command = self.fill(command);
+        for (name, _) in command.ext.iter_mut().flatten() {
+            let long = Self::FIELDS.iter().position(|field| field == name);
+            if let Some(letter) = long.and_then(|at| LETTERS.get(at)) {
+                *name = (*letter).to_owned();
+            }
+        }
+        command
+    }
+}
+
+header! {
+    /// Answer to a send (Apache `SendMessageResponseHeader`).
+    SendAnswer<'a> {
+        /// The offset message id; of a batch all of them, with commas between.
+        msg_id: &'a str = b"msgId",
+        /// The queue it went to.
+        queue_id: i32 = b"queueId",
+        /// Its offset there; of a batch the first one's.
+        queue_offset: i64 = b"queueOffset",
+        /// The message's `UNIQ_KEY`.
+        transaction_id: Option<&'a str> = b"transactionId",
+        /// The broker's region.
+        region: Option<&'a str> = b"MSG_REGION",
+        /// Whether clients trace; anything but `false` is yes.
+        trace_on: Option<&'a str> = b"TRACE_ON",
+    }
+}
