@@ -5,15 +5,22 @@
 //! thread and no loop: the steps do a piece of work and say when to call again. Disk and clock are
 //! handed in, so that a simulator runs the very same code.
 
+mod checkpoint;
 pub mod clock;
 pub mod disk;
 mod error;
 mod log;
 mod marks;
+mod open;
 mod options;
 mod queue;
+mod recover;
 mod store;
 mod table;
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use clock::Clock;
 pub use disk::{Disk, File, Reads, Wait};
@@ -24,3 +31,8 @@ pub use options::{Flush, Options};
 pub use queue::{Entry, Queue};
 pub use store::{Boundary, Next, Recovery, Store};
 pub use table::{Change, Table};
+
+/// Locks what no panic can leave half done.
+pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -70,6 +70,10 @@ impl Marks {
         }
     }
 
+    pub fn staged(&self) -> LogOffset {
+        LogOffset(self.staged.load(Ordering::Acquire))
+    }
+
     pub fn appended(&self) -> LogOffset {
         LogOffset(self.appended.load(Ordering::Acquire))
     }

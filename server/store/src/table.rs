@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use model::TopicName;
+
 /// A table. The numbers are on disk and never change.
 #[repr(u16)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,6 +28,11 @@ pub type Change<'a> = (Table, &'a [u8], Option<&'a [u8]>);
 
 /// The topic whose records carry changes.
 pub(crate) const TOPIC: &str = "rmq_sys_POSTHOUSE_TABLES";
+
+/// [`TOPIC`] as a name.
+pub(crate) fn topic() -> TopicName {
+    TopicName::parse(TOPIC).expect("a legal name")
+}
 
 impl Table {
     fn of(number: u16) -> Option<Table> {

@@ -1,11 +1,25 @@
-//! What a caller hands in to be staged, and what it gets back.
+//! Staging: positions are given out and records encoded, under one short lock.
+//!
+//! The lock is taken per record; nothing is allocated, and no disk is touched except when a segment
+//! ends or its reserved space does before the background made more. Space is there before an offset is
+//! given out: a full disk leaves nothing half done.
 
+use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 
+use model::message::PROPERTIES_MAX;
+use model::record::{self, MAGIC_BLANK, Record};
 use model::{LogOffset, QueueOffset};
 
-use crate::queue::Queue;
+use super::Log;
+use crate::error::StageError;
+use crate::queue::{Entry, Queue};
+
+/// Bytes a segment keeps free behind its last record, for the filler's head: remaining length 4, magic
+/// 4, log offset 8, checksum 4. RocketMQ has only the first two; with its position in it, a filler
+/// that an earlier life of the file left behind is not taken for ours.
+pub(crate) const FILLER: u64 = 20;
 
 /// A message about to be staged, its bytes borrowed from wherever they arrived.
 #[derive(Clone, Copy, Debug)]
@@ -43,4 +57,222 @@ pub struct Staged {
     pub end: LogOffset,
     /// Our clock, milliseconds since the Unix epoch; never goes back.
     pub stored_at: i64,
+}
+
+/// A queue entry on its way to being seen.
+pub(crate) struct Pending {
+    pub queue: Arc<Queue>,
+    pub at: QueueOffset,
+    pub entry: Entry,
+}
+
+/// Bytes on their way to one segment.
+pub(crate) struct Piece {
+    pub base: u64,
+    pub bytes: Vec<u8>,
+    /// The log offset reached when it is written: behind a filler, the next segment's first byte.
+    pub end: u64,
+}
+
+/// What the staging lock guards.
+pub(crate) struct Stage {
+    /// Log offset of the buffer's first byte.
+    pub base: u64,
+    pub buffer: Vec<u8>,
+    /// Filled pieces of earlier segments.
+    pub full: Vec<Piece>,
+    pub pending: Vec<Pending>,
+    /// Log offset behind the current segment.
+    pub segment_end: u64,
+    /// Log offset up to which there is space.
+    pub reserved: u64,
+    /// When the last record was stored.
+    pub stored_at: i64,
+    pub store_host: SocketAddr,
+    /// Set while the partition is over its limit.
+    pub refuse: bool,
+}
+
+impl Stage {
+    /// Where the next record goes.
+    pub fn end(&self) -> u64 {
+        self.base + self.buffer.len() as u64
+    }
+
+    fn held(&self) -> usize {
+        self.full
+            .iter()
+            .map(|piece| piece.bytes.len())
+            .sum::<usize>()
+            + self.buffer.len()
+    }
+
+    fn draft<'a>(&self, draft: &Draft<'a>, queue_offset: u64, topic: &'a str) -> Record<'a> {
+        Record {
+            topic,
+            queue: draft.queue.id,
+            queue_offset: QueueOffset(queue_offset),
+            log_offset: LogOffset(self.end()),
+            flag: draft.flag,
+            sys_flag: draft.sys_flag,
+            born_at: draft.born_at,
+            born_host: draft.born_host,
+            stored_at: self.stored_at,
+            store_host: self.store_host,
+            reconsume_times: draft.reconsume_times,
+            prepared_offset: draft.prepared_offset,
+            body: draft.body,
+            properties: draft.properties,
+        }
+    }
+
+    /// Encodes one record for which there is room.
+    fn push(&mut self, draft: &Draft<'_>) -> Staged {
+        let queue_offset = draft.queue.next();
+        let log_offset = LogOffset(self.end());
+        let record = self.draft(draft, queue_offset, draft.queue.topic.as_str());
+        let size = record::encode(&record, &mut self.buffer) as u32;
+        draft.queue.set_next(queue_offset + 1);
+        self.pending.push(Pending {
+            queue: Arc::clone(draft.queue),
+            at: QueueOffset(queue_offset),
+            entry: Entry {
+                log_offset,
+                size,
+                tags_code: draft.tags_code,
+            },
+        });
+        Staged {
+            queue_offset: QueueOffset(queue_offset),
+            log_offset,
+            end: LogOffset(self.end()),
+            stored_at: self.stored_at,
+        }
+    }
+}
+
+/// Appends the head of a filler from `at` to the segment's end.
+fn push_filler(at: u64, segment_end: u64, out: &mut Vec<u8>) {
+    let from = out.len();
+    out.extend_from_slice(&((segment_end - at) as u32).to_be_bytes());
+    out.extend_from_slice(&MAGIC_BLANK.to_be_bytes());
+    out.extend_from_slice(&at.to_be_bytes());
+    let sum = record::crc(&out[from..]);
+    out.extend_from_slice(&sum.to_be_bytes());
+}
+
+/// Where the filler at `at` says that its segment ends, if `bytes` begin with a whole one.
+pub(crate) fn filler_end(bytes: &[u8], at: u64) -> Option<u64> {
+    let head = bytes.first_chunk::<{ FILLER as usize }>()?;
+    let total = u32::from_be_bytes(*head.first_chunk()?);
+    let mut whole = Vec::with_capacity(head.len());
+    push_filler(at, at.checked_add(u64::from(total))?, &mut whole);
+    (whole == head).then_some(at + u64::from(total))
+}
+
+impl Log {
+    /// Gives the record its positions and encodes it. `then` runs before anybody else can stage.
+    pub fn stage(
+        &self,
+        draft: &Draft<'_>,
+        then: impl FnOnce(&Staged),
+    ) -> Result<Staged, StageError> {
+        let mut stage = self.staging()?;
+        self.admit(&mut stage, std::slice::from_ref(draft))?;
+        let staged = stage.push(draft);
+        self.marks.move_staged(staged.end.0);
+        then(&staged);
+        Ok(staged)
+    }
+
+    /// All or none, one behind the other in one segment.
+    pub fn stage_all(&self, drafts: &[Draft<'_>], out: &mut Vec<Staged>) -> Result<(), StageError> {
+        let mut stage = self.staging()?;
+        self.admit(&mut stage, drafts)?;
+        out.extend(drafts.iter().map(|draft| stage.push(draft)));
+        self.marks.move_staged(stage.end());
+        Ok(())
+    }
+
+    /// The staging lock; a thread that panicked while it held it made the store read-only.
+    pub fn staging(&self) -> Result<MutexGuard<'_, Stage>, StageError> {
+        let stage = self.stage.lock().map_err(|_| {
+            StageError::ReadOnly(self.fail("a thread panicked while it staged a record".into()))
+        })?;
+        match self.failure() {
+            Some(reason) => Err(StageError::ReadOnly(reason)),
+            None => Ok(stage),
+        }
+    }
+
+    /// Checks everything that may be refused, and makes room. Afterwards nothing can fail.
+    fn admit(&self, stage: &mut Stage, drafts: &[Draft<'_>]) -> Result<(), StageError> {
+        if stage.refuse {
+            return Err(StageError::Full);
+        }
+        let mut total = 0;
+        for draft in drafts {
+            let len = record::encoded_len(&stage.draft(draft, 0, draft.queue.topic.as_str()));
+            if draft.queue.is_dropped() {
+                return Err(StageError::Dropped);
+            }
+            if len > self.options.record_max || draft.properties.len() > PROPERTIES_MAX {
+                return Err(StageError::TooLarge(len));
+            }
+            total += len;
+        }
+        if total as u64 + FILLER > self.options.segment_size {
+            return Err(StageError::TooLarge(total));
+        }
+        if stage.held() > 0 && stage.held() + total > self.options.staged_max {
+            return Err(StageError::Busy);
+        }
+        if stage.end() + total as u64 + FILLER > stage.segment_end {
+            self.roll(stage)?;
+        }
+        if stage.end() + total as u64 + FILLER > stage.reserved {
+            self.reserve(stage, total as u64)?;
+        }
+        stage.stored_at = stage.stored_at.max(self.clock.wall());
+        Ok(())
+    }
+
+    /// Ends the segment with a filler. The next one stands before anything is changed.
+    fn roll(&self, stage: &mut Stage) -> Result<(), StageError> {
+        let next = self.segments.make(stage.segment_end);
+        let next = next.map_err(|e| self.refused(e, "making a segment"))?;
+        push_filler(stage.end(), stage.segment_end, &mut stage.buffer);
+        stage.full.push(Piece {
+            base: stage.base,
+            bytes: std::mem::take(&mut stage.buffer),
+            end: next.base,
+        });
+        stage.base = next.base;
+        stage.segment_end = next.end();
+        stage.reserved = next.base + self.options.reserve_step.min(next.capacity);
+        self.marks.move_staged(next.base);
+        Ok(())
+    }
+
+    fn reserve(&self, stage: &mut Stage, total: u64) -> Result<(), StageError> {
+        let Some(segment) = self.segments.at(stage.base) else {
+            return Err(StageError::Full);
+        };
+        let step = self.options.reserve_step.max(total + FILLER);
+        let to = (stage.reserved + step).min(segment.end());
+        let range = stage.reserved - segment.base..to - segment.base;
+        let reserved = segment.file.reserve(range);
+        reserved.map_err(|e| self.refused(e, "reserving space"))?;
+        stage.reserved = to;
+        Ok(())
+    }
+
+    /// No space heals by itself; anything else is final.
+    fn refused(&self, error: io::Error, what: &str) -> StageError {
+        use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+        match error.kind() {
+            StorageFull | QuotaExceeded | FileTooLarge => StageError::Full,
+            _ => StageError::ReadOnly(self.fail(format!("{what}: {error}"))),
+        }
+    }
 }

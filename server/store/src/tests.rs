@@ -1,0 +1,281 @@
+//! The store as its users see it, on a disk in memory.
+#![allow(clippy::unwrap_used)]
+
+pub(crate) mod kit;
+
+use model::{Level, LogOffset, QueueOffset};
+
+use crate::disk::{Reads, Wait};
+use crate::error::{ReadError, StageError};
+use crate::options::Flush;
+use crate::queue::Entry;
+use crate::store::{Boundary, Next};
+use crate::table::Table;
+use kit::{Kit, topic};
+
+#[test]
+fn what_was_written_is_read_and_survives_reopening() {
+    let mut kit = Kit::new(Flush::Async);
+    let staged: Vec<_> = (0..100)
+        .map(|n| kit.send("t", n % 3, &[n as u8; 50]))
+        .collect();
+    assert_eq!(staged[3].queue_offset, QueueOffset(1));
+    assert_eq!(staged[1].log_offset, staged[0].end);
+    kit.commit();
+    for _ in 0..2 {
+        assert_eq!(kit.bodies("t", 0).len(), 34);
+        assert_eq!(kit.bodies("t", 1)[2], [7u8; 50]);
+        let mut out = Vec::new();
+        let read = kit.store.record(staged[5].log_offset, Wait::Yes, &mut out);
+        assert_eq!(read.unwrap(), Reads::Done);
+        kit.reopen();
+    }
+    assert_eq!(kit.send("t", 0, b"next").queue_offset, QueueOffset(34));
+}
+
+#[test]
+fn nothing_is_seen_before_it_is_confirmed() {
+    let kit = Kit::new(Flush::Sync);
+    let staged = kit.send("t", 0, b"x");
+    let queue = kit.store.find_queue("t", 0).unwrap();
+    kit.store.write_out().unwrap();
+    kit.store.dispatch(&mut |_| panic!("not flushed yet"));
+    assert_eq!(kit.store.reached(Level::Appended), staged.end);
+    assert_eq!(queue.end(), QueueOffset(0));
+    let mut out = Vec::new();
+    let read = kit.store.record(staged.log_offset, Wait::Yes, &mut out);
+    assert!(matches!(read, Err(ReadError::Missing(_))));
+    kit.store.flush_step().unwrap();
+    let mut grown = Vec::new();
+    kit.store
+        .dispatch(&mut |queue| grown.push(queue.topic.clone()));
+    assert_eq!(grown, [topic("t")]);
+    assert_eq!(queue.end(), QueueOffset(1));
+}
+
+#[test]
+fn an_asynchronous_flush_waits_for_its_interval() {
+    let kit = Kit::new(Flush::Async);
+    let staged = kit.send("t", 0, b"x");
+    kit.store.write_out().unwrap();
+    assert!(matches!(kit.store.flush_step().unwrap(), Next::After(_)));
+    assert!(kit.store.marks().flushed < staged.end);
+    kit.clock.advance(std::time::Duration::from_millis(101));
+    kit.store.flush_step().unwrap();
+    assert_eq!(kit.store.marks().flushed, staged.end);
+}
+
+#[test]
+fn records_roll_over_segments_and_a_batch_never_splits() {
+    let mut kit = Kit::new(Flush::Async);
+    for n in 0..400u32 {
+        kit.batch("t", 0, &[&n.to_be_bytes(), &[1; 700], &[2; 900]]);
+        kit.commit();
+    }
+    assert!(kit.store.log.segments.all().len() > 5);
+    for _ in 0..2 {
+        let bodies = kit.bodies("t", 0);
+        assert_eq!(bodies.len(), 1200);
+        for n in 0..400u32 {
+            assert_eq!(bodies[n as usize * 3], n.to_be_bytes());
+        }
+        kit.reopen();
+    }
+}
+
+#[test]
+fn one_write_may_span_segments() {
+    let mut kit = Kit::new(Flush::Sync);
+    for n in 0..300u32 {
+        kit.send("t", 0, &[n as u8; 1000]);
+    }
+    kit.commit();
+    assert!(kit.store.log.segments.all().len() > 3);
+    assert_eq!(kit.bodies("t", 0).len(), 300);
+    kit.reopen();
+    assert_eq!(kit.bodies("t", 0)[299], [43u8; 1000]);
+}
+
+#[test]
+fn what_cannot_fit_is_refused_and_changes_nothing() {
+    let kit = Kit::new(Flush::Async);
+    let body = vec![0; 70_000];
+    let refused = kit.try_send("t", 0, &body).unwrap_err();
+    assert!(matches!(refused, StageError::TooLarge(_)));
+    assert_eq!(kit.send("t", 0, b"x").queue_offset, QueueOffset(0));
+}
+
+#[test]
+fn a_full_staging_buffer_says_busy_until_it_is_written() {
+    let kit = Kit::new(Flush::Async);
+    let refused = loop {
+        if let Err(e) = kit.try_send("t", 0, &[0; 10_000]) {
+            break e;
+        }
+    };
+    assert_eq!(refused, StageError::Busy);
+    kit.commit();
+    kit.send("t", 0, b"x");
+}
+
+#[test]
+fn rows_survive_and_the_last_change_wins() {
+    let mut kit = Kit::new(Flush::Sync);
+    let put = |kit: &Kit, key: &[u8], value: Option<&[u8]>| {
+        kit.store.put(&[(Table::Topics, key, value)]).unwrap();
+    };
+    put(&kit, b"a", Some(b"1"));
+    put(&kit, b"b", Some(b"2"));
+    put(&kit, b"a", Some(b"3"));
+    put(&kit, b"b", None);
+    kit.commit();
+    for _ in 0..2 {
+        let rows = kit.store.rows(Table::Topics);
+        assert_eq!(rows, [(b"a".to_vec(), b"3".to_vec())]);
+        kit.reopen();
+    }
+}
+
+#[test]
+fn a_dropped_topic_begins_again_at_zero() {
+    let mut kit = Kit::new(Flush::Sync);
+    kit.send("t", 0, b"old");
+    kit.commit();
+    let old = kit.store.find_queue("t", 0).unwrap();
+    kit.store.drop_topic(&topic("t")).unwrap();
+    assert!(kit.store.find_queue("t", 0).is_none());
+    assert_eq!(kit.try_send_to(&old, b"late"), Err(StageError::Dropped));
+    assert_eq!(kit.send("t", 0, b"new").queue_offset, QueueOffset(0));
+    kit.commit();
+    for _ in 0..2 {
+        assert_eq!(kit.bodies("t", 0), [b"new"]);
+        kit.reopen();
+    }
+}
+
+#[test]
+fn time_is_searched_as_apache_does() {
+    let kit = Kit::new(Flush::Async);
+    for second in [10, 20, 20, 20, 30] {
+        kit.clock.set_wall(second * 1000);
+        kit.send("t", 0, b"x");
+    }
+    kit.commit();
+    let queue = kit.store.find_queue("t", 0).unwrap();
+    let at = |second: i64, boundary| {
+        kit.store
+            .offset_at(&queue, second * 1000, boundary)
+            .unwrap()
+            .0
+    };
+    let both = |second| (at(second, Boundary::Lower), at(second, Boundary::Upper));
+    assert_eq!(both(5), (0, 0));
+    assert_eq!(both(10), (0, 0));
+    assert_eq!(both(15), (1, 0));
+    assert_eq!(both(20), (1, 3));
+    assert_eq!(both(25), (4, 3));
+    assert_eq!(both(30), (4, 4));
+    assert_eq!(both(40), (5, 4));
+}
+
+#[test]
+fn a_store_that_stands_still_is_not_stored_earlier_than_before() {
+    let mut kit = Kit::new(Flush::Async);
+    kit.clock.set_wall(9_000);
+    kit.send("t", 0, b"x");
+    kit.commit();
+    kit.clock.set_wall(1_000);
+    assert_eq!(kit.send("t", 0, b"y").stored_at, 9_000);
+    kit.commit();
+    kit.reopen();
+    assert_eq!(kit.send("t", 0, b"z").stored_at, 9_000);
+}
+
+#[test]
+fn a_damaged_record_costs_only_itself() {
+    let kit = Kit::new(Flush::Async);
+    let staged: Vec<_> = (0..9).map(|n| kit.send("t", 0, &[n; 200])).collect();
+    kit.commit();
+    let kit = kit.without_tail();
+    kit.flip(
+        "commitlog/00000000000000000000",
+        staged[4].log_offset.0 + 120,
+    );
+    let bodies = kit.bodies("t", 0);
+    assert_eq!(bodies.len(), 8);
+    assert_eq!(bodies[4], [5u8; 200]);
+    let mut out = Vec::new();
+    let read = kit.store.record(staged[4].log_offset, Wait::Yes, &mut out);
+    assert!(matches!(read, Err(ReadError::Damaged(_))));
+    assert!(out.is_empty());
+}
+
+#[test]
+fn damage_below_the_durable_mark_cuts_nothing() {
+    let mut kit = Kit::new(Flush::Sync);
+    let staged: Vec<_> = (0..20).map(|n| kit.send("t", 0, &[n; 200])).collect();
+    kit.commit();
+    kit.store.checkpoint_step();
+    kit.forget_queues();
+    // The length of one, the body of another.
+    kit.flip("commitlog/00000000000000000000", staged[4].log_offset.0 + 1);
+    kit.flip(
+        "commitlog/00000000000000000000",
+        staged[9].log_offset.0 + 120,
+    );
+    let recovery = kit.reopen();
+    assert_eq!(
+        recovery.quarantined,
+        [
+            (staged[4].log_offset, staged[5].log_offset),
+            (staged[9].log_offset, staged[10].log_offset),
+        ]
+    );
+    assert_eq!(recovery.log.1, staged[19].end);
+    assert_eq!(kit.bodies("t", 0).len(), 18);
+    let mut entries = Vec::new();
+    let queue = kit.store.find_queue("t", 0).unwrap();
+    let read = kit.store.entries(&queue, QueueOffset(4), 1, &mut entries);
+    assert!(read.is_ok() && entries[0].size == 0);
+    assert_eq!(kit.send("t", 0, b"next").queue_offset, QueueOffset(20));
+}
+
+#[test]
+fn a_torn_tail_is_cut_and_zeroed() {
+    let mut kit = Kit::new(Flush::Async);
+    let staged: Vec<_> = (0..20).map(|n| kit.send("t", 0, &[n; 200])).collect();
+    kit.commit();
+    let file = "commitlog/00000000000000000000";
+    kit.flip(file, staged[15].log_offset.0 + 100);
+    let recovery = kit.reopen();
+    assert_eq!(recovery.log.1, staged[15].log_offset);
+    assert_eq!(recovery.cut, staged[19].end.0 - staged[15].log_offset.0);
+    assert_eq!(kit.bodies("t", 0).len(), 15);
+    assert_eq!(kit.send("t", 0, &[15; 200]).queue_offset, QueueOffset(15));
+    kit.commit();
+    // Were the old records still there, this start would find number 16 behind the new 15.
+    kit.reopen();
+    assert_eq!(kit.bodies("t", 0).len(), 16);
+}
+
+#[test]
+fn reading_what_is_not_there_is_an_error() {
+    let kit = Kit::new(Flush::Async);
+    let staged = kit.send("t", 0, b"x");
+    kit.commit();
+    let mut out = Vec::new();
+    for at in [staged.log_offset.0 + 1, staged.end.0, 1 << 40] {
+        let read = kit.store.record(LogOffset(at), Wait::Yes, &mut out);
+        assert!(matches!(read, Err(ReadError::Missing(_))), "{at}");
+    }
+    let nowhere = Entry {
+        log_offset: LogOffset(1 << 40),
+        size: 9,
+        tags_code: 0,
+    };
+    assert!(
+        kit.store
+            .read_runs(&[nowhere], &mut out, Wait::Yes)
+            .is_err()
+    );
+}
