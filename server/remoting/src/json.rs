@@ -158,7 +158,7 @@ impl<'h> Parser<'h> {
         loop {
             let name = self.name(scratch)?;
             match self.value(scratch)? {
-                Value::Null => {}
+                Value::Null => self.forget(name, scratch),
                 Value::Text(value) | Value::Other(value) => scratch.push(name, value)?,
             }
             if !self.take(b',') {
@@ -167,6 +167,14 @@ impl<'h> Parser<'h> {
         }
         self.expect(b'}')?;
         Ok(true)
+    }
+
+    /// A null takes back an earlier value of the same name.
+    fn forget(&self, name: Span, scratch: &mut Scratch) {
+        let mut fields = std::mem::take(&mut scratch.fields);
+        let name = self.text(name, scratch);
+        fields.retain(|field| self.text(field.name, scratch) != name);
+        scratch.fields = fields;
     }
 
     fn value(&mut self, scratch: &mut Scratch) -> Result<Value, FrameError> {
