@@ -5,6 +5,7 @@
 
 pub mod memory;
 pub mod real;
+pub mod sim;
 mod sys;
 
 use std::any::Any;

@@ -1,6 +1,7 @@
 //! The store as its users see it, on a disk in memory.
 #![allow(clippy::unwrap_used)]
 
+mod crash;
 pub(crate) mod kit;
 
 use model::{Level, LogOffset, QueueOffset};

@@ -12,7 +12,7 @@ use crate::store::Next;
 
 /// Zeros written at once.
 const PIECE: u64 = 1 << 20;
-/// The background keeps at least this far from the cursor, or it would be in the writer's way.
+/// The background keeps this far from the cursor, or it would be in the writer's way.
 const MARGIN: u64 = 2 << 20;
 /// How often the cursor is looked at when all is prepared.
 const IDLE: Duration = Duration::from_millis(20);
@@ -65,10 +65,8 @@ impl Log {
         let range = {
             let mut writer = lock(&self.writer);
             let reserved = lock(&self.stage).reserved;
-            let start = segment
-                .prewritten()
-                .max(cursor + MARGIN)
-                .next_multiple_of(4096);
+            let near = cursor + MARGIN.min(ahead / 8);
+            let start = segment.prewritten().max(near).next_multiple_of(4096);
             let limit = (cursor + ahead).min(segment.end()).min(reserved);
             let range = start..(start + PIECE).min(limit);
             if range.start >= range.end {
