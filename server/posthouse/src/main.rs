@@ -1,2 +1,2 @@
-//! placeholder
+//! The `posthouse` command.
 fn main() {}

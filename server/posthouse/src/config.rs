@@ -1,0 +1,468 @@
+//! What the command line, the environment and the file mean together: addresses, folders, refusals.
+//!
+//! The rules that protect people are here. Listeners stay on loopback unless told otherwise; leaving
+//! it without authentication wants `--insecure`; an address that nobody can reach is never told to a
+//! name server; what asks for replication, which does not exist yet, is refused and not served half.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::interfaces;
+use crate::keys;
+use crate::raw_config::{self, RawConfig};
+
+/// What runs in this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Name server and broker.
+    Standalone,
+    /// The name server alone.
+    Namesrv,
+    /// A broker that registers with name servers elsewhere.
+    Broker,
+}
+
+impl Role {
+    /// The command's name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Role::Standalone => "standalone",
+            Role::Namesrv => "namesrv",
+            Role::Broker => "broker",
+        }
+    }
+
+    /// Whether a broker runs.
+    pub fn has_broker(self) -> bool {
+        self != Role::Namesrv
+    }
+
+    /// Whether a name server runs.
+    pub fn has_namesrv(self) -> bool {
+        self != Role::Broker
+    }
+}
+
+/// What the command line and the environment said; `None` where they were silent.
+#[derive(Clone, Debug, Default)]
+pub struct Given {
+    /// `--data`
+    pub data: Option<PathBuf>,
+    /// `--namesrv-addr`
+    pub namesrv_addr: Option<String>,
+    /// `--broker-addr`
+    pub broker_addr: Option<String>,
+    /// `-n`, or else the variable NAMESRV_ADDR
+    pub namesrvs: Option<String>,
+    /// The variable NAMESRV_ADDR
+    pub namesrvs_of_environment: Option<String>,
+    /// `--insecure`
+    pub insecure: bool,
+}
+
+/// Everything a start needs.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// What runs.
+    pub role: Role,
+    /// The data folder.
+    pub data: PathBuf,
+    /// Whether `--insecure` was given.
+    pub insecure: bool,
+    /// The name server's part.
+    pub namesrv: Namesrv,
+    /// The broker's part.
+    pub broker: Broker,
+    /// Lines for the user that stop nothing.
+    pub notes: Vec<String>,
+    raw: RawConfig,
+}
+
+/// The name server's part.
+#[derive(Clone, Debug)]
+pub struct Namesrv {
+    /// Where it listens; port 0 picks one.
+    pub listen: SocketAddr,
+    /// Its key-value file.
+    pub kv_path: PathBuf,
+}
+
+/// The broker's part. Field by field the keys of the same meaning in [`keys::EFFECTIVE`].
+#[derive(Clone, Debug)]
+#[allow(missing_docs)] // the table of keys says what each is
+pub struct Broker {
+    pub listen: SocketAddr,
+    /// The address told to clients; the port is the one listened on.
+    pub advertised: IpAddr,
+    pub namesrvs: Vec<String>,
+    pub cluster: String,
+    pub name: String,
+    pub id: i64,
+    pub role: BrokerRole,
+    pub permission: u32,
+    pub default_queues: u32,
+    pub auto_create_topic: bool,
+    pub auto_create_group: bool,
+    pub cluster_topic: bool,
+    pub broker_topic: bool,
+    pub trace_topic: bool,
+    pub trace_topic_name: String,
+    pub region: String,
+    pub trace_on: bool,
+    pub long_polling: bool,
+    pub short_polling: Duration,
+    pub notify_ids_changed: bool,
+    pub register_period: Duration,
+    pub register_timeout: Duration,
+    pub max_message_size: u32,
+    pub sync_flush: bool,
+    pub flush_timeout: Duration,
+    pub segment_size: u32,
+    pub reserved: Duration,
+    pub delete_hours: Vec<u8>,
+    pub disk_max_used: u8,
+    pub disk_clean_forcibly: u8,
+    pub disk_warning: u8,
+    pub clean_forcibly: bool,
+    pub index_keys: bool,
+    pub pull_memory: Transfer,
+    pub pull_disk: Transfer,
+    pub max_idle: Duration,
+    pub io_threads: usize,
+}
+
+/// The most one pull gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transfer {
+    /// Messages.
+    pub count: u32,
+    /// Bytes.
+    pub bytes: u32,
+}
+
+/// Whether a send waits for replicas.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BrokerRole {
+    /// It does not.
+    AsyncMaster,
+    /// It does.
+    SyncMaster,
+    /// This one is a replica.
+    Slave,
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file is wrong.
+    #[error(transparent)]
+    File(#[from] raw_config::Error),
+    /// An address on the command line is wrong.
+    #[error("{option} {text}: {what}")]
+    Address {
+        /// Which option.
+        option: &'static str,
+        /// What was given.
+        text: String,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// `brokerIP1` cannot be told to anybody.
+    #[error("brokerIP1={0}: no client can connect to this address; give one of this machine's own")]
+    Unspecified(IpAddr),
+}
+
+/// Why a valid configuration is not started.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// A slave, by role or id.
+    #[error(
+        "{0}: a slave copies its master's log, and there is no replication yet; start a master (brokerId=0, brokerRole=ASYNC_MASTER)"
+    )]
+    Slave(String),
+    /// Registering elsewhere with an address that only this machine can reach.
+    #[error(
+        "namesrvAddr {namesrv} is another machine, but the broker listens on {listen}, which only this machine reaches: \
+         give --broker-addr HOST:PORT, or bindAddress or brokerIP1 in the file"
+    )]
+    RemoteNamesrv {
+        /// The first remote name server.
+        namesrv: String,
+        /// Where the broker listens.
+        listen: IpAddr,
+    },
+    /// Leaving loopback without authentication.
+    #[error(
+        "{what} would listen on {listen}, and there is no authentication: whoever reaches that address can read, \
+         write and delete every message. --insecure says that this is meant"
+    )]
+    Insecure {
+        /// Which listener.
+        what: &'static str,
+        /// Its address.
+        listen: IpAddr,
+    },
+}
+
+impl Config {
+    /// Puts everything together.
+    pub fn resolve(role: Role, given: &Given, raw: RawConfig) -> Result<Config, Error> {
+        let mut notes = raw.notes.clone();
+        let data = match (&given.data, raw.written("storePathRootDir")) {
+            (Some(data), _) => data.clone(),
+            (None, Some(root)) => PathBuf::from(root),
+            (None, None) => PathBuf::from("posthouse-data"),
+        };
+        let namesrv = Namesrv {
+            listen: namesrv_listen(role, given, &raw)?,
+            kv_path: match raw.written("kvConfigPath") {
+                Some(path) => PathBuf::from(path),
+                None => data.join("namesrv").join("kvConfig.json"),
+            },
+        };
+        let broker = broker(role, given, &raw, &mut notes)?;
+        let hidden = role == Role::Standalone
+            && !broker.listen.ip().is_loopback()
+            && namesrv.listen.ip().is_loopback();
+        if hidden {
+            notes.push(format!(
+                "the name server listens on {} only; --namesrv-addr lets other machines find the broker",
+                namesrv.listen.ip()
+            ));
+        }
+        Ok(Config {
+            role,
+            data,
+            insecure: given.insecure,
+            namesrv,
+            broker,
+            notes,
+            raw,
+        })
+    }
+
+    /// What stands against starting with this, most important first.
+    pub fn refusals(&self) -> Vec<Refusal> {
+        let mut refusals = Vec::new();
+        let broker = &self.broker;
+        if self.role.has_broker() {
+            if broker.role == BrokerRole::Slave {
+                refusals.push(Refusal::Slave("brokerRole=SLAVE".to_owned()));
+            } else if broker.id > 0 {
+                refusals.push(Refusal::Slave(format!("brokerId={}", broker.id)));
+            }
+            let remote = broker.namesrvs.iter().find(|namesrv| !is_local(namesrv));
+            if let Some(namesrv) = remote.filter(|_| broker.listen.ip().is_loopback()) {
+                refusals.push(Refusal::RemoteNamesrv {
+                    namesrv: namesrv.clone(),
+                    listen: broker.listen.ip(),
+                });
+            }
+        }
+        let mut listener = |runs: bool, what, listen: IpAddr| {
+            if runs && !listen.is_loopback() && !self.insecure {
+                refusals.push(Refusal::Insecure { what, listen });
+            }
+        };
+        listener(self.role.has_broker(), "the broker", broker.listen.ip());
+        listener(self.role.has_namesrv(), "the name server", self.namesrv.listen.ip());
+        refusals
+    }
+
+    /// The configuration in force, as `key=value`, sorted: keys with an effect, and those the file
+    /// has that have none. What GET_BROKER_CONFIG answers and `-p` prints.
+    pub fn properties(&self) -> Vec<(String, String)> {
+        let own = [
+            ("storePathRootDir", self.data.display().to_string()),
+            ("kvConfigPath", self.namesrv.kv_path.display().to_string()),
+            ("namesrvAddr", self.broker.namesrvs.join(";")),
+            ("bindAddress", self.listen().ip().to_string()),
+            ("listenPort", self.listen().port().to_string()),
+            ("brokerIP1", self.broker.advertised.to_string()),
+        ];
+        let value = |name: &str| match own.iter().find(|(key, _)| *key == name) {
+            Some((_, value)) => value.clone(),
+            None => self.raw.text(name).to_owned(),
+        };
+        let effective = keys::EFFECTIVE.iter().map(|key| (key.name.to_owned(), value(key.name)));
+        let quiet = self.raw.quiet().map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let mut all: Vec<(String, String)> = effective.chain(quiet).collect();
+        all.sort();
+        all
+    }
+
+    /// The address that `bindAddress` and `listenPort` speak of in this role.
+    fn listen(&self) -> SocketAddr {
+        match self.role {
+            Role::Namesrv => self.namesrv.listen,
+            Role::Standalone | Role::Broker => self.broker.listen,
+        }
+    }
+}
+
+fn namesrv_listen(role: Role, given: &Given, raw: &RawConfig) -> Result<SocketAddr, Error> {
+    if let Some(text) = &given.namesrv_addr {
+        return address("--namesrv-addr", text);
+    }
+    let ip = raw.written("bindAddress").and_then(|ip| ip.parse().ok());
+    let ip = ip.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    // In a standalone's file the port is the broker's.
+    let written = raw.written("listenPort").filter(|_| role == Role::Namesrv);
+    let port = written.and_then(|port| port.parse().ok());
+    Ok(SocketAddr::new(ip, port.unwrap_or(9876)))
+}
+
+fn broker_listen(given: &Given, raw: &RawConfig) -> Result<SocketAddr, Error> {
+    if let Some(text) = &given.broker_addr {
+        return address("--broker-addr", text);
+    }
+    let ip = |key| raw.written(key).and_then(|ip| ip.parse::<IpAddr>().ok());
+    // An advertised address that is not loopback says that others shall connect.
+    let implied = || match ip("brokerIP1") {
+        Some(told) if !told.is_loopback() => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        _ => IpAddr::V4(Ipv4Addr::LOCALHOST),
+    };
+    let port = raw.written("listenPort").and_then(|port| port.parse().ok());
+    Ok(SocketAddr::new(ip("bindAddress").unwrap_or_else(implied), port.unwrap_or(10911)))
+}
+
+/// `brokerIP1`, else the address listened on; on all addresses, the first that is not loopback.
+fn advertised(listen: IpAddr, raw: &RawConfig) -> Result<IpAddr, Error> {
+    match raw.written("brokerIP1").and_then(|ip| ip.parse::<IpAddr>().ok()) {
+        Some(ip) if ip.is_unspecified() => Err(Error::Unspecified(ip)),
+        Some(ip) => Ok(ip),
+        None if listen.is_unspecified() => {
+            Ok(interfaces::first_public().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)))
+        }
+        None => Ok(listen),
+    }
+}
+
+fn namesrvs(role: Role, given: &Given, raw: &RawConfig, notes: &mut Vec<String>) -> Vec<String> {
+    let of_file = raw.written("namesrvAddr");
+    let of_environment = given.namesrvs_of_environment.as_deref();
+    let text = given.namesrvs.as_deref().or(of_file);
+    let text = match (text, of_environment, role) {
+        (Some(text), _, _) => text,
+        (None, Some(text), Role::Broker) => text,
+        (None, Some(text), Role::Standalone) => {
+            // The variable is there for clients; a standalone brings its own name server.
+            notes.push(format!("NAMESRV_ADDR={text} is not used: a standalone registers with its own name server"));
+            ""
+        }
+        _ => "",
+    };
+    let parts = text.split(';').map(str::trim);
+    parts.filter(|part| !part.is_empty()).map(str::to_owned).collect()
+}
+
+fn broker(role: Role, given: &Given, raw: &RawConfig, notes: &mut Vec<String>) -> Result<Broker, Error> {
+    let listen = broker_listen(given, raw)?;
+    let advertised = advertised(listen.ip(), raw)?;
+    if role.has_broker() && listen.ip().is_loopback() && !advertised.is_loopback() {
+        notes.push(format!("clients are told {advertised}, but the broker listens on {} only", listen.ip()));
+    }
+    let namesrvs = namesrvs(role, given, raw, notes);
+    for namesrv in namesrvs.iter().filter(|namesrv| !raw_config::is_address(namesrv)) {
+        return Err(Error::Address {
+            option: "-n",
+            text: namesrv.clone(),
+            what: "is not HOST:PORT; several are separated by ;".to_owned(),
+        });
+    }
+    // Every range is that of the table of keys, so no conversion below can lose anything.
+    let number = |name| u32::try_from(raw.number(name)).unwrap_or(u32::MAX);
+    let per_cent = |name| u8::try_from(raw.number(name)).unwrap_or(100);
+    let millis = |name| Duration::from_millis(number(name).into());
+    let transfer = |count, bytes| Transfer { count: number(count), bytes: number(bytes) };
+    Ok(Broker {
+        listen,
+        advertised,
+        namesrvs,
+        cluster: raw.text("brokerClusterName").to_owned(),
+        name: raw.text("brokerName").to_owned(),
+        id: raw.number("brokerId"),
+        role: match raw.text("brokerRole") {
+            "SYNC_MASTER" => BrokerRole::SyncMaster,
+            "SLAVE" => BrokerRole::Slave,
+            _ => BrokerRole::AsyncMaster,
+        },
+        permission: number("brokerPermission"),
+        default_queues: number("defaultTopicQueueNums"),
+        auto_create_topic: raw.flag("autoCreateTopicEnable"),
+        auto_create_group: raw.flag("autoCreateSubscriptionGroup"),
+        cluster_topic: raw.flag("clusterTopicEnable"),
+        broker_topic: raw.flag("brokerTopicEnable"),
+        trace_topic: raw.flag("traceTopicEnable"),
+        trace_topic_name: raw.text("msgTraceTopicName").to_owned(),
+        region: raw.text("regionId").to_owned(),
+        trace_on: raw.flag("traceOn"),
+        long_polling: raw.flag("longPollingEnable"),
+        short_polling: millis("shortPollingTimeMills"),
+        notify_ids_changed: raw.flag("notifyConsumerIdsChangedEnable"),
+        register_period: millis("registerNameServerPeriod"),
+        register_timeout: millis("registerBrokerTimeoutMills"),
+        max_message_size: number("maxMessageSize"),
+        sync_flush: raw.text("flushDiskType") == "SYNC_FLUSH",
+        flush_timeout: millis("syncFlushTimeout"),
+        segment_size: number("mappedFileSizeCommitLog"),
+        reserved: Duration::from_secs(u64::from(number("fileReservedTime")) * 3_600),
+        delete_hours: hours(raw.text("deleteWhen")),
+        disk_max_used: per_cent("diskMaxUsedSpaceRatio"),
+        disk_clean_forcibly: per_cent("diskSpaceCleanForciblyRatio"),
+        disk_warning: per_cent("diskSpaceWarningLevelRatio"),
+        clean_forcibly: raw.flag("cleanFileForciblyEnable"),
+        index_keys: raw.flag("messageIndexEnable"),
+        pull_memory: transfer("maxTransferCountOnMessageInMemory", "maxTransferBytesOnMessageInMemory"),
+        pull_disk: transfer("maxTransferCountOnMessageInDisk", "maxTransferBytesOnMessageInDisk"),
+        max_idle: Duration::from_secs(number("serverChannelMaxIdleTimeSeconds").into()),
+        io_threads: match number("ioThreads") {
+            0 => cores().saturating_sub(1).max(1),
+            threads => threads as usize,
+        },
+    })
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn hours(text: &str) -> Vec<u8> {
+    text.split(';').filter_map(|hour| hour.trim().parse().ok()).collect()
+}
+
+/// `HOST:PORT` of the command line; a name is looked up, and its IPv4 address preferred.
+fn address(option: &'static str, text: &str) -> Result<SocketAddr, Error> {
+    let wrong = |what: String| Error::Address {
+        option,
+        text: text.to_owned(),
+        what,
+    };
+    let usable = text.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+    if !usable {
+        return Err(wrong("is not HOST:PORT, such as 127.0.0.1:10911 (port 0 picks a free one)".to_owned()));
+    }
+    let found: Vec<SocketAddr> = text.to_socket_addrs().map_err(|error| wrong(error.to_string()))?.collect();
+    let first = found.iter().find(|address| address.is_ipv4()).or(found.first());
+    first.copied().ok_or_else(|| wrong("has no address".to_owned()))
+}
+
+/// Whether a name server's address is on this machine, as far as its name tells.
+fn is_local(namesrv: &str) -> bool {
+    match namesrv.to_socket_addrs() {
+        Ok(mut addresses) => addresses.all(|address| address.ip().is_loopback()),
+        Err(_) => false,
+    }
+}
+
+/// Where a relative `-c` path is looked for: as given, then below ROCKETMQ_HOME.
+pub fn locate(file: &Path, rocketmq_home: Option<&Path>) -> PathBuf {
+    let home = rocketmq_home.filter(|_| file.is_relative() && !file.exists());
+    let below = |home: &Path| [home.join(file), home.join("conf").join(file)];
+    let found = home.and_then(|home| below(home).into_iter().find(|path| path.exists()));
+    found.unwrap_or_else(|| file.to_owned())
+}
+
+#[cfg(test)]
+mod tests;

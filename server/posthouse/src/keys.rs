@@ -1,0 +1,314 @@
+//! Which configuration keys exist, and what each does here.
+//!
+//! Three sorts: keys with an effect (one table, [`EFFECTIVE`], with kind, default and meaning);
+//! keys that Apache's brokers and name servers know but that have none here (`testdata/apache-keys.tsv`,
+//! read from Apache's classes by reflection, and a few spellings of tutorials); and keys that ask for
+//! something whose absence would be dangerous to hide, which are refused ([`refusal`]).
+
+use std::sync::OnceLock;
+
+/// What values a key takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `true` or `false`, in any case.
+    Bool,
+    /// A whole number between the two, both allowed.
+    Int(i64, i64),
+    /// A number with an optional fraction.
+    Float,
+    /// One of these words.
+    OneOf(&'static [&'static str]),
+    /// A name that may stand in a topic's name: cluster and broker names do.
+    Name,
+    /// An IP address, or nothing.
+    Ip,
+    /// `host:port`, several separated by `;`, or nothing.
+    Addresses,
+    /// Hours of the day, several separated by `;`: `04` or `04;16`.
+    Hours,
+    /// Anything.
+    Text,
+}
+
+/// A key with an effect.
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    /// Its name in the file.
+    pub name: &'static str,
+    /// The values it takes.
+    pub kind: Kind,
+    /// What holds when the file is silent.
+    pub default: &'static str,
+    /// What it does, in one line.
+    pub meaning: &'static str,
+}
+
+const fn key(
+    name: &'static str,
+    kind: Kind,
+    default: &'static str,
+    meaning: &'static str,
+) -> Key {
+    Key { name, kind, default, meaning }
+}
+
+use Kind::{Addresses, Bool, Hours, Int, Ip, Name, OneOf, Text};
+
+/// Milliseconds up to one day.
+const MILLIS: Kind = Int(1, 86_400_000);
+
+/// The keys that change something here.
+#[rustfmt::skip]
+pub const EFFECTIVE: &[Key] = &[
+    key("brokerClusterName", Name, "DefaultCluster", "the cluster this broker belongs to"),
+    key("brokerName", Name, "broker-a", "the broker's name; never the host name, whose dots are illegal in topics"),
+    key("brokerId", Int(0, i64::MAX), "0", "0 is a master; slaves come with replication"),
+    key("brokerRole", OneOf(&["ASYNC_MASTER", "SYNC_MASTER", "SLAVE"]), "ASYNC_MASTER", "whether a send waits for replicas"),
+    key("brokerIP1", Ip, "", "the address told to clients; unset: the one listened on"),
+    key("bindAddress", Ip, "", "the address listened on; unset: 127.0.0.1"),
+    key("listenPort", Int(0, 65_535), "", "the port listened on; unset: 10911, a name server 9876"),
+    key("namesrvAddr", Addresses, "", "the name servers to register with"),
+    key("brokerPermission", OneOf(&["2", "4", "6"]), "6", "2 write, 4 read, 6 both"),
+    key("defaultTopicQueueNums", Int(1, 1_024), "8", "the most queues an auto-created topic gets"),
+    key("autoCreateTopicEnable", Bool, "true", "whether a send may create a topic"),
+    key("autoCreateSubscriptionGroup", Bool, "true", "whether a consumer may create its group"),
+    key("clusterTopicEnable", Bool, "true", "whether a topic named like the cluster exists"),
+    key("brokerTopicEnable", Bool, "true", "whether a topic named like the broker exists"),
+    key("traceTopicEnable", Bool, "false", "whether the trace topic exists from the start"),
+    key("msgTraceTopicName", Name, "RMQ_SYS_TRACE_TOPIC", "the trace topic's name"),
+    key("regionId", Text, "DefaultRegion", "the region stamped on messages"),
+    key("traceOn", Bool, "true", "whether clients are told to trace"),
+    key("longPollingEnable", Bool, "true", "whether a pull may wait for messages"),
+    key("shortPollingTimeMills", MILLIS, "1000", "how long a pull waits when long polling is off"),
+    key("notifyConsumerIdsChangedEnable", Bool, "true", "whether members hear of a change of their group at once"),
+    key("registerNameServerPeriod", Int(10_000, 60_000), "30000", "milliseconds between two registrations"),
+    key("registerBrokerTimeoutMills", MILLIS, "6000", "milliseconds one registration may take"),
+    key("maxMessageSize", Int(1_024, 16_777_216), "4194304", "the longest body, in bytes"),
+    key("flushDiskType", OneOf(&["SYNC_FLUSH", "ASYNC_FLUSH"]), "SYNC_FLUSH", "whether a send is answered once it is on the disk (SYNC_FLUSH, and the default here) or once the system has it"),
+    key("syncFlushTimeout", MILLIS, "5000", "milliseconds after which a waiting send is answered FLUSH_DISK_TIMEOUT"),
+    key("mappedFileSizeCommitLog", Int(1_048_576, 2_147_483_647), "1073741824", "bytes of one segment of the commit log"),
+    key("fileReservedTime", Int(1, 876_000), "72", "hours that messages are kept"),
+    key("deleteWhen", Hours, "04", "hours of the day at which expired segments are deleted"),
+    key("diskMaxUsedSpaceRatio", Int(10, 95), "75", "per cent of the disk from which expired segments are deleted at any hour"),
+    key("diskSpaceCleanForciblyRatio", Int(30, 95), "85", "per cent of the disk from which the oldest segments are deleted even if young"),
+    key("diskSpaceWarningLevelRatio", Int(35, 98), "90", "per cent of the disk from which sends are refused"),
+    key("cleanFileForciblyEnable", Bool, "true", "whether messages younger than fileReservedTime may be deleted when the disk is full"),
+    key("messageIndexEnable", Bool, "true", "whether messages are found by key"),
+    key("maxTransferCountOnMessageInMemory", Int(1, 4_096), "32", "messages one pull gets, from memory"),
+    key("maxTransferBytesOnMessageInMemory", Int(1_024, 16_777_216), "262144", "bytes one pull gets, from memory"),
+    key("maxTransferCountOnMessageInDisk", Int(1, 4_096), "8", "messages one pull gets, from the disk"),
+    key("maxTransferBytesOnMessageInDisk", Int(1_024, 16_777_216), "65536", "bytes one pull gets, from the disk"),
+    key("storePathRootDir", Text, "", "the data folder; --data wins over it"),
+    key("serverChannelMaxIdleTimeSeconds", Int(1, 86_400), "120", "seconds after which a silent connection is closed"),
+    key("kvConfigPath", Text, "", "the name server's key-value file; unset: namesrv/kvConfig.json in the data folder"),
+    key("ioThreads", Int(0, 256), "0", "threads that serve connections; 0: one less than there are cores (not one of Apache's keys)"),
+];
+
+/// Spellings that mean another key: earlier releases' and tutorials' own.
+const ALIASES: &[(&str, &str)] = &[
+    ("mapedFileSizeCommitLog", "mappedFileSizeCommitLog"),
+    ("mapedFileSizeConsumeQueue", "mappedFileSizeConsumeQueue"),
+    ("mapedFileSizeConsumeQueueExt", "mappedFileSizeConsumeQueueExt"),
+    ("destroyMappedFileIntervalForcibly", "destroyMapedFileIntervalForcibly"),
+    ("redelateHangedFileInterval", "redeleteHangedFileInterval"),
+    ("warmMappedFileEnable", "warmMapedFileEnable"),
+    ("flushLeastPagesWhenWarmMappedFile", "flushLeastPagesWhenWarmMapedFile"),
+    ("transactionMsgTimeout", "transactionTimeOut"),
+    ("transactionTimeout", "transactionTimeOut"),
+];
+
+/// Keys that tutorials carry and that no class of Apache has: ignored there without a word.
+const TUTORIAL: &[&str] = &[
+    "storePathConsumeQueue",
+    "storePathIndex",
+    "storeCheckpoint",
+    "abortFile",
+    "checkTransactionMessageEnable",
+];
+
+/// A key of Apache's, whether or not it has an effect here.
+#[derive(Clone, Copy, Debug)]
+pub struct ApacheKey {
+    /// The class whose setter takes it.
+    pub class: &'static str,
+    /// Its name.
+    pub name: &'static str,
+    /// The Java type.
+    pub java: &'static str,
+}
+
+/// Every key of Apache's broker and name server, 4.9.7 and 5.3.3.
+pub fn apache() -> &'static [ApacheKey] {
+    static KEYS: OnceLock<Vec<ApacheKey>> = OnceLock::new();
+    KEYS.get_or_init(|| {
+        let table = include_str!("../testdata/apache-keys.tsv");
+        let rows = table.lines().filter(|line| !line.starts_with('#'));
+        rows.filter_map(|line| {
+            let mut cells = line.split('\t');
+            Some(ApacheKey {
+                class: cells.next()?,
+                name: cells.next()?,
+                java: cells.next()?,
+            })
+        })
+        .collect()
+    })
+}
+
+/// What a name in a file is.
+#[derive(Clone, Copy, Debug)]
+pub enum Known {
+    /// A key with an effect.
+    Effective(&'static Key),
+    /// A key without: its proper name, its kind, and why.
+    Quiet(&'static str, Kind, &'static str),
+}
+
+/// Looks a name up, through the aliases. The kind of a quiet key comes from its Java type.
+pub fn find(name: &str) -> Option<Known> {
+    let alias = ALIASES.iter().find(|(alias, _)| *alias == name);
+    let name = alias.map_or(name, |(_, meant)| meant);
+    if let Some(key) = effective(name) {
+        return Some(Known::Effective(key));
+    }
+    if let Some(name) = TUTORIAL.iter().find(|known| **known == name) {
+        return Some(Known::Quiet(name, Text, why_quiet(name)));
+    }
+    let key = apache().iter().find(|key| key.name == name)?;
+    let kind = match key.java {
+        "boolean" => Bool,
+        "int" => Int(i32::MIN.into(), i32::MAX.into()),
+        "long" => Int(i64::MIN, i64::MAX),
+        "double" => Kind::Float,
+        _ => Text,
+    };
+    Some(Known::Quiet(key.name, kind, why_quiet(key.name)))
+}
+
+/// The key with an effect of that name.
+pub fn effective(name: &str) -> Option<&'static Key> {
+    EFFECTIVE.iter().find(|key| key.name == name)
+}
+
+/// Every name a file may use.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    let effective = EFFECTIVE.iter().map(|key| key.name);
+    let aliases = ALIASES.iter().map(|(alias, _)| *alias);
+    let quiet = apache().iter().map(|key| key.name);
+    effective.chain(aliases).chain(TUTORIAL.iter().copied()).chain(quiet)
+}
+
+/// The known name that is the fewest edits away from `name`, whatever its case.
+pub fn nearest(name: &str) -> &'static str {
+    let name: Vec<u8> = name.bytes().take(64).map(|b| b.to_ascii_lowercase()).collect();
+    names()
+        .min_by_key(|known| edits(&name, &known.to_ascii_lowercase().into_bytes()))
+        .unwrap_or("brokerName")
+}
+
+/// Levenshtein's distance, with the swap of two neighbours as one edit.
+fn edits(a: &[u8], b: &[u8]) -> usize {
+    let mut before: Vec<usize> = Vec::new();
+    let mut above: Vec<usize> = (0..=b.len()).collect();
+    for (i, &x) in a.iter().enumerate() {
+        let mut row = Vec::with_capacity(b.len() + 1);
+        row.push(i + 1);
+        for (j, &y) in b.iter().enumerate() {
+            let mut best = (above[j] + usize::from(x != y)).min(above[j + 1] + 1).min(row[j] + 1);
+            if i > 0 && j > 0 && x == b[j - 1] && a[i - 1] == y {
+                best = best.min(before[j - 1] + 1);
+            }
+            row.push(best);
+        }
+        before = std::mem::replace(&mut above, row);
+    }
+    above[b.len()]
+}
+
+/// Why a known key changes nothing here; the first fitting row speaks.
+fn why_quiet(name: &str) -> &'static str {
+    const WHY: &[(&[&str], &str)] = &[
+        (&["storePath", "storeCheckpoint", "abortFile", "readOnlyCommitLog"], "everything lives in the data folder (--data)"),
+        (&["ThreadPool", "Threads", "ThreadNum", "QueueCapacity", "Semaphore", "waitTimeMillsIn", "FastFailure", "WorkerGroup"], "there are no thread pools here; see ioThreads"),
+        (&["warm", "Warm", "transientStore", "Swap", "Swaped", "InStorePool", "MapedFile", "HangedFile", "ByHeap", "Lock", "commitC", "commitI", "Commit"], "Java's mapped files and heap do not exist here"),
+        (&["ransaction", "essageDelayLevel", "timer", "Timer", "recall", "Delay", "Schedule", "schedule"], "delayed and transactional messages are not served yet"),
+        (&["pop", "Pop", "revive", "Revive", "Ck", "Ack", "ack"], "POP is not served yet"),
+        (&["PropertyFilter", "ilterBitMap", "Bloom", "UseFilter", "filterS", "filterD", "ConsumeQueueExt"], "SQL filters are not served yet"),
+        (&["ha", "brokerIP2", "eplica", "Slave", "slave", "aster", "DLeger", "dLeger", "controller", "Controller", "ActingMaster", "Election", "SyncState", "Escape"], "there is no replication yet"),
+        (&["metric", "Metric", "Stat", "commercial", "account"], "statistics are kept without it"),
+        (&["auth", "Auth", "acl", "user", "migrate", "initAuth", "innerClient"], "there is no authentication yet"),
+        (&["rocksdb", "Rocks", "rocks", "ompaction", "memTable", "olddata", "old"], "the store here has nothing of the kind"),
+    ];
+    let fits = |patterns: &[&str]| patterns.iter().any(|pattern| match *pattern {
+        "ha" => name.starts_with("ha") && name.as_bytes().get(2).is_some_and(u8::is_ascii_uppercase),
+        pattern => name.contains(pattern),
+    });
+    let row = WHY.iter().find(|(patterns, _)| fits(patterns));
+    row.map_or("nothing here depends on it", |(_, why)| why)
+}
+
+/// Why this value of a key without effect must not be accepted in silence: it asks for a protection,
+/// or for another way to store or replicate, that is not there.
+pub fn refusal(name: &str, value: &str) -> Option<&'static str> {
+    let on = value.trim().eq_ignore_ascii_case("true");
+    match name {
+        "aclEnable" | "authenticationEnabled" | "authorizationEnabled" if on => {
+            Some("there is no access control yet: the broker would be open although the file asks for protection")
+        }
+        "useTLS" if on => Some("there is no TLS yet: connections would be in clear text although the file asks for TLS"),
+        "enableDLegerCommitLog" | "enableControllerMode" | "duplicationEnable" if on => {
+            Some("there is no replication yet: messages would be on one machine although the file asks for more")
+        }
+        "minInSyncReplicas" if value.trim().parse().is_ok_and(|n: i64| n > 1) => {
+            Some("there is no replication yet: messages would be on one machine although the file asks for more")
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_name_is_found_through_case_swaps_and_gaps() {
+        assert_eq!(nearest("brokername"), "brokerName");
+        assert_eq!(nearest("flushDiskTpye"), "flushDiskType");
+        assert_eq!(nearest("autoCreateTopicEnabled"), "autoCreateTopicEnable");
+        assert_eq!(nearest("fileReserveTime"), "fileReservedTime");
+        assert_eq!(edits(b"ca", b"abc"), 3);
+        assert_eq!(edits(b"", b"abc"), 3);
+    }
+
+    #[test]
+    fn every_key_of_apaches_classes_is_known() {
+        let counted = apache().len();
+        assert_eq!(counted, 474);
+        for key in apache() {
+            assert!(find(key.name).is_some(), "{} {}", key.class, key.name);
+        }
+    }
+
+    #[test]
+    fn every_spelling_of_the_tutorial_is_known() {
+        for name in names() {
+            assert!(find(name).is_some(), "{name}");
+        }
+        for (alias, meant) in [("transactionMsgTimeout", "transactionTimeOut"), ("mapedFileSizeCommitLog", "mappedFileSizeCommitLog")] {
+            let proper = match find(alias) {
+                Some(Known::Effective(key)) => key.name,
+                Some(Known::Quiet(name, ..)) => name,
+                None => "",
+            };
+            assert_eq!(proper, meant);
+        }
+    }
+
+    #[test]
+    fn a_key_with_an_effect_stands_in_the_table_once() {
+        let mut seen = std::collections::BTreeSet::new();
+        for key in EFFECTIVE {
+            assert!(seen.insert(key.name), "{}", key.name);
+        }
+    }
+}
