@@ -95,6 +95,8 @@ pub struct Broker {
     pub listen: SocketAddr,
     /// The address told to clients; the port is the one listened on.
     pub advertised: IpAddr,
+    /// The address told to replicas, and its port if it is not the one behind the broker's.
+    pub ha_address: (IpAddr, Option<u16>),
     pub namesrvs: Vec<String>,
     pub cluster: String,
     pub name: String,
@@ -107,12 +109,16 @@ pub struct Broker {
     pub cluster_topic: bool,
     pub broker_topic: bool,
     pub trace_topic: bool,
-    pub trace_topic_name: String,
     pub region: String,
     pub trace_on: bool,
     pub long_polling: bool,
     pub short_polling: Duration,
     pub notify_ids_changed: bool,
+    pub lite_pull: bool,
+    pub protect_system_topics: bool,
+    pub mixed_message_type: bool,
+    pub accept_sends_from: i64,
+    pub in_memory_per_cent: u8,
     pub register_period: Duration,
     pub register_timeout: Duration,
     pub max_message_size: u32,
@@ -125,20 +131,10 @@ pub struct Broker {
     pub disk_clean_forcibly: u8,
     pub disk_warning: u8,
     pub clean_forcibly: bool,
-    pub index_keys: bool,
-    pub pull_memory: Transfer,
-    pub pull_disk: Transfer,
+    pub pull_count: u32,
+    pub pull_bytes: u32,
     pub max_idle: Duration,
     pub io_threads: usize,
-}
-
-/// The most one pull gets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Transfer {
-    /// Messages.
-    pub count: u32,
-    /// Bytes.
-    pub bytes: u32,
 }
 
 /// Whether a send waits for replicas.
@@ -266,7 +262,11 @@ impl Config {
             }
         };
         listener(self.role.has_broker(), "the broker", broker.listen.ip());
-        listener(self.role.has_namesrv(), "the name server", self.namesrv.listen.ip());
+        listener(
+            self.role.has_namesrv(),
+            "the name server",
+            self.namesrv.listen.ip(),
+        );
         refusals
     }
 
@@ -280,13 +280,20 @@ impl Config {
             ("bindAddress", self.listen().ip().to_string()),
             ("listenPort", self.listen().port().to_string()),
             ("brokerIP1", self.broker.advertised.to_string()),
+            ("brokerIP2", self.broker.ha_address.0.to_string()),
+            ("haListenPort", self.broker.ha_address.1.unwrap_or(self.broker.listen.port().saturating_add(1)).to_string()),
         ];
         let value = |name: &str| match own.iter().find(|(key, _)| *key == name) {
             Some((_, value)) => value.clone(),
             None => self.raw.text(name).to_owned(),
         };
-        let effective = keys::EFFECTIVE.iter().map(|key| (key.name.to_owned(), value(key.name)));
-        let quiet = self.raw.quiet().map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let effective = keys::EFFECTIVE
+            .iter()
+            .map(|key| (key.name.to_owned(), value(key.name)));
+        let quiet = self
+            .raw
+            .quiet()
+            .map(|(name, value)| (name.to_owned(), value.to_owned()));
         let mut all: Vec<(String, String)> = effective.chain(quiet).collect();
         all.sort();
         all
@@ -324,12 +331,18 @@ fn broker_listen(given: &Given, raw: &RawConfig) -> Result<SocketAddr, Error> {
         _ => IpAddr::V4(Ipv4Addr::LOCALHOST),
     };
     let port = raw.written("listenPort").and_then(|port| port.parse().ok());
-    Ok(SocketAddr::new(ip("bindAddress").unwrap_or_else(implied), port.unwrap_or(10911)))
+    Ok(SocketAddr::new(
+        ip("bindAddress").unwrap_or_else(implied),
+        port.unwrap_or(10911),
+    ))
 }
 
 /// `brokerIP1`, else the address listened on; on all addresses, the first that is not loopback.
 fn advertised(listen: IpAddr, raw: &RawConfig) -> Result<IpAddr, Error> {
-    match raw.written("brokerIP1").and_then(|ip| ip.parse::<IpAddr>().ok()) {
+    match raw
+        .written("brokerIP1")
+        .and_then(|ip| ip.parse::<IpAddr>().ok())
+    {
         Some(ip) if ip.is_unspecified() => Err(Error::Unspecified(ip)),
         Some(ip) => Ok(ip),
         None if listen.is_unspecified() => {
@@ -348,23 +361,39 @@ fn namesrvs(role: Role, given: &Given, raw: &RawConfig, notes: &mut Vec<String>)
         (None, Some(text), Role::Broker) => text,
         (None, Some(text), Role::Standalone) => {
             // The variable is there for clients; a standalone brings its own name server.
-            notes.push(format!("NAMESRV_ADDR={text} is not used: a standalone registers with its own name server"));
+            notes.push(format!(
+                "NAMESRV_ADDR={text} is not used: a standalone registers with its own name server"
+            ));
             ""
         }
         _ => "",
     };
     let parts = text.split(';').map(str::trim);
-    parts.filter(|part| !part.is_empty()).map(str::to_owned).collect()
+    parts
+        .filter(|part| !part.is_empty())
+        .map(str::to_owned)
+        .collect()
 }
 
-fn broker(role: Role, given: &Given, raw: &RawConfig, notes: &mut Vec<String>) -> Result<Broker, Error> {
+fn broker(
+    role: Role,
+    given: &Given,
+    raw: &RawConfig,
+    notes: &mut Vec<String>,
+) -> Result<Broker, Error> {
     let listen = broker_listen(given, raw)?;
     let advertised = advertised(listen.ip(), raw)?;
     if role.has_broker() && listen.ip().is_loopback() && !advertised.is_loopback() {
-        notes.push(format!("clients are told {advertised}, but the broker listens on {} only", listen.ip()));
+        notes.push(format!(
+            "clients are told {advertised}, but the broker listens on {} only",
+            listen.ip()
+        ));
     }
     let namesrvs = namesrvs(role, given, raw, notes);
-    for namesrv in namesrvs.iter().filter(|namesrv| !raw_config::is_address(namesrv)) {
+    for namesrv in namesrvs
+        .iter()
+        .filter(|namesrv| !raw_config::is_address(namesrv))
+    {
         return Err(Error::Address {
             option: "-n",
             text: namesrv.clone(),
@@ -375,10 +404,13 @@ fn broker(role: Role, given: &Given, raw: &RawConfig, notes: &mut Vec<String>) -
     let number = |name| u32::try_from(raw.number(name)).unwrap_or(u32::MAX);
     let per_cent = |name| u8::try_from(raw.number(name)).unwrap_or(100);
     let millis = |name| Duration::from_millis(number(name).into());
-    let transfer = |count, bytes| Transfer { count: number(count), bytes: number(bytes) };
     Ok(Broker {
         listen,
         advertised,
+        ha_address: (
+            raw.written("brokerIP2").and_then(|ip| ip.parse().ok()).unwrap_or(advertised),
+            raw.written("haListenPort").and_then(|port| port.parse().ok()),
+        ),
         namesrvs,
         cluster: raw.text("brokerClusterName").to_owned(),
         name: raw.text("brokerName").to_owned(),
@@ -395,12 +427,16 @@ fn broker(role: Role, given: &Given, raw: &RawConfig, notes: &mut Vec<String>) -
         cluster_topic: raw.flag("clusterTopicEnable"),
         broker_topic: raw.flag("brokerTopicEnable"),
         trace_topic: raw.flag("traceTopicEnable"),
-        trace_topic_name: raw.text("msgTraceTopicName").to_owned(),
         region: raw.text("regionId").to_owned(),
         trace_on: raw.flag("traceOn"),
         long_polling: raw.flag("longPollingEnable"),
         short_polling: millis("shortPollingTimeMills"),
         notify_ids_changed: raw.flag("notifyConsumerIdsChangedEnable"),
+        lite_pull: raw.flag("litePullMessageEnable"),
+        protect_system_topics: raw.flag("validateSystemTopicWhenUpdateTopic"),
+        mixed_message_type: raw.flag("enableMixedMessageType"),
+        accept_sends_from: raw.number("startAcceptSendRequestTimeStamp"),
+        in_memory_per_cent: per_cent("accessMessageInMemoryMaxRatio"),
         register_period: millis("registerNameServerPeriod"),
         register_timeout: millis("registerBrokerTimeoutMills"),
         max_message_size: number("maxMessageSize"),
@@ -413,9 +449,8 @@ fn broker(role: Role, given: &Given, raw: &RawConfig, notes: &mut Vec<String>) -
         disk_clean_forcibly: per_cent("diskSpaceCleanForciblyRatio"),
         disk_warning: per_cent("diskSpaceWarningLevelRatio"),
         clean_forcibly: raw.flag("cleanFileForciblyEnable"),
-        index_keys: raw.flag("messageIndexEnable"),
-        pull_memory: transfer("maxTransferCountOnMessageInMemory", "maxTransferBytesOnMessageInMemory"),
-        pull_disk: transfer("maxTransferCountOnMessageInDisk", "maxTransferBytesOnMessageInDisk"),
+        pull_count: number("maxTransferCountOnMessageInMemory"),
+        pull_bytes: number("maxTransferBytesOnMessageInMemory"),
         max_idle: Duration::from_secs(number("serverChannelMaxIdleTimeSeconds").into()),
         io_threads: match number("ioThreads") {
             0 => cores().saturating_sub(1).max(1),
@@ -429,7 +464,9 @@ fn cores() -> usize {
 }
 
 fn hours(text: &str) -> Vec<u8> {
-    text.split(';').filter_map(|hour| hour.trim().parse().ok()).collect()
+    text.split(';')
+        .filter_map(|hour| hour.trim().parse().ok())
+        .collect()
 }
 
 /// `HOST:PORT` of the command line; a name is looked up, and its IPv4 address preferred.
@@ -439,13 +476,25 @@ fn address(option: &'static str, text: &str) -> Result<SocketAddr, Error> {
         text: text.to_owned(),
         what,
     };
-    let usable = text.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+    let usable = text
+        .rsplit_once(':')
+        .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
     if !usable {
-        return Err(wrong("is not HOST:PORT, such as 127.0.0.1:10911 (port 0 picks a free one)".to_owned()));
+        return Err(wrong(
+            "is not HOST:PORT, such as 127.0.0.1:10911 (port 0 picks a free one)".to_owned(),
+        ));
     }
-    let found: Vec<SocketAddr> = text.to_socket_addrs().map_err(|error| wrong(error.to_string()))?.collect();
-    let first = found.iter().find(|address| address.is_ipv4()).or(found.first());
-    first.copied().ok_or_else(|| wrong("has no address".to_owned()))
+    let found: Vec<SocketAddr> = text
+        .to_socket_addrs()
+        .map_err(|error| wrong(error.to_string()))?
+        .collect();
+    let first = found
+        .iter()
+        .find(|address| address.is_ipv4())
+        .or(found.first());
+    first
+        .copied()
+        .ok_or_else(|| wrong("has no address".to_owned()))
 }
 
 /// Whether a name server's address is on this machine, as far as its name tells.

@@ -6,7 +6,10 @@ use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 pub fn first_public() -> Option<IpAddr> {
     of_default_route().or_else(|| {
         let table = std::fs::read_to_string("/proc/net/fib_trie").unwrap_or_default();
-        local_addresses(&table).into_iter().find(|ip| is_public(*ip)).map(IpAddr::V4)
+        local_addresses(&table)
+            .into_iter()
+            .find(|ip| is_public(*ip))
+            .map(IpAddr::V4)
     })
 }
 

@@ -43,13 +43,13 @@ pub struct Key {
     pub meaning: &'static str,
 }
 
-const fn key(
-    name: &'static str,
-    kind: Kind,
-    default: &'static str,
-    meaning: &'static str,
-) -> Key {
-    Key { name, kind, default, meaning }
+const fn key(name: &'static str, kind: Kind, default: &'static str, meaning: &'static str) -> Key {
+    Key {
+        name,
+        kind,
+        default,
+        meaning,
+    }
 }
 
 use Kind::{Addresses, Bool, Hours, Int, Ip, Name, OneOf, Text};
@@ -65,6 +65,8 @@ pub const EFFECTIVE: &[Key] = &[
     key("brokerId", Int(0, i64::MAX), "0", "0 is a master; slaves come with replication"),
     key("brokerRole", OneOf(&["ASYNC_MASTER", "SYNC_MASTER", "SLAVE"]), "ASYNC_MASTER", "whether a send waits for replicas"),
     key("brokerIP1", Ip, "", "the address told to clients; unset: the one listened on"),
+    key("brokerIP2", Ip, "", "the address told to replicas; unset: brokerIP1"),
+    key("haListenPort", Int(0, 65_535), "", "the port told to replicas; unset: listenPort + 1"),
     key("bindAddress", Ip, "", "the address listened on; unset: 127.0.0.1"),
     key("listenPort", Int(0, 65_535), "", "the port listened on; unset: 10911, a name server 9876"),
     key("namesrvAddr", Addresses, "", "the name servers to register with"),
@@ -75,11 +77,15 @@ pub const EFFECTIVE: &[Key] = &[
     key("clusterTopicEnable", Bool, "true", "whether a topic named like the cluster exists"),
     key("brokerTopicEnable", Bool, "true", "whether a topic named like the broker exists"),
     key("traceTopicEnable", Bool, "false", "whether the trace topic exists from the start"),
-    key("msgTraceTopicName", Name, "RMQ_SYS_TRACE_TOPIC", "the trace topic's name"),
     key("regionId", Text, "DefaultRegion", "the region stamped on messages"),
     key("traceOn", Bool, "true", "whether clients are told to trace"),
     key("longPollingEnable", Bool, "true", "whether a pull may wait for messages"),
     key("shortPollingTimeMills", MILLIS, "1000", "how long a pull waits when long polling is off"),
+    key("litePullMessageEnable", Bool, "true", "whether LITE_PULL_MESSAGE is served"),
+    key("validateSystemTopicWhenUpdateTopic", Bool, "true", "whether system topics are protected from changes"),
+    key("enableMixedMessageType", Bool, "false", "whether a topic may have message.type MIXED"),
+    key("startAcceptSendRequestTimeStamp", Int(0, i64::MAX), "0", "milliseconds since 1970 before which sends are refused"),
+    key("accessMessageInMemoryMaxRatio", Int(1, 95), "40", "per cent of the memory within which a new group may start at a queue's first message"),
     key("notifyConsumerIdsChangedEnable", Bool, "true", "whether members hear of a change of their group at once"),
     key("registerNameServerPeriod", Int(10_000, 60_000), "30000", "milliseconds between two registrations"),
     key("registerBrokerTimeoutMills", MILLIS, "6000", "milliseconds one registration may take"),
@@ -92,12 +98,9 @@ pub const EFFECTIVE: &[Key] = &[
     key("diskMaxUsedSpaceRatio", Int(10, 95), "75", "per cent of the disk from which expired segments are deleted at any hour"),
     key("diskSpaceCleanForciblyRatio", Int(30, 95), "85", "per cent of the disk from which the oldest segments are deleted even if young"),
     key("diskSpaceWarningLevelRatio", Int(35, 98), "90", "per cent of the disk from which sends are refused"),
-    key("cleanFileForciblyEnable", Bool, "true", "whether messages younger than fileReservedTime may be deleted when the disk is full"),
-    key("messageIndexEnable", Bool, "true", "whether messages are found by key"),
+    key("cleanFileForciblyEnable", Bool, "false", "whether messages younger than fileReservedTime may be deleted when the disk is full (Apache: true)"),
     key("maxTransferCountOnMessageInMemory", Int(1, 4_096), "32", "messages one pull gets, from memory"),
     key("maxTransferBytesOnMessageInMemory", Int(1_024, 16_777_216), "262144", "bytes one pull gets, from memory"),
-    key("maxTransferCountOnMessageInDisk", Int(1, 4_096), "8", "messages one pull gets, from the disk"),
-    key("maxTransferBytesOnMessageInDisk", Int(1_024, 16_777_216), "65536", "bytes one pull gets, from the disk"),
     key("storePathRootDir", Text, "", "the data folder; --data wins over it"),
     key("serverChannelMaxIdleTimeSeconds", Int(1, 86_400), "120", "seconds after which a silent connection is closed"),
     key("kvConfigPath", Text, "", "the name server's key-value file; unset: namesrv/kvConfig.json in the data folder"),
@@ -108,11 +111,20 @@ pub const EFFECTIVE: &[Key] = &[
 const ALIASES: &[(&str, &str)] = &[
     ("mapedFileSizeCommitLog", "mappedFileSizeCommitLog"),
     ("mapedFileSizeConsumeQueue", "mappedFileSizeConsumeQueue"),
-    ("mapedFileSizeConsumeQueueExt", "mappedFileSizeConsumeQueueExt"),
-    ("destroyMappedFileIntervalForcibly", "destroyMapedFileIntervalForcibly"),
+    (
+        "mapedFileSizeConsumeQueueExt",
+        "mappedFileSizeConsumeQueueExt",
+    ),
+    (
+        "destroyMappedFileIntervalForcibly",
+        "destroyMapedFileIntervalForcibly",
+    ),
     ("redelateHangedFileInterval", "redeleteHangedFileInterval"),
     ("warmMappedFileEnable", "warmMapedFileEnable"),
-    ("flushLeastPagesWhenWarmMappedFile", "flushLeastPagesWhenWarmMapedFile"),
+    (
+        "flushLeastPagesWhenWarmMappedFile",
+        "flushLeastPagesWhenWarmMapedFile",
+    ),
     ("transactionMsgTimeout", "transactionTimeOut"),
     ("transactionTimeout", "transactionTimeOut"),
 ];
@@ -195,12 +207,19 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     let effective = EFFECTIVE.iter().map(|key| key.name);
     let aliases = ALIASES.iter().map(|(alias, _)| *alias);
     let quiet = apache().iter().map(|key| key.name);
-    effective.chain(aliases).chain(TUTORIAL.iter().copied()).chain(quiet)
+    effective
+        .chain(aliases)
+        .chain(TUTORIAL.iter().copied())
+        .chain(quiet)
 }
 
 /// The known name that is the fewest edits away from `name`, whatever its case.
 pub fn nearest(name: &str) -> &'static str {
-    let name: Vec<u8> = name.bytes().take(64).map(|b| b.to_ascii_lowercase()).collect();
+    let name: Vec<u8> = name
+        .bytes()
+        .take(64)
+        .map(|b| b.to_ascii_lowercase())
+        .collect();
     names()
         .min_by_key(|known| edits(&name, &known.to_ascii_lowercase().into_bytes()))
         .unwrap_or("brokerName")
@@ -214,7 +233,9 @@ fn edits(a: &[u8], b: &[u8]) -> usize {
         let mut row = Vec::with_capacity(b.len() + 1);
         row.push(i + 1);
         for (j, &y) in b.iter().enumerate() {
-            let mut best = (above[j] + usize::from(x != y)).min(above[j + 1] + 1).min(row[j] + 1);
+            let mut best = (above[j] + usize::from(x != y))
+                .min(above[j + 1] + 1)
+                .min(row[j] + 1);
             if i > 0 && j > 0 && x == b[j - 1] && a[i - 1] == y {
                 best = best.min(before[j - 1] + 1);
             }
@@ -228,21 +249,131 @@ fn edits(a: &[u8], b: &[u8]) -> usize {
 /// Why a known key changes nothing here; the first fitting row speaks.
 fn why_quiet(name: &str) -> &'static str {
     const WHY: &[(&[&str], &str)] = &[
-        (&["storePath", "storeCheckpoint", "abortFile", "readOnlyCommitLog"], "everything lives in the data folder (--data)"),
-        (&["ThreadPool", "Threads", "ThreadNum", "QueueCapacity", "Semaphore", "waitTimeMillsIn", "FastFailure", "WorkerGroup"], "there are no thread pools here; see ioThreads"),
-        (&["warm", "Warm", "transientStore", "Swap", "Swaped", "InStorePool", "MapedFile", "HangedFile", "ByHeap", "Lock", "commitC", "commitI", "Commit"], "Java's mapped files and heap do not exist here"),
-        (&["ransaction", "essageDelayLevel", "timer", "Timer", "recall", "Delay", "Schedule", "schedule"], "delayed and transactional messages are not served yet"),
-        (&["pop", "Pop", "revive", "Revive", "Ck", "Ack", "ack"], "POP is not served yet"),
-        (&["PropertyFilter", "ilterBitMap", "Bloom", "UseFilter", "filterS", "filterD", "ConsumeQueueExt"], "SQL filters are not served yet"),
-        (&["ha", "brokerIP2", "eplica", "Slave", "slave", "aster", "DLeger", "dLeger", "controller", "Controller", "ActingMaster", "Election", "SyncState", "Escape"], "there is no replication yet"),
-        (&["metric", "Metric", "Stat", "commercial", "account"], "statistics are kept without it"),
-        (&["auth", "Auth", "acl", "user", "migrate", "initAuth", "innerClient"], "there is no authentication yet"),
-        (&["rocksdb", "Rocks", "rocks", "ompaction", "memTable", "olddata", "old"], "the store here has nothing of the kind"),
+        (
+            &[
+                "storePath",
+                "storeCheckpoint",
+                "abortFile",
+                "readOnlyCommitLog",
+            ],
+            "everything lives in the data folder (--data)",
+        ),
+        (
+            &[
+                "ThreadPool",
+                "Threads",
+                "ThreadNum",
+                "QueueCapacity",
+                "Semaphore",
+                "waitTimeMillsIn",
+                "FastFailure",
+                "WorkerGroup",
+            ],
+            "there are no thread pools here; see ioThreads",
+        ),
+        (
+            &[
+                "warm",
+                "Warm",
+                "transientStore",
+                "Swap",
+                "Swaped",
+                "InStorePool",
+                "MapedFile",
+                "HangedFile",
+                "ByHeap",
+                "Lock",
+                "commitC",
+                "commitI",
+                "Commit",
+            ],
+            "Java's mapped files and heap do not exist here",
+        ),
+        (
+            &[
+                "ransaction",
+                "essageDelayLevel",
+                "timer",
+                "Timer",
+                "recall",
+                "Delay",
+                "Schedule",
+                "schedule",
+            ],
+            "delayed and transactional messages are not served yet",
+        ),
+        (
+            &["pop", "Pop", "revive", "Revive", "Ck", "Ack", "ack"],
+            "POP is not served yet",
+        ),
+        (
+            &[
+                "PropertyFilter",
+                "ilterBitMap",
+                "Bloom",
+                "UseFilter",
+                "filterS",
+                "filterD",
+                "ConsumeQueueExt",
+            ],
+            "SQL filters are not served yet",
+        ),
+        (
+            &[
+                "ha",
+                "brokerIP2",
+                "eplica",
+                "Slave",
+                "slave",
+                "aster",
+                "DLeger",
+                "dLeger",
+                "controller",
+                "Controller",
+                "ActingMaster",
+                "Election",
+                "SyncState",
+                "Escape",
+            ],
+            "there is no replication yet",
+        ),
+        (
+            &["metric", "Metric", "Stat", "commercial", "account"],
+            "statistics are kept without it",
+        ),
+        (
+            &[
+                "auth",
+                "Auth",
+                "acl",
+                "user",
+                "migrate",
+                "initAuth",
+                "innerClient",
+            ],
+            "there is no authentication yet",
+        ),
+        (
+            &[
+                "rocksdb",
+                "Rocks",
+                "rocks",
+                "ompaction",
+                "memTable",
+                "olddata",
+                "old",
+            ],
+            "the store here has nothing of the kind",
+        ),
     ];
-    let fits = |patterns: &[&str]| patterns.iter().any(|pattern| match *pattern {
-        "ha" => name.starts_with("ha") && name.as_bytes().get(2).is_some_and(u8::is_ascii_uppercase),
-        pattern => name.contains(pattern),
-    });
+    let fits = |patterns: &[&str]| {
+        patterns.iter().any(|pattern| match *pattern {
+            "ha" => {
+                name.starts_with("ha") && name.as_bytes().get(2).is_some_and(u8::is_ascii_uppercase)
+            }
+            pattern => name.contains(pattern),
+        })
+    };
     let row = WHY.iter().find(|(patterns, _)| fits(patterns));
     row.map_or("nothing here depends on it", |(_, why)| why)
 }
@@ -252,16 +383,18 @@ fn why_quiet(name: &str) -> &'static str {
 pub fn refusal(name: &str, value: &str) -> Option<&'static str> {
     let on = value.trim().eq_ignore_ascii_case("true");
     match name {
-        "aclEnable" | "authenticationEnabled" | "authorizationEnabled" if on => {
-            Some("there is no access control yet: the broker would be open although the file asks for protection")
-        }
-        "useTLS" if on => Some("there is no TLS yet: connections would be in clear text although the file asks for TLS"),
-        "enableDLegerCommitLog" | "enableControllerMode" | "duplicationEnable" if on => {
-            Some("there is no replication yet: messages would be on one machine although the file asks for more")
-        }
-        "minInSyncReplicas" if value.trim().parse().is_ok_and(|n: i64| n > 1) => {
-            Some("there is no replication yet: messages would be on one machine although the file asks for more")
-        }
+        "aclEnable" | "authenticationEnabled" | "authorizationEnabled" if on => Some(
+            "there is no access control yet: the broker would be open although the file asks for protection",
+        ),
+        "useTLS" if on => Some(
+            "there is no TLS yet: connections would be in clear text although the file asks for TLS",
+        ),
+        "enableDLegerCommitLog" | "enableControllerMode" | "duplicationEnable" if on => Some(
+            "there is no replication yet: messages would be on one machine although the file asks for more",
+        ),
+        "minInSyncReplicas" if value.trim().parse().is_ok_and(|n: i64| n > 1) => Some(
+            "there is no replication yet: messages would be on one machine although the file asks for more",
+        ),
         _ => None,
     }
 }
@@ -294,7 +427,10 @@ mod tests {
         for name in names() {
             assert!(find(name).is_some(), "{name}");
         }
-        for (alias, meant) in [("transactionMsgTimeout", "transactionTimeOut"), ("mapedFileSizeCommitLog", "mappedFileSizeCommitLog")] {
+        for (alias, meant) in [
+            ("transactionMsgTimeout", "transactionTimeOut"),
+            ("mapedFileSizeCommitLog", "mappedFileSizeCommitLog"),
+        ] {
             let proper = match find(alias) {
                 Some(Known::Effective(key)) => key.name,
                 Some(Known::Quiet(name, ..)) => name,

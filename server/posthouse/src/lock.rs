@@ -76,7 +76,10 @@ impl Lock {
             Err(errno) => return Err(io_error(errno.into())),
         }
         let text = format!("{} {role}\n", std::process::id());
-        let written = locked.set_len(0).and_then(|()| locked.rewind()).and_then(|()| locked.write_all(text.as_bytes()));
+        let written = locked
+            .set_len(0)
+            .and_then(|()| locked.rewind())
+            .and_then(|()| locked.write_all(text.as_bytes()));
         written.map_err(io_error)?;
         Ok(Lock { file: locked })
     }
@@ -113,7 +116,12 @@ impl Drop for Lock {
 }
 
 fn open(file: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).create(true).truncate(false).open(file)
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(file)
 }
 
 /// The holder writes right after it locks: an empty file is one that has just been taken.
@@ -140,8 +148,16 @@ mod tests {
         let holder = Lock::holder(&file).unwrap().unwrap();
         assert_eq!(holder.pid, i32::try_from(std::process::id()).unwrap());
         assert_eq!(holder.role, "broker");
-        let error = Lock::take(data.path(), &file, "broker").unwrap_err().to_string();
-        assert!(error.contains(&format!("in use by process {} (posthouse broker)", holder.pid)), "{error}");
+        let error = Lock::take(data.path(), &file, "broker")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains(&format!(
+                "in use by process {} (posthouse broker)",
+                holder.pid
+            )),
+            "{error}"
+        );
         drop(lock);
         assert_eq!(Lock::holder(&file).unwrap(), None);
         Lock::wait_free(&file).unwrap();

@@ -35,7 +35,10 @@ pub enum SyntaxError {
 /// Reads a whole file. Entries come in the file's order; a key may come twice.
 pub fn parse(file: &[u8]) -> Result<Vec<Entry>, SyntaxError> {
     let file = file.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(file);
-    let mut lines = Lines { rest: file, number: 0 };
+    let mut lines = Lines {
+        rest: file,
+        number: 0,
+    };
     let mut entries = Vec::new();
     while let Some((bytes, line)) = lines.logical() {
         entries.push(entry(&bytes, line)?);

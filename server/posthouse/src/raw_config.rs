@@ -100,7 +100,8 @@ impl RawConfig {
         let (written, value) = (&entry.key, entry.value.trim());
         match keys::find(written) {
             Some(Known::Effective(key)) => {
-                check(key.kind, value).map_err(|allowed| format!("{written}={value}: {allowed}"))?;
+                check(key.kind, value)
+                    .map_err(|allowed| format!("{written}={value}: {allowed}"))?;
                 self.effective.insert(key.name, value.to_owned());
             }
             Some(Known::Quiet(name, kind, why)) => {
@@ -108,7 +109,8 @@ impl RawConfig {
                 if let Some(why) = keys::refusal(name, value) {
                     return Err(format!("{written}={value}: {why}"));
                 }
-                self.notes.push(format!("{at}: {written} has no effect: {why}"));
+                self.notes
+                    .push(format!("{at}: {written} has no effect: {why}"));
                 self.quiet.insert(name, value.to_owned());
             }
             None => {
@@ -133,12 +135,17 @@ impl RawConfig {
 
     /// Keys without effect that the file has, with their values.
     pub fn quiet(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        self.quiet.iter().map(|(name, value)| (*name, value.as_str()))
+        self.quiet
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
     }
 
     /// The value in force: the file's, or the default of the table.
     pub fn text(&self, name: &str) -> &str {
-        debug_assert!(keys::effective(name).is_some(), "{name} is not in the table");
+        debug_assert!(
+            keys::effective(name).is_some(),
+            "{name} is not in the table"
+        );
         self.written(name)
             .unwrap_or_else(|| keys::effective(name).map_or("", |key| key.default))
     }
@@ -201,7 +208,10 @@ pub fn is_address(text: &str) -> bool {
     let Some((host, port)) = text.rsplit_once(':') else {
         return false;
     };
-    let host_ok = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+    let host_ok = match host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'))
+    {
         Some(v6) => v6.parse::<std::net::Ipv6Addr>().is_ok(),
         None => !host.is_empty() && !host.contains([':', '/', ' ', '@', ',']),
     };

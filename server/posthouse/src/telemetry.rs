@@ -36,13 +36,17 @@ pub fn start(format: Format, level: Option<&str>, folder: Option<&Path>) -> io::
         (None, Ok(filter)) if !filter.is_empty() => filter,
         _ => "info".to_owned(),
     };
-    let filter = EnvFilter::try_new(filter).map_err(|error| io::Error::other(format!("log level: {error}")))?;
+    let filter = EnvFilter::try_new(filter)
+        .map_err(|error| io::Error::other(format!("log level: {error}")))?;
     let output = match folder {
         Some(folder) => Output::open(folder)?,
         None => Output::Stderr,
     };
     let to_people = matches!(output, Output::Stderr) && io::stderr().is_terminal();
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(output).with_ansi(to_people);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(output)
+        .with_ansi(to_people);
     let started = match format {
         Format::Human => builder.try_init(),
         Format::Json => builder.json().try_init(),
@@ -77,7 +81,9 @@ impl<'a> MakeWriter<'a> for Output {
 
     fn make_writer_for(&'a self, meta: &Metadata<'_>) -> Self::Writer {
         match self {
-            Output::Files { namesrv, .. } if meta.target().starts_with("namesrv") => Box::new(namesrv.clone()),
+            Output::Files { namesrv, .. } if meta.target().starts_with("namesrv") => {
+                Box::new(namesrv.clone())
+            }
             _ => self.make_writer(),
         }
     }
@@ -95,7 +101,12 @@ impl Rotating {
     fn open(path: PathBuf, full: u64) -> io::Result<Rotating> {
         let file = append(&path)?;
         let size = file.metadata()?.len();
-        Ok(Rotating { path, file, size, full })
+        Ok(Rotating {
+            path,
+            file,
+            size,
+            full,
+        })
     }
 
     fn rotate(&mut self) -> io::Result<()> {
@@ -147,11 +158,17 @@ impl Shared {
 
 impl Write for Shared {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).write(line)
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .write(line)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).flush()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .flush()
     }
 }
 
@@ -179,7 +196,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("namesrv.log");
         for line in ["one\n", "two\n"] {
-            Rotating::open(path.clone(), 100).unwrap().write_all(line.as_bytes()).unwrap();
+            Rotating::open(path.clone(), 100)
+                .unwrap()
+                .write_all(line.as_bytes())
+                .unwrap();
         }
         assert_eq!(std::fs::read_to_string(path).unwrap(), "one\ntwo\n");
     }

@@ -18,10 +18,22 @@ fn given(broker_addr: &str) -> Given {
 
 fn tutorial() -> [(&'static str, &'static str); 4] {
     [
-        ("broker-a", include_str!("../../testdata/tutorial/broker-a.properties")),
-        ("broker-b", include_str!("../../testdata/tutorial/broker-b.properties")),
-        ("broker-a-s", include_str!("../../testdata/tutorial/broker-a-s.properties")),
-        ("broker-b-s", include_str!("../../testdata/tutorial/broker-b-s.properties")),
+        (
+            "broker-a",
+            include_str!("../../testdata/tutorial/broker-a.properties"),
+        ),
+        (
+            "broker-b",
+            include_str!("../../testdata/tutorial/broker-b.properties"),
+        ),
+        (
+            "broker-a-s",
+            include_str!("../../testdata/tutorial/broker-a-s.properties"),
+        ),
+        (
+            "broker-b-s",
+            include_str!("../../testdata/tutorial/broker-b-s.properties"),
+        ),
     ]
 }
 
@@ -32,7 +44,10 @@ fn nothing_given_is_a_safe_standalone_on_loopback() {
     assert_eq!(config.namesrv.listen.to_string(), "127.0.0.1:9876");
     assert_eq!(config.data, Path::new("posthouse-data"));
     assert!(config.broker.sync_flush);
-    assert_eq!((config.broker.cluster.as_str(), config.broker.name.as_str()), ("DefaultCluster", "broker-a"));
+    assert_eq!(
+        (config.broker.cluster.as_str(), config.broker.name.as_str()),
+        ("DefaultCluster", "broker-a")
+    );
     assert_eq!(config.refusals(), []);
 }
 
@@ -67,8 +82,14 @@ fn the_tutorials_commented_keys_are_known_too() {
             })
             .collect();
         let text = switched_on.join("\n");
-        assert!(RawConfig::parse(text.as_bytes(), name, false).is_ok(), "{name}");
-        assert!(text.lines().any(|line| line.starts_with("flushCommitLogLeastPages")));
+        assert!(
+            RawConfig::parse(text.as_bytes(), name, false).is_ok(),
+            "{name}"
+        );
+        assert!(
+            text.lines()
+                .any(|line| line.starts_with("flushCommitLogLeastPages"))
+        );
     }
 }
 
@@ -99,7 +120,12 @@ fn the_environments_name_servers_are_a_brokers_last_resort() {
     };
     let broker = resolve(Role::Broker, &environment, "");
     assert_eq!(broker.broker.namesrvs, ["127.0.0.1:4"]);
-    assert_eq!(resolve(Role::Broker, &environment, "namesrvAddr=127.0.0.1:1").broker.namesrvs, ["127.0.0.1:1"]);
+    assert_eq!(
+        resolve(Role::Broker, &environment, "namesrvAddr=127.0.0.1:1")
+            .broker
+            .namesrvs,
+        ["127.0.0.1:1"]
+    );
     let standalone = resolve(Role::Standalone, &environment, "");
     assert!(standalone.broker.namesrvs.is_empty());
     assert!(standalone.notes[0].contains("NAMESRV_ADDR"));
@@ -110,16 +136,28 @@ fn a_slave_is_refused_by_role_and_by_id() {
     for file in ["brokerRole=SLAVE", "brokerId=1"] {
         let refusals = broker_of(file).refusals();
         assert!(refusals[0].to_string().starts_with(file), "{refusals:?}");
-        assert!(refusals[0].to_string().contains("there is no replication yet"));
+        assert!(
+            refusals[0]
+                .to_string()
+                .contains("there is no replication yet")
+        );
     }
 }
 
 #[test]
 fn a_remote_name_server_is_refused_while_only_loopback_listens() {
     let refusals = broker_of("namesrvAddr=127.0.0.1:9876;192.0.2.7:9876").refusals();
-    assert!(matches!(&refusals[..], [Refusal::RemoteNamesrv { namesrv, .. }] if namesrv == "192.0.2.7:9876"));
-    let left = Given { insecure: true, ..given("0.0.0.0:10911") };
-    assert_eq!(resolve(Role::Broker, &left, "namesrvAddr=192.0.2.7:9876").refusals(), []);
+    assert!(
+        matches!(&refusals[..], [Refusal::RemoteNamesrv { namesrv, .. }] if namesrv == "192.0.2.7:9876")
+    );
+    let left = Given {
+        insecure: true,
+        ..given("0.0.0.0:10911")
+    };
+    assert_eq!(
+        resolve(Role::Broker, &left, "namesrvAddr=192.0.2.7:9876").refusals(),
+        []
+    );
     assert_eq!(broker_of("namesrvAddr=localhost:9876").refusals(), []);
 }
 
@@ -131,8 +169,14 @@ fn leaving_loopback_wants_insecure() {
         (Given::default(), "brokerIP1=192.0.2.1"),
     ] {
         let config = resolve(Role::Broker, &options, file);
-        assert!(matches!(config.refusals()[..], [Refusal::Insecure { .. }]), "{file}");
-        let meant = Given { insecure: true, ..options };
+        assert!(
+            matches!(config.refusals()[..], [Refusal::Insecure { .. }]),
+            "{file}"
+        );
+        let meant = Given {
+            insecure: true,
+            ..options
+        };
         assert_eq!(resolve(Role::Broker, &meant, file).refusals(), []);
     }
     let namesrv = Given {
@@ -149,14 +193,34 @@ fn the_unspecified_address_is_never_told_to_clients() {
     let told = resolve(Role::Broker, &given("0.0.0.0:10911"), "brokerIP1=192.0.2.1");
     assert_eq!(told.broker.advertised.to_string(), "192.0.2.1");
     let raw = RawConfig::parse(b"brokerIP1=0.0.0.0", "f", false).unwrap();
-    assert!(matches!(Config::resolve(Role::Broker, &Given::default(), raw), Err(Error::Unspecified(_))));
+    assert!(matches!(
+        Config::resolve(Role::Broker, &Given::default(), raw),
+        Err(Error::Unspecified(_))
+    ));
 }
 
 #[test]
 fn an_advertised_address_alone_leaves_loopback_and_a_loopback_one_does_not() {
-    assert!(broker_of("brokerIP1=192.0.2.1").broker.listen.ip().is_unspecified());
-    assert!(broker_of("brokerIP1=127.0.0.1").broker.listen.ip().is_loopback());
-    assert_eq!(broker_of("brokerIP1=192.0.2.1\nbindAddress=127.0.0.1").notes.len(), 1);
+    assert!(
+        broker_of("brokerIP1=192.0.2.1")
+            .broker
+            .listen
+            .ip()
+            .is_unspecified()
+    );
+    assert!(
+        broker_of("brokerIP1=127.0.0.1")
+            .broker
+            .listen
+            .ip()
+            .is_loopback()
+    );
+    assert_eq!(
+        broker_of("brokerIP1=192.0.2.1\nbindAddress=127.0.0.1")
+            .notes
+            .len(),
+        1
+    );
 }
 
 #[test]
@@ -164,23 +228,39 @@ fn a_standalones_port_in_the_file_is_the_brokers() {
     let standalone = resolve(Role::Standalone, &Given::default(), "listenPort=20911");
     assert_eq!(standalone.broker.listen.port(), 20911);
     assert_eq!(standalone.namesrv.listen.port(), 9876);
-    assert_eq!(resolve(Role::Namesrv, &Given::default(), "listenPort=19876").namesrv.listen.port(), 19876);
+    assert_eq!(
+        resolve(Role::Namesrv, &Given::default(), "listenPort=19876")
+            .namesrv
+            .listen
+            .port(),
+        19876
+    );
 }
 
 #[test]
 fn an_address_without_a_port_says_what_is_meant() {
     let raw = RawConfig::default();
     let error = Config::resolve(Role::Broker, &given("127.0.0.1"), raw).unwrap_err();
-    assert!(error.to_string().starts_with("--broker-addr 127.0.0.1: is not HOST:PORT"));
+    assert!(
+        error
+            .to_string()
+            .starts_with("--broker-addr 127.0.0.1: is not HOST:PORT")
+    );
 }
 
 #[test]
 fn what_is_printed_reads_back_as_the_same() {
     for (_, file) in tutorial() {
         let first = broker_of(file).properties();
-        let lines: Vec<String> = first.iter().map(|(key, value)| crate::properties::write(key, value)).collect();
+        let lines: Vec<String> = first
+            .iter()
+            .map(|(key, value)| crate::properties::write(key, value))
+            .collect();
         assert_eq!(broker_of(&lines.join("\n")).properties(), first);
-        assert!(first.contains(&("sendMessageThreadPoolNums".into(), "128".into())) || !file.contains("\nsendMessage"));
+        assert!(
+            first.contains(&("sendMessageThreadPoolNums".into(), "128".into()))
+                || !file.contains("\nsendMessage")
+        );
         assert!(first.contains(&("defaultTopicQueueNums".into(), "4".into())));
     }
 }
@@ -193,5 +273,8 @@ fn a_relative_file_is_also_looked_for_below_rocketmq_home() {
     std::fs::write(conf.join("only-here.conf"), "").unwrap();
     let found = locate(Path::new("only-here.conf"), Some(home.path()));
     assert_eq!(found, conf.join("only-here.conf"));
-    assert_eq!(locate(Path::new("nowhere.conf"), Some(home.path())), Path::new("nowhere.conf"));
+    assert_eq!(
+        locate(Path::new("nowhere.conf"), Some(home.path())),
+        Path::new("nowhere.conf")
+    );
 }

@@ -42,7 +42,11 @@ fn comments_and_blank_lines_are_skipped() {
 
 #[test]
 fn a_backslash_at_the_end_continues_the_line() {
-    is("namesrvAddr=a:1;\\\n     b:2;\\\r\n\tc:3", "namesrvAddr", "a:1;b:2;c:3");
+    is(
+        "namesrvAddr=a:1;\\\n     b:2;\\\r\n\tc:3",
+        "namesrvAddr",
+        "a:1;b:2;c:3",
+    );
     is("k=ends in \\\\\n", "k", "ends in \\");
 }
 
@@ -84,7 +88,9 @@ fn what_is_written_reads_back() {
     for _ in 0..2_000 {
         let mut text = |least| -> String {
             let len = rng.usize(least..8);
-            (0..len).map(|_| alphabet[rng.usize(..alphabet.len())]).collect()
+            (0..len)
+                .map(|_| alphabet[rng.usize(..alphabet.len())])
+                .collect()
         };
         let (key, value) = (text(1), text(0));
         assert_eq!(one(&write(&key, &value)), (key, value));
@@ -107,7 +113,9 @@ fn any_bytes_give_entries_or_an_error() {
     alphabet.push(0xFF);
     for _ in 0..50_000 {
         let len = rng.usize(0..24);
-        let bytes: Vec<u8> = (0..len).map(|_| alphabet[rng.usize(..alphabet.len())]).collect();
+        let bytes: Vec<u8> = (0..len)
+            .map(|_| alphabet[rng.usize(..alphabet.len())])
+            .collect();
         fuzz_properties(&bytes);
     }
 }

@@ -1,0 +1,243 @@
+//! The command line. What it means is decided in [`crate::config`]; running it in [`crate::run`].
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Given, Role};
+use crate::telemetry::Format;
+
+/// A message broker and name server that RocketMQ's own clients use.
+///
+/// Without a command: standalone, that is name server and broker in one process.
+#[derive(Debug, Parser)]
+#[command(name = "posthouse", version, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Sub>,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Sub {
+    /// Run name server and broker in one process (the default).
+    Standalone(RunArgs),
+    /// Run a name server.
+    Namesrv(RunArgs),
+    /// Run a broker that registers with name servers.
+    Broker {
+        #[command(flatten)]
+        run: RunArgs,
+        /// Name servers to register with, separated by `;` [default: NAMESRV_ADDR, or the file's namesrvAddr].
+        #[arg(short = 'n', value_name = "HOST:PORT;…")]
+        namesrvs: Option<String>,
+    },
+    /// Check or rebuild the store of a stopped broker.
+    Store {
+        #[command(subcommand)]
+        chore: StoreSub,
+    },
+    /// Stop a running process and wait until it has ended.
+    Stop {
+        /// Which one; without it, whatever runs on the data folder.
+        role: Option<StopRole>,
+        #[command(flatten)]
+        data: DataArg,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum StoreSub {
+    /// Read every record and compare queues, key index and tables with the log. Changes nothing.
+    Check(DataArg),
+    /// Throw away what is derived (queues, key index) and build it again from the log.
+    Rebuild(DataArg),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum StopRole {
+    Namesrv,
+    Broker,
+    Standalone,
+}
+
+#[derive(Debug, Args)]
+struct DataArg {
+    /// The data folder.
+    #[arg(long, env = "POSTHOUSE_DATA", value_name = "DIR", default_value = "posthouse-data")]
+    data: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct RunArgs {
+    /// The data folder; wins over storePathRootDir [default: ./posthouse-data].
+    #[arg(long, env = "POSTHOUSE_DATA", value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Where the name server listens [default: 127.0.0.1:9876; port 0 picks one].
+    #[arg(long, env = "POSTHOUSE_NAMESRV_ADDR", value_name = "HOST:PORT")]
+    namesrv_addr: Option<String>,
+    /// Where the broker listens [default: 127.0.0.1:10911; port 0 picks one].
+    #[arg(long, env = "POSTHOUSE_BROKER_ADDR", value_name = "HOST:PORT")]
+    broker_addr: Option<String>,
+    /// A configuration file with RocketMQ's keys (.properties or .conf); a relative path is also
+    /// looked for below ROCKETMQ_HOME and its conf folder.
+    #[arg(short = 'c', long = "config", env = "POSTHOUSE_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print the effective configuration, and end.
+    #[arg(short = 'p', long = "print-config")]
+    print: bool,
+    /// Only warn of keys that do not exist.
+    #[arg(long, env = "POSTHOUSE_LENIENT_CONFIG")]
+    lenient_config: bool,
+    /// Listen beyond loopback although nobody has to prove who they are.
+    #[arg(long, env = "POSTHOUSE_INSECURE")]
+    insecure: bool,
+    /// Write namesrv.log and broker.log into this folder instead of the standard error stream.
+    #[arg(long, env = "POSTHOUSE_LOG_DIR", value_name = "DIR")]
+    log_dir: Option<PathBuf>,
+    /// How log lines look.
+    #[arg(long, env = "POSTHOUSE_LOG_FORMAT", value_enum, default_value_t)]
+    log_format: Format,
+    /// error, warn, info, debug or trace, or a filter as in RUST_LOG [default: RUST_LOG, or info].
+    #[arg(long, env = "POSTHOUSE_LOG_LEVEL", value_name = "LEVEL")]
+    log_level: Option<String>,
+    #[arg(long, env = "NAMESRV_ADDR", hide = true)]
+    namesrvs_of_environment: Option<String>,
+    #[arg(long, env = "ROCKETMQ_HOME", hide = true)]
+    rocketmq_home: Option<PathBuf>,
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub enum Command {
+    /// Start, or print the configuration.
+    Run(Box<Run>),
+    /// Check a store.
+    Check(PathBuf),
+    /// Rebuild what is derived from the log.
+    Rebuild(PathBuf),
+    /// Stop what runs on a data folder: that role, or any.
+    Stop(Option<Role>, PathBuf),
+}
+
+/// How to start.
+#[derive(Debug)]
+pub struct Run {
+    /// What runs.
+    pub role: Role,
+    /// Addresses and folder.
+    pub given: Given,
+    /// `-c`
+    pub config: Option<PathBuf>,
+    /// The variable ROCKETMQ_HOME.
+    pub rocketmq_home: Option<PathBuf>,
+    /// `-p`
+    pub print: bool,
+    /// `--lenient-config`
+    pub lenient: bool,
+    /// `--log-dir`
+    pub log_dir: Option<PathBuf>,
+    /// `--log-format`
+    pub log_format: Format,
+    /// `--log-level`
+    pub log_level: Option<String>,
+}
+
+impl Cli {
+    /// The command in plain words.
+    pub fn command(self) -> Command {
+        match self.command {
+            None => self.run.start(Role::Standalone, None),
+            Some(Sub::Standalone(run)) => run.start(Role::Standalone, None),
+            Some(Sub::Namesrv(run)) => run.start(Role::Namesrv, None),
+            Some(Sub::Broker { run, namesrvs }) => run.start(Role::Broker, namesrvs),
+            Some(Sub::Store { chore: StoreSub::Check(arg) }) => Command::Check(arg.data),
+            Some(Sub::Store { chore: StoreSub::Rebuild(arg) }) => Command::Rebuild(arg.data),
+            Some(Sub::Stop { role, data }) => {
+                let role = role.map(|role| match role {
+                    StopRole::Namesrv => Role::Namesrv,
+                    StopRole::Broker => Role::Broker,
+                    StopRole::Standalone => Role::Standalone,
+                });
+                Command::Stop(role, data.data)
+            }
+        }
+    }
+}
+
+impl RunArgs {
+    fn start(self, role: Role, namesrvs: Option<String>) -> Command {
+        let of_environment = self.namesrvs_of_environment.filter(|text| !text.is_empty());
+        Command::Run(Box::new(Run {
+            role,
+            given: Given {
+                data: self.data,
+                namesrv_addr: self.namesrv_addr,
+                broker_addr: self.broker_addr,
+                namesrvs,
+                namesrvs_of_environment: of_environment,
+                insecure: self.insecure,
+            },
+            config: self.config,
+            rocketmq_home: self.rocketmq_home,
+            print: self.print,
+            lenient: self.lenient_config,
+            log_dir: self.log_dir,
+            log_format: self.log_format,
+            log_level: self.log_level,
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> Command {
+        let all = ["posthouse"].iter().chain(arguments);
+        Cli::try_parse_from(all).unwrap().command()
+    }
+
+    fn run(arguments: &[&str]) -> Run {
+        match parse(arguments) {
+            Command::Run(run) => *run,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn no_command_is_standalone_and_takes_its_options() {
+        assert_eq!(run(&[]).role, Role::Standalone);
+        let run = run(&["--data", "d", "--broker-addr", "127.0.0.1:0", "-p"]);
+        assert_eq!(run.role, Role::Standalone);
+        assert_eq!(run.given.data, Some(PathBuf::from("d")));
+        assert!(run.print);
+    }
+
+    #[test]
+    fn a_broker_takes_name_servers_and_a_file_as_mqbroker_does() {
+        let run = run(&["broker", "-n", "a:9876;b:9876", "-c", "conf/broker.conf"]);
+        assert_eq!(run.role, Role::Broker);
+        assert_eq!(run.given.namesrvs.as_deref(), Some("a:9876;b:9876"));
+        assert_eq!(run.config, Some(PathBuf::from("conf/broker.conf")));
+    }
+
+    #[test]
+    fn stop_takes_an_optional_role() {
+        assert!(matches!(parse(&["stop", "--data", "d"]), Command::Stop(None, _)));
+        assert!(matches!(parse(&["stop", "namesrv"]), Command::Stop(Some(Role::Namesrv), _)));
+    }
+
+    #[test]
+    fn store_has_two_chores() {
+        assert!(matches!(parse(&["store", "check", "--data", "d"]), Command::Check(_)));
+        assert!(matches!(parse(&["store", "rebuild", "--data", "d"]), Command::Rebuild(_)));
+    }
+
+    #[test]
+    fn the_definition_has_no_mistake() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+}
