@@ -65,7 +65,12 @@ enum StopRole {
 #[derive(Debug, Args)]
 struct DataArg {
     /// The data folder.
-    #[arg(long, env = "POSTHOUSE_DATA", value_name = "DIR", default_value = "posthouse-data")]
+    #[arg(
+        long,
+        env = "POSTHOUSE_DATA",
+        value_name = "DIR",
+        default_value = "posthouse-data"
+    )]
     data: PathBuf,
 }
 
@@ -82,7 +87,12 @@ struct RunArgs {
     broker_addr: Option<String>,
     /// A configuration file with RocketMQ's keys (.properties or .conf); a relative path is also
     /// looked for below ROCKETMQ_HOME and its conf folder.
-    #[arg(short = 'c', long = "config", env = "POSTHOUSE_CONFIG", value_name = "FILE")]
+    #[arg(
+        short = 'c',
+        long = "config",
+        env = "POSTHOUSE_CONFIG",
+        value_name = "FILE"
+    )]
     config: Option<PathBuf>,
     /// Print the effective configuration, and end.
     #[arg(short = 'p', long = "print-config")]
@@ -152,8 +162,12 @@ impl Cli {
             Some(Sub::Standalone(run)) => run.start(Role::Standalone, None),
             Some(Sub::Namesrv(run)) => run.start(Role::Namesrv, None),
             Some(Sub::Broker { run, namesrvs }) => run.start(Role::Broker, namesrvs),
-            Some(Sub::Store { chore: StoreSub::Check(arg) }) => Command::Check(arg.data),
-            Some(Sub::Store { chore: StoreSub::Rebuild(arg) }) => Command::Rebuild(arg.data),
+            Some(Sub::Store {
+                chore: StoreSub::Check(arg),
+            }) => Command::Check(arg.data),
+            Some(Sub::Store {
+                chore: StoreSub::Rebuild(arg),
+            }) => Command::Rebuild(arg.data),
             Some(Sub::Stop { role, data }) => {
                 let role = role.map(|role| match role {
                     StopRole::Namesrv => Role::Namesrv,
@@ -225,14 +239,26 @@ mod tests {
 
     #[test]
     fn stop_takes_an_optional_role() {
-        assert!(matches!(parse(&["stop", "--data", "d"]), Command::Stop(None, _)));
-        assert!(matches!(parse(&["stop", "namesrv"]), Command::Stop(Some(Role::Namesrv), _)));
+        assert!(matches!(
+            parse(&["stop", "--data", "d"]),
+            Command::Stop(None, _)
+        ));
+        assert!(matches!(
+            parse(&["stop", "namesrv"]),
+            Command::Stop(Some(Role::Namesrv), _)
+        ));
     }
 
     #[test]
     fn store_has_two_chores() {
-        assert!(matches!(parse(&["store", "check", "--data", "d"]), Command::Check(_)));
-        assert!(matches!(parse(&["store", "rebuild", "--data", "d"]), Command::Rebuild(_)));
+        assert!(matches!(
+            parse(&["store", "check", "--data", "d"]),
+            Command::Check(_)
+        ));
+        assert!(matches!(
+            parse(&["store", "rebuild", "--data", "d"]),
+            Command::Rebuild(_)
+        ));
     }
 
     #[test]

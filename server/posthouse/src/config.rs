@@ -8,8 +8,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use namesrv::Settings;
+
 use crate::interfaces;
-use crate::keys;
+use crate::keys::{self, Side};
 use crate::raw_config::{self, RawConfig};
 
 /// What runs in this process.
@@ -86,6 +88,12 @@ pub struct Namesrv {
     pub listen: SocketAddr,
     /// Its key-value file.
     pub kv_path: PathBuf,
+    /// Where settings changed at run time are kept.
+    pub config_path: PathBuf,
+    /// Further keys that may not be changed at run time.
+    pub black_list: Vec<String>,
+    /// What may.
+    pub settings: Settings,
 }
 
 /// The broker's part. Field by field the keys of the same meaning in [`keys::EFFECTIVE`].
@@ -216,6 +224,12 @@ impl Config {
                 Some(path) => PathBuf::from(path),
                 None => data.join("namesrv").join("kvConfig.json"),
             },
+            config_path: match raw.written("configStorePath") {
+                Some(path) => PathBuf::from(path),
+                None => data.join("namesrv").join("namesrv.properties"),
+            },
+            black_list: split(raw.text("configBlackList")),
+            settings: settings(&raw),
         };
         let broker = broker(role, given, &raw, &mut notes)?;
         let hidden = role == Role::Standalone
@@ -275,13 +289,24 @@ impl Config {
     pub fn properties(&self) -> Vec<(String, String)> {
         let own = [
             ("storePathRootDir", self.data.display().to_string()),
+            (
+                "configStorePath",
+                self.namesrv.config_path.display().to_string(),
+            ),
             ("kvConfigPath", self.namesrv.kv_path.display().to_string()),
             ("namesrvAddr", self.broker.namesrvs.join(";")),
             ("bindAddress", self.listen().ip().to_string()),
             ("listenPort", self.listen().port().to_string()),
             ("brokerIP1", self.broker.advertised.to_string()),
             ("brokerIP2", self.broker.ha_address.0.to_string()),
-            ("haListenPort", self.broker.ha_address.1.unwrap_or(self.broker.listen.port().saturating_add(1)).to_string()),
+            (
+                "haListenPort",
+                self.broker
+                    .ha_address
+                    .1
+                    .unwrap_or(self.broker.listen.port().saturating_add(1))
+                    .to_string(),
+            ),
         ];
         let value = |name: &str| match own.iter().find(|(key, _)| *key == name) {
             Some((_, value)) => value.clone(),
@@ -289,6 +314,7 @@ impl Config {
         };
         let effective = keys::EFFECTIVE
             .iter()
+            .filter(|key| self.reads(key.side))
             .map(|key| (key.name.to_owned(), value(key.name)));
         let quiet = self
             .raw
@@ -297,6 +323,14 @@ impl Config {
         let mut all: Vec<(String, String)> = effective.chain(quiet).collect();
         all.sort();
         all
+    }
+
+    fn reads(&self, side: Side) -> bool {
+        match side {
+            Side::Broker => self.role.has_broker(),
+            Side::Namesrv => self.role.has_namesrv(),
+            Side::Both => true,
+        }
     }
 
     /// The address that `bindAddress` and `listenPort` speak of in this role.
@@ -368,11 +402,7 @@ fn namesrvs(role: Role, given: &Given, raw: &RawConfig, notes: &mut Vec<String>)
         }
         _ => "",
     };
-    let parts = text.split(';').map(str::trim);
-    parts
-        .filter(|part| !part.is_empty())
-        .map(str::to_owned)
-        .collect()
+    split(text)
 }
 
 fn broker(
@@ -408,8 +438,11 @@ fn broker(
         listen,
         advertised,
         ha_address: (
-            raw.written("brokerIP2").and_then(|ip| ip.parse().ok()).unwrap_or(advertised),
-            raw.written("haListenPort").and_then(|port| port.parse().ok()),
+            raw.written("brokerIP2")
+                .and_then(|ip| ip.parse().ok())
+                .unwrap_or(advertised),
+            raw.written("haListenPort")
+                .and_then(|port| port.parse().ok()),
         ),
         namesrvs,
         cluster: raw.text("brokerClusterName").to_owned(),
@@ -457,6 +490,30 @@ fn broker(
             threads => threads as usize,
         },
     })
+}
+
+fn settings(raw: &RawConfig) -> Settings {
+    let number = |name| u64::try_from(raw.number(name)).unwrap_or(0);
+    Settings {
+        order_messages: raw.flag("orderMessageEnable"),
+        return_order_topics: raw.flag("returnOrderTopicConfigToBroker"),
+        all_topic_list: raw.flag("enableAllTopicList"),
+        topic_list: raw.flag("enableTopicList"),
+        acting_masters: raw.flag("supportActingMaster"),
+        drop_missing_topics: raw.flag("deleteTopicWithBrokerRegistration"),
+        wait_for_service: raw.flag("needWaitForService"),
+        wait: Duration::from_secs(number("waitSecondsForService")),
+        scan_interval: Duration::from_millis(number("scanNotActiveBrokerInterval")),
+    }
+}
+
+/// The parts of a `;` list that are not empty.
+fn split(text: &str) -> Vec<String> {
+    let parts = text.split(';').map(str::trim);
+    parts
+        .filter(|part| !part.is_empty())
+        .map(str::to_owned)
+        .collect()
 }
 
 fn cores() -> usize {

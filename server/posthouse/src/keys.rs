@@ -41,14 +41,61 @@ pub struct Key {
     pub default: &'static str,
     /// What it does, in one line.
     pub meaning: &'static str,
+    /// Who reads it.
+    pub side: Side,
 }
 
-const fn key(name: &'static str, kind: Kind, default: &'static str, meaning: &'static str) -> Key {
+/// Which part of a process reads a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The broker.
+    Broker,
+    /// The name server.
+    Namesrv,
+    /// Whoever runs.
+    Both,
+}
+
+const fn broker(
+    name: &'static str,
+    kind: Kind,
+    default: &'static str,
+    meaning: &'static str,
+) -> Key {
+    let side = Side::Broker;
     Key {
         name,
         kind,
         default,
         meaning,
+        side,
+    }
+}
+
+const fn namesrv(
+    name: &'static str,
+    kind: Kind,
+    default: &'static str,
+    meaning: &'static str,
+) -> Key {
+    let side = Side::Namesrv;
+    Key {
+        name,
+        kind,
+        default,
+        meaning,
+        side,
+    }
+}
+
+const fn both(name: &'static str, kind: Kind, default: &'static str, meaning: &'static str) -> Key {
+    let side = Side::Both;
+    Key {
+        name,
+        kind,
+        default,
+        meaning,
+        side,
     }
 }
 
@@ -60,51 +107,62 @@ const MILLIS: Kind = Int(1, 86_400_000);
 /// The keys that change something here.
 #[rustfmt::skip]
 pub const EFFECTIVE: &[Key] = &[
-    key("brokerClusterName", Name, "DefaultCluster", "the cluster this broker belongs to"),
-    key("brokerName", Name, "broker-a", "the broker's name; never the host name, whose dots are illegal in topics"),
-    key("brokerId", Int(0, i64::MAX), "0", "0 is a master; slaves come with replication"),
-    key("brokerRole", OneOf(&["ASYNC_MASTER", "SYNC_MASTER", "SLAVE"]), "ASYNC_MASTER", "whether a send waits for replicas"),
-    key("brokerIP1", Ip, "", "the address told to clients; unset: the one listened on"),
-    key("brokerIP2", Ip, "", "the address told to replicas; unset: brokerIP1"),
-    key("haListenPort", Int(0, 65_535), "", "the port told to replicas; unset: listenPort + 1"),
-    key("bindAddress", Ip, "", "the address listened on; unset: 127.0.0.1"),
-    key("listenPort", Int(0, 65_535), "", "the port listened on; unset: 10911, a name server 9876"),
-    key("namesrvAddr", Addresses, "", "the name servers to register with"),
-    key("brokerPermission", OneOf(&["2", "4", "6"]), "6", "2 write, 4 read, 6 both"),
-    key("defaultTopicQueueNums", Int(1, 1_024), "8", "the most queues an auto-created topic gets"),
-    key("autoCreateTopicEnable", Bool, "true", "whether a send may create a topic"),
-    key("autoCreateSubscriptionGroup", Bool, "true", "whether a consumer may create its group"),
-    key("clusterTopicEnable", Bool, "true", "whether a topic named like the cluster exists"),
-    key("brokerTopicEnable", Bool, "true", "whether a topic named like the broker exists"),
-    key("traceTopicEnable", Bool, "false", "whether the trace topic exists from the start"),
-    key("regionId", Text, "DefaultRegion", "the region stamped on messages"),
-    key("traceOn", Bool, "true", "whether clients are told to trace"),
-    key("longPollingEnable", Bool, "true", "whether a pull may wait for messages"),
-    key("shortPollingTimeMills", MILLIS, "1000", "how long a pull waits when long polling is off"),
-    key("litePullMessageEnable", Bool, "true", "whether LITE_PULL_MESSAGE is served"),
-    key("validateSystemTopicWhenUpdateTopic", Bool, "true", "whether system topics are protected from changes"),
-    key("enableMixedMessageType", Bool, "false", "whether a topic may have message.type MIXED"),
-    key("startAcceptSendRequestTimeStamp", Int(0, i64::MAX), "0", "milliseconds since 1970 before which sends are refused"),
-    key("accessMessageInMemoryMaxRatio", Int(1, 95), "40", "per cent of the memory within which a new group may start at a queue's first message"),
-    key("notifyConsumerIdsChangedEnable", Bool, "true", "whether members hear of a change of their group at once"),
-    key("registerNameServerPeriod", Int(10_000, 60_000), "30000", "milliseconds between two registrations"),
-    key("registerBrokerTimeoutMills", MILLIS, "6000", "milliseconds one registration may take"),
-    key("maxMessageSize", Int(1_024, 16_777_216), "4194304", "the longest body, in bytes"),
-    key("flushDiskType", OneOf(&["SYNC_FLUSH", "ASYNC_FLUSH"]), "SYNC_FLUSH", "whether a send is answered once it is on the disk (SYNC_FLUSH, and the default here) or once the system has it"),
-    key("syncFlushTimeout", MILLIS, "5000", "milliseconds after which a waiting send is answered FLUSH_DISK_TIMEOUT"),
-    key("mappedFileSizeCommitLog", Int(1_048_576, 2_147_483_647), "1073741824", "bytes of one segment of the commit log"),
-    key("fileReservedTime", Int(1, 876_000), "72", "hours that messages are kept"),
-    key("deleteWhen", Hours, "04", "hours of the day at which expired segments are deleted"),
-    key("diskMaxUsedSpaceRatio", Int(10, 95), "75", "per cent of the disk from which expired segments are deleted at any hour"),
-    key("diskSpaceCleanForciblyRatio", Int(30, 95), "85", "per cent of the disk from which the oldest segments are deleted even if young"),
-    key("diskSpaceWarningLevelRatio", Int(35, 98), "90", "per cent of the disk from which sends are refused"),
-    key("cleanFileForciblyEnable", Bool, "false", "whether messages younger than fileReservedTime may be deleted when the disk is full (Apache: true)"),
-    key("maxTransferCountOnMessageInMemory", Int(1, 4_096), "32", "messages one pull gets, from memory"),
-    key("maxTransferBytesOnMessageInMemory", Int(1_024, 16_777_216), "262144", "bytes one pull gets, from memory"),
-    key("storePathRootDir", Text, "", "the data folder; --data wins over it"),
-    key("serverChannelMaxIdleTimeSeconds", Int(1, 86_400), "120", "seconds after which a silent connection is closed"),
-    key("kvConfigPath", Text, "", "the name server's key-value file; unset: namesrv/kvConfig.json in the data folder"),
-    key("ioThreads", Int(0, 256), "0", "threads that serve connections; 0: one less than there are cores (not one of Apache's keys)"),
+    broker("brokerClusterName", Name, "DefaultCluster", "the cluster this broker belongs to"),
+    broker("brokerName", Name, "broker-a", "the broker's name; never the host name, whose dots are illegal in topics"),
+    broker("brokerId", Int(0, i64::MAX), "0", "0 is a master; slaves come with replication"),
+    broker("brokerRole", OneOf(&["ASYNC_MASTER", "SYNC_MASTER", "SLAVE"]), "ASYNC_MASTER", "whether a send waits for replicas"),
+    broker("brokerIP1", Ip, "", "the address told to clients; unset: the one listened on"),
+    broker("brokerIP2", Ip, "", "the address told to replicas; unset: brokerIP1"),
+    broker("haListenPort", Int(0, 65_535), "", "the port told to replicas; unset: listenPort + 1"),
+    both("bindAddress", Ip, "", "the address listened on; unset: 127.0.0.1"),
+    both("listenPort", Int(0, 65_535), "", "the port listened on; unset: 10911, a name server 9876"),
+    broker("namesrvAddr", Addresses, "", "the name servers to register with"),
+    broker("brokerPermission", OneOf(&["2", "4", "6"]), "6", "2 write, 4 read, 6 both"),
+    broker("defaultTopicQueueNums", Int(1, 1_024), "8", "the most queues an auto-created topic gets"),
+    broker("autoCreateTopicEnable", Bool, "true", "whether a send may create a topic"),
+    broker("autoCreateSubscriptionGroup", Bool, "true", "whether a consumer may create its group"),
+    broker("clusterTopicEnable", Bool, "true", "whether a topic named like the cluster exists"),
+    broker("brokerTopicEnable", Bool, "true", "whether a topic named like the broker exists"),
+    broker("traceTopicEnable", Bool, "false", "whether the trace topic exists from the start"),
+    broker("regionId", Text, "DefaultRegion", "the region stamped on messages"),
+    broker("traceOn", Bool, "true", "whether clients are told to trace"),
+    broker("longPollingEnable", Bool, "true", "whether a pull may wait for messages"),
+    broker("shortPollingTimeMills", MILLIS, "1000", "how long a pull waits when long polling is off"),
+    broker("litePullMessageEnable", Bool, "true", "whether LITE_PULL_MESSAGE is served"),
+    broker("validateSystemTopicWhenUpdateTopic", Bool, "true", "whether system topics are protected from changes"),
+    broker("enableMixedMessageType", Bool, "false", "whether a topic may have message.type MIXED"),
+    broker("startAcceptSendRequestTimeStamp", Int(0, i64::MAX), "0", "milliseconds since 1970 before which sends are refused"),
+    broker("accessMessageInMemoryMaxRatio", Int(1, 95), "40", "per cent of the memory within which a new group may start at a queue's first message"),
+    broker("notifyConsumerIdsChangedEnable", Bool, "true", "whether members hear of a change of their group at once"),
+    broker("registerNameServerPeriod", Int(10_000, 60_000), "30000", "milliseconds between two registrations"),
+    broker("registerBrokerTimeoutMills", MILLIS, "6000", "milliseconds one registration may take"),
+    broker("maxMessageSize", Int(1_024, 16_777_216), "4194304", "the longest body, in bytes"),
+    broker("flushDiskType", OneOf(&["SYNC_FLUSH", "ASYNC_FLUSH"]), "SYNC_FLUSH", "whether a send is answered once it is on the disk (SYNC_FLUSH, and the default here) or once the system has it"),
+    broker("syncFlushTimeout", MILLIS, "5000", "milliseconds after which a waiting send is answered FLUSH_DISK_TIMEOUT"),
+    broker("mappedFileSizeCommitLog", Int(1_048_576, 2_147_483_647), "1073741824", "bytes of one segment of the commit log"),
+    broker("fileReservedTime", Int(1, 876_000), "72", "hours that messages are kept"),
+    broker("deleteWhen", Hours, "04", "hours of the day at which expired segments are deleted"),
+    broker("diskMaxUsedSpaceRatio", Int(10, 95), "75", "per cent of the disk from which expired segments are deleted at any hour"),
+    broker("diskSpaceCleanForciblyRatio", Int(30, 95), "85", "per cent of the disk from which the oldest segments are deleted even if young"),
+    broker("diskSpaceWarningLevelRatio", Int(35, 98), "90", "per cent of the disk from which sends are refused"),
+    broker("cleanFileForciblyEnable", Bool, "false", "whether messages younger than fileReservedTime may be deleted when the disk is full (Apache: true)"),
+    broker("maxTransferCountOnMessageInMemory", Int(1, 4_096), "32", "messages one pull gets, from memory"),
+    broker("maxTransferBytesOnMessageInMemory", Int(1_024, 16_777_216), "262144", "bytes one pull gets, from memory"),
+    both("storePathRootDir", Text, "", "the data folder; --data wins over it"),
+    both("serverChannelMaxIdleTimeSeconds", Int(1, 86_400), "120", "seconds after which a silent connection is closed"),
+    namesrv("kvConfigPath", Text, "", "the name server's key-value file; unset: namesrv/kvConfig.json in the data folder"),
+    both("ioThreads", Int(0, 256), "0", "threads that serve connections; 0: one less than there are cores (not one of Apache's keys)"),
+    namesrv("configStorePath", Text, "", "where changed settings are kept; unset: namesrv/namesrv.properties in the data folder"),
+    namesrv("configBlackList", Text, "", "further keys that may not be changed while running, separated by ;"),
+    namesrv("orderMessageEnable", Bool, "false", "whether routes carry the order of queues"),
+    namesrv("returnOrderTopicConfigToBroker", Bool, "true", "whether a registering broker is told which topics are ordered"),
+    namesrv("enableAllTopicList", Bool, "true", "whether the list of all topics is answered"),
+    namesrv("enableTopicList", Bool, "true", "whether the lists of a cluster's and of unit topics are answered"),
+    namesrv("supportActingMaster", Bool, "false", "whether a slave that acts as master is shown as one"),
+    namesrv("deleteTopicWithBrokerRegistration", Bool, "false", "whether topics that a registration does not bring are dropped"),
+    namesrv("needWaitForService", Bool, "false", "whether routes are answered only some time after the start"),
+    namesrv("waitSecondsForService", Int(0, 86_400), "45", "that time, in seconds"),
+    namesrv("scanNotActiveBrokerInterval", Int(10, 86_400_000), "5000", "milliseconds between two searches for silent brokers"),
 ];
 
 /// Spellings that mean another key: earlier releases' and tutorials' own.

@@ -1,7 +1,7 @@
 //! The file that keeps a second process out of a data folder, and tells `stop` whom to end.
 //!
-//! `store.lock` holds the process id and role of whoever has the folder's log; a name server, which
-//! may share the folder with a broker, has `namesrv.lock`. The system's own lock on the file decides,
+//! `store.lock` holds the process id of whoever has the folder's log (the store takes it); a name
+//! server, which may share the folder with a broker, has `namesrv.lock`. The system's own lock on the file decides,
 //! not its content: after a `kill -9` the file stays and the folder is free.
 
 use std::fs::{File, OpenOptions};
@@ -23,15 +23,13 @@ pub struct Lock {
 pub struct Holder {
     /// The process.
     pub pid: i32,
-    /// What it said it is: a role, or `store check`.
-    pub role: String,
 }
 
 /// Why a lock was not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Another process has it.
-    #[error("{path} is in use by process {pid} (posthouse {role}); stop it with `posthouse stop --data {path}`, or give another --data", path = .data.display(), pid = .holder.pid, role = .holder.role)]
+    #[error("{path} is in use by process {pid}; stop it with `posthouse stop --data {path}`, or give another --data", path = .data.display(), pid = .holder.pid)]
     Held {
         /// The folder.
         data: PathBuf,
@@ -57,8 +55,8 @@ pub fn path(data: &Path, role: Role) -> PathBuf {
 }
 
 impl Lock {
-    /// Takes the lock of `data`, creating the folder, and writes this process and `role` into it.
-    pub fn take(data: &Path, file: &Path, role: &str) -> Result<Lock, Error> {
+    /// Takes the lock of `data`, creating the folder, and writes this process into it.
+    pub fn take(data: &Path, file: &Path) -> Result<Lock, Error> {
         let io_error = |source| Error::Io {
             path: file.to_owned(),
             source,
@@ -75,7 +73,7 @@ impl Lock {
             }
             Err(errno) => return Err(io_error(errno.into())),
         }
-        let text = format!("{} {role}\n", std::process::id());
+        let text = format!("{}\n", std::process::id());
         let written = locked
             .set_len(0)
             .and_then(|()| locked.rewind())
@@ -128,10 +126,8 @@ fn open(file: &Path) -> io::Result<File> {
 fn read(file: &mut File) -> io::Result<Holder> {
     let mut text = String::new();
     file.take(256).read_to_string(&mut text)?;
-    let (pid, role) = text.trim().split_once(' ').unwrap_or_default();
     Ok(Holder {
-        pid: pid.parse().unwrap_or(0),
-        role: role.to_owned(),
+        pid: text.trim().parse().unwrap_or(0),
     })
 }
 
@@ -144,30 +140,24 @@ mod tests {
         let data = tempfile::tempdir().unwrap();
         let file = path(data.path(), Role::Broker);
         assert_eq!(Lock::holder(&file).unwrap(), None);
-        let lock = Lock::take(data.path(), &file, "broker").unwrap();
+        let lock = Lock::take(data.path(), &file).unwrap();
         let holder = Lock::holder(&file).unwrap().unwrap();
         assert_eq!(holder.pid, i32::try_from(std::process::id()).unwrap());
-        assert_eq!(holder.role, "broker");
-        let error = Lock::take(data.path(), &file, "broker")
-            .unwrap_err()
-            .to_string();
+        let error = Lock::take(data.path(), &file).unwrap_err().to_string();
         assert!(
-            error.contains(&format!(
-                "in use by process {} (posthouse broker)",
-                holder.pid
-            )),
+            error.contains(&format!("in use by process {}", holder.pid)),
             "{error}"
         );
         drop(lock);
         assert_eq!(Lock::holder(&file).unwrap(), None);
         Lock::wait_free(&file).unwrap();
-        Lock::take(data.path(), &file, "broker").unwrap();
+        Lock::take(data.path(), &file).unwrap();
     }
 
     #[test]
     fn a_name_server_and_a_broker_may_share_a_folder() {
         let data = tempfile::tempdir().unwrap();
-        let _broker = Lock::take(data.path(), &path(data.path(), Role::Broker), "broker").unwrap();
-        Lock::take(data.path(), &path(data.path(), Role::Namesrv), "namesrv").unwrap();
+        let _broker = Lock::take(data.path(), &path(data.path(), Role::Broker)).unwrap();
+        Lock::take(data.path(), &path(data.path(), Role::Namesrv)).unwrap();
     }
 }

@@ -34,7 +34,9 @@ pub enum Error {
         source: io::Error,
     },
     /// No VIP port fits below.
-    #[error("port {0} leaves no room for the VIP port two below it; give 3 or more, or 0 to pick one")]
+    #[error(
+        "port {0} leaves no room for the VIP port two below it; give 3 or more, or 0 to pick one"
+    )]
     TooLow(u16),
     /// Many random ports, and none had free neighbours.
     #[error("found no free port whose neighbours two below and one above are free")]
@@ -45,7 +47,11 @@ impl Bound {
     /// Takes an address; port 0 picks one.
     pub fn take(address: SocketAddr, door: Door) -> Result<Bound, Error> {
         let bind = || {
-            let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+            let socket = Socket::new(
+                Domain::for_address(address),
+                Type::STREAM,
+                Some(Protocol::TCP),
+            )?;
             // A restart need not wait for old connections to be forgotten. Never for a port the
             // system picks: with it, two sockets that do not listen yet may get the same one.
             socket.set_reuse_address(address.port() != 0)?;
@@ -63,7 +69,9 @@ impl Bound {
 
     /// Opens it.
     pub fn listen(self) -> Result<Listener, Error> {
-        let address = self.address().unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)));
+        let address = self
+            .address()
+            .unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)));
         let opened = self.socket.listen(BACKLOG);
         opened.map_err(|source| Error::Bind { address, source })?;
         Ok(Listener {
@@ -94,13 +102,24 @@ fn pick(address: SocketAddr) -> Option<[Bound; 2]> {
     let port = main.address().ok()?.port();
     let neighbour = |port: u16| {
         let address = SocketAddr::new(address.ip(), port);
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP)).ok()?;
+        let socket = Socket::new(
+            Domain::for_address(address),
+            Type::STREAM,
+            Some(Protocol::TCP),
+        )
+        .ok()?;
         socket.bind(&address.into()).ok()?;
         Some(socket)
     };
     let socket = neighbour(port.checked_sub(2).filter(|port| *port > 0)?)?;
     neighbour(port.checked_add(1)?)?;
-    Some([main, Bound { socket, door: Door::Vip }])
+    Some([
+        main,
+        Bound {
+            socket,
+            door: Door::Vip,
+        },
+    ])
 }
 
 #[cfg(test)]
@@ -131,7 +150,10 @@ mod tests {
 
     #[test]
     fn a_port_in_use_is_named() {
-        let held = Bound::take(loopback(0), Door::Main).unwrap().listen().unwrap();
+        let held = Bound::take(loopback(0), Door::Main)
+            .unwrap()
+            .listen()
+            .unwrap();
         let address = held.socket.local_addr().unwrap();
         let error = Bound::take(address, Door::Main).unwrap_err();
         assert_eq!(error.to_string(), format!("cannot listen on {address}"));
