@@ -263,7 +263,6 @@ mod tests {
 
     #[test]
     fn the_definition_has_no_mistake() {
-        use clap::CommandFactory;
-        Cli::command().debug_assert();
+        <Cli as clap::CommandFactory>::command().debug_assert();
     }
 }

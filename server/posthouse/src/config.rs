@@ -76,6 +76,10 @@ pub struct Config {
     pub namesrv: Namesrv,
     /// The broker's part.
     pub broker: Broker,
+    /// After this long a silent connection is closed.
+    pub max_idle: Duration,
+    /// Threads that serve a broker's connections.
+    pub io_threads: usize,
     /// Lines for the user that stop nothing.
     pub notes: Vec<String>,
     raw: RawConfig,
@@ -141,8 +145,6 @@ pub struct Broker {
     pub clean_forcibly: bool,
     pub pull_count: u32,
     pub pull_bytes: u32,
-    pub max_idle: Duration,
-    pub io_threads: usize,
 }
 
 /// Whether a send waits for replicas.
@@ -247,6 +249,13 @@ impl Config {
             insecure: given.insecure,
             namesrv,
             broker,
+            max_idle: Duration::from_secs(
+                raw.number("serverChannelMaxIdleTimeSeconds").unsigned_abs(),
+            ),
+            io_threads: match usize::try_from(raw.number("ioThreads")) {
+                Ok(0) | Err(_) => cores().saturating_sub(1).max(1),
+                Ok(threads) => threads,
+            },
             notes,
             raw,
         })
@@ -420,10 +429,8 @@ fn broker(
         ));
     }
     let namesrvs = namesrvs(role, given, raw, notes);
-    for namesrv in namesrvs
-        .iter()
-        .filter(|namesrv| !raw_config::is_address(namesrv))
-    {
+    let wrong = |namesrv: &&String| !raw_config::is_address(namesrv);
+    if let Some(namesrv) = namesrvs.iter().find(wrong) {
         return Err(Error::Address {
             option: "-n",
             text: namesrv.clone(),
@@ -484,11 +491,6 @@ fn broker(
         clean_forcibly: raw.flag("cleanFileForciblyEnable"),
         pull_count: number("maxTransferCountOnMessageInMemory"),
         pull_bytes: number("maxTransferBytesOnMessageInMemory"),
-        max_idle: Duration::from_secs(number("serverChannelMaxIdleTimeSeconds").into()),
-        io_threads: match number("ioThreads") {
-            0 => cores().saturating_sub(1).max(1),
-            threads => threads as usize,
-        },
     })
 }
 

@@ -1,2 +1,10 @@
 //! The `posthouse` command.
-fn main() {}
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use posthouse::cli::Cli;
+
+fn main() -> ExitCode {
+    posthouse::run::run(Cli::parse().command())
+}

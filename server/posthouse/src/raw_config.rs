@@ -140,6 +140,13 @@ impl RawConfig {
             .map(|(name, value)| (*name, value.as_str()))
     }
 
+    /// Keys with an effect that the file has, with their values.
+    pub fn all_written(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.effective
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+    }
+
     /// The value in force: the file's, or the default of the table.
     pub fn text(&self, name: &str) -> &str {
         debug_assert!(

@@ -1,0 +1,7 @@
+//! The two things a process may run, each with its tables, its listener and its loops.
+
+mod broker;
+mod namesrv;
+
+pub use broker::Broker;
+pub use namesrv::Namesrv;

@@ -1,0 +1,4 @@
+//! A running broker.
+
+/// To come.
+pub struct Broker;

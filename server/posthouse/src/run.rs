@@ -1,0 +1,191 @@
+//! Runs a command of the command line, from the first line of output to the exit code.
+//!
+//! A server starts on a thread of its own while this one listens for signals: the first asks for an
+//! orderly end, the second ends at once. During the start there is nothing to put in order, since
+//! nothing was answered yet.
+
+use std::error::Error as StdError;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
+
+use crate::cli::{Command, Run};
+use crate::config::{self, Config, Refusal, Role};
+use crate::properties;
+use crate::raw_config::RawConfig;
+use crate::server::{Server, StartError};
+use crate::{banner, stop, telemetry};
+
+/// What is in flight at the end may take this long; the rest of the five seconds is for the disk.
+const GRACE: Duration = Duration::from_millis(2_500);
+/// An end takes no longer.
+const LIMIT: Duration = Duration::from_millis(4_800);
+/// The exit code after a second signal, as after SIGINT in a shell.
+const INTERRUPTED: i32 = 130;
+
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error(transparent)]
+    Config(#[from] config::Error),
+    #[error("{}", list(.0))]
+    Refused(Vec<Refusal>),
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error(transparent)]
+    Stop(#[from] stop::Error),
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    #[error("cannot write log files to {}", .0.display())]
+    Logs(PathBuf, #[source] std::io::Error),
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    #[error("the store is damaged")]
+    Damaged,
+    #[error("what was in flight could not be ended within {LIMIT:?}")]
+    Late,
+}
+
+fn list(refusals: &[Refusal]) -> String {
+    let lines: Vec<String> = refusals.iter().map(Refusal::to_string).collect();
+    lines.join("\n")
+}
+
+/// Runs the command and says how it went.
+pub fn run(command: Command) -> ExitCode {
+    let done = match command {
+        Command::Run(run) => start(&run),
+        Command::Check(data) => check(&data),
+        Command::Rebuild(data) => rebuild(&data),
+        Command::Stop(role, data) => end(role, &data),
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("posthouse: {}", with_sources(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// An error and what caused it, in one line each cause.
+fn with_sources(error: &dyn StdError) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        text.push_str(&format!(": {source}"));
+        cause = source.source();
+    }
+    text
+}
+
+fn start(run: &Run) -> Result<ExitCode, Error> {
+    let raw = match &run.config {
+        Some(file) => {
+            let path = config::locate(file, run.rocketmq_home.as_deref());
+            RawConfig::read(&path, run.lenient).map_err(config::Error::from)?
+        }
+        None => RawConfig::default(),
+    };
+    let config = Config::resolve(run.role, &run.given, raw)?;
+    if run.print {
+        print(&config)?;
+    }
+    let refusals = config.refusals();
+    if !refusals.is_empty() {
+        return Err(Error::Refused(refusals));
+    }
+    if run.print {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let logs = run.log_dir.as_deref();
+    telemetry::start(run.log_format, run.log_level.as_deref(), logs)
+        .map_err(|error| Error::Logs(logs.unwrap_or(Path::new("stderr")).to_owned(), error))?;
+    for note in &config.notes {
+        tracing::warn!("{note}");
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(serve(config))
+}
+
+fn print(config: &Config) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    for (key, value) in config.properties() {
+        writeln!(out, "{}", properties::write(&key, &value))?;
+    }
+    Ok(())
+}
+
+/// The signals that end a server.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+async fn serve(config: Config) -> Result<ExitCode, Error> {
+    let mut signals = Signals {
+        terminate: signal(SignalKind::terminate())?,
+        interrupt: signal(SignalKind::interrupt())?,
+    };
+    let starting = in_thread("start", move || Server::start(&config))?;
+    let server = tokio::select! {
+        started = starting => started.map_err(std::io::Error::other)??,
+        // Nothing was answered yet, so there is nothing to put in order.
+        () = signals.next() => std::process::exit(0),
+    };
+    // Standard output may be closed; a server runs on without its banner.
+    let _ = writeln!(std::io::stdout(), "{}", banner::text(&server));
+    signals.next().await;
+    tracing::info!("ending: no new connections, and what is in flight is answered");
+    let ending = in_thread("end", move || server.stop(GRACE))?;
+    tokio::select! {
+        ended = ending => {
+            ended.map_err(std::io::Error::other)?;
+            tracing::info!("ended");
+            Ok(ExitCode::SUCCESS)
+        }
+        () = signals.next() => std::process::exit(INTERRUPTED),
+        () = tokio::time::sleep(LIMIT) => Err(Error::Late),
+    }
+}
+
+fn in_thread<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> std::io::Result<oneshot::Receiver<T>> {
+    let (done, result) = oneshot::channel();
+    let thread = std::thread::Builder::new().name(name.to_owned());
+    thread.spawn(move || done.send(work()))?;
+    Ok(result)
+}
+
+fn end(role: Option<Role>, data: &Path) -> Result<ExitCode, Error> {
+    for pid in stop::stop(role, data)? {
+        println!("process {pid} has ended");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn check(data: &Path) -> Result<ExitCode, Error> {
+    let _ = data;
+    Err(Error::Damaged)
+}
+
+fn rebuild(data: &Path) -> Result<ExitCode, Error> {
+    let _ = data;
+    Err(Error::Damaged)
+}

@@ -1,0 +1,90 @@
+//! The embeddable server: what the binary runs, and what tests start in their own process.
+//!
+//! The order of a start is the order of trust: take the locks and ports, open the store, then the
+//! broker, register it, and only then let the ports open.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use store::Clock;
+
+use crate::clock::RealClock;
+use crate::config::{Config, Role};
+use crate::lock::{self, Lock};
+use crate::node::Namesrv;
+use crate::ports;
+
+/// A running name server, broker, or both.
+pub struct Server {
+    config: Config,
+    namesrv: Option<Namesrv>,
+    _lock: Option<Lock>,
+}
+
+/// Why nothing was started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Another process has the folder.
+    #[error(transparent)]
+    Lock(#[from] lock::Error),
+    /// A port cannot be had.
+    #[error(transparent)]
+    Port(#[from] ports::Error),
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// The system refused something.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
+
+impl Server {
+    /// Starts what the configuration says, and returns when clients may connect.
+    ///
+    /// # Errors
+    /// [`StartError`]: then nothing listens, and everything taken is free again.
+    pub fn start(config: &Config) -> Result<Server, StartError> {
+        Server::start_with(config, Arc::new(RealClock::new()))
+    }
+
+    /// Like [`Server::start`], with another clock.
+    pub fn start_with(config: &Config, clock: Arc<dyn Clock>) -> Result<Server, StartError> {
+        let lock = match config.role.has_namesrv() {
+            true => Some(Lock::take(
+                &config.data,
+                &lock::path(&config.data, Role::Namesrv),
+            )?),
+            false => None,
+        };
+        let mut namesrv = match config.role.has_namesrv() {
+            true => Some(Namesrv::prepare(config, clock)?),
+            false => None,
+        };
+        if let Some(namesrv) = &mut namesrv {
+            namesrv.open()?;
+        }
+        Ok(Server {
+            config: config.clone(),
+            namesrv,
+            _lock: lock,
+        })
+    }
+
+    /// What it was started with.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Where the name server listens, if there is one.
+    pub fn namesrv_address(&self) -> Option<SocketAddr> {
+        self.namesrv.as_ref().map(Namesrv::address)
+    }
+
+    /// Stops accepting, answers what is in flight (for at most `grace`), flushes, unregisters.
+    pub fn stop(self, grace: Duration) {
+        if let Some(namesrv) = self.namesrv {
+            namesrv.stop(grace);
+        }
+    }
+}
