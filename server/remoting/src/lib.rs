@@ -15,6 +15,7 @@ pub mod json;
 pub mod language;
 pub mod limits;
 pub mod local;
+mod proxy;
 pub mod reply;
 pub mod server;
 pub mod version;

@@ -18,6 +18,8 @@ pub struct Limits {
     pub held: usize,
     /// Bytes of answers that wait for a mark, of one I/O thread; above, nothing is read.
     pub parked: usize,
+    /// Bytes of answers that sockets did not take, of one I/O thread; above, who has some is not read.
+    pub unwritten: usize,
     /// Bytes of frames that have not arrived whole, of all connections; above, who needs more waits.
     pub partial: usize,
     /// Jobs waiting for a thread of the blocking pool; the next one is refused as busy.
@@ -41,6 +43,7 @@ impl Default for Limits {
             in_flight: 8 << 20,
             held: 8 << 20,
             parked: 64 << 20,
+            unwritten: 256 << 20,
             partial: 256 << 20,
             cold_jobs: 1024,
             cold_threads: 4,

@@ -8,12 +8,14 @@
 //! needs slow work goes through the *cold* pool and then runs again.
 
 mod accept;
+mod buffers;
 mod cold;
 mod connection;
 mod held;
 mod hub;
 mod parked;
 mod peer;
+mod run;
 mod service;
 mod thread;
 

@@ -1,5 +1,11 @@
-//! The codec against recorded frames, against serde_json, and against nonsense.
+//! The codec against recorded frames, against serde_json, and against nonsense; the serving end over
+//! real sockets, with a toy for a service.
 
+mod close;
 mod differential;
 mod fuzz;
 mod golden;
+mod limits;
+mod park;
+mod serve;
+mod toy;
