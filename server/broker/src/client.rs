@@ -1,12 +1,18 @@
 //! Who is connected: heartbeats, members of groups, what each of them subscribes to, and who must be
 //! told when that changes.
 
+pub(crate) mod table;
+
 use std::net::SocketAddr;
+use std::sync::PoisonError;
 
-use model::GroupName;
+use model::group::GroupConfig;
 use model::subscription::{ExpressionKind, Subscription};
+use model::{GroupName, Mark, TopicName};
 
-use crate::{Answer, Broker, Caller, ConnectionId, Error};
+use table::{News, Who};
+
+use crate::{Answer, AskedFor, Broker, Caller, ConnectionId, Error, Notice, limits};
 
 /// A heartbeat (Apache `HeartbeatData`).
 #[derive(Clone, Debug, Default)]
@@ -119,15 +125,68 @@ pub struct ConsumerConnections {
     pub divergence: Option<String>,
 }
 
-#[allow(clippy::todo)]
 impl Broker {
-    /// Notes that a client lives and what it wants. Creates its groups and their retry topics.
+    /// Notes that a client lives and what it wants. Creates its groups and their retry topics; groups
+    /// that may not be created are passed over in silence, as with Apache.
     ///
     /// # Errors
     /// [`Error::Busy`] when the client table is full, [`Error::Invalid`].
     pub fn heartbeat(&self, caller: &Caller, beat: &Heartbeat) -> Result<Answer<Beat>, Error> {
-        let _ = (caller, beat);
-        todo!()
+        let mut mark = None;
+        let mut joins = Vec::new();
+        for data in &beat.consumers {
+            if data.subscriptions.len() > limits::SUBSCRIPTIONS {
+                return Err(Error::Invalid(format!(
+                    "a member may subscribe to {} topics, not {}",
+                    limits::SUBSCRIPTIONS,
+                    data.subscriptions.len()
+                )));
+            }
+            let Ok((config, made)) = self.find_group(&data.group, AskedFor::Config) else {
+                continue;
+            };
+            let retried = self.ensure_retry_topic_of(&config, data)?;
+            mark = retried.or(made).or(mark);
+            joins.push((config, data));
+        }
+        let mut news = News::default();
+        let answer = {
+            let mut clients = self.clients.write().unwrap_or_else(PoisonError::into_inner);
+            let who = self.who(caller, &beat.client);
+            clients.beat(&who, beat, &joins, &mut news)
+        };
+        self.tell(news);
+        let answer = answer?;
+        Ok(match mark {
+            Some(mark) => Answer::After(mark, answer),
+            None => Answer::Ready(answer),
+        })
+    }
+
+    fn ensure_retry_topic_of(
+        &self,
+        config: &GroupConfig,
+        data: &ConsumerData,
+    ) -> Result<Option<Mark>, Error> {
+        let name = TopicName::retry_of(&config.name);
+        if self.topics.find(name.as_str()).is_some() {
+            return Ok(None);
+        }
+        let ordered = |subscription: &Subscription| {
+            let topic = self.topics.find(subscription.topic.as_str());
+            topic.is_some_and(|topic| topic.config.order)
+        };
+        let order = data.subscriptions.iter().any(ordered);
+        self.ensure_retry_topic(name, config.retry_queues, order, data.unit_mode)
+    }
+
+    fn who<'a>(&self, caller: &'a Caller, client: &'a str) -> Who<'a> {
+        Who {
+            caller,
+            client,
+            now: self.clock.mono(),
+            wall: self.clock.wall(),
+        }
     }
 
     /// Takes a client out of its groups (Apache `UNREGISTER_CLIENT`).
@@ -138,14 +197,59 @@ impl Broker {
         producer_group: Option<&str>,
         consumer_group: Option<&str>,
     ) {
-        let _ = (caller, client, producer_group, consumer_group);
-        todo!()
+        let mut news = News::default();
+        {
+            let mut clients = self.clients.write().unwrap_or_else(PoisonError::into_inner);
+            let who = self.who(caller, client);
+            clients.leave(&who, producer_group, consumer_group, &mut news);
+        }
+        self.tell(news);
     }
 
     /// Forgets all that a closed connection had here.
     pub fn closed(&self, connection: ConnectionId) {
-        let _ = connection;
-        todo!()
+        let mut news = News::default();
+        {
+            let mut clients = self.clients.write().unwrap_or_else(PoisonError::into_inner);
+            clients.closed(connection, &mut news);
+        }
+        self.tell(news);
+    }
+
+    /// Drops clients that were silent for too long.
+    pub(crate) fn expire_clients(&self) {
+        let Some(limit) = self.clock.mono().checked_sub(self.options.client_life) else {
+            return;
+        };
+        let mut news = News::default();
+        {
+            let mut clients = self.clients.write().unwrap_or_else(PoisonError::into_inner);
+            clients.expire(limit, &mut news);
+        }
+        self.tell(news);
+    }
+
+    /// Tells members that their groups changed, and the log that members disagree.
+    fn tell(&self, news: News) {
+        for (group, members) in news.changed {
+            let wanted = self.groups.find(group.as_str());
+            let wanted = wanted.is_none_or(|config| config.notify_ids_changed_enable);
+            if !wanted || !self.options.notify_ids_changed {
+                continue;
+            }
+            for connection in members {
+                let group = group.clone();
+                self.outlet.notice(connection, Notice::IdsChanged { group });
+            }
+        }
+        for (group, divergence) in news.divergence {
+            match divergence {
+                Some(text) => {
+                    tracing::warn!(%group, "members of a group subscribe differently: {text}")
+                }
+                None => tracing::info!(%group, "the members of the group agree again"),
+            }
+        }
     }
 
     /// The client ids of a group, each once.
@@ -153,8 +257,12 @@ impl Broker {
     /// # Errors
     /// [`Error::NoMembers`].
     pub fn members(&self, group: &str) -> Result<Vec<String>, Error> {
-        let _ = group;
-        todo!()
+        let clients = self.clients.read().unwrap_or_else(PoisonError::into_inner);
+        let members = clients.members(group);
+        if members.is_empty() {
+            return Err(Error::NoMembers(group.to_owned()));
+        }
+        Ok(members)
     }
 
     /// Whether a consumer may start with this kind of expression (Apache `CHECK_CLIENT_CONFIG`).
@@ -162,8 +270,11 @@ impl Broker {
     /// # Errors
     /// [`Error::SqlNotSupported`].
     pub fn check_expression(&self, kind: &ExpressionKind) -> Result<(), Error> {
-        let _ = kind;
-        todo!()
+        match kind {
+            ExpressionKind::Tag => Ok(()),
+            ExpressionKind::Sql92 => Err(Error::SqlNotSupported),
+            ExpressionKind::Other(_) => Err(Error::SubscriptionUnparsable),
+        }
     }
 
     /// The live members of a consumer group.
@@ -171,8 +282,9 @@ impl Broker {
     /// # Errors
     /// [`Error::ConsumersOffline`].
     pub fn consumer_connections(&self, group: &str) -> Result<ConsumerConnections, Error> {
-        let _ = group;
-        todo!()
+        let clients = self.clients.read().unwrap_or_else(PoisonError::into_inner);
+        let found = clients.consumer_connections(group);
+        found.ok_or_else(|| Error::ConsumersOffline(group.to_owned()))
     }
 
     /// The live producers of a group.
@@ -180,12 +292,14 @@ impl Broker {
     /// # Errors
     /// [`Error::ProducersOffline`].
     pub fn producer_connections(&self, group: &str) -> Result<Vec<Connection>, Error> {
-        let _ = group;
-        todo!()
+        let clients = self.clients.read().unwrap_or_else(PoisonError::into_inner);
+        let found = clients.producer_connections(group);
+        found.ok_or_else(|| Error::ProducersOffline(group.to_owned()))
     }
 
     /// All live producers, by group.
     pub fn producers(&self) -> Vec<(GroupName, Vec<Connection>)> {
-        todo!()
+        let clients = self.clients.read().unwrap_or_else(PoisonError::into_inner);
+        clients.producers()
     }
 }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use model::topic::TopicConfig;
 use model::{GroupName, LogOffset, NameError, TopicName};
+use store::StageError;
 
 const FAQ: &str = "See https://rocketmq.apache.org/docs/bestPractice/06FAQ for further details.";
 
@@ -31,6 +32,12 @@ pub enum Error {
     LitePullForbidden {
         /// The broker's advertised address.
         broker: SocketAddr,
+    },
+    /// The broker takes no sends yet.
+    #[error("broker unable to service, until {until}")]
+    NotYetServing {
+        /// When it will, ms since the Unix epoch.
+        until: i64,
     },
     /// Only the broker itself writes this topic.
     #[error("Sending message to topic[{0}] is forbidden.")]
@@ -243,4 +250,17 @@ fn describe(topic: &TopicConfig) -> String {
         topic.order,
         attributes.join(", ")
     )
+}
+
+impl From<StageError> for Error {
+    fn from(error: StageError) -> Error {
+        match error {
+            StageError::Busy => Error::Busy("the staging buffer is full"),
+            StageError::Full => Error::Unavailable(
+                "It may be caused by one of the following reasons: the broker's disk is full, messages are put to the slave, message store has been shut down, etc."
+                    .to_owned(),
+            ),
+            other => Error::Unavailable(other.to_string()),
+        }
+    }
 }

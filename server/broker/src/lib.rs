@@ -9,21 +9,32 @@
 pub mod admin;
 mod call;
 pub mod client;
+mod cold;
+mod deadline;
 mod error;
+mod filter;
 pub mod group;
+mod hold;
 pub mod limits;
+pub mod metrics;
 mod notice;
 pub mod offset;
 pub mod options;
 pub mod ordering;
+mod own;
 pub mod produce;
 pub mod pull;
 pub mod query;
+mod row;
+mod stats;
 pub mod topic;
 
+use std::cell::RefCell;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use model::{Level, LogOffset};
+use store::{Queue, Store};
 
 pub use admin::{ConsumeStats, QueueProgress, QueueStats, TopicStats};
 pub use call::{Answer, Caller, ConnectionId, Job};
@@ -32,6 +43,7 @@ pub use client::{
     MessageModel,
 };
 pub use error::{AskedFor, Error};
+pub use metrics::Metrics;
 pub use notice::{Notice, Outlet, Registrar};
 pub use offset::{Boundary, GroupOffsets};
 pub use options::{Options, Role};
@@ -39,15 +51,83 @@ pub use ordering::MessageQueue;
 pub use produce::{Produce, Produced, SendStatus, UniqueKey};
 pub use pull::{Pull, Pulled, Verdict};
 pub use query::{Queried, Query};
+pub use store::Clock;
 pub use topic::{Registration, TopicChange};
+
+use client::table::Clients;
+use cold::Cold;
+use deadline::Ticks;
+use group::Groups;
+use hold::Hold;
+use offset::Offsets;
+use ordering::Locks;
+use own::Own;
+use pull::MovedEvents;
+use stats::Stats;
+use topic::Topics;
 
 /// A broker. Shared by all doors behind an `Arc`.
 pub struct Broker {
     options: Options,
+    store: Arc<Store>,
+    clock: Arc<dyn Clock>,
+    outlet: Arc<dyn Outlet>,
+    topics: Topics,
+    groups: Groups,
+    clients: RwLock<Clients>,
+    offsets: Offsets,
+    locks: Mutex<Locks>,
+    hold: Hold,
+    cold: Arc<Cold>,
+    moved_events: Mutex<MovedEvents>,
+    stats: Stats,
+    own: Own,
+    ticks: Mutex<Ticks>,
+    /// When the log's first record was stored, ms since the Unix epoch, and where it lies.
+    earliest: Mutex<Option<(LogOffset, i64)>>,
+    /// When it was opened: on the monotonic clock, and in ms since the Unix epoch.
+    started: Duration,
+    started_at: i64,
 }
 
-#[allow(clippy::todo)]
+thread_local! {
+    /// The queues a batch made grow.
+    static GROWN: RefCell<Vec<Arc<Queue>>> = const { RefCell::new(Vec::new()) };
+}
+
 impl Broker {
+    /// A broker over an open store. Its topics, groups and offsets are what the store knows, and what
+    /// every broker has from the start.
+    pub fn open(
+        options: Options,
+        store: Arc<Store>,
+        clock: Arc<dyn Clock>,
+        outlet: Arc<dyn Outlet>,
+        registrar: Arc<dyn Registrar>,
+    ) -> Broker {
+        let now = clock.wall();
+        Broker {
+            topics: Topics::open(&options, &store, registrar, now),
+            groups: Groups::open(&store, now),
+            clients: RwLock::default(),
+            offsets: Offsets::open(&store, now),
+            locks: Mutex::default(),
+            hold: Hold::default(),
+            cold: Arc::new(Cold::new(Arc::clone(&clock))),
+            moved_events: Mutex::default(),
+            stats: Stats::default(),
+            own: Own::new(&options),
+            ticks: Mutex::default(),
+            earliest: Mutex::default(),
+            started: clock.mono(),
+            started_at: now,
+            options,
+            store,
+            clock,
+            outlet,
+        }
+    }
+
     /// The settings it was opened with.
     pub fn options(&self) -> &Options {
         &self.options
@@ -57,24 +137,88 @@ impl Broker {
     /// who waited for it.
     ///
     /// # Errors
-    /// [`Error::Store`]: nothing of the batch may be answered as stored.
+    /// [`Error::Unavailable`]: nothing of the batch may be answered as stored.
     pub fn commit(&self) -> Result<(), Error> {
-        todo!()
+        if let Err(error) = self.offsets.persist(&self.store) {
+            // They are in memory, and are tried again with the next batch.
+            tracing::warn!(%error, "committed offsets could not be staged");
+        }
+        let written = self.store.write_out();
+        written.map_err(|error| Error::Unavailable(error.to_string()))?;
+        self.show();
+        Ok(())
     }
 
     /// To be called after a step of the flush thread: shows consumers what has become safe.
     pub fn flushed(&self) {
-        todo!()
+        self.show();
+    }
+
+    /// Makes visible what is confirmed, and wakes who waited for it.
+    fn show(&self) {
+        let mut woken = Vec::new();
+        GROWN.with_borrow_mut(|grown| {
+            grown.clear();
+            self.store
+                .dispatch(&mut |queue| grown.push(Arc::clone(queue)));
+            self.hold.arrived(&self.store, grown, &mut woken);
+            grown.clear();
+        });
+        if !woken.is_empty() {
+            self.outlet.runnable(&woken);
+        }
     }
 
     /// How far a watermark of the log is.
     pub fn reached(&self, level: Level) -> LogOffset {
-        let _ = level;
-        todo!()
+        self.store.reached(level)
     }
 
-    /// Does what is due by time: silent clients, queue locks, statistics. Returns when to call again.
-    pub fn tick(&self) -> Duration {
-        todo!()
+    /// Does what is due by time: silent clients, queue locks, statistics, offsets that rode on pulls.
+    /// Returns when to call again.
+    ///
+    /// # Errors
+    /// As [`Broker::commit`].
+    pub fn tick(&self) -> Result<Duration, Error> {
+        let now = self.clock.mono();
+        let due = {
+            let mut ticks = self.ticks.lock().unwrap_or_else(PoisonError::into_inner);
+            ticks.due(now)
+        };
+        if due.second {
+            self.stats.sample(now, self.clock.wall());
+            self.hold.expire(now);
+            self.cold.tick();
+            self.look_at_log_start();
+        }
+        if due.ten_seconds {
+            self.expire_clients();
+            self.locks
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .expire(now);
+            self.sample_topics(now);
+        }
+        self.commit()?;
+        Ok(deadline::SECOND)
+    }
+
+    /// Remembers when the log's first record was stored. A read of the disk, so it is done here.
+    fn look_at_log_start(&self) {
+        let start = self.store.log_start();
+        let mut earliest = self.earliest.lock().unwrap_or_else(PoisonError::into_inner);
+        if earliest.is_none_or(|(at, _)| at != start) {
+            let stored_at = self.store.stored_at(start).ok();
+            *earliest = stored_at.map(|stored_at| (start, stored_at));
+        }
+    }
+
+    fn sample_topics(&self, now: Duration) {
+        let keep = Duration::from_secs(60);
+        let (topics, _) = self.topics.all();
+        for topic in topics {
+            topic.put.sample(now, keep);
+        }
+        self.offsets.sample(now, keep);
     }
 }

@@ -35,3 +35,5 @@ pub const QUERY_MESSAGES: usize = 64;
 pub const UNIQUE_QUERY_MESSAGES: usize = 32;
 /// The longest expression of a subscription, in bytes.
 pub const EXPRESSION: usize = 64 * 1024;
+/// Bytes of records behind which a query by key stops.
+pub const QUERY_BYTES: usize = 8 << 20;

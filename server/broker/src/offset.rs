@@ -1,6 +1,17 @@
 //! Where each group stands in each queue: committed offsets, the ends of queues, positions by time.
 
-use crate::{Answer, Broker, Caller, Error};
+mod table;
+
+use std::sync::Arc;
+
+use model::topic::DataVersion;
+use model::{Mark, QueueOffset};
+use store::{Queue, ReadError};
+
+pub(crate) use table::{Moved, Offsets};
+
+use crate::topic::topic_missing;
+use crate::{Answer, AskedFor, Broker, Caller, Error};
 
 /// Which of several records of the same time a search by time means (Apache `BoundaryType`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,7 +34,6 @@ pub struct GroupOffsets {
     pub offsets: Vec<(u32, i64)>,
 }
 
-#[allow(clippy::todo)]
 impl Broker {
     /// The committed offset of a group (Apache `QUERY_CONSUMER_OFFSET`). A group without one starts
     /// at 0 if the queue still holds its very first message in memory and `zero_if_missing` is set.
@@ -37,11 +47,37 @@ impl Broker {
         queue: i32,
         zero_if_missing: bool,
     ) -> Result<Answer<i64>, Error> {
-        let _ = (group, topic, queue, zero_if_missing);
-        todo!()
+        let id = u32::try_from(queue).map_err(|_| Error::NoOffset)?;
+        let committed = self
+            .offsets
+            .look(group, topic, |progress| progress.committed(id));
+        match committed {
+            Some(offset) => Ok(Answer::Ready(offset)),
+            None if !zero_if_missing => Err(Error::NoOffsetNoZero),
+            None if self.begins_in_memory(topic, queue)? => Ok(Answer::Ready(0)),
+            None => Err(Error::NoOffset),
+        }
     }
 
-    /// Commits a group's offset (Apache `UPDATE_CONSUMER_OFFSET`); a lower one is accepted too.
+    /// Whether the queue has all it ever had, and its first record is recent enough to be in memory.
+    fn begins_in_memory(&self, topic: &str, queue: i32) -> Result<bool, Error> {
+        let Some(queue) = self.find_queue(topic, queue) else {
+            return Ok(false);
+        };
+        if queue.start().0 > 0 || queue.end().0 == 0 {
+            return Ok(false);
+        }
+        let mut first = Vec::with_capacity(1);
+        self.store
+            .entries(&queue, QueueOffset(0), 1, &mut first)
+            .map_err(read_failed)?;
+        let end = self.store.marks().appended.0;
+        Ok((first.first())
+            .is_some_and(|entry| end.saturating_sub(entry.log_offset.0) <= self.options.in_memory))
+    }
+
+    /// Commits a group's offset (Apache `UPDATE_CONSUMER_OFFSET`). A lower one is accepted too: it is
+    /// an operator's, or a consumer's, explicit wish, so it is logged and counted.
     ///
     /// # Errors
     /// [`Error::GroupMissing`], [`Error::TopicMissing`], [`Error::OffsetIncomplete`].
@@ -53,20 +89,49 @@ impl Broker {
         queue: Option<i32>,
         offset: Option<i64>,
     ) -> Result<Answer<()>, Error> {
-        let _ = (caller, group, topic, queue, offset);
-        todo!()
+        let asked = AskedFor::Commit;
+        let config = self.groups.find(group).ok_or_else(|| Error::GroupMissing {
+            group: group.to_owned(),
+            asked,
+        })?;
+        let found = self
+            .topics
+            .find(topic)
+            .ok_or_else(|| topic_missing(topic, asked))?;
+        let missing = |what| Error::OffsetIncomplete {
+            what,
+            topic: topic.to_owned(),
+        };
+        let queue = queue.ok_or_else(|| missing("QueueId"))?;
+        let offset = offset.ok_or_else(|| missing("Offset"))?;
+        let id = u32::try_from(queue)
+            .ok()
+            .filter(|&id| id < found.queue_count());
+        let id = id.ok_or_else(|| {
+            Error::Invalid(format!("queueId[{queue}] is illegal, topic is {topic}"))
+        })?;
+        let moved = self
+            .offsets
+            .commit(&config.name, &found.config.name, id, offset, true)?;
+        if let Moved::Back(from) = moved {
+            self.stats.lowered.add(1);
+            tracing::warn!(group, topic, queue, from, to = offset, client = %caller.remote,
+                "a committed offset was moved back");
+        }
+        // The row is staged by `commit`, which every batch with an `After` ends with.
+        Ok(Answer::After(Mark::REACHED, ()))
     }
 
     /// The position behind a queue's last message; 0 for a queue nobody wrote.
     pub fn max_offset(&self, topic: &str, queue: i32) -> i64 {
-        let _ = (topic, queue);
-        todo!()
+        let queue = self.find_queue(topic, queue);
+        queue.map_or(0, |queue| queue.end().0 as i64)
     }
 
     /// A queue's first kept position; 0 for a queue nobody wrote.
     pub fn min_offset(&self, topic: &str, queue: i32) -> i64 {
-        let _ = (topic, queue);
-        todo!()
+        let queue = self.find_queue(topic, queue);
+        queue.map_or(0, |queue| queue.start().0 as i64)
     }
 
     /// When the queue's first kept message was stored, ms since the Unix epoch; -1 if there is none.
@@ -79,8 +144,20 @@ impl Broker {
         topic: &str,
         queue: i32,
     ) -> Result<Answer<i64>, Error> {
-        let _ = (caller, topic, queue);
-        todo!()
+        let Some(queue) = self.find_queue(topic, queue) else {
+            return Ok(Answer::Ready(-1));
+        };
+        let store = Arc::clone(&self.store);
+        self.cold.answer(caller, move || {
+            let mut first = Vec::with_capacity(1);
+            store
+                .entries(&queue, queue.start(), 1, &mut first)
+                .map_err(read_failed)?;
+            let Some(first) = first.first() else {
+                return Ok(-1);
+            };
+            Ok(store.stored_at(first.log_offset).unwrap_or(-1))
+        })
     }
 
     /// The position in a queue that belongs to a time in ms since the Unix epoch.
@@ -95,12 +172,40 @@ impl Broker {
         time: i64,
         boundary: Boundary,
     ) -> Result<Answer<i64>, Error> {
-        let _ = (caller, topic, queue, time, boundary);
-        todo!()
+        let Some(queue) = self.find_queue(topic, queue) else {
+            return Ok(Answer::Ready(0));
+        };
+        let store = Arc::clone(&self.store);
+        let boundary = match boundary {
+            Boundary::Lower => store::Boundary::Lower,
+            Boundary::Upper => store::Boundary::Upper,
+        };
+        self.cold.answer(caller, move || {
+            let found = store
+                .offset_at(&queue, time, boundary)
+                .map_err(read_failed)?;
+            Ok(found.0 as i64)
+        })
     }
 
     /// All committed offsets.
-    pub fn offsets(&self) -> (Vec<GroupOffsets>, model::topic::DataVersion) {
-        todo!()
+    pub fn offsets(&self) -> (Vec<GroupOffsets>, DataVersion) {
+        let (all, version) = self.offsets.all();
+        let all = all.into_iter().map(|(group, topic, offsets)| GroupOffsets {
+            topic: topic.to_string(),
+            group: group.to_string(),
+            offsets,
+        });
+        (all.collect(), version)
     }
+
+    /// A queue somebody wrote.
+    pub(crate) fn find_queue(&self, topic: &str, queue: i32) -> Option<Arc<Queue>> {
+        self.store.find_queue(topic, u32::try_from(queue).ok()?)
+    }
+}
+
+/// The store could not read.
+pub(crate) fn read_failed(error: ReadError) -> Error {
+    Error::Store(error.to_string())
 }

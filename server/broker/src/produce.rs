@@ -1,11 +1,23 @@
 //! Sends: what is checked, in which order, and what the broker adds before a message is stored.
 
+mod batch;
+mod properties;
+
+use std::borrow::Cow;
+use std::cell::RefCell;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
+use model::flag::sys;
 use model::id::push_offset_id;
-use model::{LogOffset, QueueId, QueueOffset};
+use model::message::{PROPERTIES_MAX, append, key};
+use model::{Level, LogOffset, Mark, QueueId, QueueOffset, TopicName};
+use store::{Draft, Queue, StageError, Staged};
 
-use crate::{Answer, Broker, Caller, Error};
+use properties::{Facts, facts, rewrite};
+
+use crate::topic::{Topic, system, topic_missing};
+use crate::{Answer, AskedFor, Broker, Caller, Error, Role};
 
 /// A send (Apache `SendMessageRequestHeader` and its body).
 #[derive(Clone, Copy, Debug)]
@@ -94,18 +106,266 @@ impl Produced<'_> {
     }
 }
 
+thread_local! {
+    /// The property string that is stored is put together here, so that no send allocates.
+    static PROPERTIES: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
 impl Broker {
     /// Stores a message, or a batch of them.
     ///
     /// # Errors
     /// In the order of the checks of Apache's `SendMessageProcessor`.
-    #[allow(clippy::todo)]
     pub fn produce<'a>(
         &self,
         caller: &Caller,
         send: &Produce<'a>,
     ) -> Result<Answer<Produced<'a>>, Error> {
-        let _ = (caller, send);
-        todo!()
+        let topic = self.topic_to_send(send)?;
+        let queue = self.queue_to_send(caller, send, &topic)?;
+        let facts = facts(send.properties);
+        let half = send.sys_flag & sys::TRANSACTION_PREPARED != 0;
+        if facts.transaction || half {
+            return Err(Error::TransactionForbidden {
+                broker: self.options.address,
+            });
+        }
+        facts.refuse_unserved()?;
+        if send.body.is_empty() {
+            return Err(Error::BodyEmpty);
+        }
+        if send.body.len() > self.options.body_max {
+            return Err(self.too_large());
+        }
+        let produced = if send.batch {
+            self.stage_batch(caller, send, &topic, queue, facts)
+        } else {
+            self.stage_one(caller, send, &topic, queue, facts)
+        };
+        let (produced, end) = produced.inspect_err(|_| self.stats.put_failed.add(1))?;
+        let level = if facts.no_wait {
+            Level::Appended
+        } else {
+            Level::Confirmed
+        };
+        Ok(Answer::After(Mark { level, at: end }, produced))
+    }
+
+    /// The topic of a send: there, or made now.
+    fn topic_to_send(&self, send: &Produce<'_>) -> Result<Arc<Topic>, Error> {
+        let until = self.options.accept_sends_from;
+        if until > 0 && self.clock.wall() < until {
+            return Err(Error::NotYetServing { until });
+        }
+        if let Some(topic) = self.topics.find(send.topic) {
+            if topic.config.order && !self.options.permission.writable() {
+                return Err(Error::BrokerNotWritable {
+                    broker: self.options.address,
+                });
+            }
+            if !topic.sendable {
+                return Err(Error::SystemTopicNotSendable(topic.config.name.clone()));
+            }
+            return match topic.config.name.is_retry() {
+                true => Err(no_retry(send, topic.config.name.clone())),
+                false => Ok(topic),
+            };
+        }
+        let name = TopicName::parse(send.topic)?;
+        if !system::sendable(send.topic) {
+            return Err(Error::SystemTopicNotSendable(name));
+        }
+        if name.is_retry() {
+            return Err(no_retry(send, name));
+        }
+        self.create_topic_for_send(
+            send.topic,
+            send.template,
+            send.template_queues,
+            send.unit_mode,
+        )
+    }
+
+    /// The queue of a send. A client that leaves the choice to the broker gets a random one.
+    fn queue_to_send<'t>(
+        &self,
+        caller: &Caller,
+        send: &Produce<'_>,
+        topic: &'t Topic,
+    ) -> Result<&'t Arc<Queue>, Error> {
+        let illegal = || Error::QueueNotWritable {
+            queue: send.queue,
+            topic: Box::new(topic.config.clone()),
+            producer: caller.remote,
+        };
+        let id = match u32::try_from(send.queue) {
+            Ok(id) => id,
+            Err(_) if topic.config.write_queues == 0 => return Err(illegal()),
+            Err(_) => (self.random() % u64::from(topic.config.write_queues)) as u32,
+        };
+        topic.queue(&self.store, id).ok_or_else(illegal)
+    }
+
+    fn stage_one<'a>(
+        &self,
+        caller: &Caller,
+        send: &Produce<'a>,
+        topic: &Topic,
+        queue: &Arc<Queue>,
+        facts: Facts<'a>,
+    ) -> Result<(Produced<'a>, LogOffset), Error> {
+        let made = facts.unique_key.is_none().then(|| self.new_unique_key());
+        let staged = PROPERTIES.with_borrow_mut(|text| {
+            text.clear();
+            rewrite(send.properties, facts.unclean, text);
+            if let Some(made) = &made {
+                append(text, key::UNIQ_KEY, made);
+            }
+            text.push_str(&self.own.properties);
+            if text.len() > PROPERTIES_MAX {
+                return Err(self.too_large());
+            }
+            let draft = Draft {
+                queue,
+                flag: send.flag,
+                sys_flag: send.sys_flag,
+                born_at: send.born_at,
+                born_host: caller.remote,
+                reconsume_times: send.reconsume_times,
+                prepared_offset: 0,
+                body: send.body,
+                properties: text,
+                tags_code: facts.tags_code,
+            };
+            self.store
+                .stage(&draft)
+                .map_err(|error| self.not_staged(error, send.topic))
+        })?;
+        topic.put.add(1);
+        self.stats.put.add(1);
+        self.stats.put_bytes.add(send.body.len() as u64);
+        let unique_key = match made {
+            Some(made) => Some(UniqueKey::Made(made)),
+            None => facts.unique_key.map(UniqueKey::Sent),
+        };
+        let produced = self.produced(queue, staged, unique_key, facts.no_wait);
+        Ok((produced, staged.end))
+    }
+
+    fn stage_batch<'a>(
+        &self,
+        caller: &Caller,
+        send: &Produce<'a>,
+        topic: &Topic,
+        queue: &Arc<Queue>,
+        outer: Facts<'a>,
+    ) -> Result<(Produced<'a>, LogOffset), Error> {
+        let mut items = batch::parse(send.body)?;
+        for item in &mut items {
+            self.check_item(item)?;
+        }
+        let drafts: Vec<Draft<'_>> = (items.iter())
+            .map(|item| Draft {
+                queue,
+                flag: item.flag,
+                sys_flag: send.sys_flag,
+                born_at: send.born_at,
+                born_host: caller.remote,
+                reconsume_times: send.reconsume_times,
+                prepared_offset: 0,
+                body: item.body,
+                properties: &item.properties,
+                tags_code: item.facts.tags_code,
+            })
+            .collect();
+        let mut staged = Vec::with_capacity(drafts.len());
+        let stored = self.store.stage_all(&drafts, &mut staged);
+        stored.map_err(|error| self.not_staged(error, send.topic))?;
+        topic.put.add(staged.len() as u64);
+        self.stats.put.add(staged.len() as u64);
+        self.stats.put_bytes.add(send.body.len() as u64);
+        let first = staged.first().copied();
+        let (Some(first), Some(last)) = (first, staged.last()) else {
+            return Err(Error::BatchMalformed("it has no message"));
+        };
+        let unique_key = outer.unique_key.map(UniqueKey::Sent);
+        let mut produced = self.produced(queue, first, unique_key, outer.no_wait);
+        produced.more = staged
+            .iter()
+            .skip(1)
+            .map(|staged| staged.log_offset)
+            .collect();
+        Ok((produced, last.end))
+    }
+
+    /// A batch's messages are stored with their own properties; they only must not smuggle in what a
+    /// single send could not, and each needs a key.
+    fn check_item(&self, item: &mut batch::Item<'_>) -> Result<(), Error> {
+        if item.facts.transaction {
+            return Err(Error::TransactionForbidden {
+                broker: self.options.address,
+            });
+        }
+        item.facts.refuse_unserved()?;
+        if item.facts.unclean || item.facts.unique_key.is_none() {
+            let mut text = String::with_capacity(item.properties.len() + 64);
+            rewrite(&item.properties, item.facts.unclean, &mut text);
+            if item.facts.unique_key.is_none() {
+                append(&mut text, key::UNIQ_KEY, &self.new_unique_key());
+            }
+            item.properties = Cow::Owned(text);
+        }
+        if item.properties.len() > PROPERTIES_MAX {
+            return Err(self.too_large());
+        }
+        Ok(())
+    }
+
+    fn produced<'a>(
+        &self,
+        queue: &Queue,
+        staged: Staged,
+        unique_key: Option<UniqueKey<'a>>,
+        no_wait: bool,
+    ) -> Produced<'a> {
+        let alone = self.options.role == Role::SyncMaster && !no_wait;
+        Produced {
+            status: match alone {
+                true => SendStatus::SlaveNotAvailable,
+                false => SendStatus::Stored,
+            },
+            queue: queue.id,
+            queue_offset: staged.queue_offset,
+            log_offset: staged.log_offset,
+            more: Vec::new(),
+            unique_key,
+            store_host: self.options.address,
+        }
+    }
+
+    fn too_large(&self) -> Error {
+        Error::TooLarge {
+            body_max: self.options.body_max,
+        }
+    }
+
+    fn not_staged(&self, error: StageError, topic: &str) -> Error {
+        match error {
+            StageError::TooLarge(_) => self.too_large(),
+            StageError::Dropped => topic_missing(topic, AskedFor::Send),
+            StageError::Busy => {
+                self.stats.busy.add(1);
+                Error::from(StageError::Busy)
+            }
+            other => Error::from(other),
+        }
+    }
+}
+
+/// Java's client tries again by itself when a message it sends back is refused, so nothing is lost.
+fn no_retry(send: &Produce<'_>, name: TopicName) -> Error {
+    match send.batch {
+        true => Error::BatchToRetry(name),
+        false => Error::NotServed("messages sent back are not served by this broker yet"),
     }
 }

@@ -1,10 +1,24 @@
 //! Pulls: what is checked, how much is returned, and what a consumer is told when there is nothing.
 
+mod look;
+mod moved;
+
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use model::QueueOffset;
+use model::group::GroupConfig;
+use model::{Mark, QueueOffset};
+use store::{Entry, Queue, Wait};
 
-use crate::{Answer, Broker, Caller, Error};
+use look::Looked;
+pub(crate) use moved::{MovedEvents, OffsetMoved};
+
+use crate::client::table::Subscribed;
+use crate::filter::Filter;
+use crate::hold::Waiter;
+use crate::offset::read_failed;
+use crate::topic::{Topic, topic_missing};
+use crate::{Answer, AskedFor, Broker, Caller, Error, MessageModel, limits};
 
 /// A pull (Apache `PullMessageRequestHeader`).
 #[derive(Clone, Copy, Debug)]
@@ -69,19 +83,237 @@ pub enum Verdict {
     OffsetMoved,
 }
 
+/// A pull that passed all checks.
+struct Checked {
+    group: Arc<GroupConfig>,
+    topic: Arc<Topic>,
+    queue: Arc<Queue>,
+    filter: Filter,
+    /// A group that was made on the way.
+    made: Option<Mark>,
+}
+
+/// What a pull of cold records read.
+struct ColdPull {
+    pulled: Pulled,
+    records: Vec<u8>,
+}
+
 impl Broker {
     /// Appends the next messages of a queue to `out`.
     ///
     /// # Errors
     /// In the order of the checks of Apache's `PullMessageProcessor`.
-    #[allow(clippy::todo)]
     pub fn pull(
         &self,
         caller: &Caller,
         pull: &Pull<'_>,
         out: &mut Vec<u8>,
     ) -> Result<Answer<Pulled>, Error> {
-        let _ = (caller, pull, out);
-        todo!()
+        let checked = self.check_pull(caller, pull)?;
+        if !caller.may_wait {
+            self.hold
+                .leave(&checked.queue, caller.connection, caller.ticket);
+            if let Some(cold) = self.cold.take::<ColdPull>(caller) {
+                let ColdPull { pulled, records } = cold?;
+                out.extend_from_slice(&records);
+                return Ok(self.found(&checked, pulled));
+            }
+        }
+        if let Some(offset) = pull.commit {
+            let (group, topic) = (&checked.group.name, &checked.topic.config.name);
+            self.offsets
+                .commit(group, topic, checked.queue.id.0, offset, false)?;
+        }
+        loop {
+            match self.look(&checked, pull, out)? {
+                Looked::Here(pulled) if pulled.verdict == Verdict::NotFound => {
+                    match self.hold_pull(caller, pull, &checked, &pulled)? {
+                        Held::Yes(limit) => return Ok(Answer::Hold(limit)),
+                        Held::No => return Ok(self.not_found(&checked, pulled)),
+                        Held::MeanwhileThereIsMore => {}
+                    }
+                }
+                Looked::Here(pulled) if pulled.verdict == Verdict::OffsetMoved => {
+                    return Ok(self.moved(&checked, pull, pulled));
+                }
+                Looked::Here(pulled) => return Ok(self.found(&checked, pulled)),
+                Looked::Cold(entries, pulled) => {
+                    return self.read_cold(caller, entries, pulled);
+                }
+            }
+        }
+    }
+
+    fn check_pull(&self, caller: &Caller, pull: &Pull<'_>) -> Result<Checked, Error> {
+        let broker = self.options.address;
+        if !self.options.permission.readable() {
+            return Err(Error::BrokerNotReadable { broker });
+        }
+        if pull.lite && !self.options.lite_pull {
+            return Err(Error::LitePullForbidden { broker });
+        }
+        let (group, made) = self.find_group(pull.group, AskedFor::Pull)?;
+        if !group.consume_enable {
+            return Err(Error::GroupNotReadable(group.name.clone()));
+        }
+        let found = self.topics.find(pull.topic);
+        let topic = found.ok_or_else(|| topic_missing(pull.topic, AskedFor::Pull))?;
+        if !topic.config.perm.readable() {
+            return Err(Error::TopicNotReadable(topic.config.name.clone()));
+        }
+        let id = u32::try_from(pull.queue).ok();
+        let id = id.filter(|&id| id < topic.config.read_queues);
+        let queue = id.and_then(|id| topic.queue(&self.store, id)).cloned();
+        let queue = queue.ok_or_else(|| Error::QueueNotReadable {
+            queue: pull.queue,
+            topic: topic.config.name.clone(),
+            read_queues: topic.config.read_queues,
+            consumer: caller.remote,
+        })?;
+        let filter = match pull.expression {
+            Some(expression) => {
+                let name = &topic.config.name;
+                Filter::parse(name, expression, pull.expression_kind, pull.version)?
+            }
+            None => self.registered_filter(caller, pull, &group)?,
+        };
+        Ok(Checked {
+            group,
+            topic,
+            queue,
+            filter,
+            made,
+        })
+    }
+
+    /// The filter of a pull that brings none: what the heartbeats said.
+    fn registered_filter(
+        &self,
+        caller: &Caller,
+        pull: &Pull<'_>,
+        group: &GroupConfig,
+    ) -> Result<Filter, Error> {
+        let subscribed = {
+            let clients = self.clients.read().unwrap_or_else(PoisonError::into_inner);
+            clients.subscribed(pull.group, caller.connection, pull.topic)
+        };
+        let (subscription, model) = match subscribed {
+            Subscribed::NoGroup => return Err(Error::GroupNotLive),
+            Subscribed::NoTopic(model) if self.may_broadcast(group, model) => {
+                return Err(Error::NotSubscribed);
+            }
+            Subscribed::NoTopic(_) => {
+                return Err(Error::BroadcastForbidden(group.name.clone()));
+            }
+            Subscribed::To(subscription, model) => (subscription, model),
+        };
+        if !self.may_broadcast(group, model) {
+            return Err(Error::BroadcastForbidden(group.name.clone()));
+        }
+        if subscription.version < pull.version {
+            return Err(Error::SubscriptionNotLatest);
+        }
+        Filter::of(&subscription)
+    }
+
+    fn may_broadcast(&self, group: &GroupConfig, model: MessageModel) -> bool {
+        group.consume_broadcast_enable || model == MessageModel::Clustering
+    }
+
+    /// Holds a pull that found nothing, if it may be held.
+    fn hold_pull(
+        &self,
+        caller: &Caller,
+        pull: &Pull<'_>,
+        checked: &Checked,
+        pulled: &Pulled,
+    ) -> Result<Held, Error> {
+        let Some(limit) = pull.suspend.filter(|_| caller.may_wait && !caller.oneway) else {
+            return Ok(Held::No);
+        };
+        let limit = match self.options.long_polling {
+            true => limit.min(limits::HOLD_MAX),
+            false => self.options.short_polling,
+        };
+        let waiter = Waiter {
+            connection: caller.connection,
+            ticket: caller.ticket,
+            next: pulled.next.0,
+            filter: checked.filter.clone(),
+            until: self.clock.mono() + limit,
+        };
+        match self.hold.wait(&checked.queue, waiter)? {
+            true => Ok(Held::Yes(limit)),
+            false => Ok(Held::MeanwhileThereIsMore),
+        }
+    }
+
+    fn found(&self, checked: &Checked, pulled: Pulled) -> Answer<Pulled> {
+        let (group, topic) = (&checked.group.name, &checked.topic.config.name);
+        let (next, count) = (pulled.next.0 as i64, pulled.count as u64);
+        self.offsets
+            .pulled(group, topic, checked.queue.id.0, next, count);
+        if count > 0 {
+            self.stats.found.add(1);
+            self.stats.transferred.add(count);
+        } else {
+            self.stats.missed.add(1);
+        }
+        checked.answer(pulled)
+    }
+
+    fn not_found(&self, checked: &Checked, pulled: Pulled) -> Answer<Pulled> {
+        self.found(checked, pulled)
+    }
+
+    /// The consumer is sent to another offset: that is also written down where
+    /// `mqadmin startMonitoring` reads it.
+    fn moved(&self, checked: &Checked, pull: &Pull<'_>, pulled: Pulled) -> Answer<Pulled> {
+        let event = OffsetMoved {
+            group: &checked.group.name,
+            topic: &checked.topic.config.name,
+            queue: checked.queue.id.0,
+            asked: pull.offset,
+            new: pulled.next.0 as i64,
+        };
+        tracing::warn!(group = %event.group, topic = %event.topic, queue = event.queue,
+            asked = event.asked, new = event.new, status = pulled.status, "a consumer's offset is out of range");
+        if self.report_moved(&event) {
+            return Answer::After(Mark::REACHED, pulled);
+        }
+        checked.answer(pulled)
+    }
+
+    fn read_cold(
+        &self,
+        caller: &Caller,
+        entries: Vec<Entry>,
+        pulled: Pulled,
+    ) -> Result<Answer<Pulled>, Error> {
+        let store = Arc::clone(&self.store);
+        let answer = self.cold.defer(caller, move || {
+            let mut records = Vec::new();
+            store
+                .read_runs(&entries, &mut records, Wait::Yes)
+                .map_err(read_failed)?;
+            Ok(ColdPull { pulled, records })
+        })?;
+        Ok(answer.map(|cold| cold.pulled))
+    }
+}
+
+enum Held {
+    Yes(Duration),
+    No,
+    MeanwhileThereIsMore,
+}
+
+impl Checked {
+    fn answer(&self, pulled: Pulled) -> Answer<Pulled> {
+        match self.made {
+            Some(mark) => Answer::After(mark, pulled),
+            None => Answer::Ready(pulled),
+        }
     }
 }

@@ -1,10 +1,20 @@
 //! Topics: which there are, how they are made and changed, and what a name server is told of them.
 
-use model::TopicName;
+mod attributes;
+pub(crate) mod system;
+pub(crate) mod table;
+
+use std::sync::Arc;
+
 use model::flag::Perm;
 use model::topic::{DataVersion, FilterType, TopicConfig};
+use model::{Mark, TopicName};
 
-use crate::{Answer, Broker, Caller, Error};
+pub(crate) use attributes::alter;
+pub use attributes::attributes;
+pub(crate) use table::{Topic, Topics};
+
+use crate::{Answer, AskedFor, Broker, Caller, Error, limits};
 
 /// A topic to create or to change (Apache `UPDATE_AND_CREATE_TOPIC`).
 #[derive(Clone, Debug)]
@@ -36,38 +46,97 @@ pub struct Registration {
     pub version: DataVersion,
 }
 
-/// Parses `+key=value,-key` (the attributes of a request).
-///
-/// # Errors
-/// [`Error::Attributes`].
-#[allow(clippy::todo)]
-pub fn attributes(text: &str) -> Result<Vec<(String, String)>, Error> {
-    let _ = text;
-    todo!()
-}
-
-#[allow(clippy::todo)]
 impl Broker {
-    /// Creates or changes topics.
+    /// Creates or changes topics. Nothing is registered anew if nothing differs.
     ///
     /// # Errors
     /// [`Error::Name`], [`Error::SystemTopic`], [`Error::Attributes`], [`Error::Invalid`].
     pub fn update_topics(
         &self,
-        caller: &Caller,
+        _caller: &Caller,
         topics: &[TopicChange],
     ) -> Result<Answer<()>, Error> {
-        let _ = (caller, topics);
-        todo!()
+        let change = self.topics.change(&self.store, self.clock.wall());
+        let mut differ = Vec::new();
+        for wanted in topics {
+            let config = self.changed_topic(wanted)?;
+            if self
+                .topics
+                .find(&wanted.name)
+                .is_none_or(|topic| topic.config != config)
+            {
+                differ.push(config);
+            }
+        }
+        if differ.is_empty() {
+            return Ok(Answer::Ready(()));
+        }
+        for config in &differ {
+            tracing::info!(topic = %config.name, read = config.read_queues, write = config.write_queues,
+                perm = config.perm.0, order = config.order, "topic created or changed");
+        }
+        Ok(Answer::After(change.put(differ)?, ()))
+    }
+
+    /// What a topic would be after a change.
+    fn changed_topic(&self, wanted: &TopicChange) -> Result<TopicConfig, Error> {
+        let name = TopicName::parse(&wanted.name)?;
+        if self.options.protect_system_topics && self.topics.is_system(&wanted.name) {
+            return Err(Error::SystemTopic(name));
+        }
+        let mixed = |(key, value): &(String, String)| key == "+message.type" && value == "MIXED";
+        if !self.options.mixed_message_type && wanted.attributes.iter().any(mixed) {
+            return Err(Error::Invalid(
+                "MIXED message type is not supported.".to_owned(),
+            ));
+        }
+        let queues = |count: i32| match u32::try_from(count) {
+            Ok(count) if count <= limits::QUEUES_PER_TOPIC => Ok(count),
+            _ => Err(Error::Invalid(format!(
+                "a topic has from 0 to {} queues, not {count}",
+                limits::QUEUES_PER_TOPIC
+            ))),
+        };
+        let before = self.topics.find(&wanted.name);
+        let attributes = before.as_ref().map(|topic| &topic.config.attributes);
+        Ok(TopicConfig {
+            name,
+            read_queues: queues(wanted.read_queues)?,
+            write_queues: queues(wanted.write_queues)?,
+            perm: wanted.perm,
+            filter: wanted.filter,
+            sys_flag: wanted.sys_flag,
+            order: wanted.order,
+            attributes: alter(attributes, &wanted.attributes)?,
+        })
     }
 
     /// Deletes a topic with its queues and its offsets. Fine if there is none.
     ///
     /// # Errors
     /// [`Error::Name`], [`Error::SystemTopic`].
-    pub fn delete_topic(&self, caller: &Caller, topic: &str) -> Result<Answer<()>, Error> {
-        let _ = (caller, topic);
-        todo!()
+    pub fn delete_topic(&self, _caller: &Caller, topic: &str) -> Result<Answer<()>, Error> {
+        let name = TopicName::parse(topic)?;
+        if self.options.protect_system_topics && self.topics.is_system(topic) {
+            return Err(Error::SystemTopic(name));
+        }
+        let change = self.topics.change(&self.store, self.clock.wall());
+        if self.topics.find(topic).is_none() {
+            return Ok(Answer::Ready(()));
+        }
+        let (mark, gone) = change.remove(&name)?;
+        self.offsets.remove_topic(&name);
+        let mut woken = Vec::new();
+        if let Some(gone) = gone {
+            for queue in (0..gone.queue_count()).filter_map(|id| gone.known_queue(id)) {
+                self.hold.dropped(queue, &mut woken);
+            }
+        }
+        if !woken.is_empty() {
+            self.outlet.runnable(&woken);
+        }
+        tracing::info!(topic = %name, "topic deleted");
+        Ok(Answer::After(mark, ()))
     }
 
     /// One topic's configuration.
@@ -75,28 +144,115 @@ impl Broker {
     /// # Errors
     /// [`Error::TopicMissing`].
     pub fn topic(&self, topic: &str) -> Result<TopicConfig, Error> {
-        let _ = topic;
-        todo!()
+        let found = self.topics.find(topic);
+        let missing = || topic_missing(topic, AskedFor::Config);
+        found.map(|topic| topic.config.clone()).ok_or_else(missing)
     }
 
     /// All topics and the version of the table.
     pub fn topics(&self) -> (Vec<TopicConfig>, DataVersion) {
-        todo!()
+        let (topics, version) = self.topics.all();
+        let configs = topics.iter().map(|topic| topic.config.clone());
+        (configs.collect(), version)
     }
 
     /// The names that belong to the broker (Apache `GET_SYSTEM_TOPIC_LIST_FROM_BROKER`).
     pub fn system_topics(&self) -> Vec<TopicName> {
-        todo!()
+        self.topics.system_names().to_vec()
     }
 
     /// What a name server is told.
     pub fn registration(&self) -> Registration {
-        todo!()
+        let (topics, version) = self.topics.all();
+        let configs = topics
+            .iter()
+            .map(|topic| self.topics.registered(&topic.config));
+        Registration {
+            topics: configs.collect(),
+            version,
+        }
     }
 
-    /// A name server's list of ordered topics: these get the order flag, all others lose it.
+    /// A name server's list of ordered topics: these get the order flag. Like Apache 5, others keep
+    /// theirs: an empty list may only mean that the name server was never told.
     pub fn set_order_topics(&self, topics: &[String]) {
-        let _ = topics;
-        todo!()
+        let change = self.topics.change(&self.store, self.clock.wall());
+        let ordered: Vec<TopicConfig> = (topics.iter())
+            .filter_map(|name| self.topics.find(name))
+            .filter(|topic| !topic.config.order)
+            .map(|topic| TopicConfig {
+                order: true,
+                ..topic.config.clone()
+            })
+            .collect();
+        if !ordered.is_empty()
+            && let Err(error) = change.put(ordered)
+        {
+            tracing::warn!(%error, "the order flags of topics were not stored");
+        }
+    }
+
+    /// A send to a topic that does not exist: makes it after its template, if that may be inherited
+    /// (Apache `createTopicInSendMessageMethod`).
+    pub(crate) fn create_topic_for_send(
+        &self,
+        topic: &str,
+        template: &str,
+        queues: i32,
+        unit: bool,
+    ) -> Result<Arc<Topic>, Error> {
+        let missing = || topic_missing(topic, AskedFor::Send);
+        let name = TopicName::parse(topic)?;
+        let change = self.topics.change(&self.store, self.clock.wall());
+        if let Some(there) = self.topics.find(topic) {
+            return Ok(there);
+        }
+        let template = self.topics.find(template).ok_or_else(missing)?;
+        let is_default = template.config.name.as_str() == system::TEMPLATE;
+        let inherited = template.config.perm.inherited();
+        if !inherited || (is_default && !self.options.auto_create_topics) {
+            return Err(missing());
+        }
+        let wanted = u32::try_from(queues).unwrap_or(0);
+        let mut config = TopicConfig::new(name, wanted.min(template.config.write_queues));
+        if config.write_queues == 0 {
+            return Err(missing());
+        }
+        config.perm = Perm(template.config.perm.0 & !Perm::INHERIT);
+        config.filter = template.config.filter;
+        config.sys_flag = i32::from(unit);
+        tracing::info!(topic = %config.name, queues = config.write_queues, "topic created by its first send");
+        change.put(vec![config])?;
+        self.topics.find(topic).ok_or_else(missing)
+    }
+
+    /// The retry topic of a group, made if it is missing (Apache
+    /// `createTopicInSendMessageBackMethod`). The mark is of the change, if there was one.
+    pub(crate) fn ensure_retry_topic(
+        &self,
+        name: TopicName,
+        queues: u32,
+        order: bool,
+        unit: bool,
+    ) -> Result<Option<Mark>, Error> {
+        if self.topics.find(name.as_str()).is_some() {
+            return Ok(None);
+        }
+        let change = self.topics.change(&self.store, self.clock.wall());
+        if self.topics.find(name.as_str()).is_some() {
+            return Ok(None);
+        }
+        let mut config = TopicConfig::new(name, queues);
+        config.order = order;
+        config.sys_flag = i32::from(unit);
+        change.put(vec![config]).map(Some)
+    }
+}
+
+/// There is no such topic.
+pub(crate) fn topic_missing(topic: &str, asked: AskedFor) -> Error {
+    Error::TopicMissing {
+        topic: topic.to_owned(),
+        asked,
     }
 }

@@ -23,7 +23,7 @@ mod tests;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use clock::Clock;
-pub use disk::{Disk, File, Reads, Wait};
+pub use disk::{Disk, File, Reads, Space, Wait};
 pub use error::{Error, ReadError, StageError, WriteError};
 pub use log::stage::{Draft, Staged};
 pub use marks::MarksView;

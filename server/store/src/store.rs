@@ -9,7 +9,7 @@ use model::{Level, LogOffset, Mark, QueueId, QueueOffset, TopicName};
 
 use crate::checkpoint::{Checkpoint, CheckpointFile};
 use crate::clock::Clock;
-use crate::disk::{Disk, LockError, Reads, Wait};
+use crate::disk::{Disk, LockError, Reads, Space, Wait};
 use crate::error::{Error, ReadError, StageError, WriteError};
 use crate::lock;
 use crate::log::Log;
@@ -209,6 +209,11 @@ impl Store {
     /// All marks.
     pub fn marks(&self) -> MarksView {
         self.log.marks.view()
+    }
+
+    /// How full the partition is; `None` if the disk does not say.
+    pub fn space(&self) -> Option<Space> {
+        self.disk.space().ok()
     }
 
     /// Why the store is read-only, if it is.

@@ -1,0 +1,445 @@
+//! The clients in memory. Pure: a heartbeat and a time go in, who must be told comes out.
+//!
+//! A member of a group is a connection, because a subscription belongs to the client that asks, and
+//! two clients of one process may share a client id. A client id that comes back on a new connection
+//! replaces its old one.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::group::GroupConfig;
+use model::subscription::Subscription;
+use model::{GroupName, TopicName};
+
+use super::{
+    Beat, Connection, ConsumeFrom, ConsumeType, ConsumerConnections, ConsumerData, Heartbeat,
+    MessageModel,
+};
+use crate::{Caller, ConnectionId, Error, limits};
+
+/// Who beats.
+pub(crate) struct Who<'a> {
+    pub caller: &'a Caller,
+    pub client: &'a str,
+    /// On the monotonic clock.
+    pub now: Duration,
+    /// Milliseconds since the Unix epoch.
+    pub wall: i64,
+}
+
+/// What others must hear of.
+#[derive(Debug, Default)]
+pub(crate) struct News {
+    /// Groups that changed, with the connections of their members.
+    pub changed: Vec<(GroupName, Vec<ConnectionId>)>,
+    /// Groups whose members began to disagree, or agree again.
+    pub divergence: Vec<(GroupName, Option<String>)>,
+}
+
+/// What the subscription of a pull is.
+#[derive(Clone, Debug)]
+pub(crate) enum Subscribed {
+    /// The group has no live member.
+    NoGroup,
+    /// Whoever was asked does not subscribe to the topic.
+    NoTopic(MessageModel),
+    /// This one.
+    To(Arc<Subscription>, MessageModel),
+}
+
+#[derive(Debug)]
+struct Member {
+    who: Connection,
+    seen: Duration,
+    /// When its subscriptions changed last, counted.
+    changed: u64,
+    fingerprint: i32,
+    subscriptions: BTreeMap<TopicName, Arc<Subscription>>,
+}
+
+#[derive(Debug)]
+struct Group {
+    name: GroupName,
+    kind: ConsumeType,
+    model: MessageModel,
+    from: ConsumeFrom,
+    members: HashMap<ConnectionId, Member>,
+    divergence: Option<String>,
+}
+
+/// All live clients.
+#[derive(Debug, Default)]
+pub(crate) struct Clients {
+    consumers: HashMap<GroupName, Group>,
+    producers: HashMap<GroupName, HashMap<ConnectionId, (Connection, Duration)>>,
+    registrations: usize,
+    changes: u64,
+}
+
+impl Clients {
+    /// Takes in a heartbeat. `joins` are its consumer groups that exist.
+    pub fn beat(
+        &mut self,
+        who: &Who<'_>,
+        beat: &Heartbeat,
+        joins: &[(Arc<GroupConfig>, &ConsumerData)],
+        news: &mut News,
+    ) -> Result<Beat, Error> {
+        if self.registrations + joins.len() + beat.producers.len() > limits::REGISTRATIONS {
+            return Err(Error::Busy("too many clients are registered"));
+        }
+        for group in &beat.producers {
+            if let Ok(group) = GroupName::parse(group) {
+                let members = self.producers.entry(group).or_default();
+                let new = (who.connection(), who.now);
+                let before = members.insert(who.caller.connection, new);
+                self.registrations += usize::from(before.is_none());
+            }
+        }
+        let mut answer = Beat {
+            subscriptions_changed: beat.fingerprint == 0,
+            divergence: None,
+        };
+        for (config, data) in joins {
+            self.join(who, beat, config, data, &mut answer, news);
+        }
+        Ok(answer)
+    }
+
+    fn join(
+        &mut self,
+        who: &Who<'_>,
+        beat: &Heartbeat,
+        config: &GroupConfig,
+        data: &ConsumerData,
+        answer: &mut Beat,
+        news: &mut News,
+    ) {
+        let group = (self.consumers.entry(config.name.clone())).or_insert_with(|| Group {
+            name: config.name.clone(),
+            kind: data.kind,
+            model: data.model,
+            from: data.from,
+            members: HashMap::new(),
+            divergence: None,
+        });
+        let connection = who.caller.connection;
+        let known = group.members.get(&connection);
+        let known = known.filter(|member| member.who.client == who.client);
+        if beat.without_subscriptions {
+            // Only the fingerprint came: it must be of what is known here.
+            let same = known.is_some_and(|member| member.fingerprint == beat.fingerprint);
+            answer.subscriptions_changed |= !same;
+            if let Some(member) = group.members.get_mut(&connection).filter(|_| same) {
+                (member.seen, member.who.seen_at) = (who.now, who.wall);
+            }
+            return;
+        }
+        (group.kind, group.model, group.from) = (data.kind, data.model, data.from);
+        let subscriptions: BTreeMap<TopicName, Arc<Subscription>> = (data.subscriptions.iter())
+            .map(|subscription| {
+                let topic = subscription.topic.clone();
+                let before = known.and_then(|member| member.subscriptions.get(&topic));
+                // The same object while nothing changes: held pulls share it.
+                let same = before.filter(|before| ***before == *subscription).cloned();
+                (
+                    topic,
+                    same.unwrap_or_else(|| Arc::new(subscription.clone())),
+                )
+            })
+            .collect();
+        let same_topics = known.is_some_and(|m| m.subscriptions.keys().eq(subscriptions.keys()));
+        let same = known.is_some_and(|member| member.subscriptions == subscriptions);
+        self.changes += u64::from(!same);
+        let member = Member {
+            who: who.connection(),
+            seen: who.now,
+            changed: known
+                .filter(|_| same)
+                .map_or(self.changes, |member| member.changed),
+            fingerprint: beat.fingerprint,
+            subscriptions,
+        };
+        // The newest connection of a client id wins.
+        let before = group.members.len();
+        group
+            .members
+            .retain(|&at, member| at == connection || member.who.client != who.client);
+        let replaced = before - group.members.len();
+        let new = group.members.insert(connection, member).is_none();
+        self.registrations = self.registrations + usize::from(new) - replaced;
+        if !same {
+            group.judge(news);
+        }
+        if new || replaced > 0 || !same_topics {
+            group.tell(news);
+        }
+        if let Some(text) = &group.divergence {
+            let all = answer.divergence.get_or_insert_default();
+            if !all.is_empty() {
+                all.push_str("; ");
+            }
+            all.push_str(group.name.as_str());
+            all.push_str(": ");
+            all.push_str(text);
+        }
+    }
+
+    /// A client leaves groups of its own accord.
+    pub fn leave(
+        &mut self,
+        who: &Who<'_>,
+        producer_group: Option<&str>,
+        consumer_group: Option<&str>,
+        news: &mut News,
+    ) {
+        let connection = who.caller.connection;
+        if let Some(name) = producer_group
+            && let Some(members) = self.producers.get_mut(name)
+        {
+            self.registrations -= usize::from(members.remove(&connection).is_some());
+            if members.is_empty() {
+                self.producers.remove(name);
+            }
+        }
+        if let Some(name) = consumer_group
+            && let Some(group) = self.consumers.get_mut(name)
+        {
+            self.registrations -= group.retain(news, |at, _| at != connection);
+            if group.members.is_empty() {
+                self.consumers.remove(name);
+            }
+        }
+    }
+
+    /// A connection is gone.
+    pub fn closed(&mut self, connection: ConnectionId, news: &mut News) {
+        self.retain(news, |at, _| at != connection);
+    }
+
+    /// Drops who was last seen before `limit`.
+    pub fn expire(&mut self, limit: Duration, news: &mut News) {
+        self.retain(news, |_, seen| seen >= limit);
+    }
+
+    fn retain(&mut self, news: &mut News, keep: impl Fn(ConnectionId, Duration) -> bool) {
+        let mut gone = 0;
+        self.producers.retain(|_, members| {
+            let before = members.len();
+            members.retain(|&at, (_, seen)| keep(at, *seen));
+            gone += before - members.len();
+            !members.is_empty()
+        });
+        self.consumers.retain(|_, group| {
+            gone += group.retain(news, &keep);
+            !group.members.is_empty()
+        });
+        self.registrations -= gone;
+    }
+
+    /// The subscription a pull is filtered by: that of the connection that asks; if it is no member,
+    /// the one that changed last in the group.
+    pub fn subscribed(&self, group: &str, connection: ConnectionId, topic: &str) -> Subscribed {
+        let Some(group) = self.consumers.get(group) else {
+            return Subscribed::NoGroup;
+        };
+        let found = match group.members.get(&connection) {
+            Some(member) => member.subscriptions.get(topic),
+            None => group.newest(topic),
+        };
+        match found {
+            Some(subscription) => Subscribed::To(Arc::clone(subscription), group.model),
+            None => Subscribed::NoTopic(group.model),
+        }
+    }
+
+    /// Whether a live group subscribes to a topic; `None` if the group is not live.
+    pub fn subscribes(&self, group: &str, topic: &str) -> Option<bool> {
+        let group = self.consumers.get(group)?;
+        Some(group.newest(topic).is_some())
+    }
+
+    /// The live groups that subscribe to a topic.
+    pub fn groups_of(&self, topic: &str) -> Vec<GroupName> {
+        let groups = self
+            .consumers
+            .values()
+            .filter(|group| group.newest(topic).is_some());
+        groups.map(|group| group.name.clone()).collect()
+    }
+
+    /// The client ids of a group, each once, sorted.
+    pub fn members(&self, group: &str) -> Vec<String> {
+        let members = self
+            .consumers
+            .get(group)
+            .map(|group| group.members.values());
+        let mut ids: Vec<String> = members
+            .into_iter()
+            .flatten()
+            .map(|member| member.who.client.clone())
+            .collect();
+        ids.sort();
+        ids.dedup();
+        ids
+    }
+
+    pub fn consumer_connections(&self, group: &str) -> Option<ConsumerConnections> {
+        let group = self.consumers.get(group)?;
+        let mut connections: Vec<Connection> = group
+            .members
+            .values()
+            .map(|member| member.who.clone())
+            .collect();
+        connections.sort_by(|a, b| (&a.client, a.remote).cmp(&(&b.client, b.remote)));
+        let topics: std::collections::BTreeSet<&TopicName> = group
+            .members
+            .values()
+            .flat_map(|member| member.subscriptions.keys())
+            .collect();
+        let newest = topics
+            .iter()
+            .filter_map(|topic| group.newest(topic.as_str()));
+        Some(ConsumerConnections {
+            connections,
+            subscriptions: newest
+                .map(|subscription| Subscription::clone(subscription))
+                .collect(),
+            kind: group.kind,
+            model: group.model,
+            from: group.from,
+            divergence: group.divergence.clone(),
+        })
+    }
+
+    pub fn producer_connections(&self, group: &str) -> Option<Vec<Connection>> {
+        let members = self.producers.get(group)?;
+        let mut connections: Vec<Connection> = members
+            .values()
+            .map(|(connection, _)| connection.clone())
+            .collect();
+        connections.sort_by(|a, b| (&a.client, a.remote).cmp(&(&b.client, b.remote)));
+        Some(connections)
+    }
+
+    pub fn producers(&self) -> Vec<(GroupName, Vec<Connection>)> {
+        let names = self.producers.keys();
+        let mut all: Vec<_> = names
+            .filter_map(|name| Some((name.clone(), self.producer_connections(name.as_str())?)))
+            .collect();
+        all.sort_by(|a, b| a.0.cmp(&b.0));
+        all
+    }
+
+    /// How many groups have members that disagree, and how many registrations there are.
+    pub fn counts(&self) -> (usize, usize) {
+        let divergent = self
+            .consumers
+            .values()
+            .filter(|group| group.divergence.is_some());
+        (divergent.count(), self.registrations)
+    }
+}
+
+impl Who<'_> {
+    fn connection(&self) -> Connection {
+        Connection {
+            client: self.client.to_owned(),
+            remote: self.caller.remote,
+            language: self.caller.language,
+            version: self.caller.version,
+            seen_at: self.wall,
+        }
+    }
+}
+
+impl Group {
+    fn newest(&self, topic: &str) -> Option<&Arc<Subscription>> {
+        let with_topic = self.members.values().filter_map(|member| {
+            let subscription = member.subscriptions.get(topic)?;
+            Some((member.changed, subscription))
+        });
+        with_topic
+            .max_by_key(|&(changed, _)| changed)
+            .map(|(_, subscription)| subscription)
+    }
+
+    /// Drops members; returns how many.
+    fn retain(&mut self, news: &mut News, keep: impl Fn(ConnectionId, Duration) -> bool) -> usize {
+        let before = self.members.len();
+        self.members.retain(|&at, member| keep(at, member.seen));
+        let gone = before - self.members.len();
+        if gone > 0 {
+            self.judge(news);
+            self.tell(news);
+        }
+        gone
+    }
+
+    /// Members of a broadcasting group do not share, so nothing is told to them.
+    fn tell(&self, news: &mut News) {
+        if self.model == MessageModel::Clustering && !self.members.is_empty() {
+            let mut members: Vec<ConnectionId> = self.members.keys().copied().collect();
+            members.sort();
+            news.changed.push((self.name.clone(), members));
+        }
+    }
+
+    /// Looks whether the members agree. Each queue of a sharing group has one reader, so what the
+    /// others want of it is lost to them without a word: the classic mistake of RocketMQ's users.
+    fn judge(&mut self, news: &mut News) {
+        let now = match self.model {
+            MessageModel::Broadcasting => None,
+            MessageModel::Clustering => self.disagreement(),
+        };
+        if now != self.divergence {
+            news.divergence.push((self.name.clone(), now.clone()));
+            self.divergence = now;
+        }
+    }
+
+    fn disagreement(&self) -> Option<String> {
+        let mut wishes: BTreeMap<String, &str> = BTreeMap::new();
+        // Who subscribes to nothing pulls with expressions of its own.
+        let subscribers = self
+            .members
+            .values()
+            .filter(|member| !member.subscriptions.is_empty());
+        for member in subscribers {
+            let wish: Vec<String> = (member.subscriptions.values())
+                .filter(|subscription| !subscription.topic.is_retry())
+                .map(|subscription| {
+                    let kind = subscription.kind.as_str();
+                    let expression = &subscription.expression;
+                    match kind {
+                        "TAG" => format!("{}({expression})", subscription.topic),
+                        _ => format!("{}({kind} {expression})", subscription.topic),
+                    }
+                })
+                .collect();
+            let id = wishes.entry(wish.join(" ")).or_insert(&member.who.client);
+            *id = (*id).min(&member.who.client);
+        }
+        if wishes.len() < 2 {
+            return None;
+        }
+        // Two are enough to see what is wrong, and keep the text short.
+        let examples: Vec<String> = (wishes.iter().take(2))
+            .map(|(wish, id)| {
+                format!(
+                    "{id} wants {}",
+                    if wish.is_empty() { "nothing" } else { wish }
+                )
+            })
+            .collect();
+        Some(format!(
+            "{} ({} different)",
+            examples.join(", "),
+            wishes.len()
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,57 @@
+//! What is due by time. The broker has no loop: whoever owns it calls [`crate::Broker::tick`].
+
+use std::time::Duration;
+
+/// How often [`crate::Broker::tick`] wants to be called.
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
+const TEN_SECONDS: Duration = Duration::from_secs(10);
+
+/// When what was done last, on the monotonic clock.
+#[derive(Debug, Default)]
+pub(crate) struct Ticks {
+    second: Option<Duration>,
+    ten_seconds: Option<Duration>,
+}
+
+/// What is to be done now.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Due {
+    pub second: bool,
+    pub ten_seconds: bool,
+}
+
+impl Ticks {
+    /// What is due at `now`, which counts as done.
+    pub fn due(&mut self, now: Duration) -> Due {
+        let due = |last: &mut Option<Duration>, interval| {
+            let due = last.is_none_or(|last| now >= last + interval);
+            if due {
+                *last = Some(now);
+            }
+            due
+        };
+        Due {
+            second: due(&mut self.second, SECOND),
+            ten_seconds: due(&mut self.ten_seconds, TEN_SECONDS),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tick_that_comes_early_does_nothing() {
+        let mut ticks = Ticks::default();
+        let at = |ms| Duration::from_millis(ms);
+        let due = |second, ten_seconds| Due {
+            second,
+            ten_seconds,
+        };
+        assert_eq!(ticks.due(at(0)), due(true, true));
+        assert_eq!(ticks.due(at(500)), due(false, false));
+        assert_eq!(ticks.due(at(1000)), due(true, false));
+        assert_eq!(ticks.due(at(10_000)), due(true, true));
+    }
+}

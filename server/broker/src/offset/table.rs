@@ -1,0 +1,340 @@
+//! The offsets in memory. A commit changes memory at once; the rows that changed since the last batch
+//! go into the log as one record, by whoever ends the next batch.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use model::topic::DataVersion;
+use model::{GroupName, TopicName};
+use store::{Store, Table};
+
+use crate::stats::Counter;
+use crate::{Error, limits, row};
+
+/// Where a group stands in one queue; below 0 is nowhere.
+#[derive(Clone, Copy, Debug)]
+struct Position {
+    committed: i64,
+    pulled: i64,
+    /// The row in the log is older.
+    dirty: bool,
+}
+
+const NOWHERE: Position = Position {
+    committed: -1,
+    pulled: -1,
+    dirty: false,
+};
+
+/// Where a group stands in one topic.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    positions: Vec<Position>,
+    /// Messages handed to the group.
+    pub got: Counter,
+}
+
+impl Progress {
+    /// The committed offset of a queue.
+    pub fn committed(&self, queue: u32) -> Option<i64> {
+        let position = self.positions.get(queue as usize)?;
+        (position.committed >= 0).then_some(position.committed)
+    }
+
+    /// Where the next pull of a queue would start.
+    pub fn pulled(&self, queue: u32) -> Option<i64> {
+        let position = self.positions.get(queue as usize)?;
+        (position.pulled >= 0).then_some(position.pulled)
+    }
+
+    /// Committed offsets, by queue.
+    pub fn all_committed(&self) -> Vec<(u32, i64)> {
+        (self.positions.iter().enumerate())
+            .filter(|(_, position)| position.committed >= 0)
+            .map(|(queue, position)| (queue as u32, position.committed))
+            .collect()
+    }
+
+    fn at(&mut self, queue: u32) -> &mut Position {
+        let at = queue as usize;
+        if self.positions.len() <= at {
+            self.positions.resize(at + 1, NOWHERE);
+        }
+        &mut self.positions[at]
+    }
+}
+
+type Topics = HashMap<TopicName, Progress>;
+
+/// A group, a topic, and for each queue the committed offset.
+type Committed = (GroupName, TopicName, Vec<(u32, i64)>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    groups: HashMap<GroupName, Topics>,
+    dirty: Vec<(GroupName, TopicName, u32)>,
+    /// Rows to take out of the log.
+    gone: Vec<(GroupName, TopicName, u32)>,
+    count: usize,
+    version: DataVersion,
+}
+
+/// What a commit did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Moved {
+    /// Forward, or it stayed.
+    Forward,
+    /// Back from this offset.
+    Back(i64),
+}
+
+/// All offsets of all groups.
+#[derive(Debug, Default)]
+pub(crate) struct Offsets {
+    inner: Mutex<Inner>,
+    /// Held while changed rows are staged, so that whoever comes second finds them staged.
+    persisting: Mutex<()>,
+}
+
+impl Offsets {
+    /// What the store knows.
+    pub fn open(store: &Store, now: i64) -> Offsets {
+        let mut inner = Inner::default();
+        inner.version.timestamp = now;
+        for (key, value) in store.rows(Table::Offsets) {
+            match row::read_offset(&key, &value) {
+                Some((group, topic, queue, offset)) if queue < limits::QUEUES_PER_TOPIC => {
+                    let progress = inner.progress(&group, &topic);
+                    progress.at(queue).committed = offset;
+                    inner.count += 1;
+                }
+                _ => {
+                    tracing::error!(key = %String::from_utf8_lossy(&key), "an offset's row cannot be read")
+                }
+            }
+        }
+        Offsets {
+            inner: Mutex::new(inner),
+            persisting: Mutex::default(),
+        }
+    }
+
+    /// Commits an offset. `lower` says whether it may go back.
+    pub fn commit(
+        &self,
+        group: &GroupName,
+        topic: &TopicName,
+        queue: u32,
+        offset: i64,
+        lower: bool,
+    ) -> Result<Moved, Error> {
+        let mut guard = self.lock();
+        let inner = &mut *guard;
+        if inner.count >= limits::OFFSETS {
+            return Err(Error::Busy("there are too many committed offsets"));
+        }
+        let position = inner.progress(group, topic).at(queue);
+        let before = position.committed;
+        if before == offset || (!lower && offset < before) {
+            return Ok(Moved::Forward);
+        }
+        position.committed = offset;
+        let (new, clean) = (before < 0, !position.dirty);
+        position.dirty = true;
+        inner.count += usize::from(new);
+        inner.version.counter += 1;
+        if clean {
+            inner.dirty.push((group.clone(), topic.clone(), queue));
+        }
+        Ok(if offset < before {
+            Moved::Back(before)
+        } else {
+            Moved::Forward
+        })
+    }
+
+    /// Remembers where the group's next pull of a queue starts, and how many messages it got.
+    pub fn pulled(&self, group: &GroupName, topic: &TopicName, queue: u32, next: i64, got: u64) {
+        let mut inner = self.lock();
+        let progress = inner.progress(group, topic);
+        progress.at(queue).pulled = next;
+        progress.got.add(got);
+    }
+
+    /// Looks at a group's progress in a topic.
+    pub fn look<T>(
+        &self,
+        group: &str,
+        topic: &str,
+        look: impl FnOnce(&Progress) -> Option<T>,
+    ) -> Option<T> {
+        let inner = self.lock();
+        look(inner.groups.get(group)?.get(topic)?)
+    }
+
+    /// The topics a group has committed offsets in.
+    pub fn topics_of(&self, group: &str) -> Vec<TopicName> {
+        let inner = self.lock();
+        let topics = inner.groups.get(group).into_iter().flatten();
+        let mut names: Vec<TopicName> = topics
+            .filter(|(_, progress)| !progress.all_committed().is_empty())
+            .map(|(name, _)| name.clone())
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// The groups with committed offsets in a topic.
+    pub fn groups_of(&self, topic: &str) -> Vec<GroupName> {
+        let inner = self.lock();
+        let committed = |topics: &Topics| {
+            let progress = topics.get(topic);
+            progress.is_some_and(|progress| !progress.all_committed().is_empty())
+        };
+        let groups = inner.groups.iter().filter(|(_, topics)| committed(topics));
+        groups.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Everything there is, by group and topic.
+    pub fn all(&self) -> (Vec<Committed>, DataVersion) {
+        let inner = self.lock();
+        let mut all: Vec<_> = (inner.groups.iter())
+            .flat_map(|(group, topics)| topics.iter().map(move |(topic, p)| (group, topic, p)))
+            .map(|(group, topic, p)| (group.clone(), topic.clone(), p.all_committed()))
+            .filter(|(_, _, offsets)| !offsets.is_empty())
+            .collect();
+        all.sort();
+        (all, inner.version)
+    }
+
+    /// Forgets a topic.
+    pub fn remove_topic(&self, topic: &TopicName) {
+        let mut inner = self.lock();
+        let groups: Vec<GroupName> = inner.groups.keys().cloned().collect();
+        for group in groups {
+            inner.remove(&group, topic);
+        }
+    }
+
+    /// Forgets a group.
+    pub fn remove_group(&self, group: &str) {
+        let mut inner = self.lock();
+        let Some((name, topics)) = inner.groups.get_key_value(group) else {
+            return;
+        };
+        let (name, topics) = (name.clone(), topics.keys().cloned().collect::<Vec<_>>());
+        for topic in topics {
+            inner.remove(&name, &topic);
+        }
+        inner.groups.remove(group);
+    }
+
+    /// Samples the groups' counters.
+    pub fn sample(&self, now: std::time::Duration, keep: std::time::Duration) {
+        let inner = self.lock();
+        for progress in inner.groups.values().flat_map(HashMap::values) {
+            progress.got.sample(now, keep);
+        }
+    }
+
+    /// Stages one record with all rows that changed. Returns whether there were any. What cannot be
+    /// staged stays changed and is tried again; it is in memory meanwhile.
+    pub fn persist(&self, store: &Store) -> Result<bool, store::StageError> {
+        let _alone = self
+            .persisting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let mut keys = Vec::new();
+        let mut rows: Vec<(std::ops::Range<usize>, Option<[u8; 8]>)> = Vec::new();
+        let (dirty, gone) = {
+            let mut inner = self.lock();
+            if inner.dirty.is_empty() && inner.gone.is_empty() {
+                return Ok(false);
+            }
+            let gone = std::mem::take(&mut inner.gone);
+            let dirty = std::mem::take(&mut inner.dirty);
+            for (group, topic, queue) in &gone {
+                rows.push((push_key(&mut keys, group, topic, *queue), None));
+            }
+            for (group, topic, queue) in &dirty {
+                let Some(progress) = inner.groups.get_mut(group).and_then(|g| g.get_mut(topic))
+                else {
+                    continue;
+                };
+                let position = progress.at(*queue);
+                position.dirty = false;
+                let value = position.committed.to_be_bytes();
+                rows.push((push_key(&mut keys, group, topic, *queue), Some(value)));
+            }
+            (dirty, gone)
+        };
+        let changes: Vec<store::Change<'_>> = (rows.iter())
+            .map(|(key, value)| {
+                let value = value.as_ref().map(|value| &value[..]);
+                (Table::Offsets, &keys[key.clone()], value)
+            })
+            .collect();
+        if let Err(error) = store.put(&changes) {
+            self.lock().again(dirty, gone);
+            return Err(error);
+        }
+        Ok(true)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn push_key(
+    keys: &mut Vec<u8>,
+    group: &GroupName,
+    topic: &TopicName,
+    queue: u32,
+) -> std::ops::Range<usize> {
+    let start = keys.len();
+    row::offset_key(keys, group.as_str(), topic.as_str(), queue);
+    start..keys.len()
+}
+
+impl Inner {
+    fn progress(&mut self, group: &GroupName, topic: &TopicName) -> &mut Progress {
+        // Looked up first: the usual case must not clone the names.
+        if !self.groups.contains_key(group) {
+            self.groups.insert(group.clone(), HashMap::new());
+        }
+        let topics = self.groups.get_mut(group).expect("was just put there");
+        if !topics.contains_key(topic) {
+            topics.insert(topic.clone(), Progress::default());
+        }
+        topics.get_mut(topic).expect("was just put there")
+    }
+
+    fn remove(&mut self, group: &GroupName, topic: &TopicName) {
+        let removed = self
+            .groups
+            .get_mut(group)
+            .and_then(|topics| topics.remove(topic));
+        for (queue, _) in removed.iter().flat_map(Progress::all_committed) {
+            self.gone.push((group.clone(), topic.clone(), queue));
+            self.count = self.count.saturating_sub(1);
+        }
+    }
+
+    /// Puts back what could not be staged.
+    fn again(
+        &mut self,
+        dirty: Vec<(GroupName, TopicName, u32)>,
+        gone: Vec<(GroupName, TopicName, u32)>,
+    ) {
+        for (group, topic, queue) in dirty {
+            let Some(progress) = self.groups.get_mut(&group).and_then(|g| g.get_mut(&topic)) else {
+                continue;
+            };
+            if !std::mem::replace(&mut progress.at(queue).dirty, true) {
+                self.dirty.push((group, topic, queue));
+            }
+        }
+        self.gone.extend(gone);
+    }
+}

@@ -1,0 +1,156 @@
+//! One walk over the properties of a send: what the broker must know of them, and the string that is
+//! stored.
+
+use model::message::{NAME_END, VALUE_END, key};
+use model::tag::tags_code;
+
+use crate::Error;
+
+/// What a send's properties say.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Facts<'a> {
+    pub unique_key: Option<&'a str>,
+    pub tags_code: i64,
+    /// `WAIT=false`: the producer does not wait for flush or replicas.
+    pub no_wait: bool,
+    /// `TRAN_MSG=true`
+    pub transaction: bool,
+    /// A delay level above 0.
+    pub delay: bool,
+    /// One of the timer properties.
+    pub timer: bool,
+    /// There is something the stored string must not have: see [`rewrite`].
+    pub unclean: bool,
+}
+
+/// Reads a property string. Of duplicates the last one counts, as in Java.
+pub(crate) fn facts(text: &str) -> Facts<'_> {
+    let mut facts = Facts::default();
+    let mut tags = None;
+    for (name, value) in segments(text) {
+        match name {
+            key::UNIQ_KEY => facts.unique_key = Some(value),
+            key::TAGS => tags = Some(value),
+            key::WAIT => facts.no_wait = value == "false",
+            key::TRAN_MSG => facts.transaction = value.eq_ignore_ascii_case("true"),
+            key::DELAY => facts.delay = value.parse::<i64>().map_or(true, |level| level > 0),
+            key::TIMER_DELAY_SEC | key::TIMER_DELAY_MS | key::TIMER_DELIVER_MS => {
+                facts.timer = true;
+            }
+            _ => facts.unclean |= is_ours(name),
+        }
+    }
+    facts.tags_code = tags_code(tags);
+    facts
+}
+
+/// Properties only the broker sets; those of a client are taken out.
+fn is_ours(name: &str) -> bool {
+    matches!(
+        name,
+        key::POP_CK | key::CRC32 | key::MSG_REGION | key::TRACE_ON | key::CLUSTER
+    )
+}
+
+impl Facts<'_> {
+    /// Refuses what this broker does not do yet: nothing may be served half.
+    pub fn refuse_unserved(&self) -> Result<(), Error> {
+        if self.delay {
+            return Err(Error::NotServed(
+                "delay levels are not served by this broker yet",
+            ));
+        }
+        if self.timer {
+            return Err(Error::NotServed(
+                "timer messages are not served by this broker yet",
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Appends to `out` what is stored of a client's string: all but what is ours, closed by a separator.
+pub(crate) fn rewrite(text: &str, unclean: bool, out: &mut String) {
+    if unclean {
+        let kept = text.split(char::from(VALUE_END)).filter(|segment| {
+            let name = segment
+                .split_once(char::from(NAME_END))
+                .map(|(name, _)| name);
+            !segment.is_empty() && !name.is_some_and(is_ours)
+        });
+        for segment in kept {
+            out.push_str(segment);
+            out.push(char::from(VALUE_END));
+        }
+        return;
+    }
+    out.push_str(text);
+    if text.as_bytes().last().is_some_and(|&b| b != VALUE_END) {
+        out.push(char::from(VALUE_END));
+    }
+}
+
+/// Names and values, as Java's parser sees them. By hand over bytes: this runs for every message.
+fn segments(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        loop {
+            if rest.is_empty() {
+                return None;
+            }
+            let bytes = rest.as_bytes();
+            let mut name_end = None;
+            let mut at = 0;
+            while at < bytes.len() && bytes[at] != VALUE_END {
+                if bytes[at] == NAME_END && name_end.is_none() {
+                    name_end = Some(at);
+                }
+                at += 1;
+            }
+            let segment = &rest[..at];
+            rest = rest.get(at + 1..).unwrap_or_default();
+            if let Some(name_end) = name_end
+                && name_end > 0
+                && name_end + 1 < segment.len()
+            {
+                return Some((&segment[..name_end], &segment[name_end + 1..]));
+            }
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_walk_sees_what_the_plain_parser_sees() {
+        let mut rng = fastrand::Rng::with_seed(3);
+        let alphabet = ['a', 'W', 'é', '\u{1}', '\u{2}', '\u{2}', '\u{1}'];
+        for _ in 0..20_000 {
+            let text: String = (0..rng.usize(..24))
+                .map(|_| alphabet[rng.usize(..7)])
+                .collect();
+            let plain: Vec<_> = model::message::properties(&text).collect();
+            assert_eq!(segments(&text).collect::<Vec<_>>(), plain, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_ours_is_taken_out_of_a_clients_string() {
+        let text = "POP_CK\u{1}x\u{2}TAGS\u{1}TagA\u{2}__CRC32#\u{1}0123456789\u{2}KEYS\u{1}k";
+        let facts = facts(text);
+        assert!(facts.unclean);
+        assert_eq!(facts.tags_code, 2_598_919);
+        let mut out = String::new();
+        rewrite(text, true, &mut out);
+        assert_eq!(out, "TAGS\u{1}TagA\u{2}KEYS\u{1}k\u{2}");
+    }
+
+    #[test]
+    fn wait_counts_only_when_it_says_false() {
+        assert!(facts("WAIT\u{1}false\u{2}").no_wait);
+        assert!(!facts("WAIT\u{1}true\u{2}").no_wait);
+        assert!(!facts("").no_wait);
+    }
+}

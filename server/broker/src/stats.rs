@@ -1,0 +1,156 @@
+//! What went through: totals, and rates over the last ten seconds, minute and ten minutes.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// A total that is sampled from time to time, so that rates can be told.
+#[derive(Debug, Default)]
+pub(crate) struct Counter {
+    total: AtomicU64,
+    samples: Mutex<VecDeque<(Duration, u64)>>,
+}
+
+impl Counter {
+    /// Adds to the total.
+    pub fn add(&self, n: u64) {
+        self.total.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// The total.
+    pub fn total(&self) -> u64 {
+        self.total.load(Ordering::Relaxed)
+    }
+
+    /// Remembers the total of now, and forgets what is older than `keep`.
+    pub fn sample(&self, now: Duration, keep: Duration) {
+        let total = self.total();
+        let mut samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
+        let (last, before) = (samples.back(), samples.iter().rev().nth(1));
+        let idle = |sample: Option<&(Duration, u64)>| sample.is_some_and(|s| s.1 == total);
+        if idle(last) && idle(before) {
+            // Idle for long: the last sample only moves, so an idle topic costs two samples.
+            samples.pop_back();
+        }
+        samples.push_back((now, total));
+        while samples.len() > 2 && samples[1].0 + keep < now {
+            samples.pop_front();
+        }
+    }
+
+    /// The rate per second over the last `window`, as far as samples reach back.
+    pub fn rate(&self, now: Duration, window: Duration) -> f64 {
+        let samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = now.saturating_sub(window);
+        let inside = samples.partition_point(|&(at, _)| at < since);
+        let before = inside.checked_sub(1).and_then(|at| samples.get(at));
+        let (from, base) = match (before, samples.get(inside)) {
+            (None, None) => return 0.0,
+            (None, Some(&(at, total))) => (at, total as f64),
+            (Some(&(_, total)), None) => (since, total as f64),
+            (Some(&(a, low)), Some(&(b, high))) => {
+                let share = (since - a).as_secs_f64() / (b - a).as_secs_f64();
+                (since, low as f64 + share * (high - low) as f64)
+            }
+        };
+        let passed = now.saturating_sub(from).as_secs_f64();
+        if passed > 0.0 {
+            (self.total() as f64 - base) / passed
+        } else {
+            0.0
+        }
+    }
+}
+
+/// The broker's own counters.
+#[derive(Debug, Default)]
+pub(crate) struct Stats {
+    /// Messages stored.
+    pub put: Counter,
+    /// Their bytes, as sent.
+    pub put_bytes: Counter,
+    /// Sends that were refused by the store.
+    pub put_failed: Counter,
+    /// Messages handed to consumers.
+    pub transferred: Counter,
+    /// Pulls that found something.
+    pub found: Counter,
+    /// Pulls that found nothing.
+    pub missed: Counter,
+    /// Commits that lowered an offset.
+    pub lowered: Counter,
+    /// Requests refused because too much was waiting.
+    pub busy: Counter,
+    /// Since when days are counted: day number, totals of this and the morning before.
+    days: Mutex<Days>,
+}
+
+/// Totals at the last two midnights (UTC).
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Days {
+    day: i64,
+    pub put_yesterday: u64,
+    pub put_today: u64,
+    pub got_yesterday: u64,
+    pub got_today: u64,
+}
+
+impl Stats {
+    /// To be called about once a second.
+    pub fn sample(&self, now: Duration, wall: i64) {
+        let keep = Duration::from_secs(600);
+        for counter in [&self.put, &self.transferred, &self.found, &self.missed] {
+            counter.sample(now, keep);
+        }
+        let day = wall.div_euclid(86_400_000);
+        let mut days = self.days.lock().unwrap_or_else(PoisonError::into_inner);
+        if days.day != day {
+            let first = days.day == 0;
+            days.day = day;
+            if !first {
+                (days.put_yesterday, days.got_yesterday) = (days.put_today, days.got_today);
+                days.put_today = self.put.total();
+                days.got_today = self.transferred.total();
+            }
+        }
+    }
+
+    /// Totals at the last two midnights.
+    pub fn days(&self) -> Days {
+        *self.days.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seconds(n: u64) -> Duration {
+        Duration::from_secs(n)
+    }
+
+    #[test]
+    fn a_rate_is_told_over_its_window() {
+        let counter = Counter::default();
+        for second in 0..120 {
+            counter.sample(seconds(second), seconds(600));
+            counter.add(if second < 60 { 10 } else { 100 });
+        }
+        assert_eq!(counter.rate(seconds(120), seconds(10)), 100.0);
+        assert_eq!(counter.rate(seconds(120), seconds(60)), 100.0);
+        assert_eq!(counter.rate(seconds(120), seconds(600)), 55.0);
+    }
+
+    #[test]
+    fn an_idle_counter_keeps_two_samples_and_its_rate_falls_to_nothing() {
+        let counter = Counter::default();
+        counter.sample(seconds(0), seconds(60));
+        counter.add(600);
+        for second in 1..1000 {
+            counter.sample(seconds(second), seconds(60));
+        }
+        assert!(counter.samples.lock().unwrap().len() <= 3);
+        assert_eq!(counter.rate(seconds(1000), seconds(60)), 0.0);
+    }
+}
