@@ -5,7 +5,6 @@
 //! data version, an address has one id, an older state version does not replace a living one, and a
 //! stranger that brings exactly one topic is refused. Pure tables: the caller holds the lock and the clock.
 
-mod json;
 mod view;
 
 #[cfg(test)]
@@ -17,27 +16,26 @@ use std::time::Duration;
 
 use model::topic::{DataVersion, TopicConfig};
 
-pub use json::{Dialect, cluster_info, member_group, topic_list};
-pub use view::{BrokerView, Route, Topics};
+pub use view::{Topics, keep_zone};
 
 use crate::liveness::{Address, DEFAULT_TIMEOUT, Link, Live, Liveness};
 
 /// The id of a master.
 pub const MASTER: i64 = 0;
 /// The write bit of a permission.
-const WRITE: i32 = 2;
+const WRITE: u32 = 2;
 /// The permission that 327 sets.
-const READ_WRITE: i32 = 6;
+const READ_WRITE: u32 = 6;
 
 /// A broker's queues of one topic (Apache `QueueData`). Numbers are kept as they were registered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueueData {
     /// Queues that consumers read.
-    pub read_queues: i32,
+    pub read_queues: u32,
     /// Queues that producers write.
-    pub write_queues: i32,
+    pub write_queues: u32,
     /// Permission bits.
-    pub perm: i32,
+    pub perm: u32,
     /// Unit bits.
     pub sys_flag: i32,
 }
@@ -45,10 +43,32 @@ pub struct QueueData {
 impl From<&TopicConfig> for QueueData {
     fn from(topic: &TopicConfig) -> QueueData {
         QueueData {
-            read_queues: topic.read_queues.try_into().unwrap_or(i32::MAX),
-            write_queues: topic.write_queues.try_into().unwrap_or(i32::MAX),
-            perm: topic.perm.0.try_into().unwrap_or(0),
+            read_queues: topic.read_queues,
+            write_queues: topic.write_queues,
+            perm: topic.perm.0,
             sys_flag: topic.sys_flag,
+        }
+    }
+}
+
+impl From<&remoting::body::TopicConfig> for QueueData {
+    fn from(topic: &remoting::body::TopicConfig) -> QueueData {
+        QueueData {
+            read_queues: topic.read_queue_nums,
+            write_queues: topic.write_queue_nums,
+            perm: topic.perm,
+            sys_flag: topic.topic_sys_flag,
+        }
+    }
+}
+
+impl From<&remoting::body::QueueData> for QueueData {
+    fn from(queues: &remoting::body::QueueData) -> QueueData {
+        QueueData {
+            read_queues: queues.read_queue_nums,
+            write_queues: queues.write_queue_nums,
+            perm: queues.perm,
+            sys_flag: queues.topic_sys_flag,
         }
     }
 }
@@ -414,7 +434,7 @@ impl Routes {
         self.change_perm(broker, |_| READ_WRITE)
     }
 
-    fn change_perm(&mut self, broker: &str, change: impl Fn(i32) -> i32) -> usize {
+    fn change_perm(&mut self, broker: &str, change: impl Fn(u32) -> u32) -> usize {
         let held = (self.topics.values_mut()).filter_map(|holders| holders.data_mut(broker));
         held.map(|data| data.perm = change(data.perm)).count()
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use remoting::body::{BrokerMembers, DataVersion, Dialect, MemberGroup, from_slice, write};
 use remoting::code::response;
 use remoting::server::Outcome;
 
@@ -9,7 +10,7 @@ use super::{Ask, Refused, Served};
 use crate::body::{self, Registered as Body};
 use crate::kv::ORDER_TOPIC_CONFIG;
 use crate::liveness::Link;
-use crate::route::{Dialect, Registered, Registration, cluster_info, member_group};
+use crate::route::{Registered, Registration};
 use crate::server::NameServer;
 
 impl NameServer {
@@ -25,9 +26,8 @@ impl NameServer {
             reply.remark("crc32 not match").empty_fields().finish();
             return Ok(Outcome::Done);
         }
-        let compressed = ask.truth("compressed") == Some(true);
-        let body = body::read(bytes, compressed, ask.frame.version);
-        let body = body.map_err(|error| Refused::error(error.to_string()))?;
+        let body = body::read(bytes, ask.frame.version);
+        let body = body.map_err(|error| Refused::error(format!("the register body: {error}")))?;
         let registration = registration(ask, body)?;
         // One that is ignored is answered like a success, so that its broker does not keep trying.
         let master = match self.take(&registration) {
@@ -81,15 +81,17 @@ impl NameServer {
     pub(super) fn data_version(&self, ask: &mut Ask<'_>) -> Served {
         let cluster = ask.need("clusterName")?;
         let address = ask.need("brokerAddr")?;
-        let asked = body::read_version(ask.frame.body);
+        let asked = from_slice::<DataVersion>(ask.frame.body).ok();
         let mut routes = self.routes_mut();
         routes.touch(cluster, address, self.now());
         let known = routes.version(cluster, address);
         drop(routes);
-        let changed = known.is_none() || known != asked;
+        let changed = known.is_none() || known != asked.map(Into::into);
         let reply = ask.reply(response::SUCCESS).flag("changed", changed);
         match known {
-            Some(version) => reply.body_bytes(body::write_version(version).as_bytes()),
+            Some(version) => {
+                reply.body(|out| write(&DataVersion::from(version), Dialect::Standard, out));
+            }
             None => reply.finish(),
         }
         Ok(Outcome::Done)
@@ -99,15 +101,20 @@ impl NameServer {
     pub(super) fn member_group(&self, ask: &mut Ask<'_>) -> Served {
         let cluster = ask.field("clusterName").unwrap_or_default();
         let broker = ask.need("brokerName")?;
-        let members = self.routes().members(broker);
-        ask.body(|out| member_group(cluster, broker, &members, Dialect::Fastjson, out))
+        let group = MemberGroup {
+            broker_member_group: BrokerMembers {
+                broker_addrs: self.routes().members(broker),
+                broker_name: broker.to_owned(),
+                cluster: cluster.to_owned(),
+            },
+        };
+        ask.body(|out| write(&group, Dialect::Fastjson, out))
     }
 
     /// 106
     pub(super) fn cluster_info(&self, ask: &mut Ask<'_>) -> Served {
-        let routes = self.routes();
-        let brokers = routes.brokers();
-        ask.body(|out| cluster_info(&brokers, routes.clusters(), Dialect::Fastjson, out))
+        let info = self.routes().cluster_info();
+        ask.body(|out| write(&info, Dialect::Fastjson, out))
     }
 
     /// 205

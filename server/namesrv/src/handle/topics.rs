@@ -1,11 +1,12 @@
 //! What clients and tools ask about topics: 105, 206, 216, 217, 224, 304, 311, 312, 313.
 
+use remoting::body::{self, Dialect, TopicList, TopicRoute};
 use remoting::code::{request, response};
 
 use super::{Ask, Refused, Served};
-use crate::body;
+use crate::body::write_route;
 use crate::kv::ORDER_TOPIC_CONFIG;
-use crate::route::{Dialect, Topics, topic_list};
+use crate::route::{Topics, keep_zone};
 use crate::server::NameServer;
 
 /// The version (4.9.4) from which clients read standard JSON.
@@ -29,16 +30,16 @@ impl NameServer {
             });
         };
         if settings.order_messages {
-            route.order = self.kv.find(ORDER_TOPIC_CONFIG, topic);
+            route.order_topic_conf = self.kv.find(ORDER_TOPIC_CONFIG, topic);
         }
         let zone = ask
             .field("__ZONE_NAME")
             .filter(|zone| !zone.trim().is_empty());
         if let Some(zone) = zone.filter(|_| ask.truth("__ZONE_MODE") == Some(true)) {
-            route.keep_zone(zone);
+            keep_zone(&mut route, zone);
         }
         let dialect = dialect(ask);
-        ask.body(|out| route.write(dialect, out))
+        ask.body(|out| write_route(&route, dialect, out))
     }
 
     /// 206, 311, 312, 313
@@ -58,7 +59,7 @@ impl NameServer {
             return Err(Refused::error("disable"));
         }
         let topics = self.routes().topics(which);
-        ask.body(|out| topic_list(&topics, None, out))
+        ask.list(topics, None)
     }
 
     /// 224
@@ -67,19 +68,21 @@ impl NameServer {
             return Err(Refused::error("disable"));
         }
         let topics = self.routes().topics_of(ask.need("cluster")?);
-        ask.body(|out| topic_list(&topics, None, out))
+        ask.list(topics, None)
     }
 
     /// 304
     pub(super) fn system_topics(&self, ask: &mut Ask<'_>) -> Served {
         let (topics, broker) = self.routes().system_topics();
-        ask.body(|out| topic_list(&topics, broker.as_deref(), out))
+        ask.list(topics, broker)
     }
 
     /// 217
     pub(super) fn register_topic(&self, ask: &mut Ask<'_>) -> Served {
         let topic = ask.need("topic")?;
-        if let Some(queues) = body::read_queues(ask.frame.body) {
+        if let Ok(route) = body::from_slice::<TopicRoute>(ask.frame.body) {
+            let queues = route.queue_datas.iter();
+            let queues: Vec<_> = queues.map(|q| (q.broker_name.clone(), q.into())).collect();
             self.routes_mut().add_topic(topic, &queues);
         }
         ask.done()
@@ -92,6 +95,16 @@ impl NameServer {
         tracing::info!(topic, cluster, "a topic is deleted");
         self.routes_mut().delete_topic(topic, cluster);
         ask.done()
+    }
+}
+
+impl Ask<'_> {
+    fn list(&mut self, topic_list: Vec<String>, broker_addr: Option<String>) -> Served {
+        let list = TopicList {
+            broker_addr,
+            topic_list,
+        };
+        self.body(|out| body::write(&list, Dialect::Fastjson, out))
     }
 }
 

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{Broker, MASTER, Mappings, QueueData, Routes, WRITE};
+use remoting::body::{BrokerData, ClusterInfo, QueueData as QueueBody, TopicRoute};
+
+use super::{Broker, MASTER, QueueData, Routes, WRITE};
 use crate::liveness::Address;
 
 /// Topics whose routes show a slave as it is: brokers look there for each other.
@@ -13,77 +15,35 @@ const UNIT: i32 = 1;
 /// Unit-subscription bit of a topic's system flag.
 const UNIT_SUB: i32 = 2;
 
-/// A broker as answers show it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BrokerView {
-    /// Its name.
-    pub name: Arc<str>,
-    /// Its cluster.
-    pub cluster: Arc<str>,
-    /// Addresses by id.
-    pub addresses: BTreeMap<i64, String>,
-    /// Its zone.
-    pub zone: Option<String>,
-    /// Whether its slaves may act as master.
-    pub acting_master: bool,
-}
-
-impl BrokerView {
-    fn of(name: &Arc<str>, broker: &Broker) -> BrokerView {
-        BrokerView {
-            name: Arc::clone(name),
-            cluster: Arc::clone(&broker.cluster),
-            addresses: broker.addresses.clone(),
-            zone: broker.zone.clone(),
-            acting_master: broker.acting_master,
-        }
+/// Keeps what stands in `zone`, and what has no living master and so must be read where it can be
+/// (Apache `ZoneRouteRPCHook`).
+pub fn keep_zone(route: &mut TopicRoute, zone: &str) {
+    let stays = |broker: &BrokerData| {
+        let same = (broker.zone_name.as_deref()).is_some_and(|z| z.eq_ignore_ascii_case(zone));
+        same || !broker.broker_addrs.contains_key(&MASTER)
+    };
+    let (stay, leave): (Vec<_>, Vec<_>) = route.broker_datas.drain(..).partition(stays);
+    route.broker_datas = stay;
+    for broker in leave {
+        (route.queue_datas).retain(|queues| queues.broker_name != broker.broker_name);
+        let left = |at: &String| broker.broker_addrs.values().any(|address| address == at);
+        (route.filter_server_table).retain(|at, _| !left(at));
     }
 }
 
-/// The route of one topic (Apache `TopicRouteData`).
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Route {
-    /// A static order of queues: `broker-a:4;broker-b:4`.
-    pub order: Option<String>,
-    /// Queues by broker name.
-    pub queues: Vec<(Arc<str>, QueueData)>,
-    /// The brokers.
-    pub brokers: Vec<BrokerView>,
-    /// Filter servers by broker address.
-    pub filter_servers: BTreeMap<String, Vec<String>>,
-    /// Mappings of a static topic, by broker name.
-    pub mappings: Option<Mappings>,
-}
-
-impl Route {
-    /// Keeps what stands in `zone`, and what has no living master and so must be read where it can be
-    /// (Apache `ZoneRouteRPCHook`).
-    pub fn keep_zone(&mut self, zone: &str) {
-        let stays = |broker: &BrokerView| {
-            let same = (broker.zone.as_deref()).is_some_and(|z| z.eq_ignore_ascii_case(zone));
-            same || !broker.addresses.contains_key(&MASTER)
-        };
-        let (stay, leave): (Vec<_>, Vec<_>) = self.brokers.drain(..).partition(stays);
-        self.brokers = stay;
-        for broker in leave {
-            self.queues.retain(|(name, _)| *name != broker.name);
-            (self.filter_servers).retain(|at, _| !broker.addresses.values().any(|a| a == at));
+/// Shows the lowest id of a broker without a master as the master, if it agreed to act as one and
+/// cannot be written, so that consumers keep pulling, locking and committing.
+fn show_acting_masters(route: &mut TopicRoute) {
+    for broker in &mut route.broker_datas {
+        if !broker.enable_acting_master || broker.broker_addrs.contains_key(&MASTER) {
+            continue;
         }
-    }
-
-    /// Shows the lowest id of a broker without a master as the master, if it agreed to act as one and
-    /// cannot be written, so that consumers keep pulling, locking and committing.
-    fn show_acting_masters(&mut self) {
-        for broker in &mut self.brokers {
-            if !broker.acting_master || broker.addresses.contains_key(&MASTER) {
-                continue;
-            }
-            let queues = self.queues.iter().find(|(name, _)| *name == broker.name);
-            if queues.is_some_and(|(_, data)| data.perm & WRITE == 0)
-                && let Some((_, address)) = broker.addresses.pop_first()
-            {
-                broker.addresses.insert(MASTER, address);
-            }
+        let mut queues = route.queue_datas.iter();
+        let queues = queues.find(|queues| queues.broker_name == broker.broker_name);
+        if queues.is_some_and(|queues| queues.perm & WRITE == 0)
+            && let Some((_, address)) = broker.broker_addrs.pop_first()
+        {
+            broker.broker_addrs.insert(MASTER, address);
         }
     }
 }
@@ -113,34 +73,59 @@ impl Topics {
     }
 }
 
+impl Broker {
+    fn body(&self, name: &str) -> BrokerData {
+        BrokerData {
+            broker_addrs: self.addresses.clone(),
+            broker_name: name.to_owned(),
+            cluster: self.cluster.to_string(),
+            enable_acting_master: self.acting_master,
+            zone_name: self.zone.clone(),
+        }
+    }
+}
+
+impl QueueData {
+    fn body(&self, broker: &str) -> QueueBody {
+        QueueBody {
+            broker_name: broker.to_owned(),
+            perm: self.perm,
+            read_queue_nums: self.read_queues,
+            topic_sys_flag: self.sys_flag,
+            write_queue_nums: self.write_queues,
+        }
+    }
+}
+
 impl Routes {
     /// Who holds `topic`; None if no living broker does. With `acting_masters`, slaves that act as
     /// master are shown as masters (`supportActingMaster`).
-    pub fn route(&self, topic: &str, acting_masters: bool) -> Option<Route> {
-        let holders = self.topics.get(topic)?;
-        let brokers: Vec<_> = (holders.0.iter())
-            .filter_map(|(name, _)| Some(BrokerView::of(name, self.brokers.get(name)?)))
+    pub fn route(&self, topic: &str, acting_masters: bool) -> Option<TopicRoute> {
+        let holders = &self.topics.get(topic)?.0;
+        let brokers: Vec<BrokerData> = (holders.iter())
+            .filter_map(|(name, _)| Some(self.brokers.get(name)?.body(name)))
             .collect();
         if brokers.is_empty() {
             return None;
         }
-        let mut route = Route {
-            order: None,
-            queues: holders.0.clone(),
-            filter_servers: self.filter_servers(&brokers),
-            brokers,
-            mappings: self.mappings.get(topic).cloned(),
+        let mappings = self.mappings.get(topic);
+        let mut route = TopicRoute {
+            filter_server_table: self.filter_servers(&brokers),
+            broker_datas: brokers,
+            order_topic_conf: None,
+            queue_datas: holders.iter().map(|(name, data)| data.body(name)).collect(),
+            topic_queue_mapping_by_broker: mappings.and_then(|m| serde_json::to_value(m).ok()),
         };
         if acting_masters && !topic.starts_with(SYNC_MEMBER_PREFIX) {
-            route.show_acting_masters();
+            show_acting_masters(&mut route);
         }
         Some(route)
     }
 
-    fn filter_servers(&self, brokers: &[BrokerView]) -> BTreeMap<String, Vec<String>> {
+    fn filter_servers(&self, brokers: &[BrokerData]) -> BTreeMap<String, Vec<String>> {
         let mut found = BTreeMap::new();
         for broker in brokers {
-            for address in broker.addresses.values() {
+            for address in broker.broker_addrs.values() {
                 let live = self.live.find(&Address::new(&broker.cluster, address));
                 if let Some(live) = live.filter(|live| !live.filter_servers.is_empty()) {
                     found.insert(address.clone(), live.filter_servers.clone());
@@ -150,16 +135,17 @@ impl Routes {
         found
     }
 
-    /// All brokers, by name.
-    pub fn brokers(&self) -> Vec<BrokerView> {
-        let all = self.brokers.iter();
-        all.map(|(name, broker)| BrokerView::of(name, broker))
-            .collect()
-    }
-
-    /// The broker names of each cluster.
-    pub fn clusters(&self) -> &BTreeMap<Arc<str>, BTreeSet<Arc<str>>> {
-        &self.clusters
+    /// All brokers and clusters (106).
+    pub fn cluster_info(&self) -> ClusterInfo {
+        let brokers = self.brokers.iter();
+        let clusters = self.clusters.iter();
+        let text = |names: &BTreeSet<Arc<str>>| names.iter().map(|n| n.to_string()).collect();
+        ClusterInfo {
+            broker_addr_table: brokers.map(|(n, b)| (n.to_string(), b.body(n))).collect(),
+            cluster_addr_table: clusters
+                .map(|(c, names)| (c.to_string(), text(names)))
+                .collect(),
+        }
     }
 
     /// A broker name's addresses by id (901); empty if it is not known.
@@ -169,33 +155,34 @@ impl Routes {
     }
 
     /// A list of topics, sorted. Unit bits are those of the first broker's queues.
-    pub fn topics(&self, which: Topics) -> Vec<Arc<str>> {
+    pub fn topics(&self, which: Topics) -> Vec<String> {
         let shown = |data: Option<&(Arc<str>, QueueData)>| {
             which == Topics::All || data.is_some_and(|(_, data)| which.shows(data.sys_flag))
         };
         (self.topics.iter())
             .filter(|(_, holders)| shown(holders.0.first()))
-            .map(|(topic, _)| Arc::clone(topic))
+            .map(|(topic, _)| topic.to_string())
             .collect()
     }
 
     /// The topics that some broker of `cluster` holds (224).
-    pub fn topics_of(&self, cluster: &str) -> Vec<Arc<str>> {
+    pub fn topics_of(&self, cluster: &str) -> Vec<String> {
         let Some(names) = self.clusters.get(cluster) else {
             return Vec::new();
         };
         (self.topics.iter())
             .filter(|(_, holders)| holders.0.iter().any(|(name, _)| names.contains(name)))
-            .map(|(topic, _)| Arc::clone(topic))
+            .map(|(topic, _)| topic.to_string())
             .collect()
     }
 
     /// What is registered as a topic by every broker: the names of clusters and brokers (304), and the
     /// address of some broker.
-    pub fn system_topics(&self) -> (Vec<Arc<str>>, Option<String>) {
-        let mut names: BTreeSet<Arc<str>> = self.clusters.keys().cloned().collect();
-        names.extend(self.clusters.values().flatten().cloned());
+    pub fn system_topics(&self) -> (Vec<String>, Option<String>) {
+        let clusters = self.clusters.keys();
+        let names: BTreeSet<&Arc<str>> = clusters.chain(self.clusters.values().flatten()).collect();
         let mut addresses = self.brokers.values().flat_map(|b| b.addresses.values());
-        (names.into_iter().collect(), addresses.next().cloned())
+        let names = names.into_iter().map(|name| name.to_string());
+        (names.collect(), addresses.next().cloned())
     }
 }

@@ -141,7 +141,12 @@ fn read_compressed(body: &[u8], version: i32) -> Result<RegisterBroker, BodyErro
     // The mappings of static topics follow from 5.0.0 on; some brokers leave even the count out.
     if version >= version::V5_0_0 && items.at < bytes.len() {
         for _ in 0..items.count()? {
-            items.item()?;
+            let mapping: serde_json::Value = fastjson::from_slice(items.item()?)?;
+            let topic = mapping.get("topic").and_then(serde_json::Value::as_str);
+            if let Some(topic) = topic.map(str::to_owned) {
+                let mappings = &mut register.topic_config_serialize_wrapper;
+                (mappings.topic_queue_mapping_info_map).insert(topic, mapping);
+            }
         }
     }
     Ok(register)
