@@ -7,6 +7,7 @@
 
 pub mod binary;
 pub mod body;
+pub mod client;
 pub mod code;
 pub mod command;
 pub mod frame;

@@ -1,1 +1,141 @@
-//! (under construction)
+//! A service called inside the process: the same commands, no socket and no task.
+//!
+//! The service runs on the caller's thread. An answer that is ready returns at once; one that waits
+//! for a mark, for a wake-up or for slow work resolves the caller's future.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::Mark;
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
+
+use crate::client::CallError;
+use crate::code::response::SYSTEM_ERROR;
+use crate::command::Command;
+use crate::frame::Decoder;
+use crate::server::hub::{Hub, LOCAL};
+use crate::server::{Again, Door, Outcome, Peer, Run, Service};
+
+/// A caller inside the process. To the service it is a connection like any other, except that
+/// nothing can be pushed to it.
+pub struct Local {
+    hub: Arc<Hub>,
+    service: Arc<dyn Service>,
+    peer: Arc<Peer>,
+}
+
+impl Local {
+    /// Opens a connection to the service that is served on this hub.
+    pub fn open(hub: Arc<Hub>, service: Arc<dyn Service>) -> Local {
+        let remote = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let id = hub.connection_id(LOCAL);
+        let peer = Arc::new(Peer::new(id, remote, Door::Main, &hub));
+        service.opened(&peer);
+        Local { hub, service, peer }
+    }
+
+    /// Runs one request. `Ok(None)` if it was one-way. Needs a tokio runtime with a timer unless the
+    /// answer is ready at once.
+    pub async fn invoke(
+        &self,
+        request: &Command,
+        limit: Duration,
+    ) -> Result<Option<Command>, CallError> {
+        let until = Instant::now() + limit;
+        let call = self.run(request.to_bytes(), request.flag & 2 != 0);
+        timeout_at(until, call)
+            .await
+            .map_err(|_| CallError::Timeout)?
+    }
+
+    async fn run(&self, bytes: Vec<u8>, oneway: bool) -> Result<Option<Command>, CallError> {
+        let ticket = self.hub.connection_id(LOCAL).0;
+        let woken = Arc::new(Notify::new());
+        let _registered = Registered::new(&self.hub, ticket, &woken);
+        let mut decoder = Decoder::new();
+        let mut again = None;
+        loop {
+            let frame = decoder.decode(&bytes).map_err(CallError::Frame)?;
+            let mut out = Vec::new();
+            let run = Run { again, ticket };
+            let call = || self.service.call(&self.peer, &frame, run, &mut out);
+            let outcome = catch_unwind(AssertUnwindSafe(call));
+            match outcome {
+                Ok(Outcome::Done) => {}
+                Ok(Outcome::After(mark)) => {
+                    if let Some(refused) = self.commit(mark, frame.opaque).await {
+                        return Ok((!oneway).then_some(refused));
+                    }
+                }
+                Ok(Outcome::Hold(time)) => {
+                    let waited = tokio::time::timeout(time, woken.notified()).await;
+                    again = Some(waited.map_or(Again::Deadline, |()| Again::Woken));
+                    continue;
+                }
+                Ok(Outcome::Cold(job)) => {
+                    let done = tokio::task::spawn_blocking(job).await;
+                    done.map_err(|_| CallError::Panicked)?;
+                    again = Some(Again::Warm);
+                    continue;
+                }
+                Err(_) => return Err(CallError::Panicked),
+            }
+            if oneway || out.is_empty() {
+                return Ok(None);
+            }
+            return Command::decode(&out).map(Some).map_err(CallError::Frame);
+        }
+    }
+
+    /// Commits, and waits for the mark. The answer that replaces the real one, if there must be one.
+    async fn commit(&self, mark: Mark, opaque: i32) -> Option<Command> {
+        if let Err(refusal) = self.service.commit() {
+            return Some(Command::response(opaque, refusal.code).remark(refusal.remark));
+        }
+        let reached = async {
+            loop {
+                let moved = self.hub.marks().notified();
+                let mut moved = std::pin::pin!(moved);
+                moved.as_mut().enable();
+                if self.service.reached(mark.level) >= mark.at {
+                    return;
+                }
+                moved.await;
+            }
+        };
+        let limit = self.service.mark_timeout();
+        let late = tokio::time::timeout(limit, reached).await.is_err();
+        let code = late.then(|| self.service.late(mark.level))?;
+        let code = if code == 0 { SYSTEM_ERROR } else { code };
+        Some(Command::response(opaque, code))
+    }
+}
+
+impl Drop for Local {
+    fn drop(&mut self) {
+        self.hub.forget(&self.peer);
+        self.service.closed(&self.peer);
+    }
+}
+
+/// A ticket that [`Hub::wake`] finds, however the call ends.
+struct Registered<'a> {
+    hub: &'a Hub,
+    ticket: u64,
+}
+
+impl<'a> Registered<'a> {
+    fn new(hub: &'a Hub, ticket: u64, notify: &Arc<Notify>) -> Registered<'a> {
+        hub.hold_local(ticket, notify.clone());
+        Registered { hub, ticket }
+    }
+}
+
+impl Drop for Registered<'_> {
+    fn drop(&mut self) {
+        self.hub.release_local(self.ticket);
+    }
+}

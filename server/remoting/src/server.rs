@@ -12,7 +12,7 @@ mod buffers;
 mod cold;
 mod connection;
 mod held;
-mod hub;
+pub(crate) mod hub;
 mod parked;
 mod peer;
 mod run;

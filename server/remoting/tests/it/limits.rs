@@ -87,6 +87,7 @@ fn answers_in_flight_stop_the_reading_until_they_leave() {
         .collect();
     client.send_all(&asks);
     let mut received = 0;
+    let mut answered = std::collections::HashSet::new();
     let until = Instant::now() + crate::toy::LIMIT;
     while received < 500 {
         assert!(Instant::now() < until);
@@ -103,10 +104,11 @@ fn answers_in_flight_stop_the_reading_until_they_leave() {
         served.toy.flushed.store(staged, Ordering::SeqCst);
         served.toy.hub.marks_moved();
         while received < staged as usize {
-            assert_eq!(client.receive().unwrap().opaque, received as i32);
+            answered.insert(client.receive().unwrap().opaque);
             received += 1;
         }
     }
+    assert_eq!(answered.len(), 500);
 }
 
 #[test]
