@@ -16,16 +16,16 @@ pub(crate) fn parse(header: &[u8], scratch: &mut Scratch) -> Result<Raw, FrameEr
     let opaque = i32::from_be_bytes(at.array()?);
     let flag = i32::from_be_bytes(at.array()?);
     let length = at.long()?;
-    let remark = at.text(length, scratch)?;
+    let remark = at.text(length)?;
     let length = at.long()?;
     let end = at.at.checked_add(length).filter(|&end| end <= header.len());
     let end = end.ok_or(FrameError::Binary(at.at))?;
     at.header = &header[..end];
     while at.at < end {
         let length = usize::from(u16::from_be_bytes(at.array()?));
-        let name = at.text(length, scratch)?;
+        let name = at.text(length)?;
         let length = at.long()?;
-        let value = at.text(length, scratch)?;
+        let value = at.text(length)?;
         // An empty name or value is null to Java, and null fields are no fields.
         if let (Some(name), Some(value)) = (name, value) {
             scratch.push(name, value)?;
@@ -65,30 +65,22 @@ impl Cursor<'_> {
         usize::try_from(length).map_err(|_| FrameError::Binary(self.at))
     }
 
-    /// A string of `length` bytes; `None` if it is empty.
-    fn text(&mut self, length: usize, scratch: &mut Scratch) -> Result<Option<Span>, FrameError> {
+    /// A string of `length` bytes; `None` if it is empty. Whether it is UTF-8 is judged by who reads
+    /// it: most fields are numbers.
+    fn text(&mut self, length: usize) -> Result<Option<Span>, FrameError> {
         if length == 0 {
             return Ok(None);
         }
         let start = self.at;
         let end = start.saturating_add(length);
-        let bytes = self.header.get(start..end);
-        let bytes = bytes.ok_or(FrameError::Binary(start))?;
-        self.at = end;
-        if std::str::from_utf8(bytes).is_ok() {
-            return Ok(Some(Span {
-                start: start as u32,
-                end: end as u32,
-                copied: false,
-            }));
+        if end > self.header.len() {
+            return Err(FrameError::Binary(start));
         }
-        let start = scratch.text.len() as u32;
-        let replaced = String::from_utf8_lossy(bytes);
-        scratch.text.extend_from_slice(replaced.as_bytes());
+        self.at = end;
         Ok(Some(Span {
-            start,
-            end: scratch.text.len() as u32,
-            copied: true,
+            start: start as u32,
+            end: end as u32,
+            copied: false,
         }))
     }
 }

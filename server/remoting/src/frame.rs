@@ -143,7 +143,8 @@ impl<'a> Ext<'a> {
         })
     }
 
-    /// As [`Ext::iter`], for who compares names and parses numbers as bytes. It is all UTF-8.
+    /// As [`Ext::iter`], for who compares names and parses numbers as bytes. From a binary header, it
+    /// may be no UTF-8.
     pub fn bytes(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
         let ext = *self;
         self.fields

@@ -44,7 +44,7 @@ pub enum HeaderError {
         /// Its name.
         field: &'static str,
     },
-    /// A field's value is no number of its kind.
+    /// A field's value is no number of its kind, or no text.
     #[error("java.lang.NumberFormatException: For input string: \"{value}\", field {field}")]
     Unparsable {
         /// Its name.
@@ -65,7 +65,7 @@ impl HeaderError {
 
 /// What a field can be: text, number, truth value, and the same where it may be absent.
 pub(crate) trait Value<'v>: Sized {
-    /// Reads a field's bytes, which are UTF-8.
+    /// Reads a field's bytes.
     fn read(field: &'static str, bytes: Option<&'v [u8]>) -> Result<Self, HeaderError>;
     /// The field's text; `None` leaves it out.
     fn text(&self) -> Option<String>;
@@ -73,8 +73,8 @@ pub(crate) trait Value<'v>: Sized {
 
 impl<'v> Value<'v> for &'v str {
     fn read(field: &'static str, bytes: Option<&'v [u8]>) -> Result<Self, HeaderError> {
-        let text = bytes.and_then(|bytes| std::str::from_utf8(bytes).ok());
-        text.ok_or(HeaderError::Missing { field })
+        let bytes = bytes.ok_or(HeaderError::Missing { field })?;
+        std::str::from_utf8(bytes).map_err(|_| unparsable(field, bytes))
     }
 
     fn text(&self) -> Option<String> {
@@ -83,8 +83,11 @@ impl<'v> Value<'v> for &'v str {
 }
 
 impl<'v> Value<'v> for Option<&'v str> {
-    fn read(_: &'static str, bytes: Option<&'v [u8]>) -> Result<Self, HeaderError> {
-        Ok(bytes.and_then(|bytes| std::str::from_utf8(bytes).ok()))
+    fn read(field: &'static str, bytes: Option<&'v [u8]>) -> Result<Self, HeaderError> {
+        match bytes {
+            Some(_) => <&str>::read(field, bytes).map(Some),
+            None => Ok(None),
+        }
     }
 
     fn text(&self) -> Option<String> {

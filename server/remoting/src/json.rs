@@ -156,6 +156,9 @@ impl<'h> Parser<'h> {
             return Ok(true);
         }
         loop {
+            while let Some((name, value)) = self.plain_field() {
+                scratch.push(name, value)?;
+            }
             let name = self.name(scratch)?;
             match self.value(scratch)? {
                 Value::Null => self.forget(name, scratch),
@@ -167,6 +170,31 @@ impl<'h> Parser<'h> {
         }
         self.expect(b'}')?;
         Ok(true)
+    }
+
+    /// `"name":"value",` with no blank and no escape: what nearly every field looks like. The comma is
+    /// part of it, so that there is a next field. Moves only if that is what is there.
+    fn plain_field(&mut self) -> Option<(Span, Span)> {
+        let start = self.at + 1;
+        if self.byte() != Some(b'"') {
+            return None;
+        }
+        let end = plain(self.header, start);
+        if self.header.get(end..)?.first_chunk() != Some(b"\":\"") {
+            return None;
+        }
+        let value_start = end + 3;
+        let value_end = plain(self.header, value_start);
+        if self.header.get(value_end..)?.first_chunk() != Some(b"\",") {
+            return None;
+        }
+        self.at = value_end + 2;
+        let span = |start, end| Span {
+            start: start as u32,
+            end: end as u32,
+            copied: false,
+        };
+        Some((span(start, end), span(value_start, value_end)))
     }
 
     /// A null takes back an earlier value of the same name.
@@ -333,17 +361,32 @@ impl<'h> Parser<'h> {
     }
 
     fn hex(&mut self) -> Result<u32, FrameError> {
-        let digits = self.header.get(self.at..self.at + 4);
-        let digits = digits.ok_or(self.broken())?;
-        let mut unit = 0;
-        for &digit in digits {
-            let digit = char::from(digit).to_digit(16).ok_or(self.broken())?;
-            unit = unit << 4 | digit;
+        let digits = self
+            .header
+            .get(self.at..)
+            .and_then(|rest| rest.first_chunk::<4>());
+        let [a, b, c, d] = digits
+            .ok_or(self.broken())?
+            .map(|digit| HEX[usize::from(digit)]);
+        if (a | b | c | d) > 15 {
+            return Err(self.broken());
         }
         self.at += 4;
-        Ok(unit)
+        Ok(u32::from(a) << 12 | u32::from(b) << 8 | u32::from(c) << 4 | u32::from(d))
     }
 }
+
+/// What a byte is worth as a hexadecimal digit; 255 if it is none.
+const HEX: [u8; 256] = {
+    let mut table = [255; 256];
+    let mut digit = 0;
+    while digit < 16 {
+        table[b"0123456789abcdef"[digit] as usize] = digit as u8;
+        table[b"0123456789ABCDEF"[digit] as usize] = digit as u8;
+        digit += 1;
+    }
+    table
+};
 
 const ONES: u64 = 0x0101_0101_0101_0101;
 const TOPS: u64 = 0x8080_8080_8080_8080;

@@ -1,7 +1,8 @@
 //! Sending: 10 with long names, 310 and 320 with letters.
 
-use super::header;
+use super::{HeaderError, Value, header};
 use crate::command::Command;
+use crate::frame::Frame;
 
 header! {
     /// Header of 10, 310 and 320 (Apache `SendMessageRequestHeader` and `…V2`). Both spellings are
@@ -42,7 +43,43 @@ const LETTERS: [&str; 14] = [
     "a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n",
 ];
 
-impl SendHeader<'_> {
+impl<'a> SendHeader<'a> {
+    /// Reads the one-letter spelling, that of nearly every message, without comparing names. What it
+    /// finds no letters in is read as [`SendHeader::read`] does.
+    ///
+    /// # Errors
+    /// Names the field that is missing or makes no sense.
+    pub fn read_letters(frame: &Frame<'a>) -> Result<Self, HeaderError> {
+        let mut values: [Option<&'a [u8]>; 14] = [None; 14];
+        for (name, value) in frame.ext.bytes() {
+            if let &[letter] = name
+                && let Some(slot) = values.get_mut(usize::from(letter.wrapping_sub(b'a')))
+            {
+                *slot = Some(value);
+            }
+        }
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n] = values;
+        if b.is_none() {
+            return SendHeader::read(frame);
+        }
+        Ok(SendHeader {
+            producer_group: Value::read("producerGroup", a)?,
+            topic: Value::read("topic", b)?,
+            default_topic: Value::read("defaultTopic", c)?,
+            default_topic_queues: Value::read("defaultTopicQueueNums", d)?,
+            queue_id: Value::read("queueId", e)?,
+            sys_flag: Value::read("sysFlag", f)?,
+            born_at: Value::read("bornTimestamp", g)?,
+            flag: Value::read("flag", h)?,
+            properties: Value::read("properties", i)?,
+            reconsume_times: Value::read("reconsumeTimes", j)?,
+            unit_mode: Value::read("unitMode", k)?,
+            max_reconsume_times: Value::read("maxReconsumeTimes", l)?,
+            batch: Value::read("batch", m)?,
+            broker_name: Value::read("brokerName", n)?,
+        })
+    }
+
     /// Adds its fields to a command under their one-letter names.
     pub fn fill_letters(&self, command: Command) -> Command {
         let mut command = self.fill(command);

@@ -25,7 +25,9 @@ fn read_send(command: &Command) -> Result<Option<String>, HeaderError> {
     let bytes = command.to_bytes();
     let mut decoder = Decoder::new();
     let frame = decoder.decode(&bytes).unwrap();
-    let header = SendHeader::read(&frame)?;
+    let header = SendHeader::read(&frame);
+    assert_eq!(header, SendHeader::read_letters(&frame));
+    let header = header?;
     assert_eq!(header.topic, "t");
     Ok(header.properties.map(str::to_owned))
 }

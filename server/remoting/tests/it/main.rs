@@ -10,4 +10,5 @@ mod golden;
 mod limits;
 mod park;
 mod serve;
+mod speed;
 mod toy;
