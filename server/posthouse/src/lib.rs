@@ -16,6 +16,7 @@ pub mod node;
 pub mod ports;
 pub mod properties;
 pub mod raw_config;
+pub mod register;
 pub mod run;
 pub mod server;
 pub mod stop;
