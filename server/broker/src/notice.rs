@@ -26,7 +26,8 @@ pub enum Notice {
 }
 
 /// Who must know what topics there are. Called before the request that changed a topic is answered,
-/// so that a name server in the same process knows it first; it must not block.
+/// so that a name server in the same process knows it first. Changes come one at a time and in the
+/// order of their versions, because a lock is held: it must not block, nor call the broker.
 pub trait Registrar: Send + Sync {
     /// These topics are new or differ, as they are to be registered; `version` is the table's.
     fn changed(&self, topics: &[TopicConfig], version: DataVersion);

@@ -1,0 +1,12 @@
+//! The broker as its doors see it, over a real store on a disk in memory.
+#![allow(clippy::unwrap_used)]
+
+mod clients;
+mod house;
+mod offsets;
+mod produce;
+mod pull;
+mod query;
+mod restart;
+mod stats;
+mod topics;
