@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod crash;
+mod fault;
 pub(crate) mod kit;
 
 use model::{Level, LogOffset, QueueOffset};

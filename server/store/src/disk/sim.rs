@@ -154,6 +154,11 @@ impl Sim {
         lock(&self.state).fault = Some((fault, nth));
     }
 
+    /// Takes back a fault that has not happened yet.
+    pub fn heal(&self) {
+        lock(&self.state).fault = None;
+    }
+
     /// Makes the partition this big.
     pub fn set_total(&self, bytes: u64) {
         lock(&self.state).total = bytes;
