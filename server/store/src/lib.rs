@@ -15,6 +15,8 @@ mod open;
 mod options;
 mod queue;
 mod recover;
+mod retain;
+mod snapshot;
 mod store;
 mod table;
 #[cfg(test)]
@@ -29,6 +31,7 @@ pub use log::stage::{Draft, Staged};
 pub use marks::MarksView;
 pub use options::{Flush, Options};
 pub use queue::{Entry, Queue};
+pub use retain::Live;
 pub use store::{Boundary, Next, Recovery, Store};
 pub use table::{Change, Table};
 

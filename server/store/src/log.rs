@@ -116,9 +116,9 @@ impl Log {
         lock(&self.stage).store_host = host;
     }
 
-    /// Refuses, or takes again, what producers send: the partition is over its limit.
-    pub fn set_refuse(&self, refuse: bool) {
-        lock(&self.stage).refuse = refuse;
+    /// Refuses, or takes again, what producers send. Returns whether that is a change.
+    pub fn set_refuse(&self, refuse: bool) -> bool {
+        std::mem::replace(&mut lock(&self.stage).refuse, refuse) != refuse
     }
 
     /// When the last record was stored.

@@ -2,23 +2,28 @@
 //! short.
 
 use std::io;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use model::message::key;
 use model::record::View;
-use model::{LogOffset, QueueOffset, TopicName, tag};
+use model::{LogOffset, QueueId, QueueOffset, TopicName, tag};
 
 use crate::checkpoint::Checkpoint;
 use crate::disk::Wait;
-use crate::error::Error;
+use crate::error::{Error, StageError, WriteError};
 use crate::lock;
 use crate::log::segments::Segments;
 use crate::queue::{Entry, Queues};
+use crate::snapshot;
 use crate::store::{Next, Store};
-use crate::table::{self, Table};
+use crate::table::{self, Table, Tables};
 
 /// How often the checkpoint is written while records arrive.
 const CHECKPOINT_EVERY: Duration = Duration::from_millis(500);
+
+/// After so many bytes of changes a snapshot is taken.
+const SNAPSHOT_AFTER: u64 = 8 << 20;
 
 /// What is believed of a log whose checkpoint is gone: segments before the last were flushed.
 pub(crate) fn without_checkpoint(segments: &Segments) -> Checkpoint {
@@ -27,6 +32,11 @@ pub(crate) fn without_checkpoint(segments: &Segments) -> Checkpoint {
         durable: LogOffset(last),
         ..Checkpoint::default()
     }
+}
+
+/// What a queue entry says of the record's tag.
+pub(crate) fn tags_code(view: &View<'_>) -> i64 {
+    tag::tags_code(view.property(key::TAGS))
 }
 
 /// Shows recovered records to the queues, exactly as dispatch showed them before.
@@ -54,7 +64,7 @@ impl<'q> Show<'q> {
         let entry = Entry {
             log_offset: view.log_offset(),
             size: view.len() as u32,
-            tags_code: tag::tags_code(view.property(key::TAGS)),
+            tags_code: tags_code(view),
         };
         self.queues.append(&queue, view.queue_offset(), entry);
         if view.topic() == table::TOPIC {
@@ -80,6 +90,7 @@ pub(crate) fn fold_tables(store: &Store, from: QueueOffset) -> Result<(), Error>
     let mut bytes = Vec::new();
     let queue = &store.table_queue;
     let mut at = from.max(queue.start());
+    let mut folded = 0;
     while at < queue.end() {
         entries.clear();
         let read = store.queues.entries(queue, at, 256, &mut entries);
@@ -89,6 +100,7 @@ pub(crate) fn fold_tables(store: &Store, from: QueueOffset) -> Result<(), Error>
         }
         for entry in entries.iter().filter(|entry| entry.size > 0) {
             bytes.clear();
+            folded += u64::from(entry.size);
             if let Err(error) = store.log.record(entry.log_offset, Wait::Yes, &mut bytes) {
                 tracing::error!(at = entry.log_offset.0, %error, "a change of the tables is lost");
                 continue;
@@ -108,7 +120,22 @@ pub(crate) fn fold_tables(store: &Store, from: QueueOffset) -> Result<(), Error>
         }
         at = QueueOffset(at.0 + entries.len() as u64);
     }
+    store.table_bytes.store(folded, Ordering::Relaxed);
+    continue_queues(store, &tables);
     Ok(())
+}
+
+/// Queues whose records were all deleted go on where they ended.
+fn continue_queues(store: &Store, tables: &Tables) {
+    for (key, value) in tables.rows(Table::Ends) {
+        if let Some((topic, id, end)) = snapshot::end_of(&key, &value)
+            && let Ok(topic) = TopicName::parse(&topic)
+        {
+            let queue = store.queues.queue(&topic, QueueId(id));
+            store.queues.raise_end(&queue, QueueOffset(end));
+            queue.set_next(queue.next().max(queue.end().0));
+        }
+    }
 }
 
 /// Notes that everything recovered is flushed.
@@ -133,6 +160,11 @@ pub(crate) fn checkpoint(store: &Store) -> Next {
     if store.failure().is_some() {
         return Next::Never;
     }
+    if store.table_bytes.load(Ordering::Relaxed) > SNAPSHOT_AFTER
+        && let Err(error) = snapshot(store)
+    {
+        tracing::warn!(%error, "no snapshot of the tables; the next start will fold more");
+    }
     match try_checkpoint(store) {
         Ok(()) => Next::After(CHECKPOINT_EVERY),
         Err(e) if e.kind() == io::ErrorKind::StorageFull => {
@@ -146,13 +178,25 @@ pub(crate) fn checkpoint(store: &Store) -> Next {
     }
 }
 
-fn try_checkpoint(store: &Store) -> io::Result<()> {
+/// Takes a snapshot, flushes it and notes that the tables are to be folded from there.
+pub(crate) fn snapshot(store: &Store) -> Result<(), StageError> {
+    store.table_bytes.store(0, Ordering::Relaxed);
+    let (begin, end) = snapshot::take(store)?;
+    let read_only = |e: WriteError| StageError::ReadOnly(e.0);
+    store.log.flush_all().map_err(read_only)?;
+    if store.marks().flushed >= end {
+        lock(&store.checkpoint).next_tables_from = begin;
+    }
+    Ok(())
+}
+
+pub(crate) fn try_checkpoint(store: &Store) -> io::Result<()> {
     let marks = store.marks();
     let mut saved = lock(&store.checkpoint);
     let next = Checkpoint {
         durable: marks.flushed,
         stored_at: store.log.last_stored_at(),
-        ..saved.last
+        tables_from: saved.next_tables_from,
     };
     store
         .queues

@@ -145,6 +145,10 @@ impl Queues {
         if at.0 < entries.len() as u64 {
             return;
         }
+        if queue.start().0 == entries.len() as u64 && at.0 > entries.len() as u64 {
+            // Everything before it was deleted.
+            queue.start.store(at.0, Ordering::Release);
+        }
         entries.resize(at.0 as usize, gap);
         entries.push(entry);
         queue.end.store(at.0 + 1, Ordering::Release);
@@ -182,6 +186,21 @@ impl Queues {
     /// Writes entries of records below `limit` (which is dispatched and flushed) to the disk.
     pub fn checkpoint(&self, _limit: LogOffset) -> io::Result<()> {
         Ok(())
+    }
+
+    /// A queue whose records up to `end` were deleted continues there.
+    pub fn raise_end(&self, queue: &Queue, end: QueueOffset) {
+        let mut entries = lock(&queue.entries);
+        if (entries.len() as u64) < end.0 {
+            let lost = Entry {
+                log_offset: LogOffset(0),
+                size: 0,
+                tags_code: 0,
+            };
+            entries.resize(end.0 as usize, lost);
+            queue.start.store(end.0, Ordering::Release);
+            queue.end.store(end.0, Ordering::Release);
+        }
     }
 
     /// The log begins here now: entries below are gone.

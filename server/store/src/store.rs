@@ -2,7 +2,8 @@
 
 use std::any::Any;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use model::{Level, LogOffset, Mark, QueueId, QueueOffset, TopicName};
@@ -20,6 +21,7 @@ use crate::open;
 use crate::options::Options;
 use crate::queue::{Entry, Queue, Queues};
 use crate::recover::{self, Planted};
+use crate::retain::{self, Live};
 use crate::table::{self, Change, Table, Tables};
 
 /// When a step wants to be called again.
@@ -64,14 +66,27 @@ pub struct Store {
     pub(crate) tables: Mutex<Tables>,
     pub(crate) table_queue: Arc<Queue>,
     pub(crate) checkpoint: Mutex<Saved>,
+    /// Bytes of changes since the last snapshot.
+    pub(crate) table_bytes: AtomicU64,
+    pub(crate) live: OnceLock<Arc<dyn Live>>,
     pub(crate) disk: Arc<dyn Disk>,
     _lock: Box<dyn Any + Send + Sync>,
+}
+
+/// What an answer waits for that only needs what is configured.
+fn confirmed(staged: Staged) -> Mark {
+    Mark {
+        level: Level::Confirmed,
+        at: staged.end,
+    }
 }
 
 /// The checkpoint file and what it says.
 pub(crate) struct Saved {
     pub file: CheckpointFile,
     pub last: Checkpoint,
+    /// Where the newest flushed snapshot begins.
+    pub next_tables_from: QueueOffset,
 }
 
 impl Store {
@@ -136,7 +151,13 @@ impl Store {
             queues,
             tables: Mutex::default(),
             table_queue,
-            checkpoint: Mutex::new(Saved { file, last }),
+            checkpoint: Mutex::new(Saved {
+                file,
+                last,
+                next_tables_from: last.tables_from,
+            }),
+            table_bytes: AtomicU64::new(0),
+            live: OnceLock::new(),
             disk,
             _lock: lock,
         };
@@ -175,12 +196,12 @@ impl Store {
                 queue.set_dropped();
             }
         };
-        self.stage_changes(&[change], drop)
+        Ok(confirmed(self.stage_changes(&[change], drop)?))
     }
 
     /// Gives the record its positions and encodes it into the staging buffer.
     pub fn stage(&self, draft: &Draft<'_>) -> Result<Staged, StageError> {
-        self.log.stage(draft, |_| ())
+        self.log.stage(draft)
     }
 
     /// Stages all or none, one behind the other in one segment. `out` is appended to.
@@ -245,9 +266,15 @@ impl Store {
         Next::After(Duration::from_millis(100))
     }
 
-    /// Deletes or recycles what is older than configured. `now`: milliseconds since the Unix epoch.
-    pub fn retain_step(&self, _now: i64) -> Next {
-        Next::After(Duration::from_secs(10))
+    /// Deletes or recycles what is older than configured, and refuses producers while the partition is
+    /// too full. `now`: milliseconds since the Unix epoch.
+    pub fn retain_step(&self, now: i64) -> Next {
+        retain::step(self, now)
+    }
+
+    /// Names who knows which bodies must outlive their segment. Once.
+    pub fn set_live(&self, live: Arc<dyn Live>) {
+        let _ = self.live.set(live);
     }
 
     /// Writes down how far queues, tables and marks are, so that the next start reads little.
@@ -376,7 +403,7 @@ impl Store {
     /// [`Store::write_out`] like any staged record. The mark is the `confirmed` one; who needs less
     /// waits for a lower level at the same position.
     pub fn put(&self, changes: &[Change<'_>]) -> Result<Mark, StageError> {
-        self.stage_changes(changes, |_| ())
+        Ok(confirmed(self.stage_changes(changes, |_| ())?))
     }
 
     /// The tables' lock is held across the staging, so that rows change in log order.
@@ -384,16 +411,15 @@ impl Store {
         &self,
         changes: &[Change<'_>],
         then: impl FnOnce(&Staged),
-    ) -> Result<Mark, StageError> {
+    ) -> Result<Staged, StageError> {
         let mut body = Vec::new();
         table::encode(changes, &mut body);
         let mut tables = lock(&self.tables);
-        let staged = self.log.stage(&self.table_draft(&body), then)?;
+        let staged = self.log.stage_system(&self.table_draft(&body), then)?;
         tables.apply(changes);
-        Ok(Mark {
-            level: Level::Confirmed,
-            at: staged.end,
-        })
+        self.table_bytes
+            .fetch_add(body.len() as u64, Ordering::Relaxed);
+        Ok(staged)
     }
 
     /// A record of the tables' queue.

@@ -21,7 +21,16 @@ pub enum Table {
     Offsets = 4,
     /// Single values: data versions and the like.
     Values = 5,
+    /// The store's own: a full snapshot begins or ends here.
+    Snapshot = 6,
+    /// The store's own: where a queue ended when a snapshot was taken.
+    Ends = 7,
 }
+
+/// Key of the change that begins a snapshot.
+pub(crate) const BEGIN: &[u8] = b"begin";
+/// Key of the change that ends one.
+pub(crate) const END: &[u8] = b"end";
 
 /// One change of a row: its new value, or `None` to delete it.
 pub type Change<'a> = (Table, &'a [u8], Option<&'a [u8]>);
@@ -42,6 +51,8 @@ impl Table {
             Table::Groups,
             Table::Offsets,
             Table::Values,
+            Table::Snapshot,
+            Table::Ends,
         ]
         .into_iter()
         .find(|&table| table as u16 == number)
@@ -82,23 +93,32 @@ pub(crate) fn decode(mut body: &[u8]) -> Option<Vec<Change<'_>>> {
     Some(changes)
 }
 
+type Rows = BTreeMap<(Table, Vec<u8>), Vec<u8>>;
+
 /// The rows as they are now.
 #[derive(Debug, Default)]
 pub(crate) struct Tables {
-    rows: BTreeMap<(Table, Vec<u8>), Vec<u8>>,
+    rows: Rows,
+    /// Rows of a snapshot that has begun and not ended. Only while records are folded.
+    building: Option<Rows>,
 }
 
 impl Tables {
-    /// Applies changes in order.
+    /// Applies changes in order. A snapshot counts from its end on: what it left out is gone then.
     pub fn apply(&mut self, changes: &[Change<'_>]) {
-        for (table, key, value) in changes {
-            match value {
-                _ if *table == Table::Dropped => {}
-                Some(value) => {
-                    self.rows.insert((*table, key.to_vec()), value.to_vec());
+        for &(table, key, value) in changes {
+            match (table, key) {
+                (Table::Snapshot, BEGIN) => self.building = Some(Rows::new()),
+                (Table::Snapshot, END) => {
+                    if let Some(whole) = self.building.take() {
+                        self.rows = whole;
+                    }
                 }
-                None => {
-                    self.rows.remove(&(*table, key.to_vec()));
+                _ => {
+                    change(&mut self.rows, table, key, value);
+                    if let Some(building) = &mut self.building {
+                        change(building, table, key, value);
+                    }
                 }
             }
         }
@@ -106,8 +126,93 @@ impl Tables {
 
     /// All rows of a table, by key.
     pub fn rows(&self, table: Table) -> Vec<(Vec<u8>, Vec<u8>)> {
-        let of = self.rows.iter().filter(|((of, _), _)| *of == table);
+        let from = (table, Vec::new());
+        let of = self
+            .rows
+            .range(from..)
+            .take_while(|((of, _), _)| *of == table);
         of.map(|((_, key), value)| (key.clone(), value.clone()))
             .collect()
+    }
+
+    /// Encodes rows behind `after` as changes, up to about `max` bytes; returns the last one's key.
+    pub fn encode_some(
+        &self,
+        after: Option<&(Table, Vec<u8>)>,
+        max: usize,
+        out: &mut Vec<u8>,
+    ) -> Option<(Table, Vec<u8>)> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let rows = self
+            .rows
+            .range((after.map_or(Unbounded, Excluded), Unbounded));
+        let mut last = None;
+        for ((table, key), value) in rows {
+            if *table == Table::Ends {
+                continue;
+            }
+            encode(&[(*table, key, Some(value))], out);
+            last = Some((*table, key.clone()));
+            if out.len() >= max {
+                break;
+            }
+        }
+        last
+    }
+}
+
+fn change(rows: &mut Rows, table: Table, key: &[u8], value: Option<&[u8]>) {
+    match value {
+        _ if table == Table::Dropped => {
+            let of_topic = |row: &[u8]| row.strip_prefix(key).is_some_and(|id| id.len() == 4);
+            rows.retain(|(table, row), _| *table != Table::Ends || !of_topic(row));
+        }
+        Some(value) => {
+            rows.insert((table, key.to_vec()), value.to_vec());
+        }
+        None => {
+            rows.remove(&(table, key.to_vec()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_counts_only_when_it_is_whole() {
+        let mut tables = Tables::default();
+        let rows = |tables: &Tables| tables.rows(Table::Topics).len();
+        tables.apply(&[(Table::Topics, b"gone", Some(b"1"))]);
+        tables.apply(&[(Table::Snapshot, BEGIN, Some(b""))]);
+        tables.apply(&[(Table::Topics, b"kept", Some(b"2"))]);
+        assert_eq!(rows(&tables), 2);
+        tables.apply(&[(Table::Snapshot, END, Some(b""))]);
+        assert_eq!(
+            tables.rows(Table::Topics),
+            [(b"kept".to_vec(), b"2".to_vec())]
+        );
+    }
+
+    #[test]
+    fn cut_or_flipped_changes_never_panic() {
+        let mut body = Vec::new();
+        encode(
+            &[
+                (Table::Topics, b"key", Some(b"value")),
+                (Table::Groups, b"g", None),
+            ],
+            &mut body,
+        );
+        assert_eq!(decode(&body).unwrap().len(), 2);
+        let mut rng = fastrand::Rng::with_seed(1);
+        for _ in 0..10_000 {
+            let mut bytes = body.clone();
+            let at = rng.usize(..bytes.len());
+            bytes[at] = rng.u8(..);
+            bytes.truncate(rng.usize(..=bytes.len()));
+            let _ = decode(&bytes);
+        }
     }
 }

@@ -4,6 +4,7 @@
 mod crash;
 mod fault;
 pub(crate) mod kit;
+mod retain;
 
 use model::{Level, LogOffset, QueueOffset};
 

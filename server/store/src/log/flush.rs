@@ -68,6 +68,11 @@ impl Log {
         let target = self.marks.appended().0;
         if self.marks.flushed().0 < target {
             self.flush_to(target)?;
+            let mut flusher = lock(&self.flusher);
+            flusher.wanted = true;
+            if flusher.waiting {
+                self.unflushed.notify_one();
+            }
         }
         Ok(())
     }
@@ -87,11 +92,9 @@ impl Log {
         self.marks.move_flushed(target);
         let mut flusher = lock(&self.flusher);
         flusher.paced = flusher.paced.max(target);
-        flusher.since = None;
-        flusher.wanted = self.marks.appended().0 > target;
-        if flusher.wanted {
-            flusher.since = Some(self.clock.mono());
-        }
+        // `wanted` stays: whoever waits for the mark is told by the flush loop's next round.
+        let more = self.marks.appended().0 > target;
+        flusher.since = more.then(|| self.clock.mono());
         Ok(())
     }
 

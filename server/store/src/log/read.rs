@@ -43,10 +43,10 @@ impl Log {
     ) -> Result<Reads, ReadError> {
         let mut rest = entries;
         while !rest.is_empty() {
-            rest = self.from_tail(rest, out);
+            rest = self.copy_from_tail(rest, out);
             let count = self.outside_tail(rest);
             let (cold, next) = rest.split_at(count);
-            if self.from_files(cold, out, wait)? == Reads::WouldBlock {
+            if self.copy_from_files(cold, out, wait)? == Reads::WouldBlock {
                 return Ok(Reads::WouldBlock);
             }
             rest = next;
@@ -80,7 +80,7 @@ impl Log {
         outside.max(1).min(entries.len())
     }
 
-    fn from_files(
+    fn copy_from_files(
         &self,
         mut entries: &[Entry],
         out: &mut Vec<u8>,
@@ -209,6 +209,7 @@ impl Log {
 
     /// The next record at or behind `at`, as (position, position behind it), skipping a filler. `None`
     /// at the end of what is dispatched. Appends its bytes, verified; a damaged record is an error.
+    #[allow(dead_code)] // for the key index
     pub fn next_record(
         &self,
         at: LogOffset,

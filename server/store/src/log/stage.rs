@@ -74,6 +74,13 @@ pub(crate) struct Piece {
     pub end: u64,
 }
 
+/// Whose record it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    Producer,
+    Ours,
+}
+
 /// What the staging lock guards.
 pub(crate) struct Stage {
     /// Log offset of the buffer's first byte.
@@ -171,14 +178,24 @@ pub(crate) fn filler_end(bytes: &[u8], at: u64) -> Option<u64> {
 }
 
 impl Log {
-    /// Gives the record its positions and encodes it. `then` runs before anybody else can stage.
-    pub fn stage(
+    /// Gives the record its positions and encodes it.
+    pub fn stage(&self, draft: &Draft<'_>) -> Result<Staged, StageError> {
+        let mut stage = self.staging()?;
+        self.admit(&mut stage, std::slice::from_ref(draft), Whose::Producer)?;
+        let staged = stage.push(draft);
+        self.marks.move_staged(staged.end.0);
+        Ok(staged)
+    }
+
+    /// The same for our own records, which are also taken while producers are refused. `then` runs
+    /// before anybody else can stage.
+    pub fn stage_system(
         &self,
         draft: &Draft<'_>,
         then: impl FnOnce(&Staged),
     ) -> Result<Staged, StageError> {
         let mut stage = self.staging()?;
-        self.admit(&mut stage, std::slice::from_ref(draft))?;
+        self.admit(&mut stage, std::slice::from_ref(draft), Whose::Ours)?;
         let staged = stage.push(draft);
         self.marks.move_staged(staged.end.0);
         then(&staged);
@@ -188,7 +205,7 @@ impl Log {
     /// All or none, one behind the other in one segment.
     pub fn stage_all(&self, drafts: &[Draft<'_>], out: &mut Vec<Staged>) -> Result<(), StageError> {
         let mut stage = self.staging()?;
-        self.admit(&mut stage, drafts)?;
+        self.admit(&mut stage, drafts, Whose::Producer)?;
         out.extend(drafts.iter().map(|draft| stage.push(draft)));
         self.marks.move_staged(stage.end());
         Ok(())
@@ -206,8 +223,13 @@ impl Log {
     }
 
     /// Checks everything that may be refused, and makes room. Afterwards nothing can fail.
-    fn admit(&self, stage: &mut Stage, drafts: &[Draft<'_>]) -> Result<(), StageError> {
-        if stage.refuse {
+    fn admit(
+        &self,
+        stage: &mut Stage,
+        drafts: &[Draft<'_>],
+        whose: Whose,
+    ) -> Result<(), StageError> {
+        if stage.refuse && whose == Whose::Producer {
             return Err(StageError::Full);
         }
         let mut total = 0;
@@ -230,8 +252,15 @@ impl Log {
         if stage.end() + total as u64 + FILLER > stage.segment_end {
             self.roll(stage)?;
         }
-        if stage.end() + total as u64 + FILLER > stage.reserved {
-            self.reserve(stage, total as u64)?;
+        // Producers leave some reserved space to our own records: snapshots must be possible on a disk
+        // that is full, or nothing could be deleted.
+        let slack = match whose {
+            Whose::Producer => self.options.reserve_step / 8,
+            Whose::Ours => 0,
+        };
+        let need = stage.end() + total as u64 + FILLER + slack;
+        if need.min(stage.segment_end) > stage.reserved {
+            self.reserve(stage, need)?;
         }
         stage.stored_at = stage.stored_at.max(self.clock.wall());
         Ok(())
@@ -254,12 +283,12 @@ impl Log {
         Ok(())
     }
 
-    fn reserve(&self, stage: &mut Stage, total: u64) -> Result<(), StageError> {
+    fn reserve(&self, stage: &mut Stage, need: u64) -> Result<(), StageError> {
         let Some(segment) = self.segments.at(stage.base) else {
             return Err(StageError::Full);
         };
-        let step = self.options.reserve_step.max(total + FILLER);
-        let to = (stage.reserved + step).min(segment.end());
+        let to = (stage.reserved + self.options.reserve_step).max(need);
+        let to = to.min(segment.end());
         let range = stage.reserved - segment.base..to - segment.base;
         let reserved = segment.file.reserve(range);
         reserved.map_err(|e| self.refused(e, "reserving space"))?;

@@ -1,0 +1,193 @@
+//! When a segment is deleted, and what must stand before that.
+//!
+//! The age of a segment is the time of the next one's first record: file times say nothing after a
+//! copy. Nothing younger than the retention goes, however full the disk is, unless cleaning by force is
+//! configured; a full disk refuses producers instead, and heals by itself. Before a segment goes, (a) a
+//! snapshot of all tables is flushed at a later position, and (b) every body in it that is still needed
+//! was appended again, naming where it came from.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::record::View;
+use model::{LogOffset, QueueOffset};
+
+use crate::disk::{Space, Wait};
+use crate::error::{ReadError, StageError, WriteError};
+use crate::lock;
+use crate::log::stage::Draft;
+use crate::open;
+use crate::snapshot;
+use crate::store::{Next, Store};
+
+/// How often it is looked at.
+const EVERY: Duration = Duration::from_secs(10);
+/// How many segments go at once.
+const AT_ONCE: usize = 10;
+const HOUR_MS: i64 = 3_600_000;
+
+/// Knows which old records are still needed: pending timers, half messages, leased retries.
+pub trait Live: Send + Sync {
+    /// Positions below `before` of records that are still needed.
+    fn live(&self, before: LogOffset) -> Vec<LogOffset>;
+    /// The record at `from` was appended again at `to`, with `from` as its prepared offset.
+    fn moved(&self, from: LogOffset, to: LogOffset);
+}
+
+/// Why nothing was deleted.
+#[derive(Debug, thiserror::Error)]
+enum Refused {
+    #[error(transparent)]
+    Stage(#[from] StageError),
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
+
+/// One look.
+pub(crate) fn step(store: &Store, now: i64) -> Next {
+    if store.failure().is_some() {
+        return Next::Never;
+    }
+    let space = store.disk.space().ok();
+    let count = expired(store, now, space);
+    if count > 0
+        && let Err(error) = delete(store, count, space)
+    {
+        tracing::warn!(%error, "old segments are kept for now");
+    }
+    refuse(store);
+    Next::After(EVERY)
+}
+
+fn used(space: Option<Space>) -> u64 {
+    space.map_or(0, |space| {
+        (space.total - space.free.min(space.total)) * 100 / space.total.max(1)
+    })
+}
+
+/// Takes or refuses what producers send.
+fn refuse(store: &Store) {
+    let options = &store.log.options;
+    let full = |space: Option<Space>| {
+        used(space) > u64::from(options.disk_refuse)
+            || space.is_some_and(|space| space.free < options.disk_spare)
+    };
+    let mut space = store.disk.space().ok();
+    if full(space) && store.log.segments.drop_recycled().unwrap_or(false) {
+        space = store.disk.space().ok();
+    }
+    if store.log.set_refuse(full(space)) {
+        tracing::warn!(
+            used_percent = used(space),
+            refused = full(space),
+            "the disk's fullness decides whether producers are served"
+        );
+    }
+}
+
+/// How many of the oldest segments may go.
+fn expired(store: &Store, now: i64, space: Option<Space>) -> usize {
+    let options = &store.log.options;
+    let used = used(space);
+    let hour = (now + options.utc_offset_ms)
+        .div_euclid(HOUR_MS)
+        .rem_euclid(24) as u8;
+    let due = options.delete_hours.contains(&hour) || used > u64::from(options.disk_used_max);
+    let force = options.clean_forcibly && used > u64::from(options.disk_force);
+    if !due && !force {
+        return 0;
+    }
+    let reserved = i64::try_from(options.reserved_time.as_millis()).unwrap_or(i64::MAX);
+    let segments = store.log.segments.all();
+    let durable = store.marks().flushed.min(store.marks().dispatched);
+    let mut count = 0;
+    for pair in segments.windows(2).take(AT_ONCE) {
+        let next = LogOffset(pair[1].base);
+        // Never the one that is written to, nor one that is not flushed and seen.
+        if next >= durable {
+            break;
+        }
+        let old = match store.stored_at(next) {
+            Ok(stored_at) => stored_at.saturating_add(reserved) <= now,
+            Err(_) => false,
+        };
+        // By force one at a time, until the disk is emptier.
+        let goes = (old && due) || (force && count == 0);
+        if !goes {
+            break;
+        }
+        count += 1;
+    }
+    count
+}
+
+fn delete(store: &Store, count: usize, space: Option<Space>) -> Result<(), Refused> {
+    let segments = store.log.segments.all();
+    let Some(start) = segments.get(count).map(|segment| LogOffset(segment.base)) else {
+        return Ok(());
+    };
+    drop(segments);
+    append_live(store, start)?;
+    let from = lock(&store.checkpoint).last.tables_from;
+    let stands = snapshot::position(store, from).is_some_and(|at| at >= start);
+    if !stands || from == QueueOffset(0) {
+        open::snapshot(store)?;
+    }
+    store.queues.raise_start(start);
+    open::try_checkpoint(store)?;
+    let keep = used(space) <= u64::from(store.log.options.disk_used_max);
+    for _ in 0..count {
+        store.log.segments.retire_oldest(keep)?;
+    }
+    tracing::info!(
+        segments = count,
+        log_start = start.0,
+        "deleted old segments"
+    );
+    Ok(())
+}
+
+/// Appends what is still needed again, and waits until it is flushed.
+fn append_live(store: &Store, before: LogOffset) -> Result<(), Refused> {
+    let Some(live) = store.live.get().map(Arc::clone) else {
+        return Ok(());
+    };
+    let mut bytes = Vec::new();
+    for from in live.live(before) {
+        bytes.clear();
+        match store.log.record(from, Wait::Yes, &mut bytes) {
+            Ok(_) => {}
+            Err(ReadError::Damaged(_) | ReadError::Missing(_)) => continue,
+            Err(e) => return Err(e.into()),
+        }
+        let Ok(view) = View::parse(&bytes) else {
+            continue;
+        };
+        let Some(queue) = store.find_queue(view.topic(), view.queue().0) else {
+            continue;
+        };
+        let staged = store.log.stage_system(
+            &Draft {
+                queue: &queue,
+                flag: view.flag(),
+                sys_flag: view.sys_flag(),
+                born_at: view.born_at(),
+                born_host: view.born_host(),
+                reconsume_times: view.reconsume_times(),
+                prepared_offset: from.0,
+                body: view.body(),
+                properties: view.properties(),
+                tags_code: open::tags_code(&view),
+            },
+            |_| (),
+        )?;
+        store.write_out()?;
+        live.moved(from, staged.log_offset);
+    }
+    store.log.flush_all()?;
+    Ok(())
+}
