@@ -55,7 +55,7 @@ impl Log {
     }
 
     /// Copies as many as the tail holds; returns the rest.
-    fn from_tail<'e>(&self, entries: &'e [Entry], out: &mut Vec<u8>) -> &'e [Entry] {
+    fn copy_from_tail<'e>(&self, entries: &'e [Entry], out: &mut Vec<u8>) -> &'e [Entry] {
         let tail = self.tail.read().unwrap_or_else(PoisonError::into_inner);
         for (n, entry) in entries.iter().enumerate() {
             match tail.run(entry.log_offset.0, entry.size as usize) {

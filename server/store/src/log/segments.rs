@@ -17,6 +17,8 @@ use crate::lock;
 pub(crate) const DIR: &str = "commitlog";
 /// What an expired segment is called until it is used again.
 const RECYCLED: &str = "recycled-";
+/// The most that is reserved before anything is written.
+const FIRST_STEP: u64 = 512 << 10;
 /// How many expired segments are kept for reuse.
 const RECYCLED_MAX: usize = 2;
 
@@ -104,6 +106,11 @@ impl Segments {
         })
     }
 
+    /// How much space a new segment has from the start: little, because most stores stay small.
+    pub fn first_step(&self) -> u64 {
+        self.reserve_step.min(FIRST_STEP).min(self.size)
+    }
+
     /// All of them, oldest first.
     pub fn all(&self) -> Vec<Arc<Segment>> {
         self.read().clone()
@@ -141,7 +148,7 @@ impl Segments {
             Some(file) => file,
             None => (self.create(base)?, 0),
         };
-        if let Err(e) = file.reserve(0..self.reserve_step.min(self.size)) {
+        if let Err(e) = file.reserve(0..self.first_step()) {
             drop(file);
             let _ = self.disk.remove(&path(base));
             return Err(e);

@@ -278,7 +278,7 @@ impl Log {
         });
         stage.base = next.base;
         stage.segment_end = next.end();
-        stage.reserved = next.base + self.options.reserve_step.min(next.capacity);
+        stage.reserved = next.base + self.segments.first_step();
         self.marks.move_staged(next.base);
         Ok(())
     }
