@@ -40,6 +40,10 @@ pub struct ConsumerConnection {
     /// Shared or each all.
     #[serde(deserialize_with = "lenient::or_default")]
     pub message_model: MessageModel,
+    /// How the members disagree about what to consume, in words. Ours: Apache does not notice. Its
+    /// tools pass over fields they do not know.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subscription_divergence: Option<String>,
     /// By topic.
     #[serde(deserialize_with = "lenient::or_default")]
     pub subscription_table: BTreeMap<String, SubscriptionData>,

@@ -1,0 +1,36 @@
+//! What administrators ask: the broker itself here, topics and groups in their own files.
+
+pub(crate) mod group;
+pub(crate) mod topic;
+
+use remoting::body::{self, DataVersion, KvTable};
+use remoting::code::response;
+use remoting::server::Outcome;
+
+use crate::Endpoint;
+use crate::ask::{Ask, Served};
+
+/// 28: the broker's state by Apache's names.
+pub(crate) fn runtime(endpoint: &Endpoint, ask: &mut Ask<'_>) -> Served {
+    ask.body(&KvTable {
+        table: endpoint.broker.runtime().into_iter().collect(),
+    })
+}
+
+/// 26: the configuration as lines of a properties file.
+pub(crate) fn config(endpoint: &Endpoint, ask: &mut Ask<'_>) -> Served {
+    let (mut shown, version) = endpoint.broker.shown_config();
+    shown.sort();
+    let version = body::to_vec(&DataVersion::from(version));
+    ask.reply(response::SUCCESS)
+        .field("version", &String::from_utf8_lossy(&version))
+        .body(|out| {
+            for (key, value) in &shown {
+                out.extend_from_slice(key.as_bytes());
+                out.push(b'=');
+                out.extend_from_slice(value.as_bytes());
+                out.push(b'\n');
+            }
+        });
+    Ok(Outcome::Done)
+}

@@ -1,0 +1,67 @@
+//! The way from the broker back to its clients: held requests run again, and what the broker says
+//! unasked becomes a command on the client's own connection.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
+
+use broker::{ConnectionId, Notice, Outlet};
+use remoting::Command;
+use remoting::code::request;
+use remoting::server::Hub;
+
+/// Reaches the clients of one hub.
+pub struct Clients {
+    hub: Arc<Hub>,
+    /// Our own requests are numbered apart from the clients'.
+    opaque: AtomicI32,
+}
+
+impl Clients {
+    /// The clients of this hub.
+    pub fn new(hub: Arc<Hub>) -> Clients {
+        Clients {
+            hub,
+            opaque: AtomicI32::new(0),
+        }
+    }
+}
+
+impl Outlet for Clients {
+    fn runnable(&self, requests: &[(ConnectionId, u64)]) {
+        let held: Vec<(u64, u64)> = (requests.iter())
+            .map(|&(connection, ticket)| (connection.0, ticket))
+            .collect();
+        self.hub.wake(&held);
+    }
+
+    fn notice(&self, connection: ConnectionId, notice: Notice) {
+        let mut command = command(&notice);
+        command.opaque = self.opaque.fetch_add(1, Ordering::Relaxed);
+        // A client that is gone, or takes nothing, will ask by itself when it is back.
+        self.hub.push(connection.0, command.to_bytes());
+    }
+}
+
+/// A notice as clients know it.
+fn command(notice: &Notice) -> Command {
+    match notice {
+        Notice::IdsChanged { group } => Command::request(request::NOTIFY_CONSUMER_IDS_CHANGED)
+            .oneway()
+            .with("consumerGroup", group),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::GroupName;
+
+    use super::*;
+
+    #[test]
+    fn a_change_of_members_is_a_oneway_40() {
+        let group = GroupName::parse("g").unwrap();
+        let command = command(&Notice::IdsChanged { group });
+        assert_eq!((command.code, command.flag), (40, 2));
+        assert_eq!(command.field("consumerGroup"), Some("g"));
+    }
+}

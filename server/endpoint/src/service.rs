@@ -1,0 +1,121 @@
+//! Which function serves which request code: the one `match`.
+
+use std::sync::Arc;
+
+use broker::{Broker, ConnectionId};
+use model::{Level, LogOffset};
+use remoting::Frame;
+use remoting::code::{request, response};
+use remoting::server::{Door, Outcome, Peer, Refusal, Run, Service};
+
+use crate::ask::{Ask, Refused, Served};
+use crate::bodies::Bodies;
+use crate::{admin, client, offset, pull, query, send, status};
+
+/// Serves a broker to RocketMQ's clients and tools.
+pub struct Endpoint {
+    pub(crate) broker: Arc<Broker>,
+    /// Large bodies made in the blocking pool.
+    pub(crate) bodies: Arc<Bodies>,
+}
+
+impl Endpoint {
+    /// A door of this broker. The broker's outlet should be a [`crate::Clients`] of the same hub.
+    pub fn new(broker: Arc<Broker>) -> Endpoint {
+        Endpoint {
+            broker,
+            bodies: Arc::default(),
+        }
+    }
+
+    /// The broker behind the door.
+    pub fn broker(&self) -> &Arc<Broker> {
+        &self.broker
+    }
+
+    fn serve(&self, ask: &mut Ask<'_>) -> Served {
+        use request::*;
+        let code = ask.frame.code;
+        match code {
+            SEND_MESSAGE | SEND_MESSAGE_V2 | SEND_BATCH_MESSAGE => send::send(self, ask),
+            // The fast port has no pulls, in Apache either.
+            PULL_MESSAGE | LITE_PULL_MESSAGE if ask.peer.door == Door::Vip => {
+                Err(Refused::NotSupported)
+            }
+            PULL_MESSAGE | LITE_PULL_MESSAGE => pull::pull(self, ask),
+            QUERY_MESSAGE => query::by_key(self, ask),
+            VIEW_MESSAGE_BY_ID => query::by_offset(self, ask),
+            QUERY_CONSUMER_OFFSET => offset::query(self, ask),
+            UPDATE_CONSUMER_OFFSET => offset::update(self, ask),
+            SEARCH_OFFSET_BY_TIMESTAMP => offset::search(self, ask),
+            GET_MAX_OFFSET => offset::max(self, ask),
+            GET_MIN_OFFSET => offset::min(self, ask),
+            GET_EARLIEST_MSG_STORETIME => offset::earliest(self, ask),
+            GET_ALL_CONSUMER_OFFSET => offset::all(self, ask),
+            HEART_BEAT => client::heartbeat(self, ask),
+            UNREGISTER_CLIENT => client::leave(self, ask),
+            GET_CONSUMER_LIST_BY_GROUP => client::members(self, ask),
+            CHECK_CLIENT_CONFIG => client::check(self, ask),
+            LOCK_BATCH_MQ => client::lock(self, ask),
+            UNLOCK_BATCH_MQ => client::unlock(self, ask),
+            GET_CONSUMER_CONNECTION_LIST => client::consumers(self, ask),
+            GET_PRODUCER_CONNECTION_LIST => client::producers(self, ask),
+            UPDATE_AND_CREATE_TOPIC => admin::topic::update(self, ask),
+            UPDATE_AND_CREATE_TOPIC_LIST => admin::topic::update_list(self, ask),
+            DELETE_TOPIC_IN_BROKER => admin::topic::delete(self, ask),
+            GET_TOPIC_CONFIG => admin::topic::one(self, ask),
+            GET_ALL_TOPIC_CONFIG => admin::topic::all(self, ask),
+            GET_SYSTEM_TOPIC_LIST_FROM_BROKER => admin::topic::system(self, ask),
+            GET_TOPIC_STATS_INFO => admin::topic::stats(self, ask),
+            QUERY_TOPIC_CONSUME_BY_WHO => admin::topic::consumed_by(self, ask),
+            UPDATE_AND_CREATE_SUBSCRIPTIONGROUP => admin::group::update(self, ask),
+            UPDATE_AND_CREATE_SUBSCRIPTIONGROUP_LIST => admin::group::update_list(self, ask),
+            DELETE_SUBSCRIPTIONGROUP => admin::group::delete(self, ask),
+            GET_SUBSCRIPTIONGROUP_CONFIG => admin::group::one(self, ask),
+            GET_ALL_SUBSCRIPTIONGROUP_CONFIG => admin::group::all(self, ask),
+            GET_CONSUME_STATS => admin::group::stats(self, ask),
+            GET_BROKER_RUNTIME_INFO => admin::runtime(self, ask),
+            GET_BROKER_CONFIG => admin::config(self, ask),
+            _ => Err(Refused::NotSupported),
+        }
+    }
+}
+
+impl Service for Endpoint {
+    fn call(&self, peer: &Peer, request: &Frame<'_>, run: Run, out: &mut Vec<u8>) -> Outcome {
+        let mut ask = Ask::new(peer, request, run, out);
+        let start = ask.out.len();
+        match self.serve(&mut ask) {
+            Ok(outcome) => outcome,
+            Err(refused) => {
+                // A body may have been begun.
+                ask.out.truncate(start);
+                refused.answer(self, &mut ask);
+                Outcome::Done
+            }
+        }
+    }
+
+    fn commit(&self) -> Result<(), Refusal> {
+        self.broker.commit().map_err(|error| Refusal {
+            code: status::code(&error),
+            remark: error.to_string(),
+        })
+    }
+
+    fn reached(&self, level: Level) -> LogOffset {
+        self.broker.reached(level)
+    }
+
+    fn late(&self, level: Level) -> i32 {
+        match level {
+            // A write that does not return is a store that does not work.
+            Level::Appended => response::SERVICE_NOT_AVAILABLE,
+            Level::Flushed | Level::Confirmed => response::FLUSH_DISK_TIMEOUT,
+        }
+    }
+
+    fn closed(&self, peer: &Peer) {
+        self.broker.closed(ConnectionId(peer.id.0));
+    }
+}

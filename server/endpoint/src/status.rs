@@ -1,0 +1,59 @@
+//! Which response code an error has on the wire: one exhaustive match, pinned by a snapshot.
+
+use broker::Error;
+use remoting::code::response::*;
+
+/// The response code of an error.
+pub(crate) fn code(error: &Error) -> i32 {
+    match error {
+        Error::Name(_)
+        | Error::QueueNotWritable { .. }
+        | Error::QueueNotReadable { .. }
+        | Error::Invalid(_)
+        | Error::SystemTopic(_)
+        | Error::OffsetIncomplete { .. } => INVALID_PARAMETER,
+        Error::BrokerNotWritable { .. }
+        | Error::BrokerNotReadable { .. }
+        | Error::LitePullForbidden { .. }
+        | Error::SystemTopicNotSendable(_)
+        | Error::TransactionForbidden { .. }
+        | Error::TopicNotReadable(_)
+        | Error::GroupNotReadable(_)
+        | Error::BroadcastForbidden(_) => NO_PERMISSION,
+        Error::TopicMissing { .. } => TOPIC_NOT_EXIST,
+        Error::GroupMissing { .. } => SUBSCRIPTION_GROUP_NOT_EXIST,
+        Error::GroupNotLive | Error::NotSubscribed => SUBSCRIPTION_NOT_EXIST,
+        Error::SubscriptionNotLatest => SUBSCRIPTION_NOT_LATEST,
+        Error::SubscriptionUnparsable => SUBSCRIPTION_PARSE_FAILED,
+        Error::TooLarge { .. } | Error::BatchToRetry(_) | Error::NotServed(_) => MESSAGE_ILLEGAL,
+        Error::NoOffset | Error::NoOffsetNoZero | Error::NoMessageWithKey => QUERY_NOT_FOUND,
+        Error::ConsumersOffline(_) => CONSUMER_NOT_ONLINE,
+        Error::Busy(_) => SYSTEM_BUSY,
+        Error::Unavailable(_) => SERVICE_NOT_AVAILABLE,
+        Error::NotYetServing { .. }
+        | Error::SqlNotSupported
+        | Error::BodyEmpty
+        | Error::BatchMalformed(_)
+        | Error::Attributes(_)
+        | Error::NoRecord(_)
+        | Error::NoMembers(_)
+        | Error::ProducersOffline(_)
+        | Error::Store(_)
+        | Error::Unreadable { .. } => SYSTEM_ERROR,
+    }
+}
+
+/// What a refused pull says about who forbade it (Apache `ForbiddenType`): the broker 1, the group 2,
+/// the topic 3, broadcasting 4.
+pub(crate) fn forbidden(error: &Error) -> Option<i64> {
+    match error {
+        Error::BrokerNotReadable { .. } | Error::LitePullForbidden { .. } => Some(1),
+        Error::GroupNotReadable(_) => Some(2),
+        Error::TopicNotReadable(_) => Some(3),
+        Error::BroadcastForbidden(_) => Some(4),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;
