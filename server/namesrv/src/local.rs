@@ -90,18 +90,21 @@ impl NameServer {
         routes.unregister(&broker.cluster, &broker.address, &broker.broker);
     }
 
-    pub(crate) fn take(&self, registration: &Registration) -> Registered {
+    pub(crate) fn take(&self, r: &Registration) -> Registered {
         let drop_missing = self.settings().drop_missing_topics;
         let now = self.now();
-        let taken = (self.routes_mut()).register(registration, drop_missing, now);
-        if taken == Registered::Ignored || taken == Registered::Refused {
-            tracing::warn!(
-                broker = registration.broker,
-                id = registration.id,
-                address = registration.address,
-                ?taken,
-                "a registration was not taken"
-            );
+        let mut routes = self.routes_mut();
+        let known = routes.version(&r.cluster, &r.address).is_some();
+        let taken = routes.register(r, drop_missing, now);
+        drop(routes);
+        let (broker, id, address) = (&r.broker, r.id, &r.address);
+        match taken {
+            Registered::Accepted(_) if known => {}
+            Registered::Accepted(_) => {
+                let topics = r.topics.len();
+                tracing::info!(broker, id, address, topics, "a broker registered");
+            }
+            _ => tracing::warn!(broker, id, address, ?taken, "a registration was not taken"),
         }
         taken
     }

@@ -137,4 +137,28 @@ mod tests {
         assert_eq!(read("\\u12"), Err(Malformed));
         assert_eq!(read("a=\\uzzzz"), Err(Malformed));
     }
+
+    /// Any text is read or refused, and what was read has no more text than there was.
+    #[test]
+    fn fuzz_any_text_is_read_or_refused() {
+        let mut rng = fastrand::Rng::with_seed(5);
+        let parts = [
+            "a", "=", ":", " ", "\\", "\n", "\r", "u", "0041", "#", "é", "\\u00e9", "\\u00",
+        ];
+        let (mut understood, mut refused) = (0, 0);
+        for _ in 0..20_000 {
+            let text: String = (0..rng.usize(0..12))
+                .map(|_| parts[rng.usize(..parts.len())])
+                .collect();
+            match read(&text) {
+                Ok(pairs) => {
+                    let length: usize = pairs.iter().map(|(k, v)| k.len() + v.len()).sum();
+                    assert!(length <= text.len(), "{text:?}");
+                    understood += 1;
+                }
+                Err(Malformed) => refused += 1,
+            }
+        }
+        assert!(understood > 1000 && refused > 400, "{understood} {refused}");
+    }
 }

@@ -20,7 +20,7 @@ impl NameServer {
                 return Err(Refused::error("namespace or key is null"));
             };
             let value = ask.need("value")?;
-            tracing::info!(namespace, key, value, "a configuration item is set");
+            tracing::info!(namespace, key, "a configuration item is set");
             self.kv.put(namespace, key, value);
         }
         self.kv_written(ask)
