@@ -164,8 +164,8 @@ impl RealFile {
         };
         let warm =
             |range: &Range<u64>| sys::resident(map, range.start as usize..range.end as usize);
-        let asked: u64 = runs.iter().map(|run| run.end - run.start).sum();
-        let warm = if end - start <= asked * 4 + (64 << 10) {
+        // One question for all of it, if that is not far more than was asked for.
+        let warm = if end - start <= 2 << 20 {
             warm(&(start..end))
         } else {
             runs.iter().all(warm)

@@ -57,8 +57,9 @@ impl Log {
     /// Copies as many as the tail holds; returns the rest.
     fn copy_from_tail<'e>(&self, entries: &'e [Entry], out: &mut Vec<u8>) -> &'e [Entry] {
         let tail = self.tail.read().unwrap_or_else(PoisonError::into_inner);
+        let mut near = 0;
         for (n, entry) in entries.iter().enumerate() {
-            match tail.run(entry.log_offset.0, entry.size as usize) {
+            match tail.run(entry.log_offset.0, entry.size as usize, &mut near) {
                 _ if entry.size == 0 => {}
                 Some(bytes) => out.extend_from_slice(bytes),
                 None => return &entries[n..],
@@ -193,7 +194,7 @@ impl Log {
     ) -> Result<Reads, ReadError> {
         {
             let tail = self.tail.read().unwrap_or_else(PoisonError::into_inner);
-            if let Some(bytes) = tail.run(at.0, len) {
+            if let Some(bytes) = tail.run(at.0, len, &mut 0) {
                 out.extend_from_slice(bytes);
                 return Ok(Reads::Done);
             }

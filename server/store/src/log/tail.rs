@@ -5,7 +5,9 @@
 
 use std::collections::VecDeque;
 
-/// Buffers smaller than this are copied together.
+/// Buffers smaller than this are copied together,
+const KEPT: usize = 16 << 10;
+/// into chunks of this.
 const CHUNK: usize = 256 << 10;
 
 struct Chunk {
@@ -41,7 +43,7 @@ impl Tail {
             bytes.clear();
             return bytes;
         }
-        if bytes.len() >= CHUNK / 2 {
+        if bytes.len() >= KEPT {
             self.held += bytes.capacity();
             self.chunks.push_back(Chunk { base, bytes });
             return self.evict();
@@ -79,15 +81,23 @@ impl Tail {
         spare
     }
 
-    /// The bytes from `at` on, as far as one chunk has them; `None` if they are not held.
-    pub fn from(&self, at: u64) -> Option<&[u8]> {
-        let n = self.chunks.partition_point(|chunk| chunk.base <= at);
-        let chunk = self.chunks.get(n.checked_sub(1)?)?;
-        chunk.bytes.get((at - chunk.base) as usize..)
-    }
-
-    /// Exactly the bytes `at..at + len`.
-    pub fn run(&self, at: u64, len: usize) -> Option<&[u8]> {
-        self.from(at)?.get(..len)
+    /// Exactly the bytes `at..at + len`. `near` is the chunk that was found last, and is moved: runs are
+    /// mostly asked for in order.
+    pub fn run(&self, at: u64, len: usize, near: &mut usize) -> Option<&[u8]> {
+        let inside = |n: usize| {
+            let chunk = self.chunks.get(n)?;
+            let from = at.checked_sub(chunk.base)? as usize;
+            chunk.bytes.get(from..from.checked_add(len)?)
+        };
+        for n in [*near, *near + 1] {
+            if let Some(bytes) = inside(n) {
+                *near = n;
+                return Some(bytes);
+            }
+        }
+        *near = (self.chunks)
+            .partition_point(|chunk| chunk.base <= at)
+            .checked_sub(1)?;
+        inside(*near)
     }
 }

@@ -62,6 +62,7 @@ fn staging_and_writing_1_kib_records_in_batches() {
     for (name, from) in [("files", 0), ("tail", u64::MAX)] {
         let queue = &queues[0];
         let mut at = if from == 0 { 0 } else { queue.end().0 - 3200 };
+        let mut blocked = 0;
         let began = Instant::now();
         for _ in 0..100 {
             entries.clear();
@@ -70,11 +71,11 @@ fn staging_and_writing_1_kib_records_in_batches() {
                 .entries(queue, QueueOffset(at), 32, &mut entries)
                 .unwrap();
             let read = store.read_runs(&entries, &mut out, Wait::No).unwrap();
-            assert_eq!(read, Reads::Done);
+            blocked += usize::from(read == Reads::WouldBlock);
             at += 32;
         }
         println!(
-            "read 32 from {name}: {} ns each",
+            "read 32 from {name}: {} ns each, {blocked} of 100 not in memory",
             began.elapsed().as_nanos() / 3200
         );
     }
