@@ -17,6 +17,9 @@ use super::{Register, message, tell_order};
 /// How long the end waits for a name server that does not answer.
 const LAST_WORD: Duration = Duration::from_secs(1);
 
+/// Topics in one message: so many, with the longest names, stay below a frame's 16 MiB.
+const AT_ONCE: usize = 10_000;
+
 /// What a name server has not been told.
 struct Pending {
     /// The whole table is due as soon as the gap allows.
@@ -95,6 +98,7 @@ impl Remote {
             not_before: Instant::now(),
             due: Instant::now(),
             tried: false,
+            passed: 0,
         };
         while !*stopped.borrow() {
             let next = self.pending().next(link.not_before, link.due);
@@ -158,6 +162,8 @@ struct Link<'r> {
     /// When the next whole table must be sent.
     due: Instant,
     tried: bool,
+    /// How many parts of tables were sent under a version of their own.
+    passed: i64,
 }
 
 impl Link<'_> {
@@ -200,16 +206,44 @@ impl Link<'_> {
             Next::One(topic, version) => (vec![topic], version),
             _ => source.registration(),
         };
-        let request = message::register(&self.register.identity, &topics, version);
+        // A table too large for one message goes in parts, each under a version of its own, or the name
+        // server would not take what it has already; the last part's is the table's.
+        let parts = topics.chunks(AT_ONCE).count();
+        for (at, part) in topics.chunks(AT_ONCE).enumerate() {
+            let version = if at + 1 < parts {
+                self.passing(version)
+            } else {
+                version
+            };
+            let answer = self.register(part, version).await?;
+            if let Ok(order) = body::from_slice::<KvTable>(&answer.body) {
+                tell_order(source.as_ref(), order.table);
+            }
+        }
+        Ok(())
+    }
+
+    /// A version that no table ever had.
+    fn passing(&mut self, version: DataVersion) -> DataVersion {
+        self.passed += 1;
+        DataVersion {
+            timestamp: -self.passed,
+            ..version
+        }
+    }
+
+    async fn register(
+        &mut self,
+        topics: &[TopicConfig],
+        version: DataVersion,
+    ) -> Result<Command, Failure> {
+        let request = message::register(&self.register.identity, topics, version);
         let answer = self.call(request, self.register.timing.limit).await?;
         if answer.code != remoting::code::response::SUCCESS {
             let remark = answer.remark.unwrap_or_default();
             return Err(Failure::Refused(answer.code, remark));
         }
-        if let Ok(order) = body::from_slice::<KvTable>(&answer.body) {
-            tell_order(source.as_ref(), order.table);
-        }
-        Ok(())
+        Ok(answer)
     }
 
     async fn call(&mut self, request: Command, limit: Duration) -> Result<Command, Failure> {

@@ -260,6 +260,43 @@ fn the_whole_table_is_told_again_in_every_period() {
 }
 
 #[test]
+fn a_table_too_large_for_one_message_goes_in_parts_and_all_of_it_is_taken() {
+    let ns = Ns::start();
+    let names: Vec<String> = (0..20_001).map(|n| format!("T{n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let topics = Topics::of(&names);
+    let (register, running) = start(timing(60_000, 1), &[&ns], &topics);
+    assert_eq!(running.first(LONG), 1);
+    assert_eq!(
+        [ns.next().len(), ns.next().len(), ns.next().len()],
+        [10_000, 10_000, 1]
+    );
+    let known = || {
+        ns.server
+            .routes()
+            .version("DefaultCluster", "127.0.0.1:10911")
+    };
+    assert_eq!(known(), Some(topics.registration().1));
+    let version = {
+        let mut table = topics.table.lock().unwrap();
+        for topic in &mut table.0 {
+            topic.write_queues = 9;
+        }
+        table.1 = table.1.next(2);
+        table.1
+    };
+    register.removed(&TopicName::parse("gone").unwrap(), version);
+    for _ in 0..3 {
+        ns.next();
+    }
+    assert_eq!(known(), Some(version));
+    for name in ["T0", "T9999", "T10000", "T20000"] {
+        let route = ns.server.routes().route(name, false).unwrap();
+        assert_eq!(route.queue_datas[0].write_queue_nums, 9, "{name}");
+    }
+}
+
+#[test]
 fn ordered_topics_of_a_name_server_reach_the_broker() {
     let ns = Ns::start();
     let put = Command::request(request::PUT_KV_CONFIG)
