@@ -1,0 +1,77 @@
+// Runs named scenarios with Apache's Go client: each line on standard input is "ID SCENARIO key=value …", each line on
+// standard output a JSON object with "run" and "event". The same manners as the Java runner beside it.
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"os"
+	"runtime/debug"
+	"strings"
+	"sync"
+
+	"github.com/apache/rocketmq-client-go/v2/rlog"
+)
+
+var scenarios = map[string]func(*run){
+	"sync-send":      syncSend,
+	"async-send":     asyncSend,
+	"oneway-send":    onewaySend,
+	"batch":          batch,
+	"compressed":     compressed,
+	"properties":     properties,
+	"through":        through,
+	"push-tags":      pushTags,
+	"load-balancing": loadBalancing,
+	"broadcasting":   broadcasting,
+	"orderly":        orderly,
+	"restart":        restart,
+	"pull":           pull,
+	"pull-from":      pullFrom,
+	"delay-refused":  delayRefused,
+	"retry-not-lost": retryNotLost,
+}
+
+var console sync.Mutex
+
+func say(fields map[string]any) {
+	line, _ := json.Marshal(fields)
+	console.Lock()
+	defer console.Unlock()
+	fmt.Fprintf(os.Stdout, "%s\n", line)
+}
+
+func main() {
+	rlog.SetLogLevel("error")
+	say(map[string]any{"run": 0, "event": "ready"})
+	lines := bufio.NewScanner(os.Stdin)
+	for lines.Scan() {
+		words := strings.Fields(lines.Text())
+		settings := map[string]string{}
+		for _, word := range words[2:] {
+			key, value, _ := strings.Cut(word, "=")
+			settings[key] = value
+		}
+		go play(words[0], words[1], settings)
+	}
+}
+
+func play(id, name string, settings map[string]string) {
+	r := newRun(id, settings)
+	problem := ""
+	func() {
+		defer func() {
+			if p := recover(); p != nil {
+				problem = fmt.Sprintf("%v\n%s", p, debug.Stack())
+			}
+		}()
+		scenario := scenarios[name]
+		if scenario == nil {
+			panic("no such scenario")
+		}
+		scenario(r)
+	}()
+	r.close()
+	r.emit("end", "ok", problem == "", "error", problem)
+}

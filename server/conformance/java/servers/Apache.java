@@ -1,0 +1,46 @@
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.Paths;
+import java.util.concurrent.CountDownLatch;
+
+import org.apache.rocketmq.broker.BrokerController;
+import org.apache.rocketmq.broker.BrokerStartup;
+import org.apache.rocketmq.namesrv.NamesrvStartup;
+import org.apache.rocketmq.remoting.protocol.body.ClusterInfo;
+
+/**
+ * Apache's own servers in one JVM: "Apache HOME namesrv PORT", "Apache HOME broker CONFIG", or both one after the
+ * other. Prints "ready" when all stand.
+ */
+public final class Apache {
+    public static void main(String[] arguments) throws Exception {
+        Path home = Paths.get(arguments[0]);
+        System.setProperty("rocketmq.home.dir", home.toString());
+        System.setProperty("user.home", home.toString());
+        for (int i = 1; i < arguments.length; i += 2) {
+            if (arguments[i].equals("namesrv")) {
+                Path config = Files.write(home.resolve("namesrv.conf"), ("listenPort=" + arguments[i + 1] + "\n").getBytes());
+                NamesrvStartup.main0(new String[] {"-c", config.toString()});
+            } else {
+                registered(BrokerStartup.start(BrokerStartup.createBrokerController(new String[] {"-c", arguments[i + 1]})));
+            }
+        }
+        System.out.println("ready");
+        System.out.flush();
+        new CountDownLatch(1).await(); // until we are stopped from outside
+    }
+
+    /** The broker says that it stands before its name server knows it; wait for that, and help it along. */
+    private static void registered(BrokerController broker) throws Exception {
+        String name = broker.getBrokerConfig().getBrokerName();
+        for (int i = 0; i < 100; i++) {
+            broker.registerBrokerAll(true, false, true);
+            ClusterInfo known = broker.getBrokerOuterAPI().getBrokerClusterInfo();
+            if (known.getBrokerAddrTable() != null && known.getBrokerAddrTable().containsKey(name)) {
+                return;
+            }
+            Thread.sleep(100);
+        }
+        throw new IllegalStateException(name + " is not registered");
+    }
+}

@@ -1,0 +1,29 @@
+import java.util.Map;
+
+import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
+import org.apache.rocketmq.client.producer.DefaultMQProducer;
+import org.apache.rocketmq.common.message.MessageExt;
+import org.apache.rocketmq.common.protocol.heartbeat.MessageModel;
+import org.apache.rocketmq.common.topic.TopicValidator;
+
+/** What is spelled differently in the 4.9 client. */
+final class Dialect {
+    static void register(Map<String, Runner.Scenario> scenarios) {
+    }
+
+    static void broadcasting(DefaultMQPushConsumer consumer) {
+        consumer.setMessageModel(MessageModel.BROADCASTING);
+    }
+
+    static void clustering(DefaultMQPushConsumer consumer) {
+        consumer.setMessageModel(MessageModel.CLUSTERING);
+    }
+
+    static void createTopic(DefaultMQProducer producer, String topic, int queues) throws Exception {
+        producer.createTopic(TopicValidator.AUTO_CREATE_TOPIC_KEY_TOPIC, topic, queues);
+    }
+
+    static MessageExt view(DefaultMQProducer producer, String topic, String offsetMsgId) throws Exception {
+        return producer.viewMessage(offsetMsgId);
+    }
+}

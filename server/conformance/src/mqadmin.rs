@@ -1,0 +1,320 @@
+//! mqadmin's commands, and what of their output is compared.
+//!
+//! `testdata/mqadmin/<release>/<name>.txt` is what a command printed against Apache 5.3.3, masked; it is written anew
+//! with `CONFORMANCE_TARGET=apache CONFORMANCE_RECORD=1`. Where Posthouse prints something else on purpose, its own text
+//! is in `<name>.posthouse.txt`, and `testdata/deviations.md` says why.
+
+use std::path::PathBuf;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+
+use crate::clients::Client;
+use crate::home;
+use crate::servers::{Server, apache_stands_in};
+use crate::toolchain::Release;
+
+/// How much of a command's output counts.
+#[derive(Clone, Copy, PartialEq)]
+enum Compare {
+    /// Every line, with times, addresses, ids and sizes masked.
+    Lines,
+    /// The same, in any order behind the first line: Apache prints hash tables.
+    Sorted,
+    /// The shape alone: every number is masked.
+    Shape,
+    /// The names in front of a colon.
+    Keys,
+}
+
+use Compare::{Keys, Lines, Shape, Sorted};
+
+/// Name, arguments, comparison, and whether only the 5.x tool knows it. In this order: later ones build on earlier ones.
+/// `NS`, `BROKER`, `UNIQUE` and `OFFSET` stand for the addresses and for the ids of the holder's third message.
+#[rustfmt::skip]
+const COMMANDS: &[(&str, &str, Compare, bool)] = &[
+    ("topicList", "topicList -n NS", Sorted, false),
+    ("topicList-c", "topicList -n NS -c", Sorted, false),
+    ("topicRoute", "topicRoute -n NS -t AdminTopic", Lines, false),
+    ("topicRoute-l", "topicRoute -n NS -t AdminTopic -l", Lines, false),
+    ("topicRoute-unknown", "topicRoute -n NS -t NoSuchTopic", Lines, false),
+    ("topicStatus", "topicStatus -n NS -t AdminTopic", Lines, false),
+    ("topicStatus-unknown", "topicStatus -n NS -t NoSuchTopic", Lines, false),
+    ("clusterList", "clusterList -n NS", Shape, false),
+    ("clusterList-m", "clusterList -n NS -m", Shape, false),
+    ("clusterList-c", "clusterList -n NS -c DefaultCluster", Shape, true),
+    ("brokerStatus-b", "brokerStatus -n NS -b BROKER", Keys, false),
+    ("brokerStatus-c", "brokerStatus -n NS -c DefaultCluster", Keys, false),
+    ("consumerProgress", "consumerProgress -n NS", Sorted, false),
+    ("consumerProgress-g", "consumerProgress -n NS -g AdminGroup", Lines, false),
+    ("consumerProgress-unknown", "consumerProgress -n NS -g NoSuchGroup", Lines, false),
+    ("consumerConnection", "consumerConnection -n NS -g AdminGroup", Lines, false),
+    ("consumerConnection-b", "consumerConnection -n NS -g AdminGroup -b BROKER", Lines, true),
+    ("consumerConnection-unknown", "consumerConnection -n NS -g NoSuchGroup", Lines, false),
+    ("producerConnection", "producerConnection -n NS -g AdminProducerGroup -t AdminTopic", Lines, false),
+    ("producerConnection-unknown", "producerConnection -n NS -g NoSuchGroup -t AdminTopic", Lines, false),
+    ("updateTopic-b", "updateTopic -n NS -b BROKER -t AdmTopic -r 4 -w 4", Lines, false),
+    ("updateTopic-c", "updateTopic -n NS -c DefaultCluster -t AdmTopicC", Lines, false),
+    ("updateTopic-attributes", "updateTopic -n NS -b BROKER -t AdmFifo -r 2 -w 2 -a +message.type=FIFO", Lines, true),
+    ("updateTopic-badname", "updateTopic -n NS -b BROKER -t bad.name", Lines, false),
+    ("updateTopic-badcluster", "updateTopic -n NS -c NoCluster -t AdmX", Lines, false),
+    ("updateTopic-system", "updateTopic -n NS -b BROKER -t SCHEDULE_TOPIC_XXXX", Lines, false),
+    ("updateTopic-order", "updateTopic -n NS -b BROKER -t AdmOrder -r 2 -w 2 -o true", Lines, false),
+    ("updateTopic-order-c", "updateTopic -n NS -c DefaultCluster -t AdmOrderC -r 2 -w 2 -o true", Lines, false),
+    ("updateTopic-unit", "updateTopic -n NS -b BROKER -t AdmUnit -r 1 -w 1 -u true -s true", Lines, false),
+    ("topicRoute-order", "topicRoute -n NS -t AdmOrder", Lines, false),
+    ("topicRoute-unit", "topicRoute -n NS -t AdmUnit", Lines, false),
+    ("topicStatus-empty", "topicStatus -n NS -t AdmTopicC", Lines, false),
+    ("printMsg-empty", "printMsg -n NS -t AdmOrderC", Lines, false),
+    ("sendMessage", "sendMessage -n NS -t AdmTopicC -p hello -k admk -c TagA", Shape, false),
+    ("sendMessage-queue", "sendMessage -n NS -t AdmTopic -p hello -b broker-a -i 1", Lines, false),
+    ("topicStatus-sent", "topicStatus -n NS -t AdmTopic", Lines, false),
+    ("updateSubGroup-b", "updateSubGroup -n NS -b BROKER -g AdmGroup", Lines, false),
+    ("updateSubGroup-c", "updateSubGroup -n NS -c DefaultCluster -g AdmGroupC -s true -m true -d true -q 2 -r 5", Lines, false),
+    ("consumerProgress-offline", "consumerProgress -n NS -g AdmGroup", Lines, false),
+    ("queryMsgById-offset", "queryMsgById -n NS -t AdminTopic -i OFFSET", Lines, false),
+    ("queryMsgById-unique", "queryMsgById -n NS -t AdminTopic -i UNIQUE", Lines, false),
+    ("queryMsgById-none", "queryMsgById -n NS -t AdminTopic -i NONE", Lines, false),
+    ("queryMsgByKey", "queryMsgByKey -n NS -t AdminTopic -k admin-key-1", Lines, false),
+    ("queryMsgByKey-none", "queryMsgByKey -n NS -t AdminTopic -k nope", Lines, false),
+    ("queryMsgByUniqueKey", "queryMsgByUniqueKey -n NS -t AdminTopic -i UNIQUE", Lines, false),
+    ("printMsg", "printMsg -n NS -t AdminTopic", Lines, false),
+    ("printMsg-body", "printMsg -n NS -t AdminTopic -d true -s TagB", Lines, false),
+    ("deleteTopic", "deleteTopic -n NS -c DefaultCluster -t AdmTopicC", Lines, false),
+    ("topicRoute-deleted", "topicRoute -n NS -t AdmTopicC", Lines, false),
+    ("deleteTopic-unknown", "deleteTopic -n NS -c DefaultCluster -t NoSuchTopic", Lines, false),
+];
+
+/// Runs all commands and returns the names of those whose output is not as recorded, with both texts.
+pub fn differences(server: &Server, release: Release, tool: &Client) -> Vec<String> {
+    let target = if apache_stands_in() {
+        "apache"
+    } else {
+        "posthouse"
+    };
+    let sent = tool.play("holder", &[("target", target)]);
+    let third = sent.iter().find(|event| event["n"] == 2).unwrap();
+    let offset_id = third["offsetMsgId"].as_str().unwrap();
+    let nothing = format!("{}{}", &offset_id[..24], "FFFFFFFF");
+    let mut different = Vec::new();
+    for &(name, arguments, compare, only_5) in COMMANDS {
+        if only_5 && release == Release::V4 {
+            continue;
+        }
+        let arguments = match release {
+            // The 4.9 tool finds the topic in the id, and ends its JVM at an option that it does not know.
+            Release::V4 if name.starts_with("queryMsgById") => {
+                arguments.replace("-t AdminTopic ", "")
+            }
+            _ => arguments.to_owned(),
+        };
+        let words = arguments.split(' ').map(|word| match word {
+            "NS" => server.namesrv.as_str(),
+            "BROKER" => server.broker.as_deref().unwrap(),
+            "UNIQUE" => third["msgId"].as_str().unwrap(),
+            "OFFSET" => offset_id,
+            "NONE" => &nothing,
+            word => word,
+        });
+        let line = words.collect::<Vec<_>>().join("\n");
+        let events = tool.play("mqadmin", &[("arguments", &BASE64_STANDARD.encode(line))]);
+        let output = events
+            .iter()
+            .find_map(|event| event["text"].as_str())
+            .unwrap();
+        different.extend(judge(release, name, &masked(output, compare)));
+    }
+    different
+}
+
+fn judge(release: Release, name: &str, printed: &str) -> Option<String> {
+    let folder = home().join("testdata/mqadmin").join(release.version());
+    let apache = folder.join(format!("{name}.txt"));
+    if std::env::var_os("CONFORMANCE_RECORD").is_some() && apache_stands_in() {
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(&apache, printed).unwrap();
+        return None;
+    }
+    let own = folder.join(format!("{name}.posthouse.txt"));
+    let expected = if own.exists() && !apache_stands_in() {
+        &own
+    } else {
+        &apache
+    };
+    let expected = std::fs::read_to_string(expected).unwrap_or_default();
+    (expected != printed)
+        .then(|| format!("=== {name}\n--- expected\n{expected}\n--- printed\n{printed}"))
+}
+
+/// The commands whose text is not Apache's, as the files in `testdata` say.
+pub fn deviating() -> Vec<String> {
+    let files = |release: Release| -> Vec<PathBuf> {
+        let folder = home().join("testdata/mqadmin").join(release.version());
+        std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect()
+    };
+    let all = files(Release::V4).into_iter().chain(files(Release::V5));
+    all.filter_map(|file| {
+        let name = file.file_name()?.to_str()?.strip_suffix(".posthouse.txt")?;
+        Some(name.to_owned())
+    })
+    .collect()
+}
+
+fn masked(output: &str, compare: Compare) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for line in output.lines() {
+        // Frames of a stack trace say where in mqadmin, not what.
+        if line.starts_with("\tat ") || line.starts_with("\t... ") {
+            continue;
+        }
+        // A retry queue's offset is committed when its first held pull ends, 15 s after the start: there or not.
+        if line.starts_with("%RETRY%") && line.contains(" N/A") {
+            continue;
+        }
+        let mut line = mask(line);
+        match compare {
+            Keys => line = keys(&line),
+            Shape => {
+                line = line
+                    .replace(|c: char| c.is_ascii_digit(), "9")
+                    .replace("99", "9")
+                    .replace("99", "9")
+            }
+            Lines | Sorted => {}
+        }
+        lines.push(line.split_whitespace().collect::<Vec<_>>().join(" "));
+    }
+    if compare == Sorted && lines.len() > 1 {
+        lines[1..].sort();
+    }
+    while lines.last().is_some_and(String::is_empty) {
+        lines.pop();
+    }
+    lines.join("\n") + "\n"
+}
+
+/// `key : value` without the value; a store's path in a key is masked.
+fn keys(line: &str) -> String {
+    let key = line.split_once(": ").map_or(line, |(key, _)| key);
+    match key.find("_/") {
+        Some(path) => format!("{}_<path>", &key[..path]),
+        None => key.trim().to_owned(),
+    }
+}
+
+/// Numbers that differ from run to run although nothing else does; each is masked behind its name.
+const VOLATILE: [&str; 5] = [
+    "storeSize=",
+    "commitLogOffset=",
+    "bodyCRC=",
+    "CommitLog Offset: ",
+    "Message Body Path: ",
+];
+
+/// Replaces times, addresses, ids and sizes; takes out the checksum property, which Apache writes only if told to.
+fn mask(line: &str) -> String {
+    let mut out = String::new();
+    let mut rest = line;
+    'next: while let Some(first) = rest.chars().next() {
+        for name in VOLATILE {
+            if let Some(value) = rest.strip_prefix(name) {
+                let value = value.trim_start();
+                let end = value.find([',', ' ']).unwrap_or(value.len());
+                out.push_str(name);
+                out.push_str("<n>");
+                rest = &value[end..];
+                continue 'next;
+            }
+        }
+        if let Some(value) = rest.strip_prefix("__CRC32#=") {
+            let end = value.find([',', '}']).unwrap_or(value.len());
+            rest = value[end..].strip_prefix(", ").unwrap_or(&value[end..]);
+            if rest.starts_with('}') && out.ends_with(", ") {
+                out.truncate(out.len() - 2);
+            }
+            continue;
+        }
+        if let Some(length) = date_time(rest) {
+            out.push_str("<time>");
+            rest = &rest[length..];
+            continue;
+        }
+        let word = rest
+            .find(|c: char| !(c.is_ascii_alphanumeric() || ".:".contains(c)))
+            .unwrap_or(rest.len());
+        if word == 0 {
+            out.push(first);
+            rest = &rest[first.len_utf8()..];
+        } else {
+            out.push_str(class(&rest[..word]));
+            rest = &rest[word..];
+        }
+    }
+    out
+}
+
+/// What stands for a word: itself, unless it is volatile.
+fn class(word: &str) -> &str {
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let upper_hex = |text: &str| {
+        text.bytes()
+            .all(|b| b.is_ascii_digit() || (b'A'..=b'F').contains(&b))
+    };
+    match word {
+        _ if word.starts_with("127.0.0.1:") => "<address>",
+        _ if (word.len() == 32 || word.len() == 56) && upper_hex(word) => "<id>",
+        _ if word.len() == 13 && digits(word) => "<ms>",
+        _ if word.split_once('.').is_some_and(|(a, b)| {
+            digits(a) && b.bytes().all(|b| b.is_ascii_digit() || b == b'E')
+        }) =>
+        {
+            "<f>"
+        }
+        _ => word,
+    }
+}
+
+/// The length of a leading `2026-11-24 13:59:27`, and of `,214` behind it.
+fn date_time(text: &str) -> Option<usize> {
+    const PATTERN: &[u8] = b"dddd-dd-dd dd:dd:dd";
+    let matches = |pattern: &[u8], text: &[u8]| {
+        text.len() >= pattern.len()
+            && pattern.iter().zip(text).all(|(p, b)| {
+                if *p == b'd' {
+                    b.is_ascii_digit()
+                } else {
+                    p == b
+                }
+            })
+    };
+    let bytes = text.as_bytes();
+    if !matches(PATTERN, bytes) {
+        return None;
+    }
+    let with_millis = matches(b",ddd", &bytes[PATTERN.len()..]);
+    Some(PATTERN.len() + if with_millis { 4 } else { 0 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_changes_from_run_to_run_is_masked() {
+        let line = "broker-a   0     2   2026-11-24 13:59:27,223 at 127.0.0.1:10911";
+        assert_eq!(masked(line, Lines), "broker-a 0 2 <time> at <address>\n");
+        let line =
+            "[storeSize=257, queueOffset=1, commitLogOffset=88, bornTimestamp=1795528767226]";
+        assert_eq!(
+            masked(line, Lines),
+            "[storeSize=<n>, queueOffset=1, commitLogOffset=<n>, bornTimestamp=<ms>]\n"
+        );
+        assert_eq!(masked("{A=1, __CRC32#=77, B=2}", Lines), "{A=1, B=2}\n");
+        assert_eq!(masked("{A=1, __CRC32#=77}", Lines), "{A=1}\n");
+        assert_eq!(masked("getTps : 0.1 0.2", Keys), "getTps\n");
+        assert_eq!(masked("a 0.45 117 x", Shape), masked("a 7.10 3 x", Shape));
+    }
+}

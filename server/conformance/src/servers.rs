@@ -1,0 +1,260 @@
+//! What the clients talk to: Posthouse as built, or Apache's own 5.3.3 servers.
+//!
+//! `CONFORMANCE_TARGET=apache` puts Apache in Posthouse's place. A scenario that fails there is wrong itself; one that
+//! passes there and fails against Posthouse has found a difference.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use crate::process::Process;
+use crate::toolchain::{self, Release};
+use crate::{target, workshop};
+
+/// Whether Apache's servers stand in for Posthouse in this run.
+pub fn apache_stands_in() -> bool {
+    std::env::var("CONFORMANCE_TARGET").is_ok_and(|target| target == "apache")
+}
+
+/// A running name server, broker, or both.
+pub struct Server {
+    /// Where clients find the name server.
+    pub namesrv: String,
+    /// Where the broker listens, if there is one.
+    pub broker: Option<String>,
+    process: Process,
+}
+
+/// The server under test: name server and broker.
+pub fn standalone() -> Server {
+    if apache_stands_in() {
+        apache(Apache::Both)
+    } else {
+        posthouse(Posthouse::Standalone)
+    }
+}
+
+/// Which Posthouse to start.
+pub enum Posthouse<'a> {
+    /// Name server and broker.
+    Standalone,
+    /// A name server alone.
+    NameServer,
+    /// A broker that registers at this name server.
+    Broker(&'a str),
+}
+
+/// Starts Posthouse with ports of its own choice, and reads from its banner which.
+pub fn posthouse(part: Posthouse<'_>) -> Server {
+    let data = scratch("posthouse");
+    let store = data.join("data").display().to_string();
+    let mut arguments: Vec<String> = match &part {
+        Posthouse::Standalone => vec![
+            "standalone".into(),
+            "--namesrv-addr".into(),
+            "127.0.0.1:0".into(),
+        ],
+        Posthouse::NameServer => vec![
+            "namesrv".into(),
+            "--namesrv-addr".into(),
+            "127.0.0.1:0".into(),
+        ],
+        Posthouse::Broker(namesrv) => vec!["broker".into(), "-n".into(), (*namesrv).into()],
+    };
+    if !matches!(part, Posthouse::NameServer) {
+        arguments.extend(["--broker-addr".into(), "127.0.0.1:0".into()]);
+    }
+    arguments.extend(["--data".into(), store]);
+    let process = Process::hold(&binary(), &arguments, Some(&data));
+    let read = |label: &str| {
+        process
+            .line(Duration::from_secs(20), |line| {
+                labelled_address(line, label)
+            })
+            .unwrap_or_else(|why| {
+                panic!("posthouse {arguments:?} printed no address of the {label}: {why}")
+            })
+    };
+    let namesrv = match &part {
+        Posthouse::Broker(namesrv) => (*namesrv).to_owned(),
+        _ => read("name server"),
+    };
+    let broker = (!matches!(part, Posthouse::NameServer)).then(|| read("broker"));
+    Server {
+        namesrv,
+        broker,
+        process,
+    }
+}
+
+/// The address in a banner line such as `  name server  127.0.0.1:9876`.
+fn labelled_address(line: &str, label: &str) -> Option<String> {
+    let line = line.to_ascii_lowercase();
+    let after = &line[line.find(label)? + label.len()..];
+    let address = after.split(|c: char| c.is_whitespace() || ",;()".contains(c));
+    address
+        .filter(|word| word.parse::<std::net::SocketAddr>().is_ok())
+        .map(str::to_owned)
+        .next()
+}
+
+/// The binary: `POSTHOUSE_BIN`, else this profile's, brought up to date.
+fn binary() -> PathBuf {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY
+        .get_or_init(|| {
+            if let Some(given) = std::env::var_os("POSTHOUSE_BIN") {
+                return given.into();
+            }
+            let profile = if cfg!(debug_assertions) {
+                "dev"
+            } else {
+                "release"
+            };
+            let mut cargo =
+                Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+            cargo.args([
+                "build",
+                "--quiet",
+                "--package",
+                "posthouse",
+                "--bin",
+                "posthouse",
+                "--profile",
+                profile,
+            ]);
+            assert!(
+                cargo.current_dir(crate::home()).status().unwrap().success(),
+                "posthouse did not build"
+            );
+            target().join(if cfg!(debug_assertions) {
+                "debug/posthouse"
+            } else {
+                "release/posthouse"
+            })
+        })
+        .clone()
+}
+
+/// Which of Apache's servers to start, together in one JVM.
+pub enum Apache<'a> {
+    /// Name server and broker.
+    Both,
+    /// A name server alone.
+    NameServer,
+    /// A broker that registers at this name server.
+    Broker(&'a str),
+}
+
+/// Starts Apache's 5.3.3 servers on free ports.
+pub fn apache(part: Apache<'_>) -> Server {
+    let home = scratch("apache");
+    let mut words: Vec<String> = vec![home.display().to_string()];
+    let namesrv = match &part {
+        Apache::Broker(namesrv) => (*namesrv).to_owned(),
+        _ => {
+            let port = free_ports(1);
+            words.extend(["namesrv".into(), port.to_string()]);
+            format!("127.0.0.1:{port}")
+        }
+    };
+    let broker = (!matches!(part, Apache::NameServer)).then(|| {
+        let port = free_ports(4) + 2; // the VIP port is two below, the replication port one above
+        let config = home.join("broker.conf");
+        std::fs::write(&config, broker_config(&home, port, &namesrv)).unwrap();
+        words.extend(["broker".into(), config.display().to_string()]);
+        format!("127.0.0.1:{port}")
+    });
+    let mut arguments: Vec<String> = [
+        "-Xmx512m",
+        "-XX:MaxDirectMemorySize=512m",
+        "-XX:TieredStopAtLevel=1",
+        "-XX:+UseSerialGC",
+        "--add-exports=java.base/sun.nio.ch=ALL-UNNAMED",
+        "--add-opens=java.base/java.nio=ALL-UNNAMED",
+        "-cp",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    arguments.push(toolchain::java(Release::V5));
+    arguments.push("Apache".into());
+    arguments.extend(words);
+    let process = Process::hold(Path::new("java"), &arguments, Some(&home));
+    let ready = |line: &str| (line == "ready").then_some(());
+    process
+        .line(Duration::from_secs(60), ready)
+        .unwrap_or_else(|why| panic!("Apache did not start: {why}"));
+    Server {
+        namesrv,
+        broker,
+        process,
+    }
+}
+
+fn broker_config(home: &Path, port: u16, namesrv: &str) -> String {
+    let store = home.join("store");
+    format!(
+        "brokerClusterName=DefaultCluster\nbrokerName=broker-a\nbrokerIP1=127.0.0.1\nnamesrvAddr={namesrv}\n\
+         listenPort={port}\nhaListenPort={}\nstorePathRootDir={}\nstorePathCommitLog={}\n\
+         mappedFileSizeCommitLog=67108864\nmappedFileSizeConsumeQueue=30000\nrejectTransactionMessage=true\n",
+        port + 1,
+        store.display(),
+        store.join("commitlog").display()
+    )
+}
+
+/// The first of `n` neighbouring free ports.
+fn free_ports(n: u16) -> u16 {
+    let listen = |port: u16| TcpListener::bind(("127.0.0.1", port));
+    loop {
+        let first = listen(0).unwrap().local_addr().unwrap().port();
+        let all: Result<Vec<_>, _> = (0..n).map(|i| listen(first.saturating_add(i))).collect();
+        if all.is_ok() {
+            return first;
+        }
+    }
+}
+
+/// A new folder that the process which uses it removes.
+fn scratch(name: &str) -> PathBuf {
+    let parent = workshop().join("scratch");
+    std::fs::create_dir_all(&parent).unwrap();
+    let folder = tempfile::Builder::new()
+        .prefix(name)
+        .tempdir_in(parent)
+        .unwrap();
+    folder.keep()
+}
+
+impl Server {
+    /// The last lines that the server printed.
+    pub fn tail(&self) -> String {
+        self.process.tail()
+    }
+
+    /// Ends the server as an operator would.
+    pub fn stop(self) {
+        self.process.stop();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_from_a_banner() {
+        let line = "  Name server   127.0.0.1:9876";
+        assert_eq!(
+            labelled_address(line, "name server").unwrap(),
+            "127.0.0.1:9876"
+        );
+        assert_eq!(
+            labelled_address("broker broker-a at 127.0.0.1:10911 (VIP 10909)", "broker").unwrap(),
+            "127.0.0.1:10911"
+        );
+        assert_eq!(labelled_address("durability SYNC_FLUSH", "broker"), None);
+    }
+}

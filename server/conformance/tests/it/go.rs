@@ -1,0 +1,49 @@
+//! Apache's Go client v2.1.2. What each scenario does and checks is in `go/`.
+
+use std::sync::OnceLock;
+
+use conformance::clients::Client;
+
+use crate::{shared, skipped, target};
+
+fn play(scenario: &str) {
+    static CLIENT: OnceLock<Client> = OnceLock::new();
+    if !skipped(&["go"]) {
+        let client = CLIENT.get_or_init(|| Client::go("go", &shared().namesrv));
+        client.play(scenario, &[("target", target())]);
+    }
+}
+
+macro_rules! scenarios {
+    ($($test:ident: $scenario:literal,)*) => {
+        $(#[test]
+        fn $test() {
+            play($scenario);
+        })*
+    };
+}
+
+scenarios! {
+    retry_nothing_is_lost: "retry-not-lost",
+    load_balancing: "load-balancing",
+    broadcasting: "broadcasting",
+    restarted_group_goes_on: "restart",
+    sync_send: "sync-send",
+    async_send: "async-send",
+    oneway_send: "oneway-send",
+    batch: "batch",
+    compressed_body: "compressed",
+    properties_and_checksum_tolerated: "properties",
+    push_with_tags: "push-tags",
+    orderly: "orderly",
+    pull_consumer: "pull",
+    pull_from_an_offset: "pull-from",
+}
+
+/// Apache delays such messages; Posthouse refuses them until it can.
+#[test]
+fn delay_is_refused() {
+    if target() == "posthouse" {
+        play("delay-refused");
+    }
+}

@@ -1,0 +1,125 @@
+//! The Java clients 4.9.7 and 5.3.3. What each scenario does and checks is in `java/common` and `java/v5`.
+
+use std::sync::OnceLock;
+
+use conformance::clients::Client;
+use conformance::toolchain::Release;
+
+use crate::{shared, skipped, target};
+
+const NEEDS: [&str; 2] = ["java", "mvn"];
+
+fn play(client: &OnceLock<Client>, start: impl Fn() -> Client, scenario: &str) {
+    if !skipped(&NEEDS) {
+        client
+            .get_or_init(start)
+            .play(scenario, &[("target", target())]);
+    }
+}
+
+/// One test a scenario; all of a list share a JVM.
+macro_rules! scenarios {
+    ($module:ident, $release:expr, $options:expr, { $($test:ident: $scenario:literal,)* }) => {
+        mod $module {
+            use super::*;
+
+            static CLIENT: OnceLock<Client> = OnceLock::new();
+
+            fn start() -> Client {
+                Client::java($release, concat!("java-", stringify!($module)), $options, &shared().namesrv)
+            }
+
+            $(#[test]
+            fn $test() {
+                play(&CLIENT, start, $scenario);
+            })*
+        }
+    };
+}
+
+/// The same scenarios for both releases; the second list is for the newer alone.
+macro_rules! both {
+    ({ $($test:ident: $scenario:literal,)* }, { $($only:ident: $new:literal,)* }) => {
+        scenarios!(client_4_9_7, Release::V4, &[], { $($test: $scenario,)* });
+        scenarios!(client_5_3_3, Release::V5, &[], { $($test: $scenario,)* $($only: $new,)* });
+    };
+}
+
+both!({
+    // The slow ones first: they run while others are quick.
+    retry_nothing_is_lost: "retry-nothing-lost",
+    rebalance_on_joining_and_leaving: "rebalance",
+    restarted_group_goes_on: "restart",
+    orderly_members_never_share_a_queue: "orderly-two-members",
+    // The tutorial's samples, section by section.
+    tutorial_2_4_quickstart: "quickstart",
+    tutorial_4_1_1_sync_send: "sync-send",
+    tutorial_4_1_1_async_send: "async-send",
+    tutorial_4_1_1_oneway_send: "oneway-send",
+    tutorial_4_1_2_load_balancing: "load-balancing",
+    tutorial_4_1_2_broadcasting: "broadcasting",
+    tutorial_4_2_ordered: "ordered",
+    tutorial_4_4_batch: "batch",
+    tutorial_4_4_batch_splitting: "batch-splitting",
+    // Sending.
+    compressed_body: "compressed",
+    body_of_four_mebibytes: "big-message",
+    vip_channel: "vip-channel",
+    properties_and_checksum_tolerated: "properties",
+    chosen_queue_has_dense_offsets: "chosen-queue",
+    send_without_waiting_for_the_disk: "no-wait",
+    // Consuming.
+    tag_filter: "tag-filter",
+    long_poll_is_woken: "long-poll",
+    consume_from_last: "from-last",
+    consume_from_timestamp: "from-timestamp",
+    subscription_with_each_pull: "post-subscription",
+    orderly_pause_repeats_the_message: "orderly-suspend",
+    two_topics_in_one_group: "two-topics",
+    // Pulling.
+    pull_consumer: "pull",
+    pull_is_held: "pull-held",
+    lite_pull_subscribe: "lite-subscribe",
+    lite_pull_assign_and_seek: "lite-assign",
+    // Asking.
+    view_message: "view-message",
+    query_by_key: "query-message",
+    offsets_and_times: "offsets",
+    create_topic: "create-topic",
+    // Refusals.
+    body_too_big_is_13: "too-big",
+    properties_too_big_are_13: "properties-too-big",
+    illegal_requests_get_their_codes: "illegal-requests",
+    unknown_topic: "unknown-topic",
+    transaction_is_refused_with_16: "transaction-refused",
+    sql_filter_is_refused: "sql-refused",
+}, {
+    compression_codecs: "compression-codecs",
+    heartbeat_v2: "heartbeat-v2",
+});
+
+scenarios!(binary_header_5_3_3, Release::V5, &["-Drocketmq.serialize.type=ROCKETMQ"], {
+    sync_send: "sync-send",
+    ordered: "ordered",
+    batch: "batch",
+    tag_filter: "tag-filter",
+    pull_consumer: "pull",
+    lite_pull_subscribe: "lite-subscribe",
+    query_by_key: "query-message",
+    properties: "properties",
+    illegal_requests_get_their_codes: "illegal-requests",
+});
+
+/// Apache delays such messages; Posthouse refuses them until it can.
+mod until_delay_is_served {
+    use super::*;
+
+    #[test]
+    fn delay_is_refused_with_13() {
+        static CLIENT: OnceLock<Client> = OnceLock::new();
+        if target() == "posthouse" {
+            let start = || Client::java(Release::V5, "java-delay", &[], &shared().namesrv);
+            play(&CLIENT, start, "delay-refused");
+        }
+    }
+}
