@@ -15,6 +15,7 @@ pub(crate) mod tail;
 
 use std::net::SocketAddr;
 use std::ops::Range;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, RwLock};
 
 use model::LogOffset;
@@ -46,6 +47,8 @@ pub(crate) struct Log {
     /// Notified when there is something to flush.
     unflushed: Condvar,
     failure: OnceLock<Arc<str>>,
+    /// Where the cursor was when the background looked last.
+    ahead_saw: AtomicU64,
 }
 
 /// What whoever writes holds.
@@ -105,6 +108,7 @@ impl Log {
             flusher: Mutex::new(Flusher::new(end)),
             unflushed: Condvar::new(),
             failure: OnceLock::new(),
+            ahead_saw: AtomicU64::new(end),
             options,
             clock,
             segments,

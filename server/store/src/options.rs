@@ -27,7 +27,8 @@ pub struct Options {
     pub tail_max: usize,
     /// Space is reserved in steps of this.
     pub reserve_step: u64,
-    /// How far ahead of the cursor zeros are written, so that `fdatasync` finds written blocks.
+    /// `SYNC_FLUSH`: how far ahead of the cursor zeros are written, so that `fdatasync` finds written
+    /// blocks.
     pub zero_ahead: u64,
     /// `ASYNC_FLUSH`: the longest time a written byte stays unflushed before a flush begins.
     pub flush_interval: Duration,

@@ -1,21 +1,26 @@
 //! Work ahead of the cursor, so that the hot path meets no new block and no new file.
 //!
 //! An overwrite of a written block costs `fdatasync` half of what a first write costs. So zeros are
-//! written ahead in the background, in pieces that a writer who catches up waits for.
+//! written ahead in the background, in pieces that a writer who catches up waits for. Only where
+//! somebody waits for the flush: with `ASYNC_FLUSH` it would be twice the work for nothing.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::Log;
 use super::segments::Segment;
 use crate::lock;
+use crate::options::Flush;
 use crate::store::Next;
 
 /// Zeros written at once.
 const PIECE: u64 = 1 << 20;
 /// The background keeps this far from the cursor, or it would be in the writer's way.
 const MARGIN: u64 = 2 << 20;
-/// How often the cursor is looked at when all is prepared.
-const IDLE: Duration = Duration::from_millis(20);
+/// How often the cursor is looked at while it moves,
+const BUSY: Duration = Duration::from_millis(20);
+/// and while it stands still.
+const IDLE: Duration = Duration::from_millis(250);
 
 impl Log {
     /// Does one piece of it.
@@ -27,10 +32,15 @@ impl Log {
             let stage = lock(&self.stage);
             (stage.end(), stage.segment_end, stage.refuse)
         };
+        let moved = self.ahead_saw.swap(cursor, Ordering::Relaxed) != cursor;
+        let pause = Next::After(if moved { BUSY } else { IDLE });
         let Some(segment) = self.segments.at(cursor).filter(|_| !refuse) else {
-            return Next::After(IDLE);
+            return pause;
         };
-        let ahead = self.options.zero_ahead.min(segment.capacity);
+        let ahead = match self.options.flush {
+            Flush::Sync => self.options.zero_ahead.min(segment.capacity),
+            Flush::Async => 0,
+        };
         let started = cursor > segment.base || segment.base > 0;
         if started && segment_end - cursor < ahead.max(segment.capacity / 8) {
             // Without space the next segment is tried again when it is needed, and then refused.
@@ -39,7 +49,7 @@ impl Log {
         self.reserve_ahead(&segment, cursor);
         match self.zero_piece(&segment, cursor, ahead) {
             true => Next::Now,
-            false => Next::After(IDLE),
+            false => pause,
         }
     }
 
