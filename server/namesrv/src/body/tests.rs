@@ -1,3 +1,5 @@
+//! Registrations as brokers of all ages write them, and as nobody should.
+
 use std::io::{Read as _, Write as _};
 
 use super::*;

@@ -1,3 +1,5 @@
+//! The key-value table and its file: what lasts, what is put aside, what is read leniently.
+
 use super::*;
 
 #[test]
