@@ -120,7 +120,11 @@ impl Register {
         let (stop, stopped) = watch::channel(false);
         let register = self.clone();
         let thread = std::thread::Builder::new().name("register".to_owned());
-        let thread = thread.spawn(move || runtime.block_on(register.run(stopped)))?;
+        let thread = thread.spawn(move || {
+            runtime.block_on(register.run(stopped));
+            // A look-up of a name that hangs must not hold the end up.
+            runtime.shutdown_background();
+        })?;
         Ok(Running {
             register: self.clone(),
             stop,

@@ -246,13 +246,26 @@ impl Link<'_> {
         Ok(answer)
     }
 
+    /// Asks over the connection that stands, else over the first that can be made: a name such as
+    /// `localhost` may have addresses at which nobody listens.
     async fn call(&mut self, request: Command, limit: Duration) -> Result<Command, Failure> {
-        let client = match self.client.take() {
-            Some(client) => client,
-            None => connect(&self.remote.server).await?,
+        let clients = match self.client.take() {
+            Some(client) => vec![client],
+            None => resolve(&self.remote.server).await?,
         };
-        let client = self.client.insert(client);
-        Ok(client.invoke(request, limit).await?)
+        let nowhere = std::io::ErrorKind::NotFound.into();
+        let mut failure = Failure::Unresolved(self.remote.server.clone(), nowhere);
+        for client in clients {
+            match client.invoke(request.clone(), limit).await {
+                Ok(answer) => {
+                    self.client = Some(client);
+                    return Ok(answer);
+                }
+                Err(error @ CallError::Connect(..)) => failure = error.into(),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(failure)
     }
 
     async fn unregister(&mut self) {
@@ -269,10 +282,8 @@ impl Link<'_> {
     }
 }
 
-async fn connect(server: &str) -> Result<Client, Failure> {
-    let unresolved = |error| Failure::Unresolved(server.to_owned(), error);
-    let mut addresses = tokio::net::lookup_host(server).await.map_err(unresolved)?;
-    let address = addresses.next();
-    let address = address.ok_or_else(|| unresolved(std::io::ErrorKind::NotFound.into()))?;
-    Ok(Client::new(address))
+async fn resolve(server: &str) -> Result<Vec<Client>, Failure> {
+    let addresses = tokio::net::lookup_host(server).await;
+    let addresses = addresses.map_err(|error| Failure::Unresolved(server.to_owned(), error))?;
+    Ok(addresses.map(Client::new).collect())
 }

@@ -251,6 +251,17 @@ fn a_name_server_that_is_not_there_yet_is_tried_again() {
 }
 
 #[test]
+fn a_name_server_may_be_given_by_host_name_and_one_without_an_address_hurts_nobody() {
+    let ns = Ns::start();
+    let named = format!("localhost:{}", ns.address.port());
+    let servers = [named, "no-such-host.invalid:9876".to_owned()];
+    let register = Register::new(identity(), timing(60_000, 1), None, &servers);
+    let running = Arc::new(register).start(Topics::of(&["T", "U"])).unwrap();
+    assert_eq!(ns.next(), ["T", "U"]);
+    assert_eq!(running.first(LONG), 1);
+}
+
+#[test]
 fn the_whole_table_is_told_again_in_every_period() {
     let ns = Ns::start();
     let (_, _running) = start(timing(30, 1), &[&ns], &Topics::of(&["T", "U"]));
