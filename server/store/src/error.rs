@@ -25,7 +25,7 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
-    /// A file says something that cannot be.
+    /// A file, or a setting, says something that cannot be.
     #[error("{0}")]
     Broken(String),
 }
@@ -52,6 +52,9 @@ pub enum StageError {
     /// More is staged and unwritten than the limit allows (2).
     #[error("the staging buffer is full")]
     Busy,
+    /// The topic is the store's own: its records are changes of the tables.
+    #[error("the topic is reserved")]
+    Reserved,
     /// The queue's topic was dropped: ask the store for the queue again.
     #[error("the topic was dropped")]
     Dropped,

@@ -2,6 +2,7 @@
 //! short.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use crate::checkpoint::Checkpoint;
 use crate::disk::Wait;
 use crate::error::{Error, StageError, WriteError};
 use crate::lock;
-use crate::log::segments::Segments;
+use crate::log::segments::{Segment, Segments};
 use crate::queue::{Entry, Queues};
 use crate::snapshot;
 use crate::store::{Next, Store};
@@ -25,11 +26,18 @@ const CHECKPOINT_EVERY: Duration = Duration::from_millis(500);
 /// After so many bytes of changes a snapshot is taken.
 const SNAPSHOT_AFTER: u64 = 8 << 20;
 
-/// What is believed of a log whose checkpoint is gone: segments before the last were flushed.
+/// What is believed of a log whose checkpoint is gone: segments before the last used one were flushed.
 pub(crate) fn without_checkpoint(segments: &Segments) -> Checkpoint {
-    let last = segments.all().last().map_or(0, |segment| segment.base);
+    let begun = |segment: &&Arc<Segment>| {
+        let mut head = [0; 36];
+        let read = segment.file.read_at(&mut head, 0);
+        let position = head.last_chunk().map(|bytes| u64::from_be_bytes(*bytes));
+        read.is_ok_and(|count| count == head.len()) && position == Some(segment.base)
+    };
+    let all = segments.all();
+    let last = all.iter().rev().find(begun);
     Checkpoint {
-        durable: LogOffset(last),
+        durable: LogOffset(last.map_or(0, |segment| segment.base)),
         ..Checkpoint::default()
     }
 }
@@ -67,7 +75,7 @@ impl<'q> Show<'q> {
             tags_code: tags_code(view),
         };
         self.queues.append(&queue, view.queue_offset(), entry);
-        if view.topic() == table::TOPIC {
+        if view.topic() == table::TOPIC && view.queue() == QueueId(0) {
             self.drops(view);
         }
     }

@@ -3,6 +3,8 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use crate::log::read::RECORD_MAX;
+
 /// When a record counts as confirmed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flush {
@@ -55,6 +57,21 @@ pub struct Options {
     pub clean_forcibly: bool,
     /// Free bytes below which producers are refused, whatever the shares say.
     pub disk_spare: u64,
+}
+
+impl Options {
+    /// What is wrong with them, if anything.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let segment = self.segment_size;
+        if !(4 << 10..=2 << 30).contains(&segment) {
+            return Err(format!("a segment has 4 KiB to 2 GiB, not {segment} bytes"));
+        }
+        let record = self.record_max;
+        if record > RECORD_MAX {
+            return Err(format!("a record of {record} bytes is more than 64 MiB"));
+        }
+        Ok(())
+    }
 }
 
 impl Default for Options {

@@ -109,6 +109,7 @@ impl Store {
         planted: Planted,
     ) -> Result<(Store, Recovery), Error> {
         let began = clock.mono();
+        options.check().map_err(Error::Broken)?;
         let lock = disk.lock("store.lock").map_err(|e| match e {
             LockError::Held(pid) => Error::Locked {
                 path: disk.describe().into(),
@@ -190,6 +191,9 @@ impl Store {
     /// Drops all queues of a topic. A topic of that name made later begins at position 0. Like any
     /// staged record it needs [`Store::write_out`].
     pub fn drop_topic(&self, topic: &TopicName) -> Result<Mark, StageError> {
+        if topic.as_str() == table::TOPIC {
+            return Err(StageError::Reserved);
+        }
         let change = (Table::Dropped, topic.as_str().as_bytes(), None);
         let drop = |staged: &Staged| {
             for queue in self.queues.drop_topic(topic.as_str(), staged.log_offset) {
@@ -201,11 +205,18 @@ impl Store {
 
     /// Gives the record its positions and encodes it into the staging buffer.
     pub fn stage(&self, draft: &Draft<'_>) -> Result<Staged, StageError> {
+        if Arc::ptr_eq(draft.queue, &self.table_queue) {
+            return Err(StageError::Reserved);
+        }
         self.log.stage(draft)
     }
 
     /// Stages all or none, one behind the other in one segment. `out` is appended to.
     pub fn stage_all(&self, drafts: &[Draft<'_>], out: &mut Vec<Staged>) -> Result<(), StageError> {
+        let ours = |draft: &Draft<'_>| Arc::ptr_eq(draft.queue, &self.table_queue);
+        if drafts.iter().any(ours) {
+            return Err(StageError::Reserved);
+        }
         self.log.stage_all(drafts, out)
     }
 

@@ -282,3 +282,85 @@ fn reading_what_is_not_there_is_an_error() {
             .is_err()
     );
 }
+
+#[test]
+fn nobody_can_write_into_the_tables_but_the_store() {
+    let kit = Kit::new(Flush::Async);
+    let name = "rmq_sys_POSTHOUSE_TABLES";
+    assert_eq!(kit.try_send(name, 0, b"x"), Err(StageError::Reserved));
+    assert_eq!(
+        kit.store.drop_topic(&topic(name)),
+        Err(StageError::Reserved)
+    );
+}
+
+#[test]
+fn without_its_checkpoint_a_log_still_ends_at_its_torn_tail() {
+    let mut kit = Kit::new(Flush::Sync);
+    let staged: Vec<_> = (0..100).map(|n| kit.send("t", 0, &[n; 1000])).collect();
+    kit.commit();
+    // The next segment is prepared and empty.
+    kit.store.log.segments.make(128 << 10).unwrap();
+    kit.disk.remove("checkpoint").unwrap();
+    kit.forget_queues();
+    let recovery = kit.reopen();
+    assert_eq!(recovery.log.1, staged[99].end);
+    assert_eq!(recovery.quarantined, []);
+}
+
+#[test]
+fn many_threads_stage_one_order_and_every_record_is_seen_once() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    for flush in [Flush::Sync, Flush::Async] {
+        let mut kit = Kit::new(flush);
+        kit.options.zero_ahead = 16 << 10;
+        kit.reopen();
+        let done = AtomicBool::new(false);
+        let kit_ref = &kit;
+        std::thread::scope(|scope| {
+            let background = scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    kit_ref
+                        .store
+                        .wait_flush(std::time::Duration::from_millis(1));
+                    kit_ref.store.flush_step().unwrap();
+                    kit_ref.store.dispatch(&mut |_| ());
+                    kit_ref.store.ahead_step();
+                    kit_ref.store.checkpoint_step();
+                }
+            });
+            let senders: Vec<_> = (0..3u8)
+                .map(|thread| {
+                    scope.spawn(move || {
+                        for n in 0..500u32 {
+                            let body = [&[thread], &n.to_be_bytes()[..], &[0; 300]].concat();
+                            let staged = kit_ref.send("t", n % 2, &body);
+                            kit_ref.store.write_out().unwrap();
+                            assert!(kit_ref.store.reached(Level::Appended) >= staged.end);
+                            kit_ref.store.dispatch(&mut |_| ());
+                        }
+                    })
+                })
+                .collect();
+            senders
+                .into_iter()
+                .for_each(|sender| sender.join().unwrap());
+            done.store(true, Ordering::Relaxed);
+            background.join().unwrap();
+        });
+        kit.store.settle().unwrap();
+        for _ in 0..2 {
+            let mut next = [[0u32; 3], [1; 3]];
+            for queue in 0..2 {
+                for body in kit.bodies("t", queue as u32) {
+                    let number = u32::from_be_bytes(body[1..5].try_into().unwrap());
+                    let next = &mut next[queue][usize::from(body[0])];
+                    assert_eq!(number, *next);
+                    *next += 2;
+                }
+            }
+            assert_eq!(next, [[500; 3], [501; 3]]);
+            kit.reopen();
+        }
+    }
+}
