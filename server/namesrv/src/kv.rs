@@ -15,6 +15,14 @@ use crate::file;
 /// The namespace in which brokers and clients look for the order of a topic's queues.
 pub const ORDER_TOPIC_CONFIG: &str = "ORDER_TOPIC_CONFIG";
 
+/// The most that all namespaces, keys and values may hold: an answer must fit a frame of 16 MiB.
+const MAX_BYTES: usize = 8 << 20;
+
+/// The table has no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the key-value table is full: it holds at most {MAX_BYTES} bytes")]
+pub struct Full;
+
 type Table = BTreeMap<String, BTreeMap<String, String>>;
 
 /// What `kvConfig.json` holds (Apache `KVConfigSerializeWrapper`).
@@ -57,10 +65,23 @@ impl Kv {
     }
 
     /// Sets a key. [`Kv::persist`] makes it last.
-    pub fn put(&self, namespace: &str, key: &str, value: &str) {
+    pub fn put(&self, namespace: &str, key: &str, value: &str) -> Result<(), Full> {
         let mut table = self.table();
+        let keys = |keys: &BTreeMap<String, String>| -> usize {
+            keys.iter()
+                .map(|(key, value)| key.len() + value.len())
+                .sum()
+        };
+        let held: usize = table
+            .iter()
+            .map(|(name, kept)| name.len() + keys(kept))
+            .sum();
+        if held + namespace.len() + key.len() + value.len() > MAX_BYTES {
+            return Err(Full);
+        }
         let keys = table.entry(namespace.to_owned()).or_default();
         keys.insert(key.to_owned(), value.to_owned());
+        Ok(())
     }
 
     /// Removes a key; its namespace stays. [`Kv::persist`] makes it last.

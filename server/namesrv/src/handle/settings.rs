@@ -21,7 +21,8 @@ impl NameServer {
             };
             let value = ask.need("value")?;
             tracing::info!(namespace, key, "a configuration item is set");
-            self.kv.put(namespace, key, value);
+            let put = self.kv.put(namespace, key, value);
+            put.map_err(|full| Refused::error(full.to_string()))?;
         }
         self.kv_written(ask)
     }

@@ -8,8 +8,8 @@ fn what_was_persisted_is_there_after_a_restart() {
     let path = folder.path().join("namesrv/kvConfig.json");
     let kv = Kv::open(Some(path.clone()));
     kv.put(ORDER_TOPIC_CONFIG, "T", "broker-a:4;broker-b:4");
-    kv.put("N", "k", "\"v\"\n");
-    kv.put("N", "gone", "x");
+    kv.put("N", "k", "\"v\"\n").unwrap();
+    kv.put("N", "gone", "x").unwrap();
     kv.delete("N", "gone");
     kv.persist();
     assert_eq!(kv.trouble(), None);
@@ -28,7 +28,7 @@ fn the_file_and_the_answer_have_apaches_shape() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("kvConfig.json");
     let kv = Kv::open(Some(path.clone()));
-    kv.put("N", "k", "v");
+    kv.put("N", "k", "v").unwrap();
     kv.persist();
     let text = std::fs::read_to_string(&path).unwrap();
     assert_eq!(text, r#"{"configTable":{"N":{"k":"v"}}}"#);
@@ -45,7 +45,7 @@ fn a_broken_file_is_put_aside_and_not_overwritten() {
     std::fs::write(&path, "{\"configTable\":{\"N\":{\"k\"").unwrap();
     let kv = Kv::open(Some(path.clone()));
     assert_eq!(kv.find("N", "k"), None);
-    kv.put("N", "k", "new");
+    kv.put("N", "k", "new").unwrap();
     kv.persist();
     let aside = std::fs::read_to_string(file::with_suffix(&path, ".bad")).unwrap();
     assert!(aside.starts_with("{\"configTable\""));
@@ -58,7 +58,7 @@ fn a_table_that_cannot_be_written_says_so() {
     let blocker = folder.path().join("file");
     std::fs::write(&blocker, "").unwrap();
     let kv = Kv::open(Some(blocker.join("kvConfig.json")));
-    kv.put("N", "k", "v");
+    kv.put("N", "k", "v").unwrap();
     kv.persist();
     assert!(kv.trouble().unwrap().contains("kvConfig.json"));
     assert_eq!(kv.find("N", "k").unwrap(), "v");
@@ -107,4 +107,15 @@ fn fuzz_any_file_is_read_or_put_aside() {
         understood > 1000 && refused > 1000,
         "{understood} {refused}"
     );
+}
+
+#[test]
+fn a_full_table_takes_no_more_and_keeps_what_it_has() {
+    let kv = Kv::open(None);
+    let large = "v".repeat(MAX_BYTES / 2);
+    kv.put("N", "one", &large).unwrap();
+    assert_eq!(kv.put("N", "two", &large), Err(Full));
+    assert_eq!(kv.find("N", "two"), None);
+    kv.delete("N", "one");
+    kv.put("N", "two", &large).unwrap();
 }
