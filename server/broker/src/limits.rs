@@ -23,10 +23,8 @@ pub const GROUPS: usize = 200_000;
 pub const REGISTRATIONS: usize = 200_000;
 /// Topics one member of a group may subscribe to.
 pub const SUBSCRIPTIONS: usize = 1_024;
-/// Positions of groups in queues, in memory.
+/// Committed offsets in memory.
 pub const OFFSETS: usize = 2_000_000;
-/// The longest client id, in bytes.
-pub const CLIENT_ID: usize = 1_024;
 /// Queue locks.
 pub const LOCKS: usize = 500_000;
 /// Answers read cold that wait for their request to run again.

@@ -25,6 +25,9 @@ pub enum Role {
     Broker,
 }
 
+/// What a record may have beside its body: properties, names, the rest of the header; in bytes.
+pub const RECORD_OVERHEAD: u32 = 128 << 10;
+
 impl Role {
     /// The command's name.
     pub fn as_str(self) -> &'static str {
@@ -173,6 +176,18 @@ pub enum Error {
         text: String,
         /// What is wrong with it.
         what: String,
+    },
+    /// A segment that cannot hold the longest record.
+    #[error(
+        "mappedFileSizeCommitLog={segment} is less than the longest record: at least {least} with maxMessageSize={body}"
+    )]
+    Segment {
+        /// The segment's bytes.
+        segment: u32,
+        /// What it must hold.
+        least: u32,
+        /// The longest body.
+        body: u32,
     },
     /// `brokerIP1` cannot be told to anybody.
     #[error("brokerIP1={0}: no client can connect to this address; give one of this machine's own")]
@@ -441,6 +456,15 @@ fn broker(
     let number = |name| u32::try_from(raw.number(name)).unwrap_or(u32::MAX);
     let per_cent = |name| u8::try_from(raw.number(name)).unwrap_or(100);
     let millis = |name| Duration::from_millis(number(name).into());
+    let (body, segment) = (number("maxMessageSize"), number("mappedFileSizeCommitLog"));
+    let least = 2 * (body + RECORD_OVERHEAD);
+    if role.has_broker() && segment < least {
+        return Err(Error::Segment {
+            segment,
+            least,
+            body,
+        });
+    }
     Ok(Broker {
         listen,
         advertised,
@@ -479,10 +503,10 @@ fn broker(
         in_memory_per_cent: per_cent("accessMessageInMemoryMaxRatio"),
         register_period: millis("registerNameServerPeriod"),
         register_timeout: millis("registerBrokerTimeoutMills"),
-        max_message_size: number("maxMessageSize"),
+        max_message_size: body,
         sync_flush: raw.text("flushDiskType") == "SYNC_FLUSH",
         flush_timeout: millis("syncFlushTimeout"),
-        segment_size: number("mappedFileSizeCommitLog"),
+        segment_size: segment,
         reserved: Duration::from_secs(u64::from(number("fileReservedTime")) * 3_600),
         delete_hours: hours(raw.text("deleteWhen")),
         disk_max_used: per_cent("diskMaxUsedSpaceRatio"),

@@ -43,8 +43,8 @@ enum Error {
     Logs(PathBuf, #[source] std::io::Error),
     #[error(transparent)]
     Io(#[from] std::io::Error),
-    #[error("the store is damaged")]
-    Damaged,
+    #[error("{0}: the chore is not built yet")]
+    Unbuilt(&'static str),
     #[error("what was in flight could not be ended within {LIMIT:?}")]
     Late,
 }
@@ -182,10 +182,10 @@ fn end(role: Option<Role>, data: &Path) -> Result<ExitCode, Error> {
 
 fn check(data: &Path) -> Result<ExitCode, Error> {
     let _ = data;
-    Err(Error::Damaged)
+    Err(Error::Unbuilt("store check"))
 }
 
 fn rebuild(data: &Path) -> Result<ExitCode, Error> {
     let _ = data;
-    Err(Error::Damaged)
+    Err(Error::Unbuilt("store rebuild"))
 }

@@ -12,13 +12,15 @@ use store::Clock;
 use crate::clock::RealClock;
 use crate::config::{Config, Role};
 use crate::lock::{self, Lock};
-use crate::node::Namesrv;
+use crate::node::{Broker, Namesrv};
 use crate::ports;
 
 /// A running name server, broker, or both.
 pub struct Server {
     config: Config,
     namesrv: Option<Namesrv>,
+    broker: Option<Broker>,
+    unheard: bool,
     _lock: Option<Lock>,
 }
 
@@ -58,15 +60,28 @@ impl Server {
             false => None,
         };
         let mut namesrv = match config.role.has_namesrv() {
-            true => Some(Namesrv::prepare(config, clock)?),
+            true => Some(Namesrv::prepare(config, clock.clone())?),
             false => None,
+        };
+        let mut broker = match config.role.has_broker() {
+            true => Some(Broker::prepare(config, clock, namesrv.as_ref())?),
+            false => None,
+        };
+        let unheard = match &mut broker {
+            Some(broker) => broker.register()? == 0,
+            None => false,
         };
         if let Some(namesrv) = &mut namesrv {
             namesrv.open()?;
         }
+        if let Some(broker) = &mut broker {
+            broker.open()?;
+        }
         Ok(Server {
             config: config.clone(),
             namesrv,
+            broker,
+            unheard,
             _lock: lock,
         })
     }
@@ -81,8 +96,21 @@ impl Server {
         self.namesrv.as_ref().map(Namesrv::address)
     }
 
+    /// The broker, if there is one.
+    pub fn broker(&self) -> Option<&Broker> {
+        self.broker.as_ref()
+    }
+
+    /// Whether there is a broker that no name server has taken yet.
+    pub fn is_unheard(&self) -> bool {
+        self.unheard
+    }
+
     /// Stops accepting, answers what is in flight (for at most `grace`), flushes, unregisters.
     pub fn stop(self, grace: Duration) {
+        if let Some(broker) = self.broker {
+            broker.stop(grace);
+        }
         if let Some(namesrv) = self.namesrv {
             namesrv.stop(grace);
         }

@@ -2,7 +2,6 @@
 #![allow(clippy::unwrap_used)]
 
 mod clients;
-mod cost;
 mod house;
 mod offsets;
 mod produce;

@@ -1,4 +1,293 @@
-//! A running broker.
+//! A running broker: store, meaning, door, and the loops that drive them.
 
-/// To come.
-pub struct Broker;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+use std::time::Duration;
+
+use remoting::limits::Limits;
+use remoting::server::{Hub, Running, Server, Service};
+use store::disk::real::Real;
+use store::{Clock, Flush, Next, Recovery, Store};
+
+use crate::config::{BrokerRole, Config, RECORD_OVERHEAD};
+use crate::loops::{End, Loops};
+use crate::node::Namesrv;
+use crate::ports::{self, Bound};
+use crate::register::{Identity, Register, Timing};
+use crate::server::StartError;
+use crate::{machine, seeded};
+
+/// A loop that waits for the disk looks this often whether it is to end.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Store, broker, listener, loops.
+pub struct Broker {
+    store: Arc<Store>,
+    broker: Arc<::broker::Broker>,
+    service: Arc<dyn Service>,
+    register: Arc<Register>,
+    registering: Option<crate::register::Running>,
+    clock: Arc<dyn Clock>,
+    hub: Arc<Hub>,
+    recovery: Recovery,
+    address: SocketAddr,
+    bound: Option<[Bound; 2]>,
+    running: Option<Running>,
+    loops: Loops,
+    limits: Limits,
+    register_limit: Duration,
+}
+
+impl Broker {
+    /// Takes the ports and opens the store; nobody is served before [`Broker::open`].
+    pub fn prepare(
+        config: &Config,
+        clock: Arc<dyn Clock>,
+        namesrv: Option<&Namesrv>,
+    ) -> Result<Broker, StartError> {
+        let bound = ports::take_broker(config.broker.listen)?;
+        let [main, _] = &bound;
+        let address = main.address()?;
+        let options = options(config, address.port());
+        let disk = Arc::new(Real::new(&config.data)?);
+        let (store, recovery) = Store::open(store_options(config, &options), disk, clock.clone())?;
+        let store = Arc::new(store);
+        let hub = Hub::new(config.io_threads);
+        let register = Arc::new(register(config, &options, namesrv));
+        let outlet = Arc::new(endpoint::Clients::new(hub.clone()));
+        let broker = Arc::new(::broker::Broker::open(
+            options,
+            store.clone(),
+            clock.clone(),
+            outlet,
+            register.clone(),
+        ));
+        let service = seeded::service(Arc::new(endpoint::Endpoint::new(broker.clone())));
+        Ok(Broker {
+            store,
+            broker,
+            service,
+            register,
+            registering: None,
+            clock,
+            hub,
+            recovery,
+            address,
+            bound: Some(bound),
+            running: None,
+            loops: Loops::default(),
+            limits: Limits {
+                idle: config.max_idle,
+                ..Limits::default()
+            },
+            register_limit: config.broker.register_timeout,
+        })
+    }
+
+    /// What opening the store found.
+    pub fn recovery(&self) -> &Recovery {
+        &self.recovery
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What clients are told.
+    pub fn advertised(&self) -> SocketAddr {
+        self.broker.options().address
+    }
+
+    /// The meaning, for whoever embeds the server.
+    pub fn broker(&self) -> &Arc<::broker::Broker> {
+        &self.broker
+    }
+
+    /// Registers for the first time. Returns how many name servers took us; a name server that does
+    /// not answer in time is tried again and again, but not waited for.
+    pub fn register(&mut self) -> std::io::Result<usize> {
+        let registering = self.register.start(self.broker.clone())?;
+        let taken = registering.first(self.register_limit);
+        self.registering = Some(registering);
+        Ok(taken)
+    }
+
+    /// Opens the ports and starts the loops.
+    pub fn open(&mut self) -> Result<(), StartError> {
+        self.flush_loop()?;
+        if let Some([main, vip]) = self.bound.take() {
+            let options = remoting::server::Options {
+                name: "broker-io".to_owned(),
+                limits: self.limits.clone(),
+            };
+            let listeners = vec![main.listen()?, vip.listen()?];
+            let running =
+                Server::start(listeners, options, self.hub.clone(), self.service.clone())?;
+            self.running = Some(running);
+        }
+        self.upkeep_loops()
+    }
+
+    fn flush_loop(&mut self) -> std::io::Result<()> {
+        let (store, broker, hub) = (self.store.clone(), self.broker.clone(), self.hub.clone());
+        self.loops.spawn("flush", move |end: &End| {
+            let mut pause = Duration::ZERO;
+            while !end.wait(Duration::ZERO) {
+                store.wait_flush(pause.min(LOOK));
+                let flushed = store.flush_step();
+                broker.flushed();
+                hub.marks_moved();
+                match flushed {
+                    Ok(next) => pause = pause_of(next).unwrap_or(LOOK),
+                    Err(error) => {
+                        tracing::error!(%error, "no send is answered any more; restart the broker to verify what is on the disk");
+                        return;
+                    }
+                }
+            }
+        })
+    }
+
+    fn upkeep_loops(&mut self) -> Result<(), StartError> {
+        let store = self.store.clone();
+        self.loops
+            .every("ahead", move || pause_of(store.ahead_step()))?;
+        let store = self.store.clone();
+        self.loops
+            .every("derive", move || pause_of(store.derive_step()))?;
+        let store = self.store.clone();
+        self.loops
+            .every("checkpoint", move || pause_of(store.checkpoint_step()))?;
+        let (store, clock) = (self.store.clone(), self.clock.clone());
+        self.loops
+            .every("retain", move || pause_of(store.retain_step(clock.wall())))?;
+        let broker = self.broker.clone();
+        self.loops.every("tick", move || match broker.tick() {
+            Ok(pause) => Some(pause),
+            Err(error) => {
+                tracing::warn!(%error, "what is due by time could not be stored");
+                Some(Duration::from_secs(1))
+            }
+        })?;
+        Ok(())
+    }
+
+    /// Stops accepting, answers what is in flight, flushes, unregisters.
+    pub fn stop(self, grace: Duration) {
+        if let Some(running) = self.running {
+            running.shutdown(grace);
+        }
+        self.loops.end();
+        if let Err(error) = self.store.settle() {
+            tracing::error!(%error, "the store could not be flushed at the end");
+        }
+        if let Some(registering) = self.registering {
+            registering.stop();
+        }
+    }
+}
+
+fn register(config: &Config, options: &::broker::Options, namesrv: Option<&Namesrv>) -> Register {
+    let broker = &config.broker;
+    let identity = Identity {
+        cluster: options.cluster.clone(),
+        broker: options.name.clone(),
+        id: broker.id,
+        address: options.address.to_string(),
+        ha_address: options.ha_address.to_string(),
+    };
+    let timing = Timing {
+        limit: broker.register_timeout,
+        ..Timing::with_period(broker.register_period)
+    };
+    // A list that names the name server of this process means that one, not a connection to it.
+    let own = namesrv.map(Namesrv::address);
+    let is_own = |server: &String| {
+        let found = server.to_socket_addrs().ok().into_iter().flatten().next();
+        found.is_some_and(|found| {
+            own.is_some_and(|own| found.ip().is_loopback() && found.port() == own.port())
+        })
+    };
+    let servers: Vec<String> = broker
+        .namesrvs
+        .iter()
+        .filter(|server| !is_own(server))
+        .cloned()
+        .collect();
+    Register::new(
+        identity,
+        timing,
+        namesrv.map(|namesrv| namesrv.server().clone()),
+        &servers,
+    )
+}
+
+/// After what time a step wants to be called again; `None`: never.
+fn pause_of(next: Next) -> Option<Duration> {
+    match next {
+        Next::Now => Some(Duration::ZERO),
+        Next::After(pause) => Some(pause),
+        Next::Never => None,
+    }
+}
+
+fn options(config: &Config, port: u16) -> ::broker::Options {
+    let broker = &config.broker;
+    let address = SocketAddr::new(broker.advertised, port);
+    let (ha_ip, ha_port) = broker.ha_address;
+    let ha_address = SocketAddr::new(ha_ip, ha_port.unwrap_or(port.saturating_add(1)));
+    ::broker::Options {
+        id: broker.id.unsigned_abs(),
+        ha_address,
+        role: match broker.role {
+            BrokerRole::SyncMaster => ::broker::Role::SyncMaster,
+            BrokerRole::AsyncMaster | BrokerRole::Slave => ::broker::Role::AsyncMaster,
+        },
+        permission: model::flag::Perm(broker.permission),
+        auto_create_topics: broker.auto_create_topic,
+        auto_create_groups: broker.auto_create_group,
+        default_topic_queues: broker.default_queues,
+        cluster_topic: broker.cluster_topic,
+        broker_topic: broker.broker_topic,
+        trace_topic: broker.trace_topic,
+        long_polling: broker.long_polling,
+        short_polling: broker.short_polling,
+        lite_pull: broker.lite_pull,
+        notify_ids_changed: broker.notify_ids_changed,
+        protect_system_topics: broker.protect_system_topics,
+        mixed_message_type: broker.mixed_message_type,
+        body_max: broker.max_message_size as usize,
+        region: broker.region.clone(),
+        trace_on: broker.trace_on,
+        accept_sends_from: broker.accept_sends_from,
+        pull_count_max: broker.pull_count as usize,
+        pull_bytes_max: broker.pull_bytes as usize,
+        in_memory: machine::memory() / 100 * u64::from(broker.in_memory_per_cent),
+        shown: config.properties(),
+        seed: RandomState::new().build_hasher().finish(),
+        ..::broker::Options::new(&broker.cluster, &broker.name, address)
+    }
+}
+
+fn store_options(config: &Config, options: &::broker::Options) -> store::Options {
+    let broker = &config.broker;
+    store::Options {
+        flush: match broker.sync_flush {
+            true => Flush::Sync,
+            false => Flush::Async,
+        },
+        segment_size: broker.segment_size.into(),
+        record_max: (broker.max_message_size + RECORD_OVERHEAD) as usize,
+        store_host: options.address,
+        reserved_time: broker.reserved,
+        delete_hours: broker.delete_hours.clone(),
+        utc_offset_ms: machine::utc_offset_ms(),
+        disk_used_max: broker.disk_max_used,
+        disk_refuse: broker.disk_warning,
+        disk_force: broker.disk_clean_forcibly,
+        clean_forcibly: broker.clean_forcibly,
+        ..store::Options::default()
+    }
+}

@@ -1,0 +1,10 @@
+//! The real binary, started in temporary folders on free ports.
+#![allow(clippy::disallowed_methods, clippy::unwrap_used)] // starting processes is what these tests are for
+
+mod client;
+mod config;
+mod kill;
+mod ledger;
+mod process;
+mod run;
+mod stop;
