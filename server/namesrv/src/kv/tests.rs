@@ -7,7 +7,8 @@ fn what_was_persisted_is_there_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("namesrv/kvConfig.json");
     let kv = Kv::open(Some(path.clone()));
-    kv.put(ORDER_TOPIC_CONFIG, "T", "broker-a:4;broker-b:4");
+    kv.put(ORDER_TOPIC_CONFIG, "T", "broker-a:4;broker-b:4")
+        .unwrap();
     kv.put("N", "k", "\"v\"\n").unwrap();
     kv.put("N", "gone", "x").unwrap();
     kv.delete("N", "gone");
