@@ -47,7 +47,7 @@ impl Log {
             let _ = self.segments.make(segment_end);
         }
         self.reserve_ahead(&segment, cursor);
-        match self.zero_piece(&segment, cursor, ahead) {
+        match self.zero_piece(&segment, ahead) {
             true => Next::Now,
             false => pause,
         }
@@ -71,10 +71,14 @@ impl Log {
     }
 
     /// Writes zeros where nothing was written yet. Returns whether it did.
-    fn zero_piece(&self, segment: &Segment, cursor: u64, ahead: u64) -> bool {
+    fn zero_piece(&self, segment: &Segment, ahead: u64) -> bool {
         let range = {
+            // Nobody writes while the writer is held, so what is staged now is all there is to spare.
             let mut writer = lock(&self.writer);
-            let reserved = lock(&self.stage).reserved;
+            let (cursor, reserved) = {
+                let stage = lock(&self.stage);
+                (stage.end(), stage.reserved)
+            };
             let near = cursor + MARGIN.min(ahead / 8);
             let start = segment.prewritten().max(near).next_multiple_of(4096);
             let limit = (cursor + ahead).min(segment.end()).min(reserved);

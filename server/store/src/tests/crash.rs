@@ -74,7 +74,7 @@ impl Trial {
         let mut rng = fastrand::Rng::with_seed(seed);
         let (store, _, sim, clock) = self.open(Image::new())?;
         let mut ledger = Ledger::default();
-        ledger.run(&store, &sim, &clock, &self.plan(), &mut rng, 40);
+        ledger.run(&store, &sim, &clock, &self.plan(), &mut rng, 120);
         drop(store);
         let mut trace = sim.take_trace();
         if self.forget_folders {
@@ -112,7 +112,7 @@ impl Trial {
         if rng.u8(..4) == 0 {
             return Ok(1);
         }
-        ledger.run(&store, &sim, &clock, &self.plan(), rng, 8);
+        ledger.run(&store, &sim, &clock, &self.plan(), rng, 16);
         drop(store);
         let trace = sim.take_trace();
         let at = rng.usize(..=trace.ops.len());
