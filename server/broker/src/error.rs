@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 
 use model::topic::TopicConfig;
-use model::{GroupName, LogOffset, NameError, TopicName};
+use model::{GroupName, NameError, TopicName};
 use store::StageError;
 
 const FAQ: &str = "See https://rocketmq.apache.org/docs/bestPractice/06FAQ for further details.";
@@ -179,14 +179,6 @@ pub enum Error {
     /// The store failed.
     #[error("the store failed: {0}")]
     Store(String),
-    /// A record at this place could not be read.
-    #[error("the record at {at} cannot be read: {why}")]
-    Unreadable {
-        /// Where.
-        at: LogOffset,
-        /// What was wrong.
-        why: String,
-    },
 }
 
 /// What a missing topic or group was needed for.

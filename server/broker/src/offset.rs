@@ -80,7 +80,8 @@ impl Broker {
     /// an operator's, or a consumer's, explicit wish, so it is logged and counted.
     ///
     /// # Errors
-    /// [`Error::GroupMissing`], [`Error::TopicMissing`], [`Error::OffsetIncomplete`].
+    /// [`Error::GroupMissing`], [`Error::TopicMissing`], [`Error::OffsetIncomplete`],
+    /// [`Error::Unavailable`].
     pub fn set_offset(
         &self,
         caller: &Caller,
@@ -110,6 +111,9 @@ impl Broker {
         let id = id.ok_or_else(|| {
             Error::Invalid(format!("queueId[{queue}] is illegal, topic is {topic}"))
         })?;
+        if let Some(why) = self.store.failure() {
+            return Err(Error::Unavailable(why.to_string())); // it could not be kept
+        }
         let moved = self
             .offsets
             .commit(&config.name, &found.config.name, id, offset, true)?;

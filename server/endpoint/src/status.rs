@@ -38,8 +38,7 @@ pub(crate) fn code(error: &Error) -> i32 {
         | Error::NoRecord(_)
         | Error::NoMembers(_)
         | Error::ProducersOffline(_)
-        | Error::Store(_)
-        | Error::Unreadable { .. } => SYSTEM_ERROR,
+        | Error::Store(_) => SYSTEM_ERROR,
     }
 }
 

@@ -100,7 +100,17 @@ impl House {
     }
 
     pub fn open(options: Options, flush: Flush, disk: Arc<dyn Disk>, now: i64) -> House {
-        let store_options = store::Options {
+        House::open_with(options, flush, disk, now, |_| ())
+    }
+
+    pub fn open_with(
+        options: Options,
+        flush: Flush,
+        disk: Arc<dyn Disk>,
+        now: i64,
+        change: impl FnOnce(&mut store::Options),
+    ) -> House {
+        let mut store_options = store::Options {
             flush,
             segment_size: 16 << 20,
             reserve_step: 1 << 20,
@@ -108,6 +118,7 @@ impl House {
             store_host: options.address,
             ..store::Options::default()
         };
+        change(&mut store_options);
         let clock = Arc::new(ManualClock::new(now));
         let (store, _) = Store::open(
             store_options.clone(),
@@ -147,7 +158,9 @@ impl House {
             ..
         } = self;
         drop((broker, store));
-        House::open(options, store_options.flush, disk, now)
+        House::open_with(options, store_options.flush, disk, now, |store| {
+            *store = store_options
+        })
     }
 
     /// Runs a request until it is answered, as a door does.

@@ -9,4 +9,6 @@ mod pull;
 mod query;
 mod restart;
 mod stats;
+mod stubborn;
 mod topics;
+mod trouble;

@@ -1,0 +1,115 @@
+//! A disk in memory that is told when to be cold, full, or broken.
+
+use std::any::Any;
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use store::disk::memory::Memory;
+use store::disk::{LockError, Space};
+use store::{Disk, File, Reads, Wait};
+
+/// What the disk refuses.
+#[derive(Default)]
+pub struct Moods {
+    /// Nothing is in memory: a read that must not wait would block.
+    pub cold: AtomicBool,
+    /// No space can be reserved.
+    pub full: AtomicBool,
+    /// Writes fail.
+    pub broken: AtomicBool,
+}
+
+#[derive(Default)]
+pub struct Stubborn {
+    memory: Memory,
+    pub moods: Arc<Moods>,
+}
+
+struct StubbornFile {
+    file: Arc<dyn File>,
+    moods: Arc<Moods>,
+}
+
+impl Stubborn {
+    fn wrap(&self, file: io::Result<Arc<dyn File>>) -> io::Result<Arc<dyn File>> {
+        let moods = Arc::clone(&self.moods);
+        Ok(Arc::new(StubbornFile { file: file?, moods }))
+    }
+}
+
+impl Disk for Stubborn {
+    fn create(&self, path: &str) -> io::Result<Arc<dyn File>> {
+        self.wrap(self.memory.create(path))
+    }
+    fn open(&self, path: &str) -> io::Result<Arc<dyn File>> {
+        self.wrap(self.memory.open(path))
+    }
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.memory.rename(from, to)
+    }
+    fn remove(&self, path: &str) -> io::Result<()> {
+        self.memory.remove(path)
+    }
+    fn list(&self, dir: &str) -> io::Result<Vec<String>> {
+        self.memory.list(dir)
+    }
+    fn make_dir(&self, dir: &str) -> io::Result<()> {
+        self.memory.make_dir(dir)
+    }
+    fn sync_dir(&self, dir: &str) -> io::Result<()> {
+        self.memory.sync_dir(dir)
+    }
+    fn space(&self) -> io::Result<Space> {
+        self.memory.space()
+    }
+    fn lock(&self, path: &str) -> Result<Box<dyn Any + Send + Sync>, LockError> {
+        self.memory.lock(path)
+    }
+    fn describe(&self) -> String {
+        self.memory.describe()
+    }
+}
+
+impl File for StubbornFile {
+    fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
+        match self.moods.broken.load(Ordering::Relaxed) {
+            true => Err(io::Error::other("broken")),
+            false => self.file.write_at(bytes, at),
+        }
+    }
+    fn read_at(&self, out: &mut [u8], at: u64) -> io::Result<usize> {
+        self.file.read_at(out, at)
+    }
+    fn read_runs(&self, runs: &[Range<u64>], out: &mut Vec<u8>, wait: Wait) -> io::Result<Reads> {
+        match wait == Wait::No && self.moods.cold.load(Ordering::Relaxed) {
+            true => Ok(Reads::WouldBlock),
+            false => self.file.read_runs(runs, out, wait),
+        }
+    }
+    fn sync_data(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+    fn reserve(&self, range: Range<u64>) -> io::Result<()> {
+        match self.moods.full.load(Ordering::Relaxed) {
+            true => Err(io::ErrorKind::StorageFull.into()),
+            false => self.file.reserve(range),
+        }
+    }
+    fn zero(&self, range: Range<u64>) -> io::Result<()> {
+        self.file.zero(range)
+    }
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+    fn write_back(&self, range: Range<u64>) -> io::Result<()> {
+        self.file.write_back(range)
+    }
+    fn forget(&self, range: Range<u64>) -> io::Result<()> {
+        self.file.forget(range)
+    }
+}

@@ -1,0 +1,207 @@
+//! Cold reads, a full disk, a broken disk, too much of everything.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use broker::{Answer, Caller, Error, Pull, Verdict, limits};
+use store::Flush;
+
+use crate::house::{House, START, bodies, caller, from_start, message, options};
+use crate::stubborn::{Moods, Stubborn};
+
+fn house() -> (House, Arc<Moods>) {
+    let disk = Stubborn::default();
+    let moods = Arc::clone(&disk.moods);
+    let house = House::open_with(options(), Flush::Async, Arc::new(disk), START, |store| {
+        store.tail_max = 0;
+    });
+    (house, moods)
+}
+
+#[test]
+fn a_cold_pull_is_read_elsewhere_and_answered_when_it_runs_again() {
+    let (house, moods) = house();
+    house.put("t", 0, "one", "");
+    house.put("t", 0, "two", "");
+    house.pull(from_start("t")).unwrap();
+    moods.cold.store(true, Ordering::Relaxed);
+    let mut out = Vec::new();
+    let answer = house
+        .broker
+        .pull(&caller(2), &from_start("t"), &mut out)
+        .unwrap();
+    let Answer::Cold(job) = answer else {
+        panic!("{answer:?}")
+    };
+    assert!(out.is_empty());
+    job();
+    let again = Caller {
+        may_wait: false,
+        ..caller(2)
+    };
+    // The disk is as cold as before: what the job read is used.
+    let answer = house
+        .broker
+        .pull(&again, &from_start("t"), &mut out)
+        .unwrap();
+    assert!(matches!(answer, Answer::Ready(pulled) if pulled.verdict == Verdict::Found));
+    assert_eq!(bodies(&out), ["one", "two"]);
+    let (pulled, bodies) = house.pull(from_start("t")).unwrap();
+    assert_eq!((pulled.next.0, bodies.len()), (2, 2));
+}
+
+#[test]
+fn a_cold_message_is_viewed_all_the_same() {
+    let (house, moods) = house();
+    let at = house.send(message("t")).unwrap().log_offset.0 as i64;
+    moods.cold.store(true, Ordering::Relaxed);
+    let mut out = Vec::new();
+    house
+        .run(caller(2), |caller| house.broker.view(caller, at, &mut out))
+        .unwrap();
+    assert_eq!(bodies(&out), ["hello"]);
+    let none = house.run(caller(2), |caller| {
+        house.broker.view(caller, at + 1, &mut Vec::new())
+    });
+    assert_eq!(none.unwrap_err(), Error::NoRecord(at + 1));
+}
+
+#[test]
+fn cold_answers_nobody_comes_back_for_are_bounded_and_forgotten() {
+    let (house, moods) = house();
+    house.put("t", 0, "one", "");
+    house.pull(from_start("t")).unwrap();
+    moods.cold.store(true, Ordering::Relaxed);
+    let ask = |ticket| {
+        let asks = Caller {
+            ticket,
+            ..caller(2)
+        };
+        house.broker.pull(&asks, &from_start("t"), &mut Vec::new())
+    };
+    for ticket in 0..limits::COLD_ANSWERS as u64 {
+        match ask(ticket).unwrap() {
+            Answer::Cold(job) => job(),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(matches!(ask(9_999_999), Err(Error::Busy(_))));
+    house.advance(61);
+    assert!(ask(9_999_999).is_ok());
+}
+
+/// Refused sends leave nothing behind; reads and commits go on; it heals by itself.
+#[test]
+fn a_full_disk_refuses_sends_only() {
+    let (house, moods) = house();
+    house.put("t", 0, "before", "");
+    house.pull(from_start("t")).unwrap();
+    moods.full.store(true, Ordering::Relaxed);
+    let mut stored = 1;
+    let error = loop {
+        match house.send(message("t")) {
+            Ok(_) => stored += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(
+        error.to_string().starts_with("service not available now."),
+        "{error}"
+    );
+    assert_eq!(house.broker.max_offset("t", 0), stored);
+    let commit = |offset| {
+        house.run(caller(2), |c| {
+            house.broker.set_offset(c, "g", "t", Some(0), Some(offset))
+        })
+    };
+    commit(1).unwrap();
+    assert_eq!(
+        house.run(caller(2), |_| house.broker.offset("g", "t", 0, false)),
+        Ok(1)
+    );
+    assert_eq!(house.pull(from_start("t")).unwrap().1[0], "before");
+    moods.full.store(false, Ordering::Relaxed);
+    assert_eq!(
+        house.send(message("t")).unwrap().queue_offset.0 as i64,
+        stored
+    );
+    let house = house.killed();
+    assert_eq!(
+        house.run(caller(2), |_| house.broker.offset("g", "t", 0, false)),
+        Ok(1)
+    );
+}
+
+#[test]
+fn after_a_failed_write_nothing_is_taken_and_nothing_of_it_is_seen() {
+    let (house, moods) = house();
+    house.put("t", 0, "before", "");
+    house.pull(from_start("t")).unwrap();
+    house.broker.produce(&caller(1), &message("t")).unwrap();
+    moods.broken.store(true, Ordering::Relaxed);
+    assert!(matches!(house.broker.commit(), Err(Error::Unavailable(_))));
+    moods.broken.store(false, Ordering::Relaxed);
+    assert!(house.broker.commit().is_err(), "it is never tried again");
+    let refused = house.broker.produce(&caller(1), &message("t"));
+    assert!(matches!(refused, Err(Error::Unavailable(_))));
+    let refused = house
+        .broker
+        .set_offset(&caller(2), "g", "t", Some(0), Some(1));
+    assert!(
+        matches!(refused, Err(Error::Unavailable(_))),
+        "it could not be kept"
+    );
+    assert_eq!(house.pull(from_start("t")).unwrap().1, ["before"]);
+    let house = house.killed();
+    assert_eq!(house.broker.max_offset("t", 0), 1);
+}
+
+#[test]
+fn staging_has_a_limit_and_says_so_in_apaches_words() {
+    let (house, _) = house();
+    house.create("t", |_| ()).unwrap();
+    let body = vec![0; 1 << 20];
+    let send = broker::Produce {
+        body: &body,
+        ..message("t")
+    };
+    let error = (0..100)
+        .find_map(|_| house.broker.produce(&caller(1), &send).err())
+        .expect("a batch that never ends is refused");
+    let text = error.to_string();
+    assert!(
+        text.starts_with("[TIMEOUT_CLEAN_QUEUE]broker busy, start flow control"),
+        "{text}"
+    );
+    assert_eq!(house.broker.metrics().busy, 1);
+    house.broker.commit().unwrap();
+    assert!(house.send(message("t")).is_ok());
+}
+
+#[test]
+fn held_pulls_of_a_queue_have_a_limit() {
+    let house = House::new();
+    house.create("t", |_| ()).unwrap();
+    let pull = Pull {
+        suspend: Some(Duration::from_secs(15)),
+        ..from_start("t")
+    };
+    let ask = |ticket| {
+        let asks = Caller {
+            ticket,
+            ..caller(2)
+        };
+        house.broker.pull(&asks, &pull, &mut Vec::new())
+    };
+    for ticket in 0..limits::HELD_PULLS_PER_QUEUE as u64 {
+        assert!(matches!(ask(ticket).unwrap(), Answer::Hold(_)));
+    }
+    assert!(matches!(ask(9_999_999), Err(Error::Busy(_))));
+    house.put("t", 0, "x", "");
+    assert_eq!(
+        house.woken().len(),
+        limits::HELD_PULLS_PER_QUEUE,
+        "all of them, in one call"
+    );
+}
