@@ -1,0 +1,273 @@
+//! The cells of the table: what each does, to any broker.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use remoting::Serialize;
+
+use crate::admin::Admin;
+use crate::e2e::{self, Rate};
+use crate::load::{Measured, Shape, closed};
+use crate::pull::Pulling;
+use crate::send::{Sending, Wrong, verify};
+use crate::template::Template;
+
+/// A kind of measurement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Single messages of 1 KiB.
+    Send,
+    /// Batches of 16 messages of 128 bytes.
+    Batch,
+    /// Warm pulls of 32 messages.
+    Pull,
+    /// End to end at so many messages a second.
+    EndToEnd(u64),
+}
+
+/// A row of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Cell {
+    /// What it is called on the command line.
+    pub name: &'static str,
+    /// What it is called in the table.
+    pub title: &'static str,
+    /// What it does.
+    pub kind: Kind,
+    /// Connections and requests outstanding on each.
+    pub shape: (usize, usize),
+    /// The form of the headers.
+    pub serialize: Serialize,
+    /// The broker must flush before it answers.
+    pub sync: bool,
+}
+
+const fn send(name: &'static str, title: &'static str, shape: (usize, usize)) -> Cell {
+    Cell {
+        name,
+        title,
+        kind: Kind::Send,
+        shape,
+        serialize: Serialize::Binary,
+        sync: false,
+    }
+}
+
+/// All of them, in the order of the table.
+pub const CELLS: [Cell; 13] = [
+    send("send-1x1", "send, 1 × 1", (1, 1)),
+    send("send-64x1", "send, 64 × 1", (64, 1)),
+    send("send-1x64", "send, 1 × 64", (1, 64)),
+    send("send-16x16", "send, 16 × 16, binary header", (16, 16)),
+    Cell {
+        serialize: Serialize::Json,
+        ..send("send-16x16-json", "send, 16 × 16, JSON header", (16, 16))
+    },
+    Cell {
+        kind: Kind::Batch,
+        ..send(
+            "batch-16x16",
+            "batch, 16 × 16, 16 messages of 128 B",
+            (16, 16),
+        )
+    },
+    Cell {
+        kind: Kind::Pull,
+        ..send("pull-32", "pull 32, warm", (8, 1))
+    },
+    Cell {
+        kind: Kind::EndToEnd(2_000),
+        ..send("e2e-2k", "end to end at 2 k/s", (1, 1))
+    },
+    Cell {
+        kind: Kind::EndToEnd(20_000),
+        ..send("e2e-20k", "end to end at 20 k/s", (1, 1))
+    },
+    Cell {
+        sync: true,
+        ..send("sync-1x1", "SYNC_FLUSH send, 1 × 1", (1, 1))
+    },
+    Cell {
+        sync: true,
+        ..send("sync-64x1", "SYNC_FLUSH send, 64 × 1", (64, 1))
+    },
+    Cell {
+        sync: true,
+        ..send("sync-16x16", "SYNC_FLUSH send, 16 × 16", (16, 16))
+    },
+    Cell {
+        serialize: Serialize::Json,
+        ..send("send-64x1-json", "send, 64 × 1, JSON header", (64, 1))
+    },
+];
+
+/// A broker to measure.
+#[derive(Clone, Copy, Debug)]
+pub struct Target {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Its process, if its CPU shall be measured.
+    pub pid: Option<u32>,
+    /// It takes a connection's requests in their order, so that order is checked with many
+    /// outstanding as well. Apache gives them to a pool of threads.
+    pub ordered: bool,
+}
+
+/// For how long, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct Times {
+    /// Time before the measurement.
+    pub warm: Duration,
+    /// Time of the measurement.
+    pub time: Duration,
+    /// Each request is its own write.
+    pub one_write: bool,
+    /// How many messages are read back and checked after sends.
+    pub read_back: u64,
+}
+
+/// What a cell measured.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// Rate, latency, CPU.
+    pub measured: Measured,
+    /// Sends that were refused as busy.
+    pub refused: u64,
+    /// How long the queues' ends stayed behind the last acknowledgement.
+    pub behind: Duration,
+}
+
+const QUEUES: u32 = 8;
+const SIZE: usize = 1024;
+/// How many messages are read back after a cell, unless told otherwise.
+pub const READ_BACK: u64 = 100_000;
+
+impl Cell {
+    /// Finds a cell by name.
+    pub fn find(name: &str) -> Option<Cell> {
+        CELLS.into_iter().find(|cell| cell.name == name)
+    }
+
+    /// Runs it in a topic of its own.
+    pub fn run(&self, target: Target, times: Times) -> Result<Row, Wrong> {
+        let run = fastrand::u64(..);
+        let topic = format!("{}-{:08x}", self.name, run as u32);
+        let mut admin = Admin::connect(target.address)?;
+        admin.create_topic(&topic, QUEUES)?;
+        match self.kind {
+            Kind::Send => {
+                let template = Template::send(&topic, SIZE, self.serialize);
+                self.send(&mut admin, &topic, template, run, target, times)
+            }
+            Kind::Batch => {
+                let template = Template::batch(&topic, 128, 16, self.serialize);
+                self.send(&mut admin, &topic, template, run, target, times)
+            }
+            Kind::Pull => self.pull(&mut admin, &topic, run, target, times),
+            Kind::EndToEnd(rate) => end_to_end(&mut admin, &topic, rate, run, target, times),
+        }
+    }
+
+    fn shape(&self, times: Times) -> Shape {
+        Shape {
+            connections: self.shape.0,
+            outstanding: self.shape.1,
+            one_write: times.one_write,
+            warm: times.warm,
+            time: times.time,
+        }
+    }
+
+    fn send(
+        &self,
+        admin: &mut Admin,
+        topic: &str,
+        template: Template,
+        run: u64,
+        target: Target,
+        times: Times,
+    ) -> Result<Row, Wrong> {
+        let shape = self.shape(times);
+        let mut sending = Sending::new(template, QUEUES, shape.connections, run);
+        let begun = Instant::now();
+        let measured = closed(target.address, shape, begun, target.pid, &mut sending)?;
+        let behind = admin.until_end(topic, QUEUES, sending.acked)?;
+        let ordered = target.ordered || shape.outstanding == 1;
+        verify(admin, topic, &sending, ordered, times.read_back)?;
+        Ok(Row {
+            measured,
+            refused: sending.refused,
+            behind,
+        })
+    }
+
+    fn pull(
+        &self,
+        admin: &mut Admin,
+        topic: &str,
+        run: u64,
+        target: Target,
+        times: Times,
+    ) -> Result<Row, Wrong> {
+        // Something to read, still warm: 200,000 messages or so.
+        let template = Template::send(topic, SIZE, Serialize::Binary);
+        let mut sending = Sending::new(template, QUEUES, 1, run);
+        let begun = Instant::now();
+        let fill = Shape {
+            connections: 1,
+            outstanding: 256,
+            one_write: false,
+            warm: Duration::ZERO,
+            time: Duration::from_millis(if target.ordered { 400 } else { 4_000 }),
+        };
+        closed(target.address, fill, begun, None, &mut sending)?;
+        admin.until_end(topic, QUEUES, sending.acked)?;
+        let ends = (0..QUEUES).map(|queue| admin.end(topic, queue));
+        let ends = ends.collect::<Result<Vec<_>, _>>()?;
+        let mut pulling = Pulling::new(topic, ends, run, target.ordered);
+        let shape = self.shape(times);
+        let measured = closed(target.address, shape, begun, target.pid, &mut pulling)?;
+        match pulling.wrong() {
+            Some(wrong) => Err(wrong),
+            None => Ok(Row {
+                measured,
+                refused: 0,
+                behind: Duration::ZERO,
+            }),
+        }
+    }
+}
+
+fn end_to_end(
+    admin: &mut Admin,
+    topic: &str,
+    rate: u64,
+    run: u64,
+    target: Target,
+    times: Times,
+) -> Result<Row, Wrong> {
+    let template = Template::send(topic, SIZE, Serialize::Binary);
+    let mut sending = Sending::new(template, QUEUES, 1, run);
+    let rate = Rate {
+        rate,
+        warm: times.warm,
+        time: times.time,
+    };
+    let Target { address, pid, .. } = target;
+    let measured = e2e::run(
+        address,
+        topic,
+        QUEUES,
+        rate,
+        run,
+        pid,
+        &mut sending,
+        target.ordered,
+    )?;
+    verify(admin, topic, &sending, target.ordered, times.read_back)?;
+    Ok(Row {
+        measured,
+        refused: sending.refused,
+        behind: Duration::ZERO,
+    })
+}
