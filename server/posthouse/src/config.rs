@@ -276,6 +276,19 @@ impl Config {
         })
     }
 
+    /// A standalone on picked loopback ports, for tests and whoever embeds one: `file` is the text
+    /// of a configuration file, and may be empty.
+    pub fn embedded(data: &Path, file: &str) -> Result<Config, Error> {
+        let given = Given {
+            data: Some(data.to_owned()),
+            namesrv_addr: Some("127.0.0.1:0".to_owned()),
+            broker_addr: Some("127.0.0.1:0".to_owned()),
+            ..Given::default()
+        };
+        let raw = RawConfig::parse(file.as_bytes(), "embedded", false)?;
+        Config::resolve(Role::Standalone, &given, raw)
+    }
+
     /// What stands against starting with this, most important first.
     pub fn refusals(&self) -> Vec<Refusal> {
         let mut refusals = Vec::new();

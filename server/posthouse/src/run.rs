@@ -14,7 +14,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
 use crate::cli::{Command, Run};
-use crate::config::{self, Config, Refusal, Role};
+use crate::config::{self, Config, Role};
 use crate::properties;
 use crate::raw_config::RawConfig;
 use crate::server::{Server, StartError};
@@ -31,8 +31,6 @@ const INTERRUPTED: i32 = 130;
 enum Error {
     #[error(transparent)]
     Config(#[from] config::Error),
-    #[error("{}", list(.0))]
-    Refused(Vec<Refusal>),
     #[error(transparent)]
     Start(#[from] StartError),
     #[error(transparent)]
@@ -47,11 +45,6 @@ enum Error {
     Unbuilt(&'static str),
     #[error("what was in flight could not be ended within {LIMIT:?}")]
     Late,
-}
-
-fn list(refusals: &[Refusal]) -> String {
-    let lines: Vec<String> = refusals.iter().map(Refusal::to_string).collect();
-    lines.join("\n")
 }
 
 /// Runs the command and says how it went.
@@ -96,7 +89,7 @@ fn start(run: &Run) -> Result<ExitCode, Error> {
     }
     let refusals = config.refusals();
     if !refusals.is_empty() {
-        return Err(Error::Refused(refusals));
+        return Err(StartError::Refused(refusals).into());
     }
     if run.print {
         return Ok(ExitCode::SUCCESS);
@@ -104,6 +97,7 @@ fn start(run: &Run) -> Result<ExitCode, Error> {
     let logs = run.log_dir.as_deref();
     telemetry::start(run.log_format, run.log_level.as_deref(), logs)
         .map_err(|error| Error::Logs(logs.unwrap_or(Path::new("stderr")).to_owned(), error))?;
+    log_panics();
     for note in &config.notes {
         tracing::warn!("{note}");
     }
@@ -111,6 +105,14 @@ fn start(run: &Run) -> Result<ExitCode, Error> {
         .enable_all()
         .build()?;
     runtime.block_on(serve(config))
+}
+
+/// A panic costs one request, but its text belongs where the other lines are.
+fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let trace = std::backtrace::Backtrace::capture();
+        tracing::error!(%panic, %trace, "a panic");
+    }));
 }
 
 fn print(config: &Config) -> std::io::Result<()> {

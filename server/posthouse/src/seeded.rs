@@ -21,6 +21,14 @@ pub fn service(service: Arc<dyn Service>) -> Arc<dyn Service> {
     }
 }
 
+/// Never returns if the planted bug is an end without end.
+pub fn end() {
+    #[cfg(debug_assertions)]
+    while std::env::var("POSTHOUSE_SEEDED_BUG").as_deref() == Ok("never-ends") {
+        std::thread::park();
+    }
+}
+
 #[cfg(debug_assertions)]
 mod bugs {
     use std::sync::Arc;

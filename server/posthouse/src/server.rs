@@ -10,10 +10,10 @@ use std::time::Duration;
 use store::Clock;
 
 use crate::clock::RealClock;
-use crate::config::{Config, Role};
+use crate::config::{Config, Refusal, Role};
 use crate::lock::{self, Lock};
 use crate::node::{Broker, Namesrv};
-use crate::ports;
+use crate::{ports, seeded};
 
 /// A running name server, broker, or both.
 pub struct Server {
@@ -27,6 +27,9 @@ pub struct Server {
 /// Why nothing was started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// The configuration says something that is refused.
+    #[error("{}", .0.iter().map(Refusal::to_string).collect::<Vec<_>>().join("\n"))]
+    Refused(Vec<Refusal>),
     /// Another process has the folder.
     #[error(transparent)]
     Lock(#[from] lock::Error),
@@ -52,6 +55,10 @@ impl Server {
 
     /// Like [`Server::start`], with another clock.
     pub fn start_with(config: &Config, clock: Arc<dyn Clock>) -> Result<Server, StartError> {
+        let refusals = config.refusals();
+        if !refusals.is_empty() {
+            return Err(StartError::Refused(refusals));
+        }
         let lock = match config.role.has_namesrv() {
             true => Some(Lock::take(
                 &config.data,
@@ -108,6 +115,7 @@ impl Server {
 
     /// Stops accepting, answers what is in flight (for at most `grace`), flushes, unregisters.
     pub fn stop(self, grace: Duration) {
+        seeded::end();
         if let Some(broker) = self.broker {
             broker.stop(grace);
         }

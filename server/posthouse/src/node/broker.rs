@@ -2,9 +2,10 @@
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use model::topic::{DataVersion, TopicConfig};
 use remoting::limits::Limits;
 use remoting::server::{Hub, Running, Server, Service};
 use store::disk::real::Real;
@@ -14,7 +15,7 @@ use crate::config::{BrokerRole, Config, RECORD_OVERHEAD};
 use crate::loops::{End, Loops};
 use crate::node::Namesrv;
 use crate::ports::{self, Bound};
-use crate::register::{Identity, Register, Timing};
+use crate::register::{Identity, Register, Source, Timing};
 use crate::server::StartError;
 use crate::{machine, seeded};
 
@@ -108,7 +109,9 @@ impl Broker {
     /// Registers for the first time. Returns how many name servers took us; a name server that does
     /// not answer in time is tried again and again, but not waited for.
     pub fn register(&mut self) -> std::io::Result<usize> {
-        let registering = self.register.start(self.broker.clone())?;
+        let registering = self
+            .register
+            .start(Arc::new(Topics(Arc::downgrade(&self.broker))))?;
         let taken = registering.first(self.register_limit);
         self.registering = Some(registering);
         Ok(taken)
@@ -222,6 +225,24 @@ fn register(config: &Config, options: &::broker::Options, namesrv: Option<&Names
         namesrv.map(|namesrv| namesrv.server().clone()),
         &servers,
     )
+}
+
+/// The broker's topics, for the registration that the broker itself owns: neither keeps the other.
+struct Topics(Weak<::broker::Broker>);
+
+impl Source for Topics {
+    fn registration(&self) -> (Vec<TopicConfig>, DataVersion) {
+        let broker = self.0.upgrade();
+        broker.map_or_else(Default::default, |broker| {
+            Source::registration(broker.as_ref())
+        })
+    }
+
+    fn set_order_topics(&self, topics: &[String]) {
+        if let Some(broker) = self.0.upgrade() {
+            broker.set_order_topics(topics);
+        }
+    }
 }
 
 /// After what time a step wants to be called again; `None`: never.

@@ -32,11 +32,16 @@ impl Client {
         })
     }
 
-    /// Sends a request and waits for its answer.
-    pub fn call(&mut self, mut request: Command) -> io::Result<Command> {
+    /// Sends a request.
+    pub fn post(&mut self, mut request: Command) -> io::Result<()> {
         self.opaque += 1;
         request.opaque = self.opaque;
-        self.socket.write_all(&request.to_bytes())?;
+        self.socket.write_all(&request.to_bytes())
+    }
+
+    /// Sends a request and waits for its answer.
+    pub fn call(&mut self, request: Command) -> io::Result<Command> {
+        self.post(request)?;
         loop {
             let answer = self.next()?;
             if answer.is_response() && answer.opaque == self.opaque {
@@ -45,7 +50,8 @@ impl Client {
         }
     }
 
-    fn next(&mut self) -> io::Result<Command> {
+    /// The next command that arrives.
+    pub fn next(&mut self) -> io::Result<Command> {
         loop {
             if let Some(length) = Decoder::peek(&self.read).map_err(io::Error::other)? {
                 let frame: Vec<u8> = self.read.drain(..length).collect();
@@ -80,19 +86,7 @@ impl Client {
 
     /// The messages of a queue from an offset on, as many as one pull gives; empty at its end.
     pub fn pull(&mut self, topic: &str, queue: u32, from: u64) -> io::Result<Vec<(u64, Vec<u8>)>> {
-        let request = Command::request(request::PULL_MESSAGE)
-            .with("consumerGroup", "reader")
-            .with("topic", topic)
-            .with("queueId", queue)
-            .with("queueOffset", from)
-            .with("maxMsgNums", 32)
-            .with("sysFlag", 4) // the subscription comes with the request
-            .with("commitOffset", 0)
-            .with("suspendTimeoutMillis", 0)
-            .with("subscription", "*")
-            .with("subVersion", 0)
-            .with("expressionType", "TAG");
-        let answer = self.call(request)?;
+        let answer = self.call(pull(topic, queue, from))?;
         match answer.code {
             response::SUCCESS => Ok(messages(&answer.body)),
             response::PULL_NOT_FOUND | response::PULL_OFFSET_MOVED | response::TOPIC_NOT_EXIST => {
@@ -114,6 +108,22 @@ impl Client {
             all.extend(more);
         }
     }
+}
+
+/// A pull that does not wait, with its subscription.
+pub fn pull(topic: &str, queue: u32, from: u64) -> Command {
+    Command::request(request::PULL_MESSAGE)
+        .with("consumerGroup", "reader")
+        .with("topic", topic)
+        .with("queueId", queue)
+        .with("queueOffset", from)
+        .with("maxMsgNums", 32)
+        .with("sysFlag", 4) // the subscription comes with the request
+        .with("commitOffset", 0)
+        .with("suspendTimeoutMillis", 0)
+        .with("subscription", "*")
+        .with("subVersion", 0)
+        .with("expressionType", "TAG")
 }
 
 /// A send of four queues' topic.

@@ -14,14 +14,6 @@ const TOPIC: &str = "torture";
 const PRODUCERS: usize = 4;
 const QUEUES: u32 = 4;
 
-/// Cycles for one flush mode. `cargo xtask test` asks for more than a debug run by hand.
-fn cycles() -> u64 {
-    let asked = std::env::var("POSTHOUSE_KILL_CYCLES")
-        .ok()
-        .and_then(|text| text.parse().ok());
-    asked.unwrap_or(if cfg!(debug_assertions) { 6 } else { 50 })
-}
-
 struct Torture<'a> {
     data: &'a Path,
     flush: &'a str,
@@ -158,9 +150,8 @@ impl<'a> Torture<'a> {
     }
 }
 
-fn loses_nothing(flush: &str) {
+fn loses_nothing(flush: &str, cycles: u64) {
     let data = tempfile::tempdir().unwrap();
-    let cycles = cycles();
     let ledger = Torture::new(data.path(), flush, None).run(cycles);
     assert_eq!(ledger.faults(), [] as [String; 0]);
     assert!(
@@ -172,12 +163,19 @@ fn loses_nothing(flush: &str) {
 
 #[test]
 fn kill_nine_loses_nothing_that_was_answered_sync_flush() {
-    loses_nothing("SYNC_FLUSH");
+    loses_nothing("SYNC_FLUSH", 6);
 }
 
 #[test]
 fn kill_nine_loses_nothing_that_was_answered_async_flush() {
-    loses_nothing("ASYNC_FLUSH");
+    loses_nothing("ASYNC_FLUSH", 6);
+}
+
+#[test]
+#[ignore = "a minute: `cargo xtask test` runs it in release"]
+fn a_hundred_kills_lose_nothing_that_was_answered() {
+    loses_nothing("SYNC_FLUSH", 50);
+    loses_nothing("ASYNC_FLUSH", 50);
 }
 
 /// The checker is checked: a broker that answers before it writes must be found out.

@@ -3,6 +3,7 @@
 
 mod client;
 mod config;
+mod embedded;
 mod kill;
 mod ledger;
 mod process;

@@ -1,10 +1,10 @@
 //! A posthouse process: started with port 0, read until its banner, killed when the test ends.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -42,7 +42,9 @@ pub fn stdout(output: &Output) -> String {
 pub struct Posthouse {
     child: Child,
     pub banner: String,
-    stderr: Receiver<String>,
+    /// Lines of the error stream; closed at its end.
+    log: Receiver<String>,
+    logged: String,
 }
 
 impl Posthouse {
@@ -58,6 +60,23 @@ impl Posthouse {
                 "127.0.0.1:0",
             ])
             .args(more);
+        Posthouse::spawn(command)
+    }
+
+    /// Starts a standalone with a planted bug.
+    #[cfg(debug_assertions)]
+    pub fn seeded(data: &Path, bug: &str) -> Posthouse {
+        let mut command = command();
+        command
+            .args([
+                "--namesrv-addr",
+                "127.0.0.1:0",
+                "--broker-addr",
+                "127.0.0.1:0",
+            ])
+            .arg("--data")
+            .arg(data)
+            .env("POSTHOUSE_SEEDED_BUG", bug);
         Posthouse::spawn(command)
     }
 
@@ -81,12 +100,13 @@ impl Posthouse {
                 .map_while(Result::ok)
                 .try_for_each(|line| lines.send(line))
         });
-        let (errors, stderr) = mpsc::channel();
-        let mut errors_of_child = child.stderr.take().unwrap();
+        let (lines, log) = mpsc::channel();
+        let errors = BufReader::new(child.stderr.take().unwrap());
         std::thread::spawn(move || {
-            let mut text = String::new();
-            let _ = errors_of_child.read_to_string(&mut text);
-            let _ = errors.send(text);
+            errors
+                .lines()
+                .map_while(Result::ok)
+                .try_for_each(|line| lines.send(line))
         });
         let mut text = String::new();
         // The line to try is the banner's last.
@@ -97,7 +117,7 @@ impl Posthouse {
                     let _ = child.kill();
                     panic!(
                         "no banner; so far: {text}\n{}",
-                        stderr.recv().unwrap_or_default()
+                        log.iter().collect::<Vec<_>>().join("\n")
                     );
                 }
             }
@@ -105,7 +125,8 @@ impl Posthouse {
         Posthouse {
             child,
             banner: text,
-            stderr,
+            log,
+            logged: String::new(),
         }
     }
 
@@ -135,13 +156,28 @@ impl Posthouse {
         kill_process(pid, signal).unwrap();
     }
 
+    /// Waits for a line of the log that contains `text`.
+    #[cfg(debug_assertions)]
+    pub fn wait_for_log(&mut self, text: &str) {
+        while !self.logged.contains(text) {
+            let line = self
+                .log
+                .recv_timeout(LIMIT)
+                .expect("the line does not come");
+            self.logged += &(line + "\n");
+        }
+    }
+
     /// Waits for the end, and gives what was logged. No wait is longer than [`LIMIT`].
     pub fn ended(&mut self) -> (ExitStatus, String) {
-        let log = self
-            .stderr
-            .recv_timeout(LIMIT)
-            .expect("the process goes on");
-        (self.child.wait().unwrap(), log)
+        loop {
+            match self.log.recv_timeout(LIMIT) {
+                Ok(line) => self.logged += &(line + "\n"),
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => panic!("the process goes on: {}", self.logged),
+            }
+        }
+        (self.child.wait().unwrap(), self.logged.clone())
     }
 
     /// SIGKILL, and gone.

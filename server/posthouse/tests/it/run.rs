@@ -208,3 +208,45 @@ fn occupied(folder: &std::path::Path) -> u64 {
         })
         .sum()
 }
+
+#[test]
+fn the_configuration_in_force_is_answered_over_the_wire() {
+    let data = tempfile::tempdir().unwrap();
+    let file = data.path().join("broker.conf");
+    fs::write(
+        &file,
+        "defaultTopicQueueNums=3\nsendMessageThreadPoolNums=128\n",
+    )
+    .unwrap();
+    let server = Posthouse::start("standalone", data.path(), &["-c", file.to_str().unwrap()]);
+    let mut client = Client::connect(server.broker()).unwrap();
+    let answer = client
+        .call(Command::request(request::GET_BROKER_CONFIG))
+        .unwrap();
+    let text = String::from_utf8(answer.body).unwrap();
+    for line in [
+        "defaultTopicQueueNums=3",
+        "sendMessageThreadPoolNums=128",
+        "flushDiskType=SYNC_FLUSH",
+        "brokerName=broker-a",
+    ] {
+        assert!(text.lines().any(|shown| shown == line), "{text}");
+    }
+}
+
+#[test]
+fn a_broker_whose_name_servers_are_silent_serves_and_says_so() {
+    let data = tempfile::tempdir().unwrap();
+    // A port that no test picks, and where nobody listens.
+    let address = "127.0.0.1:1";
+    let broker = Posthouse::start("broker", data.path(), &["-n", address]);
+    assert!(
+        broker
+            .banner
+            .contains(&format!("no name server of {address} has answered yet")),
+        "{}",
+        broker.banner
+    );
+    let mut client = Client::connect(broker.broker()).unwrap();
+    client.send("unheard", 0, b"x").unwrap();
+}
