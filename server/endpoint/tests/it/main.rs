@@ -1,0 +1,11 @@
+//! The door with real frames and a real broker: what is checked, in which order, and what is said.
+#![allow(clippy::unwrap_used)]
+
+mod admin;
+mod pull;
+mod recorded;
+mod say;
+mod send;
+mod strict;
+mod traps;
+mod world;
