@@ -11,7 +11,7 @@ macro_rules! codes {
             )*
 
             /// The name of a code, for logs and tools.
-            pub fn name(code: i32) -> Option<&'static str> {
+            pub fn name_of(code: i32) -> Option<&'static str> {
                 match code {
                     $($number => Some(stringify!($name)),)*
                     _ => None,

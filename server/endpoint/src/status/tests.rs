@@ -1,1 +1,146 @@
+use broker::AskedFor;
+use expect_test::expect;
+use model::topic::TopicConfig;
+use model::{GroupName, NameError, TopicName};
 
+use super::*;
+
+/// One error of every kind. The match in [`code`] keeps it complete by eye: a new kind does not
+/// compile there, and belongs here too.
+fn all() -> Vec<Error> {
+    let address = "127.0.0.1:10911".parse().unwrap();
+    let topic = || TopicName::parse("t").unwrap();
+    let group = || GroupName::parse("g").unwrap();
+    let topic_missing = |asked| Error::TopicMissing {
+        topic: "t".to_owned(),
+        asked,
+    };
+    let group_missing = |asked| Error::GroupMissing {
+        group: "g".to_owned(),
+        asked,
+    };
+    vec![
+        Error::Name(NameError::Blank("topic")),
+        Error::BrokerNotWritable { broker: address },
+        Error::BrokerNotReadable { broker: address },
+        Error::LitePullForbidden { broker: address },
+        Error::NotYetServing { until: 7 },
+        Error::SystemTopicNotSendable(topic()),
+        Error::TransactionForbidden { broker: address },
+        topic_missing(AskedFor::Send),
+        topic_missing(AskedFor::Pull),
+        topic_missing(AskedFor::Commit),
+        topic_missing(AskedFor::Config),
+        topic_missing(AskedFor::Stats),
+        Error::TopicNotReadable(topic()),
+        Error::QueueNotWritable {
+            queue: 9,
+            topic: Box::new(TopicConfig::new(topic(), 4)),
+            producer: address,
+        },
+        Error::QueueNotReadable {
+            queue: 9,
+            topic: topic(),
+            read_queues: 4,
+            consumer: address,
+        },
+        group_missing(AskedFor::Send),
+        group_missing(AskedFor::Pull),
+        group_missing(AskedFor::Commit),
+        group_missing(AskedFor::Config),
+        Error::GroupNotReadable(group()),
+        Error::BroadcastForbidden(group()),
+        Error::GroupNotLive,
+        Error::NotSubscribed,
+        Error::SubscriptionNotLatest,
+        Error::SubscriptionUnparsable,
+        Error::SqlNotSupported,
+        Error::BodyEmpty,
+        Error::TooLarge { body_max: 4096 },
+        Error::BatchMalformed("a length is wrong"),
+        Error::BatchToRetry(topic()),
+        Error::NotServed("not yet"),
+        Error::Invalid("nonsense".to_owned()),
+        Error::SystemTopic(topic()),
+        Error::Attributes("unsupported key: k".to_owned()),
+        Error::NoOffset,
+        Error::NoOffsetNoZero,
+        Error::OffsetIncomplete {
+            what: "QueueId",
+            topic: "t".to_owned(),
+        },
+        Error::NoRecord(7),
+        Error::NoMessageWithKey,
+        Error::NoMembers("g".to_owned()),
+        Error::ConsumersOffline("g".to_owned()),
+        Error::ProducersOffline("g".to_owned()),
+        Error::Busy("why"),
+        Error::Unavailable("why".to_owned()),
+        Error::Store("why".to_owned()),
+    ]
+}
+
+#[test]
+fn codes_and_texts_of_errors_stay_what_clients_know() {
+    let line = |error: &Error| format!("{:4} {:?}\n", code(error), error.to_string());
+    let text: String = all().iter().map(line).collect();
+    expect![[r#"
+          29 "The specified topic is blank."
+          16 "the broker[127.0.0.1:10911] sending message is forbidden"
+          16 "the broker[127.0.0.1:10911] pulling message is forbidden"
+          16 "the broker[127.0.0.1:10911] for lite pull consumer is forbidden"
+           1 "broker unable to service, until 7"
+          16 "Sending message to topic[t] is forbidden."
+          16 "the broker[127.0.0.1:10911] sending transaction message is forbidden"
+          17 "topic[t] not exist, apply first please!\nSee https://rocketmq.apache.org/docs/bestPractice/06FAQ for further details."
+          17 "topic[t] not exist, apply first please! \nSee https://rocketmq.apache.org/docs/bestPractice/06FAQ for further details."
+          17 "Topic t not exist!"
+          17 "No topic in this broker. topic: t"
+          17 "topic[t] not exist"
+          16 "the topic[t] pulling message is forbidden"
+          29 "request queueId[9] is illegal, TopicConfig [topicName=t, readQueueNums=4, writeQueueNums=4, perm=RW-, topicFilterType=SINGLE_TAG, topicSysFlag=0, order=false, attributes={}] Producer: 127.0.0.1:10911"
+          29 "queueId[9] is illegal, topic:[t] topicConfig.readQueueNums:[4] consumer:[/127.0.0.1:10911]"
+          26 "subscription group not exist, g See https://rocketmq.apache.org/docs/bestPractice/06FAQ for further details."
+          26 "subscription group [g] does not exist, \nSee https://rocketmq.apache.org/docs/bestPractice/06FAQ for further details."
+          26 "Group g not exist!"
+          26 "No group in this broker. group: g"
+          16 "subscription group no permission, g"
+          16 "the consumer group[g] can not consume by broadcast way"
+          24 "the consumer's group info not exist\nSee https://rocketmq.apache.org/docs/bestPractice/06FAQ for further details."
+          24 "the consumer's subscription not exist\nSee https://rocketmq.apache.org/docs/bestPractice/06FAQ for further details."
+          25 "the consumer's subscription not latest"
+          23 "parse the consumer's subscription failed"
+           1 "The broker does not support consumer to filter message by SQL92"
+           1 "the message body is empty"
+          13 "the message is illegal, maybe msg body or properties length not matched. msg body length limit 4096B, msg properties length limit 32KB."
+           1 "the batch is malformed: a length is wrong"
+          13 "batch request does not support retry group t"
+          13 "not yet"
+          29 "nonsense"
+          29 "The topic[t] is conflict with system topic."
+           1 "unsupported key: k"
+          22 "Not found, V3_0_6_SNAPSHOT maybe this group consumer boot first"
+          22 "Not found, do not set to zero, maybe this group boot first"
+          29 "QueueId is null, topic is t"
+           1 "can not find message by the offset, 7"
+          22 "can not find message, maybe time range not correct"
+           1 "no consumer for this group, g"
+         206 "the consumer group[g] not online"
+           1 "the producer group[g] not exist"
+           2 "[TIMEOUT_CLEAN_QUEUE]broker busy, start flow control for a while, why"
+          14 "service not available now. why"
+           1 "the store failed: why"
+    "#]].assert_eq(&text);
+}
+
+#[test]
+fn a_forbidden_pull_says_by_whom() {
+    let kinds: Vec<i64> = all().iter().filter_map(forbidden).collect();
+    assert_eq!(kinds, [1, 1, 3, 2, 4]);
+    let others = all().into_iter().filter(|error| forbidden(error).is_some());
+    assert!(
+        others
+            .into_iter()
+            .all(|error| code(&error) == NO_PERMISSION)
+    );
+}

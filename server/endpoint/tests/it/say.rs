@@ -1,5 +1,6 @@
 //! Requests as clients write them.
 
+use model::record::View;
 use remoting::Command;
 use remoting::code::request::*;
 
@@ -105,4 +106,15 @@ pub fn create_topic(name: &str, queues: i32, perm: i32) -> Command {
 
 pub fn create_group(json: &str) -> Command {
     Command::request(UPDATE_AND_CREATE_SUBSCRIPTIONGROUP).body(json.as_bytes().to_vec())
+}
+
+/// The records of a pull's body, one behind the other up to its last byte.
+pub fn records(mut body: &[u8]) -> Vec<View<'_>> {
+    let mut records = Vec::new();
+    while !body.is_empty() {
+        let record = View::parse(body).unwrap();
+        body = &body[record.len()..];
+        records.push(record);
+    }
+    records
 }
