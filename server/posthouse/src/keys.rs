@@ -498,6 +498,52 @@ mod tests {
         }
     }
 
+    /// `server/docs/configuration.md` is written by this test: UPDATE_EXPECT=1 rewrites it.
+    #[test]
+    fn the_page_of_keys_is_the_table_of_keys() {
+        let mut page = include_str!("keys/page_head.md").to_owned();
+        for (title, side) in [
+            ("Both", Side::Both),
+            ("Broker", Side::Broker),
+            ("Name server", Side::Namesrv),
+        ] {
+            page += &format!(
+                "\n### {title}\n\n| Key | Default | Allowed | What it does |\n|---|---|---|---|\n"
+            );
+            for key in EFFECTIVE.iter().filter(|key| key.side == side) {
+                let default = match key.default {
+                    "" => String::new(),
+                    default => format!("`{default}`"),
+                };
+                let allowed = allowed(key.kind);
+                page += &format!(
+                    "| `{}` | {default} | {allowed} | {} |\n",
+                    key.name, key.meaning
+                );
+            }
+        }
+        page += "\n## Other spellings\n\n| Written | Means |\n|---|---|\n";
+        for (alias, meant) in ALIASES {
+            page += &format!("| `{alias}` | `{meant}` |\n");
+        }
+        expect_test::expect_file!["../../docs/configuration.md"].assert_eq(&page);
+    }
+
+    fn allowed(kind: Kind) -> String {
+        match kind {
+            Bool => "true, false".to_owned(),
+            Int(least, i64::MAX) => format!("from {least}"),
+            Int(least, most) => format!("{least} – {most}"),
+            Kind::Float => "a number".to_owned(),
+            OneOf(words) => words.join(", "),
+            Name => "a name that topics may contain".to_owned(),
+            Ip => "an IP address".to_owned(),
+            Addresses => "`host:port;…`".to_owned(),
+            Hours => "`04` or `04;16`".to_owned(),
+            Text => String::new(),
+        }
+    }
+
     #[test]
     fn a_key_with_an_effect_stands_in_the_table_once() {
         let mut seen = std::collections::BTreeSet::new();
