@@ -1,6 +1,7 @@
 //! Which function serves which request code: the one `match`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use broker::{Broker, ConnectionId};
 use model::{Level, LogOffset};
@@ -17,6 +18,7 @@ pub struct Endpoint {
     pub(crate) broker: Arc<Broker>,
     /// Large bodies made in the blocking pool.
     pub(crate) bodies: Arc<Bodies>,
+    mark_timeout: Duration,
 }
 
 impl Endpoint {
@@ -25,6 +27,15 @@ impl Endpoint {
         Endpoint {
             broker,
             bodies: Arc::default(),
+            mark_timeout: Duration::from_secs(5),
+        }
+    }
+
+    /// Answers wait so long for their mark (`syncFlushTimeout`).
+    pub fn with_mark_timeout(self, mark_timeout: Duration) -> Endpoint {
+        Endpoint {
+            mark_timeout,
+            ..self
         }
     }
 
@@ -113,6 +124,10 @@ impl Service for Endpoint {
             Level::Appended => response::SERVICE_NOT_AVAILABLE,
             Level::Flushed | Level::Confirmed => response::FLUSH_DISK_TIMEOUT,
         }
+    }
+
+    fn mark_timeout(&self) -> Duration {
+        self.mark_timeout
     }
 
     fn closed(&self, peer: &Peer) {

@@ -64,7 +64,9 @@ impl Broker {
             outlet,
             register.clone(),
         ));
-        let service = seeded::service(Arc::new(endpoint::Endpoint::new(broker.clone())));
+        let endpoint = endpoint::Endpoint::new(broker.clone());
+        let endpoint = endpoint.with_mark_timeout(config.broker.flush_timeout);
+        let service = seeded::service(Arc::new(endpoint));
         Ok(Broker {
             store,
             broker,
