@@ -6,12 +6,16 @@ use std::io::{self, Read, Write};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use memmap2::Mmap;
 use rustix::fs::{FlockOperation, flock};
 
 use super::{Disk, File, LockError, Reads, Space, Wait, sys};
+
+/// The least that is mapped at once; addresses cost nothing.
+const MAP_MIN: u64 = 16 << 20;
 
 /// A folder of the file system.
 #[derive(Debug)]
@@ -125,6 +129,8 @@ fn lock_file(path: &Path) -> Result<Box<dyn Any + Send + Sync>, LockError> {
 struct RealFile {
     file: fs::File,
     map: RwLock<Option<Mmap>>,
+    /// The length when it was last asked for; the file may have grown since, never shrunk.
+    known: AtomicU64,
     /// Held while the file is mapped anew or cut.
     mapping: Mutex<()>,
 }
@@ -134,6 +140,7 @@ impl RealFile {
         Ok(Arc::new(RealFile {
             file,
             map: RwLock::new(None),
+            known: AtomicU64::new(0),
             mapping: Mutex::new(()),
         }))
     }
@@ -155,7 +162,7 @@ impl RealFile {
     fn read_resident(&self, runs: &[Range<u64>], out: &mut Vec<u8>) -> io::Result<Reads> {
         let end = runs.iter().map(|run| run.end).max().unwrap_or(0);
         let start = runs.iter().map(|run| run.start).min().unwrap_or(0);
-        if self.mapped() < end {
+        if self.known.load(Ordering::Acquire) < end || self.mapped() < end {
             self.map_again(end)?;
         }
         let map = self.map.read().unwrap_or_else(PoisonError::into_inner);
@@ -191,9 +198,13 @@ impl RealFile {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         if self.mapped() < end {
-            let map = sys::map(&self.file, len as usize)?;
+            // More than there is, so that a growing file is not mapped again and again. Only what is
+            // below the known length is ever touched.
+            let ample = len.next_power_of_two().max(MAP_MIN);
+            let map = sys::map(&self.file, ample as usize)?;
             *self.map.write().unwrap_or_else(PoisonError::into_inner) = Some(map);
         }
+        self.known.store(len, Ordering::Release);
         Ok(())
     }
 }
@@ -275,6 +286,7 @@ impl File for RealFile {
         let _alone = self.mapping.lock().unwrap_or_else(PoisonError::into_inner);
         // A map of bytes that are cut off would be a trap.
         *self.map.write().unwrap_or_else(PoisonError::into_inner) = None;
+        self.known.store(0, Ordering::Release);
         self.file.set_len(len)
     }
 

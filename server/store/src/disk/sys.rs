@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use memmap2::{Mmap, MmapOptions};
 
-/// Maps the first `len` bytes of a file for reading.
+/// Maps the first `len` bytes of a file for reading. Bytes behind the file's end must not be touched.
 pub(super) fn map(file: &File, len: usize) -> io::Result<Mmap> {
     // SAFETY: the file belongs to this process (store.lock), is never truncated while it is mapped
     // (see `real::RealFile::set_len`), and bytes that change under the map are only ever copied out

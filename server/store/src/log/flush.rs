@@ -14,6 +14,9 @@ use crate::lock;
 use crate::options::Flush;
 use crate::store::Next;
 
+/// With nothing to flush, whoever writes wakes the flush loop.
+const IDLE: Duration = Duration::from_secs(1);
+
 /// The flush side's notes.
 pub(crate) struct Flusher {
     /// Handed to the disk up to this log offset.
@@ -45,7 +48,7 @@ impl Log {
         }
         let target = self.marks.appended().0;
         if self.marks.flushed().0 >= target {
-            return Ok(Next::After(self.options.flush_interval));
+            return Ok(Next::After(IDLE));
         }
         if self.options.flush == Flush::Async
             && let Some(rest) = self.pace(target)
@@ -56,7 +59,8 @@ impl Log {
         let more = self.marks.appended().0 > target;
         Ok(match self.options.flush {
             Flush::Sync if more => Next::Now,
-            _ => Next::After(self.options.flush_interval),
+            Flush::Async if more => Next::After(self.options.flush_interval),
+            _ => Next::After(IDLE),
         })
     }
 

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use ledger::{Ledger, Plan};
 
 use crate::clock::ManualClock;
-use crate::disk::sim::{Image, Keep, Sim};
+use crate::disk::sim::{Fault, Image, Keep, Sim};
 use crate::options::{Flush, Options};
 use crate::recover::Planted;
 use crate::store::{Recovery, Store};
@@ -74,6 +74,16 @@ impl Trial {
         let mut rng = fastrand::Rng::with_seed(seed);
         let (store, _, sim, clock) = self.open(Image::new())?;
         let mut ledger = Ledger::default();
+        // A disk that fails or fills up in the middle of every other run.
+        match seed % 4 {
+            1 => sim.inject(Fault::SyncError, rng.u32(..30)),
+            2 => sim.inject(
+                [Fault::WriteError, Fault::WriteShort][rng.usize(..2)],
+                rng.u32(..60),
+            ),
+            3 if seed % 8 == 3 => sim.set_total(rng.u64(8..60) << 10),
+            _ => {}
+        }
         ledger.run(&store, &sim, &clock, &self.plan(), &mut rng, 120);
         drop(store);
         let mut trace = sim.take_trace();
