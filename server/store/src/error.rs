@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use model::LogOffset;
+use model::{LogOffset, QueueId, QueueOffset, TopicName};
 
 /// Why a store did not open.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +74,16 @@ pub enum ReadError {
     /// The record's checksum differs.
     #[error("the record at {0} is damaged")]
     Damaged(LogOffset),
+    /// A block of the queue's index differs from its checksum.
+    #[error("the index of queue {queue} of {topic} is damaged at {at}")]
+    Index {
+        /// The topic.
+        topic: TopicName,
+        /// The queue.
+        queue: QueueId,
+        /// The first position that cannot be read.
+        at: QueueOffset,
+    },
     /// The disk refused.
     #[error("reading the log: {0}")]
     Io(#[from] io::Error),

@@ -5,10 +5,12 @@
 //! thread and no loop: the steps do a piece of work and say when to call again. Disk and clock are
 //! handed in, so that a simulator runs the very same code.
 
+mod bytes;
 mod checkpoint;
 pub mod clock;
 pub mod disk;
 mod error;
+mod index;
 mod log;
 mod marks;
 mod open;
@@ -16,6 +18,7 @@ mod options;
 mod queue;
 mod recover;
 mod retain;
+mod sealed;
 mod snapshot;
 mod store;
 mod table;

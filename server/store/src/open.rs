@@ -101,7 +101,7 @@ pub(crate) fn fold_tables(store: &Store, from: QueueOffset) -> Result<(), Error>
     let mut folded = 0;
     while at < queue.end() {
         entries.clear();
-        let read = store.queues.entries(queue, at, 256, &mut entries);
+        let read = (store.queues).entries(queue, at, 256, Wait::Yes, &mut entries);
         read.map_err(|e| Error::Broken(format!("the tables' queue: {e}")))?;
         if entries.is_empty() {
             break;
@@ -173,7 +173,7 @@ pub(crate) fn checkpoint(store: &Store) -> Next {
     {
         tracing::warn!(%error, "no snapshot of the tables; the next start will fold more");
     }
-    match try_checkpoint(store) {
+    match try_checkpoint(store, false) {
         Ok(()) => Next::After(CHECKPOINT_EVERY),
         Err(e) if e.kind() == io::ErrorKind::StorageFull => {
             tracing::warn!("no space for a checkpoint; the next start will read more");
@@ -198,7 +198,8 @@ pub(crate) fn snapshot(store: &Store) -> Result<(), StageError> {
     Ok(())
 }
 
-pub(crate) fn try_checkpoint(store: &Store) -> io::Result<()> {
+/// `full`: the queues too, even if not much happened since the last time.
+pub(crate) fn try_checkpoint(store: &Store, full: bool) -> io::Result<()> {
     let marks = store.marks();
     let mut saved = lock(&store.checkpoint);
     let next = Checkpoint {
@@ -206,9 +207,11 @@ pub(crate) fn try_checkpoint(store: &Store) -> io::Result<()> {
         stored_at: store.log.last_stored_at(),
         tables_from: saved.next_tables_from,
     };
-    store
-        .queues
-        .checkpoint(marks.flushed.min(marks.dispatched))?;
+    let limit = marks.flushed.min(marks.dispatched);
+    match full {
+        true => store.queues.checkpoint(limit)?,
+        false => store.queues.checkpoint_if_due(limit)?,
+    }
     if next != saved.last {
         saved.file.save(&next)?;
         saved.last = next;

@@ -1,15 +1,33 @@
-//! The queues: for each, where its records lie in the log. In memory only, until the packed blocks on
-//! disk stand: everything is rebuilt from the log when the store opens.
+//! The queues: for each, where its records lie in the log.
+//!
+//! There is no file for a queue. A queue's newest entries are a small vector in memory (its tail).
+//! When the tail has [`BLOCK`] entries it becomes a block; blocks of all queues are packed one behind
+//! the other into a few append-only files, and a queue keeps only where its blocks lie. Tails and
+//! places go into a checkpoint now and then. All of it is derived: what is damaged is thrown away and
+//! built from the log again.
 
-use std::collections::HashMap;
-use std::io;
+mod block;
+mod cache;
+mod checkpoint;
+mod files;
+mod list;
+mod registry;
+#[cfg(test)]
+mod tests;
+
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use model::{LogOffset, QueueId, QueueOffset, TopicName};
 
-use crate::disk::Disk;
-use crate::error::{Error, ReadError};
+pub(crate) use registry::Queues;
+
+use list::List;
+
+use crate::lock;
+
+/// How many entries a full block has.
+const BLOCK: usize = 512;
 
 /// Where one record of a queue lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +38,15 @@ pub struct Entry {
     pub size: u32,
     /// The hash of its tag, 0 if it has none.
     pub tags_code: i64,
+}
+
+impl Entry {
+    /// Stands for a position whose record was lost.
+    pub const HOLE: Entry = Entry {
+        log_offset: LogOffset(0),
+        size: 0,
+        tags_code: 0,
+    };
 }
 
 /// One queue of a topic.
@@ -36,10 +63,27 @@ pub struct Queue {
     next: AtomicU64,
     dropped: AtomicBool,
     touched: AtomicBool,
-    entries: Mutex<Vec<Entry>>,
+    list: Mutex<List>,
+    /// For those who keep it longer than the call.
+    me: Weak<Queue>,
 }
 
 impl Queue {
+    fn new(topic: TopicName, id: QueueId, slot: u32) -> Arc<Queue> {
+        Arc::new_cyclic(|me| Queue {
+            me: me.clone(),
+            topic,
+            id,
+            slot,
+            start: AtomicU64::new(0),
+            end: AtomicU64::new(0),
+            next: AtomicU64::new(0),
+            dropped: AtomicBool::new(false),
+            touched: AtomicBool::new(false),
+            list: Mutex::default(),
+        })
+    }
+
     /// The first position that still has a record.
     pub fn start(&self) -> QueueOffset {
         QueueOffset(self.start.load(Ordering::Acquire))
@@ -73,142 +117,8 @@ impl Queue {
     pub(crate) fn touch(&self, on: bool) -> bool {
         self.touched.swap(on, Ordering::Relaxed)
     }
-}
 
-/// All queues.
-#[derive(Debug, Default)]
-pub(crate) struct Queues {
-    topics: RwLock<HashMap<TopicName, Vec<Option<Arc<Queue>>>>>,
-    slots: AtomicU64,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Queues {
-    /// Opens what an earlier run left on the disk.
-    pub fn open(_disk: &Arc<dyn Disk>) -> Result<Queues, Error> {
-        Ok(Queues::default())
-    }
-
-    /// Every record below this is in the queues already and need not be appended again.
-    pub fn covered(&self) -> LogOffset {
-        LogOffset(0)
-    }
-
-    /// Recovery: forgets entries at or behind `cut`.
-    pub fn truncate(&self, _cut: LogOffset) {}
-
-    /// The queue, made if it is new.
-    pub fn queue(&self, topic: &TopicName, id: QueueId) -> Arc<Queue> {
-        if let Some(queue) = self.find(topic.as_str(), id.0) {
-            return queue;
-        }
-        let mut topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
-        let list = topics.entry(topic.clone()).or_default();
-        let at = id.0 as usize;
-        if list.len() <= at {
-            list.resize(at + 1, None);
-        }
-        let new = || {
-            Arc::new(Queue {
-                topic: topic.clone(),
-                id,
-                slot: self.slots.fetch_add(1, Ordering::Relaxed) as u32,
-                start: AtomicU64::new(0),
-                end: AtomicU64::new(0),
-                next: AtomicU64::new(0),
-                dropped: AtomicBool::new(false),
-                touched: AtomicBool::new(false),
-                entries: Mutex::default(),
-            })
-        };
-        Arc::clone(list[at].get_or_insert_with(new))
-    }
-
-    /// The queue, if it is there.
-    pub fn find(&self, topic: &str, id: u32) -> Option<Arc<Queue>> {
-        let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
-        topics.get(topic)?.get(id as usize)?.clone()
-    }
-
-    /// Makes an entry visible. Entries of a queue come in order; one that is there already is
-    /// skipped, and positions that were left out (their records were lost) get entries of size 0.
-    pub fn append(&self, queue: &Queue, at: QueueOffset, entry: Entry) {
-        let mut entries = lock(&queue.entries);
-        let gap = Entry {
-            size: 0,
-            tags_code: 0,
-            ..entry
-        };
-        if at.0 < entries.len() as u64 {
-            return;
-        }
-        if queue.start().0 == entries.len() as u64 && at.0 > entries.len() as u64 {
-            // Everything before it was deleted.
-            queue.start.store(at.0, Ordering::Release);
-        }
-        entries.resize(at.0 as usize, gap);
-        entries.push(entry);
-        queue.end.store(at.0 + 1, Ordering::Release);
-    }
-
-    /// Up to `max` entries from `from` on; fewer at the end. `from` below the start begins at the start.
-    pub fn entries(
-        &self,
-        queue: &Queue,
-        from: QueueOffset,
-        max: usize,
-        out: &mut Vec<Entry>,
-    ) -> Result<(), ReadError> {
-        let entries = lock(&queue.entries);
-        let from = from.0.max(queue.start().0) as usize;
-        let end = from.saturating_add(max).min(entries.len());
-        out.extend_from_slice(entries.get(from..end).unwrap_or_default());
-        Ok(())
-    }
-
-    /// Takes the topic's queues out. `at` is the position of the record that says so: the disk may
-    /// forget them only once that record is flushed.
-    pub fn drop_topic(&self, topic: &str, _at: LogOffset) -> Vec<Arc<Queue>> {
-        let mut topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
-        let gone = topics.remove(topic).unwrap_or_default();
-        gone.into_iter().flatten().collect()
-    }
-
-    /// All queues there are.
-    pub fn all(&self) -> Vec<Arc<Queue>> {
-        let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
-        topics.values().flatten().flatten().cloned().collect()
-    }
-
-    /// Writes entries of records below `limit` (which is dispatched and flushed) to the disk.
-    pub fn checkpoint(&self, _limit: LogOffset) -> io::Result<()> {
-        Ok(())
-    }
-
-    /// A queue whose records up to `end` were deleted continues there.
-    pub fn raise_end(&self, queue: &Queue, end: QueueOffset) {
-        let mut entries = lock(&queue.entries);
-        if (entries.len() as u64) < end.0 {
-            let lost = Entry {
-                log_offset: LogOffset(0),
-                size: 0,
-                tags_code: 0,
-            };
-            entries.resize(end.0 as usize, lost);
-            queue.start.store(end.0, Ordering::Release);
-            queue.end.store(end.0, Ordering::Release);
-        }
-    }
-
-    /// The log begins here now: entries below are gone.
-    pub fn raise_start(&self, log_start: LogOffset) {
-        for queue in self.all() {
-            let entries = lock(&queue.entries);
-            let start = entries.partition_point(|entry| entry.log_offset < log_start);
-            queue.start.store(start as u64, Ordering::Release);
-        }
+    fn list(&self) -> MutexGuard<'_, List> {
+        lock(&self.list)
     }
 }

@@ -138,7 +138,7 @@ fn delete(store: &Store, count: usize, space: Option<Space>) -> Result<(), Refus
         open::snapshot(store)?;
     }
     store.queues.raise_start(start);
-    open::try_checkpoint(store)?;
+    open::try_checkpoint(store, true)?;
     let keep = used(space) <= u64::from(store.log.options.disk_used_max);
     for _ in 0..count {
         store.log.segments.retire_oldest(keep)?;

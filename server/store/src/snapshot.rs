@@ -6,6 +6,7 @@
 
 use model::{LogOffset, QueueOffset};
 
+use crate::disk::Wait;
 use crate::error::StageError;
 use crate::lock;
 use crate::store::Store;
@@ -90,7 +91,9 @@ fn written(store: &Store) -> Result<(), StageError> {
 pub(crate) fn position(store: &Store, at: QueueOffset) -> Option<LogOffset> {
     let mut entries = Vec::new();
     let queue = &store.table_queue;
-    store.queues.entries(queue, at, 1, &mut entries).ok()?;
+    (store.queues)
+        .entries(queue, at, 1, Wait::Yes, &mut entries)
+        .ok()?;
     let first = entries.first().filter(|_| at >= queue.start())?;
     Some(first.log_offset)
 }

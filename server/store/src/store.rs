@@ -129,7 +129,10 @@ impl Store {
             options.segment_size,
             options.reserve_step,
         )?;
-        let queues = Queues::open(&disk)?;
+        let opened = Queues::open(&disk, LogOffset(segments.start()));
+        let queues = opened.map_err(Error::io("opening the queues"))?;
+        // The tables come from a queue: damage there cannot wait until somebody reads it.
+        (queues.check_readable(table::TOPIC, 0)).map_err(Error::io("opening the queues"))?;
         let last = found.unwrap_or_else(|| open::without_checkpoint(&segments));
         let from = recover::From {
             durable: last.durable,
@@ -139,7 +142,14 @@ impl Store {
         let mut show = open::Show::new(&queues);
         let (position, mut recovery) =
             recover::recover(&segments, &from, planted, &mut |view| show.record(view))?;
-        queues.truncate(position.end);
+        let short = queues.truncate(position.end);
+        if short.map_err(Error::io("emptying the queues"))? {
+            let from = recover::From {
+                covered: LogOffset(0),
+                ..from
+            };
+            recover::recover(&segments, &from, planted, &mut |view| show.record(view))?;
+        }
         for queue in queues.all() {
             queue.set_next(queue.end().0);
         }
@@ -318,7 +328,7 @@ impl Store {
         max: usize,
         out: &mut Vec<Entry>,
     ) -> Result<(), ReadError> {
-        self.queues.entries(queue, from, max, out)
+        (self.queues.entries(queue, from, max, Wait::Yes, out)).map(|_| ())
     }
 
     /// Appends the records of `entries` to `out`, or nothing. A record that turns out damaged is left
