@@ -39,6 +39,15 @@ fn recorded() -> Vec<Recorded> {
         .collect()
 }
 
+/// The recorded requests, as owned commands.
+pub fn requests() -> Vec<Command> {
+    let frames = recorded();
+    let frames = frames.iter().map(|case| STANDARD.decode(&case.request));
+    frames
+        .map(|frame| Command::decode(&frame.unwrap()).unwrap())
+        .collect()
+}
+
 /// The first column of the table of deviations.
 fn deviations() -> BTreeSet<String> {
     let text = include_str!("../../testdata/deviations.md");

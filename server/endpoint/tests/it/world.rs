@@ -55,7 +55,6 @@ impl Registrar for Heard {
 pub struct World {
     pub endpoint: Endpoint,
     pub broker: Arc<Broker>,
-    pub store: Arc<Store>,
     pub clock: Arc<ManualClock>,
     pub heard: Arc<Heard>,
     tickets: AtomicU64,
@@ -100,18 +99,11 @@ impl World {
             Store::open(store_options, Arc::new(Memory::default()), clock.clone()).unwrap();
         let store = Arc::new(store);
         let heard = Arc::new(Heard::default());
-        let broker = Broker::open(
-            options,
-            store.clone(),
-            clock.clone(),
-            heard.clone(),
-            heard.clone(),
-        );
+        let broker = Broker::open(options, store, clock.clone(), heard.clone(), heard.clone());
         let broker = Arc::new(broker);
         let world = World {
             endpoint: Endpoint::new(broker.clone()),
             broker,
-            store,
             clock,
             heard,
             tickets: AtomicU64::new(1),

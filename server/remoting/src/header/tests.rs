@@ -59,7 +59,6 @@ fn an_error_names_the_field() {
             .to_string()
             .starts_with("java.lang.NumberFormatException: For input string: \"abc\"")
     );
-    let mut command = command;
     command
         .ext
         .iter_mut()

@@ -1,3 +1,5 @@
+//! Calls over a client connection: matched by opaque, timed out, healed, answered the other way round.
+
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -1,3 +1,5 @@
+//! What closes a connection: bytes that are no frame, and nothing else.
+
 use std::io::Write;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};

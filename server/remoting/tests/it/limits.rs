@@ -1,3 +1,5 @@
+//! Limits of the serving end: slow readers, halves of frames, answers in flight, held requests.
+
 use std::io::Write;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};

@@ -1,3 +1,5 @@
+//! Answers that wait for a mark: committed in batches, overtaken, late, refused.
+
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 

@@ -1,3 +1,5 @@
+//! Requests over real sockets: pipelined, cut in pieces, large, one-way, unknown, held, cold.
+
 use std::io::Write;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
