@@ -11,7 +11,7 @@ use crate::{Broker, Options};
 /// Prepared once, so that a send only copies.
 #[derive(Debug)]
 pub(crate) struct Own {
-    /// `MSG_REGION`, `TRACE_ON` and `CLUSTER`, ready to append.
+    /// `MSG_REGION`, `TRACE_ON` and `CLUSTER`, ready to copy.
     pub properties: String,
     ids: UniqIds,
     count: AtomicU64,

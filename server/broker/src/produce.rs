@@ -217,11 +217,12 @@ impl Broker {
         let made = facts.unique_key.is_none().then(|| self.new_unique_key());
         let staged = PROPERTIES.with_borrow_mut(|text| {
             text.clear();
+            // Ours in front: Java prints properties that share a bucket of its map in this order.
+            text.push_str(&self.own.properties);
             rewrite(send.properties, facts.unclean, text);
             if let Some(made) = &made {
                 append(text, key::UNIQ_KEY, made);
             }
-            text.push_str(&self.own.properties);
             if text.len() > PROPERTIES_MAX {
                 return Err(self.too_large());
             }

@@ -253,6 +253,11 @@ impl Store {
         self.log.marks.view()
     }
 
+    /// Where the store is, for messages.
+    pub fn place(&self) -> String {
+        self.disk.describe()
+    }
+
     /// How full the partition is; `None` if the disk does not say.
     pub fn space(&self) -> Option<Space> {
         self.disk.space().ok()

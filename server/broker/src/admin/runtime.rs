@@ -121,7 +121,6 @@ impl Broker {
         );
         let unflushed = behind(marks.appended, marks.flushed);
         table.put("remainHowManyDataToFlush", human(unflushed));
-        table.put("remainHowManyDataToCommit", "0 B");
         table.put("remainTransientStoreBufferNumbs", i32::MAX);
         table.put("pageCacheLockTimeMills", 0);
         let earliest = *self.earliest.lock().unwrap_or_else(PoisonError::into_inner);
@@ -132,6 +131,8 @@ impl Broker {
         if let Some(space) = self.store.space() {
             let used = space.total.saturating_sub(space.free) as f64 / space.total.max(1) as f64;
             table.put("commitLogDiskRatio", format!("{used:.2}"));
+            let path = format!("commitLogDiskRatio_{}", self.store.place());
+            table.put(&path, format!("{used:.2}"));
             table.put("consumeQueueDiskRatio", format!("{used:.2}"));
             let (total, free) = (human(space.total), human(space.free));
             table.put(

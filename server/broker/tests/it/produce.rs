@@ -278,7 +278,7 @@ fn what_the_broker_adds_is_there_and_what_it_owns_cannot_be_sent() {
     let record = records(&out)[0];
     assert_eq!(
         record.properties(),
-        "UNIQ_KEY\u{1}k1\u{2}MSG_REGION\u{1}DefaultRegion\u{2}TRACE_ON\u{1}true\u{2}CLUSTER\u{1}DefaultCluster\u{2}"
+        "MSG_REGION\u{1}DefaultRegion\u{2}TRACE_ON\u{1}true\u{2}CLUSTER\u{1}DefaultCluster\u{2}UNIQ_KEY\u{1}k1\u{2}"
     );
     assert_eq!(
         (record.flag(), record.born_at(), record.stored_at()),

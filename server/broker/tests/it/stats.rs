@@ -138,6 +138,10 @@ fn the_runtime_table_has_all_that_tools_read() {
         assert!(table.contains_key(name), "{name}");
     }
     assert_eq!(table["putTps"], "10.0 10.0 10.0");
+    assert!(
+        table.contains_key("commitLogDiskRatio_memory"),
+        "where the log is"
+    );
     assert_eq!(table["putMessageTimesTotal"], "100");
     assert_eq!(table["msgGetTotalTodayNow"], "32");
     assert_eq!(
