@@ -132,6 +132,13 @@ impl Broker {
     /// # Errors
     /// [`Error::Busy`] when the client table is full, [`Error::Invalid`].
     pub fn heartbeat(&self, caller: &Caller, beat: &Heartbeat) -> Result<Answer<Beat>, Error> {
+        if beat.client.len() > limits::CLIENT_ID {
+            return Err(Error::Invalid(format!(
+                "a client id has up to {} bytes, not {}",
+                limits::CLIENT_ID,
+                beat.client.len()
+            )));
+        }
         let mut mark = None;
         let mut joins = Vec::new();
         for data in &beat.consumers {

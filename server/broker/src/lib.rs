@@ -215,10 +215,7 @@ impl Broker {
 
     fn sample_topics(&self, now: Duration) {
         let keep = Duration::from_secs(60);
-        let (topics, _) = self.topics.all();
-        for topic in topics {
-            topic.put.sample(now, keep);
-        }
+        self.topics.sample(now, keep);
         self.offsets.sample(now, keep);
     }
 }

@@ -23,8 +23,10 @@ pub const GROUPS: usize = 200_000;
 pub const REGISTRATIONS: usize = 200_000;
 /// Topics one member of a group may subscribe to.
 pub const SUBSCRIPTIONS: usize = 1_024;
-/// Committed offsets in memory.
+/// Positions of groups in queues, in memory.
 pub const OFFSETS: usize = 2_000_000;
+/// The longest client id, in bytes.
+pub const CLIENT_ID: usize = 1_024;
 /// Queue locks.
 pub const LOCKS: usize = 500_000;
 /// Answers read cold that wait for their request to run again.

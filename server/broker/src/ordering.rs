@@ -6,6 +6,8 @@ use std::collections::HashMap;
 use std::sync::PoisonError;
 use std::time::Duration;
 
+use model::TopicName;
+
 use crate::{Broker, Error, limits};
 
 /// A queue as clients name it. They compare it with their own, field by field.
@@ -99,6 +101,12 @@ impl Broker {
         let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
         let mut held = Vec::with_capacity(queues.len());
         for queue in queues {
+            // What is kept must be short; the broker's own name cannot be longer than a topic's.
+            let names = [group, &queue.topic, &queue.broker];
+            let legal = names.iter().all(|name| TopicName::parse(name).is_ok());
+            if !legal || client.len() > limits::CLIENT_ID {
+                continue;
+            }
             if locks.lock(group, client, queue, now, until)? {
                 held.push(queue.clone());
             }

@@ -81,9 +81,7 @@ impl Broker {
     /// What a topic would be after a change.
     fn changed_topic(&self, wanted: &TopicChange) -> Result<TopicConfig, Error> {
         let name = TopicName::parse(&wanted.name)?;
-        if self.options.protect_system_topics && self.topics.is_system(&wanted.name) {
-            return Err(Error::SystemTopic(name));
-        }
+        self.refuse_system_topic(&name)?;
         let mixed = |(key, value): &(String, String)| key == "+message.type" && value == "MIXED";
         if !self.options.mixed_message_type && wanted.attributes.iter().any(mixed) {
             return Err(Error::Invalid(
@@ -111,15 +109,21 @@ impl Broker {
         })
     }
 
+    fn refuse_system_topic(&self, name: &TopicName) -> Result<(), Error> {
+        let protected = self.options.protect_system_topics && self.topics.is_system(name.as_str());
+        match protected || system::is_stores(name.as_str()) {
+            true => Err(Error::SystemTopic(name.clone())),
+            false => Ok(()),
+        }
+    }
+
     /// Deletes a topic with its queues and its offsets. Fine if there is none.
     ///
     /// # Errors
     /// [`Error::Name`], [`Error::SystemTopic`].
     pub fn delete_topic(&self, _caller: &Caller, topic: &str) -> Result<Answer<()>, Error> {
         let name = TopicName::parse(topic)?;
-        if self.options.protect_system_topics && self.topics.is_system(topic) {
-            return Err(Error::SystemTopic(name));
-        }
+        self.refuse_system_topic(&name)?;
         let change = self.topics.change(&self.store, self.clock.wall());
         if self.topics.find(topic).is_none() {
             return Ok(Answer::Ready(()));

@@ -73,6 +73,8 @@ struct Group {
 pub(crate) struct Clients {
     consumers: HashMap<GroupName, Group>,
     producers: HashMap<GroupName, HashMap<ConnectionId, (Connection, Duration)>>,
+    /// The groups a connection is or was in, so that its end does not search all of them.
+    connections: HashMap<ConnectionId, Vec<GroupName>>,
     registrations: usize,
     changes: u64,
 }
@@ -91,6 +93,7 @@ impl Clients {
         }
         for group in &beat.producers {
             if let Ok(group) = GroupName::parse(group) {
+                self.remember(who.caller.connection, &group);
                 let members = self.producers.entry(group).or_default();
                 let new = (who.connection(), who.now);
                 let before = members.insert(who.caller.connection, new);
@@ -102,9 +105,17 @@ impl Clients {
             divergence: None,
         };
         for (config, data) in joins {
+            self.remember(who.caller.connection, &config.name);
             self.join(who, beat, config, data, &mut answer, news);
         }
         Ok(answer)
+    }
+
+    fn remember(&mut self, connection: ConnectionId, group: &GroupName) {
+        let groups = self.connections.entry(connection).or_default();
+        if !groups.contains(group) {
+            groups.push(group.clone());
+        }
     }
 
     fn join(
@@ -195,47 +206,59 @@ impl Clients {
         news: &mut News,
     ) {
         let connection = who.caller.connection;
-        if let Some(name) = producer_group
-            && let Some(members) = self.producers.get_mut(name)
-        {
-            self.registrations -= usize::from(members.remove(&connection).is_some());
-            if members.is_empty() {
-                self.producers.remove(name);
-            }
+        if let Some(name) = producer_group {
+            self.retain_producers(name, |at, _| at != connection);
         }
-        if let Some(name) = consumer_group
-            && let Some(group) = self.consumers.get_mut(name)
-        {
-            self.registrations -= group.retain(news, |at, _| at != connection);
-            if group.members.is_empty() {
-                self.consumers.remove(name);
-            }
+        if let Some(name) = consumer_group {
+            self.retain_consumers(name, news, |at, _| at != connection);
         }
     }
 
     /// A connection is gone.
     pub fn closed(&mut self, connection: ConnectionId, news: &mut News) {
-        self.retain(news, |at, _| at != connection);
+        for group in self.connections.remove(&connection).unwrap_or_default() {
+            self.retain_producers(group.as_str(), |at, _| at != connection);
+            self.retain_consumers(group.as_str(), news, |at, _| at != connection);
+        }
     }
 
     /// Drops who was last seen before `limit`.
     pub fn expire(&mut self, limit: Duration, news: &mut News) {
-        self.retain(news, |_, seen| seen >= limit);
+        let groups: Vec<GroupName> = self.producers.keys().cloned().collect();
+        for group in groups {
+            self.retain_producers(group.as_str(), |_, seen| seen >= limit);
+        }
+        let groups: Vec<GroupName> = self.consumers.keys().cloned().collect();
+        for group in groups {
+            self.retain_consumers(group.as_str(), news, |_, seen| seen >= limit);
+        }
     }
 
-    fn retain(&mut self, news: &mut News, keep: impl Fn(ConnectionId, Duration) -> bool) {
-        let mut gone = 0;
-        self.producers.retain(|_, members| {
-            let before = members.len();
-            members.retain(|&at, (_, seen)| keep(at, *seen));
-            gone += before - members.len();
-            !members.is_empty()
-        });
-        self.consumers.retain(|_, group| {
-            gone += group.retain(news, &keep);
-            !group.members.is_empty()
-        });
-        self.registrations -= gone;
+    fn retain_producers(&mut self, group: &str, keep: impl Fn(ConnectionId, Duration) -> bool) {
+        let Some(members) = self.producers.get_mut(group) else {
+            return;
+        };
+        let before = members.len();
+        members.retain(|&at, (_, seen)| keep(at, *seen));
+        self.registrations -= before - members.len();
+        if members.is_empty() {
+            self.producers.remove(group);
+        }
+    }
+
+    fn retain_consumers(
+        &mut self,
+        group: &str,
+        news: &mut News,
+        keep: impl Fn(ConnectionId, Duration) -> bool,
+    ) {
+        let Some(found) = self.consumers.get_mut(group) else {
+            return;
+        };
+        self.registrations -= found.retain(news, keep);
+        if found.members.is_empty() {
+            self.consumers.remove(group);
+        }
     }
 
     /// The subscription a pull is filtered by: that of the connection that asks; if it is no member,

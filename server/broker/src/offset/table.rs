@@ -55,6 +55,11 @@ impl Progress {
             .collect()
     }
 
+    /// How many positions [`Progress::at`] would add.
+    fn growth(&self, queue: u32) -> usize {
+        (queue as usize + 1).saturating_sub(self.positions.len())
+    }
+
     fn at(&mut self, queue: u32) -> &mut Position {
         let at = queue as usize;
         if self.positions.len() <= at {
@@ -75,6 +80,7 @@ struct Inner {
     dirty: Vec<(GroupName, TopicName, u32)>,
     /// Rows to take out of the log.
     gone: Vec<(GroupName, TopicName, u32)>,
+    /// Positions in memory.
     count: usize,
     version: DataVersion,
 }
@@ -105,8 +111,9 @@ impl Offsets {
             match row::read_offset(&key, &value) {
                 Some((group, topic, queue, offset)) if queue < limits::QUEUES_PER_TOPIC => {
                     let progress = inner.progress(&group, &topic);
+                    let growth = progress.growth(queue);
                     progress.at(queue).committed = offset;
-                    inner.count += 1;
+                    inner.count += growth;
                 }
                 _ => {
                     tracing::error!(key = %String::from_utf8_lossy(&key), "an offset's row cannot be read")
@@ -128,24 +135,17 @@ impl Offsets {
         offset: i64,
         lower: bool,
     ) -> Result<Moved, Error> {
-        let mut guard = self.lock();
-        let inner = &mut *guard;
-        if inner.count >= limits::OFFSETS {
-            return Err(Error::Busy("there are too many committed offsets"));
-        }
-        let position = inner.progress(group, topic).at(queue);
+        let mut inner = self.lock();
+        let position = inner.position(group, topic, queue)?;
         let before = position.committed;
         if before == offset || (!lower && offset < before) {
             return Ok(Moved::Forward);
         }
         position.committed = offset;
-        let (new, clean) = (before < 0, !position.dirty);
-        position.dirty = true;
-        inner.count += usize::from(new);
-        inner.version.counter += 1;
-        if clean {
+        if !std::mem::replace(&mut position.dirty, true) {
             inner.dirty.push((group.clone(), topic.clone(), queue));
         }
+        inner.version.counter += 1;
         Ok(if offset < before {
             Moved::Back(before)
         } else {
@@ -153,12 +153,14 @@ impl Offsets {
         })
     }
 
-    /// Remembers where the group's next pull of a queue starts, and how many messages it got.
+    /// Remembers where the group's next pull of a queue starts, and how many messages it got; if there
+    /// are too many positions already, it does not.
     pub fn pulled(&self, group: &GroupName, topic: &TopicName, queue: u32, next: i64, got: u64) {
         let mut inner = self.lock();
-        let progress = inner.progress(group, topic);
-        progress.at(queue).pulled = next;
-        progress.got.add(got);
+        if let Ok(position) = inner.position(group, topic, queue) {
+            position.pulled = next;
+            inner.progress(group, topic).got.add(got);
+        }
     }
 
     /// Looks at a group's progress in a topic.
@@ -310,14 +312,29 @@ impl Inner {
         topics.get_mut(topic).expect("was just put there")
     }
 
+    fn position(
+        &mut self,
+        group: &GroupName,
+        topic: &TopicName,
+        queue: u32,
+    ) -> Result<&mut Position, Error> {
+        let count = self.count;
+        let growth = self.progress(group, topic).growth(queue);
+        if growth > 0 && count + growth > limits::OFFSETS {
+            return Err(Error::Busy("there are too many consumer offsets"));
+        }
+        self.count += growth;
+        Ok(self.progress(group, topic).at(queue))
+    }
+
     fn remove(&mut self, group: &GroupName, topic: &TopicName) {
-        let removed = self
-            .groups
-            .get_mut(group)
-            .and_then(|topics| topics.remove(topic));
-        for (queue, _) in removed.iter().flat_map(Progress::all_committed) {
+        let topics = self.groups.get_mut(group);
+        let Some(removed) = topics.and_then(|topics| topics.remove(topic)) else {
+            return;
+        };
+        self.count -= removed.positions.len();
+        for (queue, _) in removed.all_committed() {
             self.gone.push((group.clone(), topic.clone(), queue));
-            self.count = self.count.saturating_sub(1);
         }
     }
 

@@ -32,9 +32,17 @@ const NAMED_ONLY: &[&str] = &[
 /// The prefix of system topics.
 const PREFIX: &str = "rmq_sys_";
 
+/// The prefix of the store's own topics: their records are tables, and no client has a say in them.
+const STORE_PREFIX: &str = "rmq_sys_POSTHOUSE";
+
 /// Whether clients may send to a topic.
 pub(crate) fn sendable(topic: &str) -> bool {
-    !NOT_SENDABLE.contains(&topic)
+    !NOT_SENDABLE.contains(&topic) && !is_stores(topic)
+}
+
+/// Whether a topic is the store's own.
+pub(crate) fn is_stores(topic: &str) -> bool {
+    topic.starts_with(STORE_PREFIX)
 }
 
 /// The topics every broker has. Delay levels, half messages, replies and timers do not work yet, but

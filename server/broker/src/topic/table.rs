@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::time::Duration;
 
 use model::flag::Perm;
 use model::topic::{DataVersion, FilterType, TopicConfig};
@@ -120,11 +121,21 @@ impl Topics {
 
     /// All topics, by name, and the version that belongs to them.
     pub fn all(&self) -> (Vec<Arc<Topic>>, DataVersion) {
-        let version = self.changing();
-        let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
-        let mut all: Vec<Arc<Topic>> = topics.values().cloned().collect();
+        let (mut all, version) = {
+            let version = self.changing();
+            let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
+            (topics.values().cloned().collect::<Vec<_>>(), *version)
+        };
         all.sort_by(|a, b| a.config.name.cmp(&b.config.name));
-        (all, *version)
+        (all, version)
+    }
+
+    /// Samples the topics' counters.
+    pub fn sample(&self, now: Duration, keep: Duration) {
+        let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
+        for topic in topics.values() {
+            topic.put.sample(now, keep);
+        }
     }
 
     /// Begins a change; nobody else changes topics until [`Change`] is dropped.

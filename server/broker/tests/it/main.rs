@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod clients;
+mod cost;
 mod house;
 mod offsets;
 mod produce;

@@ -67,6 +67,11 @@ fn nobody_sends_to_the_brokers_own_topics() {
         let text = format!("Sending message to topic[{topic}] is forbidden.");
         assert_eq!(refusal(&house, message(topic)).to_string(), text);
     }
+    let tables = refusal(&house, message("rmq_sys_POSTHOUSE_TABLES"));
+    assert!(
+        matches!(tables, Error::SystemTopicNotSendable(_)),
+        "the store's tables"
+    );
     for topic in ["TBW102", "broker-a", "DefaultCluster", "BenchmarkTest"] {
         assert!(house.send(message(topic)).is_ok(), "{topic}");
     }

@@ -85,6 +85,12 @@ fn the_brokers_own_topics_are_neither_changed_nor_deleted() {
         assert_eq!(deleted.unwrap_err().to_string(), text);
     }
     assert!(house.create("rmq_sys_mine", |_| ()).is_err());
+    let open = House::with(|options| options.protect_system_topics = false);
+    open.create("TBW102", |topic| topic.perm = Perm(7)).unwrap();
+    assert!(
+        open.create("rmq_sys_POSTHOUSE_TABLES", |_| ()).is_err(),
+        "whatever the options say"
+    );
     let listed = house.broker.system_topics();
     let listed: Vec<&str> = listed.iter().map(|topic| topic.as_str()).collect();
     for topic in [

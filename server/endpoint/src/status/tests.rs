@@ -82,7 +82,7 @@ fn all() -> Vec<Error> {
 
 #[test]
 fn codes_and_texts_of_errors_stay_what_clients_know() {
-    let line = |error: &Error| format!("{:4} {:?}\n", code(error), error.to_string());
+    let line = |error: &Error| format!("{:3} {:?}\n", code(error), error.to_string());
     let text: String = all().iter().map(line).collect();
     expect![[r#"
           29 "The specified topic is blank."
