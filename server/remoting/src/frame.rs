@@ -195,6 +195,7 @@ pub(crate) struct Scratch {
 }
 
 impl Scratch {
+    #[inline]
     pub(crate) fn push(&mut self, name: Span, value: Span) -> Result<(), FrameError> {
         if self.fields.len() == FIELDS_MAX {
             return Err(FrameError::TooManyFields);

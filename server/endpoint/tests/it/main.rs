@@ -8,6 +8,7 @@ mod pull;
 mod recorded;
 mod say;
 mod send;
+mod speed;
 mod strict;
 mod traps;
 mod world;
