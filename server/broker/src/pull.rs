@@ -117,7 +117,7 @@ impl Broker {
             if let Some(cold) = self.cold.take::<ColdPull>(caller) {
                 let ColdPull { pulled, records } = cold?;
                 out.extend_from_slice(&records);
-                return Ok(self.found(&checked, pulled));
+                return Ok(self.finish(&checked, pulled));
             }
         }
         if let Some(offset) = pull.commit {
@@ -130,14 +130,14 @@ impl Broker {
                 Looked::Here(pulled) if pulled.verdict == Verdict::NotFound => {
                     match self.hold_pull(caller, pull, &checked, &pulled)? {
                         Held::Yes(limit) => return Ok(Answer::Hold(limit)),
-                        Held::No => return Ok(self.not_found(&checked, pulled)),
+                        Held::No => return Ok(self.finish(&checked, pulled)),
                         Held::MeanwhileThereIsMore => {}
                     }
                 }
                 Looked::Here(pulled) if pulled.verdict == Verdict::OffsetMoved => {
                     return Ok(self.moved(&checked, pull, pulled));
                 }
-                Looked::Here(pulled) => return Ok(self.found(&checked, pulled)),
+                Looked::Here(pulled) => return Ok(self.finish(&checked, pulled)),
                 Looked::Cold(entries, pulled) => {
                     return self.read_cold(caller, entries, pulled);
                 }
@@ -249,7 +249,8 @@ impl Broker {
         }
     }
 
-    fn found(&self, checked: &Checked, pulled: Pulled) -> Answer<Pulled> {
+    /// Counts a pull that is answered, and remembers where the next one starts.
+    fn finish(&self, checked: &Checked, pulled: Pulled) -> Answer<Pulled> {
         let (group, topic) = (&checked.group.name, &checked.topic.config.name);
         let (next, count) = (pulled.next.0 as i64, pulled.count as u64);
         self.offsets
@@ -261,10 +262,6 @@ impl Broker {
             self.stats.missed.add(1);
         }
         checked.answer(pulled)
-    }
-
-    fn not_found(&self, checked: &Checked, pulled: Pulled) -> Answer<Pulled> {
-        self.found(checked, pulled)
     }
 
     /// The consumer is sent to another offset: that is also written down where
