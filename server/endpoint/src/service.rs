@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use broker::{Broker, ConnectionId};
 use model::{Level, LogOffset};
-use remoting::Frame;
 use remoting::code::{request, response};
 use remoting::server::{Door, Outcome, Peer, Refusal, Run, Service};
+use remoting::{Frame, Language};
 
 use crate::ask::{Ask, Refused, Served};
 use crate::bodies::Bodies;
@@ -87,6 +87,10 @@ impl Endpoint {
             GET_CONSUME_STATS => admin::group::stats(self, ask),
             GET_BROKER_RUNTIME_INFO => admin::runtime(self, ask),
             GET_BROKER_CONFIG => admin::config(self, ask),
+            // Messages sent back are not served yet. The Go client takes any answer, a refusal too, for
+            // success, and would commit behind a message that nobody has: it gets none, counts that as
+            // a failure after 3 s, and tries the message again itself.
+            CONSUMER_SEND_MSG_BACK if ask.frame.language == Language::Go => Ok(Outcome::Done),
             _ => Err(Refused::NotSupported),
         }
     }

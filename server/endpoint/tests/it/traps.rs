@@ -7,8 +7,8 @@ use model::record::View;
 use remoting::body::{self, ConsumerConnection, ConsumerIds, LockAnswer};
 use remoting::code::request::*;
 use remoting::code::response::*;
-use remoting::server::{Again, Door, Service};
-use remoting::{Command, Serialize};
+use remoting::server::{Again, Door, Outcome, Run, Service};
+use remoting::{Command, Decoder, Language, Serialize};
 
 use crate::say::{self, beat, beat_as, but, create_topic, pull, send, send_with, topic};
 use crate::world::{ADDRESS, World, peer};
@@ -114,6 +114,29 @@ fn framing_5_an_unknown_code_is_answered_3() {
             Some(format!(" request type {code} not supported"))
         );
     }
+}
+
+/// Found with the Go client: it lost every message that its listener failed on.
+#[test]
+fn a_message_sent_back_by_go_is_not_answered_while_that_is_not_served() {
+    let world = World::new();
+    let mut back = Command::request(36);
+    back.language = Language::Go;
+    let bytes = back.to_bytes();
+    let mut decoder = Decoder::new();
+    let request = decoder.decode(&bytes).unwrap();
+    let (run, mut out) = (
+        Run {
+            again: None,
+            ticket: 1,
+        },
+        Vec::new(),
+    );
+    let outcome = world
+        .endpoint
+        .call(&peer(1, Door::Main), &request, run, &mut out);
+    assert!(matches!(outcome, Outcome::Done));
+    assert!(out.is_empty());
 }
 
 #[test]
