@@ -185,7 +185,9 @@ fn masked(output: &str, compare: Compare) -> String {
             }
             Lines | Sorted => {}
         }
-        lines.push(line.split_whitespace().collect::<Vec<_>>().join(" "));
+        lines.push(with_sorted_properties(
+            &line.split_whitespace().collect::<Vec<_>>().join(" "),
+        ));
     }
     if compare == Sorted && lines.len() > 1 {
         lines[1..].sort();
@@ -194,6 +196,22 @@ fn masked(output: &str, compare: Compare) -> String {
         lines.pop();
     }
     lines.join("\n") + "\n"
+}
+
+/// Properties are a hash table: one more of them may print all in another order.
+fn with_sorted_properties(line: &str) -> String {
+    let Some(from) = ["properties={", "Properties: {"]
+        .iter()
+        .find_map(|name| Some(line.find(name)? + name.len()))
+    else {
+        return line.to_owned();
+    };
+    let to = line[from..]
+        .find('}')
+        .map_or(line.len(), |length| from + length);
+    let mut properties: Vec<&str> = line[from..to].split(", ").collect();
+    properties.sort_unstable();
+    format!("{}{}{}", &line[..from], properties.join(", "), &line[to..])
 }
 
 /// `key : value` without the value; a store's path in a key is masked.
@@ -314,6 +332,10 @@ mod tests {
         );
         assert_eq!(masked("{A=1, __CRC32#=77, B=2}", Lines), "{A=1, B=2}\n");
         assert_eq!(masked("{A=1, __CRC32#=77}", Lines), "{A=1}\n");
+        assert_eq!(
+            masked("x properties={B=1, A=2}, y", Lines),
+            "x properties={A=2, B=1}, y\n"
+        );
         assert_eq!(masked("getTps : 0.1 0.2", Keys), "getTps\n");
         assert_eq!(masked("a 0.45 117 x", Shape), masked("a 7.10 3 x", Shape));
     }

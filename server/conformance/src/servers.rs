@@ -92,7 +92,7 @@ pub fn posthouse(part: Posthouse<'_>) -> Server {
 /// The address in a banner line such as `  name server  127.0.0.1:9876`.
 fn labelled_address(line: &str, label: &str) -> Option<String> {
     let line = line.to_ascii_lowercase();
-    let after = &line[line.find(label)? + label.len()..];
+    let after = line.trim_start().strip_prefix(label)?;
     let address = after.split(|c: char| c.is_whitespace() || ",;()".contains(c));
     address
         .filter(|word| word.parse::<std::net::SocketAddr>().is_ok())

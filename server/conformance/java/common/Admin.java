@@ -84,8 +84,10 @@ final class Admin {
             run.emit("sent", "n", i, "msgId", sent.getMsgId(), "offsetMsgId", sent.getOffsetMsgId());
         }
         run.check(read.await(20, TimeUnit.SECONDS), "the holder read too little: " + read.getCount());
-        MessageQueue last = new MessageQueue(topic, "broker-a", 3);
-        run.await("the offsets to be committed", 20, () -> consumer.getDefaultMQPushConsumerImpl().getOffsetStore()
-            .readOffset(last, ReadOffsetType.READ_FROM_STORE) == 2);
+        for (int queue = 0; queue < 4; queue++) {
+            MessageQueue one = new MessageQueue(topic, "broker-a", queue);
+            run.await("the offset of " + one + " to be committed", 20, () -> consumer.getDefaultMQPushConsumerImpl()
+                .getOffsetStore().readOffset(one, ReadOffsetType.READ_FROM_STORE) == 2);
+        }
     }
 }
