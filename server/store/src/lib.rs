@@ -8,6 +8,7 @@
 mod bytes;
 mod checkpoint;
 pub mod clock;
+mod derive;
 pub mod disk;
 mod error;
 mod index;

@@ -143,6 +143,9 @@ fn delete(store: &Store, count: usize, space: Option<Space>) -> Result<(), Refus
     for _ in 0..count {
         store.log.segments.retire_oldest(keep)?;
     }
+    if let Err(e) = store.keys.trim(start) {
+        tracing::warn!("deleting old runs of the key index: {e}");
+    }
     tracing::info!(
         segments = count,
         log_start = start.0,

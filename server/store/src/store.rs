@@ -10,8 +10,10 @@ use model::{Level, LogOffset, Mark, QueueId, QueueOffset, TopicName};
 
 use crate::checkpoint::{Checkpoint, CheckpointFile};
 use crate::clock::Clock;
+use crate::derive;
 use crate::disk::{Disk, LockError, Reads, Space, Wait};
 use crate::error::{Error, ReadError, StageError, WriteError};
+use crate::index::{KeyIndex, Limits as KeyLimits};
 use crate::lock;
 use crate::log::Log;
 use crate::log::segments::Segments;
@@ -63,6 +65,7 @@ pub struct Recovery {
 pub struct Store {
     pub(crate) log: Log,
     pub(crate) queues: Queues,
+    pub(crate) keys: KeyIndex,
     pub(crate) tables: Mutex<Tables>,
     pub(crate) table_queue: Arc<Queue>,
     pub(crate) checkpoint: Mutex<Saved>,
@@ -150,6 +153,9 @@ impl Store {
             };
             recover::recover(&segments, &from, planted, &mut |view| show.record(view))?;
         }
+        let kept = LogOffset(segments.start());
+        let keys = KeyIndex::open(&disk, kept, position.end, KeyLimits::default());
+        let keys = keys.map_err(Error::io("opening the key index"))?;
         for queue in queues.all() {
             queue.set_next(queue.end().0);
         }
@@ -160,6 +166,7 @@ impl Store {
         let store = Store {
             log,
             queues,
+            keys,
             tables: Mutex::default(),
             table_queue,
             checkpoint: Mutex::new(Saved {
@@ -289,7 +296,7 @@ impl Store {
 
     /// Brings the key index up to `dispatched`, a piece at a time.
     pub fn derive_step(&self) -> Next {
-        Next::After(Duration::from_millis(100))
+        derive::step(self)
     }
 
     /// Deletes or recycles what is older than configured, and refuses producers while the partition is
@@ -317,6 +324,7 @@ impl Store {
         self.log.flush_all()?;
         self.dispatch(&mut |_| ());
         self.checkpoint_step();
+        derive::seal(self);
         Ok(())
     }
 
@@ -411,13 +419,14 @@ impl Store {
     /// first. The caller compares the real key. May block.
     pub fn find(
         &self,
-        _topic: &str,
-        _key: &str,
-        _begin: i64,
-        _end: i64,
-        _max: usize,
+        topic: &str,
+        key: &str,
+        begin: i64,
+        end: i64,
+        max: usize,
     ) -> Result<Vec<LogOffset>, ReadError> {
-        Ok(Vec::new())
+        let found = (self.keys).find(topic, key, (begin, end), max, self.log_start());
+        Ok(found?)
     }
 
     /// All rows of a table, sorted by key.

@@ -364,3 +364,34 @@ fn many_threads_stage_one_order_and_every_record_is_seen_once() {
         }
     }
 }
+
+#[test]
+fn a_key_is_found_after_it_was_derived_and_after_a_start_and_never_below_the_log() {
+    let mut kit = Kit::new(Flush::Async);
+    let properties = "UNIQ_KEY\u{1}id-7\u{2}KEYS\u{1}a b\u{2}";
+    let queue = kit.store.queue(&topic("t"), model::QueueId(0));
+    let mut positions = Vec::new();
+    for n in 0..300u32 {
+        let mut draft = kit::draft(&queue, b"body");
+        if n % 100 == 0 {
+            draft.properties = properties;
+        }
+        let staged = kit.store.stage(&draft).unwrap();
+        if n % 100 == 0 {
+            positions.insert(0, staged.log_offset);
+        }
+        kit.commit();
+    }
+    let derive = |kit: &Kit| while kit.store.derive_step() == Next::Now {};
+    let find = |kit: &Kit, key: &str| kit.store.find("t", key, 0, i64::MAX, 64).unwrap();
+    for _ in 0..2 {
+        derive(&kit);
+        for key in ["id-7", "a", "b"] {
+            assert_eq!(find(&kit, key), positions);
+        }
+        assert_eq!(find(&kit, "A"), []);
+        kit.store.settle().unwrap();
+        kit.reopen();
+    }
+    assert_eq!(find(&kit, "a"), positions, "the run was there");
+}

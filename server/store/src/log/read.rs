@@ -210,7 +210,6 @@ impl Log {
 
     /// The next record at or behind `at`, as (position, position behind it), skipping a filler. `None`
     /// at the end of what is dispatched. Appends its bytes, verified; a damaged record is an error.
-    #[allow(dead_code)] // for the key index
     pub fn next_record(
         &self,
         at: LogOffset,

@@ -1,0 +1,87 @@
+//! What follows dispatch with a cursor of its own: the key index.
+
+use std::time::Duration;
+
+use model::LogOffset;
+use model::record::{self, View};
+
+use crate::disk::Wait;
+use crate::error::ReadError;
+use crate::store::{Next, Store};
+use crate::table;
+
+/// So many bytes of the log a step.
+const PIECE: u64 = 4 << 20;
+/// How long to wait when there is nothing.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Brings the key index forward by a piece.
+pub(crate) fn step(store: &Store) -> Next {
+    match piece(store) {
+        Ok(true) => Next::Now,
+        Ok(false) => Next::After(PAUSE),
+        Err(e) => {
+            // Keys are a convenience: the store goes on without new ones.
+            tracing::warn!("the key index stands still: {e}");
+            Next::After(PAUSE * 10)
+        }
+    }
+}
+
+fn piece(store: &Store) -> Result<bool, ReadError> {
+    let begin = store.keys.next().max(store.log_start());
+    let mut at = begin;
+    let mut bytes = Vec::new();
+    while at.0 - begin.0 < PIECE {
+        bytes.clear();
+        match store.log.next_record(at, &mut bytes) {
+            Ok(None) => {
+                store.keys.skip(at);
+                return Ok(false);
+            }
+            Ok(Some((_, end))) => {
+                match View::parse(&bytes) {
+                    Ok(view) if view.topic() != table::TOPIC => store.keys.add(&view, end),
+                    _ => store.keys.skip(end),
+                }
+                at = end;
+            }
+            Err(ReadError::Damaged(lost) | ReadError::Missing(lost)) => {
+                at = behind(store, lost)?;
+                store.keys.skip(at);
+            }
+            Err(e) => return Err(e),
+        }
+        store.keys.step()?;
+    }
+    Ok(true)
+}
+
+/// Where reading goes on behind a damaged record: behind it if its length can be believed, else at the
+/// next segment.
+fn behind(store: &Store, lost: LogOffset) -> Result<LogOffset, ReadError> {
+    let Some(segment) = store.log.segments.at(lost.0) else {
+        return Err(ReadError::Missing(lost));
+    };
+    let mut head = [0; 8];
+    let read = segment.file.read_at(&mut head, lost.0 - segment.base)?;
+    let len = record::head(head.get(..read).unwrap_or_default()).map_or(0, |(len, _)| len);
+    let end = LogOffset(lost.0 + u64::from(len));
+    let mut bytes = Vec::new();
+    let believed = len > 0 && end.0 < segment.end();
+    if believed && store.log.record(end, Wait::Yes, &mut bytes).is_ok() {
+        return Ok(end);
+    }
+    match LogOffset(segment.end()) {
+        end if end < store.log.marks.dispatched() => Ok(end),
+        // The last segment: wait until the next one begins.
+        _ => Err(ReadError::Missing(lost)),
+    }
+}
+
+/// Writes down what is in the index, so that the next start derives little.
+pub(crate) fn seal(store: &Store) {
+    if let Err(e) = store.keys.seal() {
+        tracing::warn!("writing the key index: {e}");
+    }
+}
