@@ -8,12 +8,14 @@ use std::error::Error as StdError;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
 use crate::cli::{Command, Run};
+use crate::clock::RealClock;
 use crate::config::{self, Config, Role};
 use crate::properties;
 use crate::raw_config::RawConfig;
@@ -41,8 +43,6 @@ enum Error {
     Logs(PathBuf, #[source] std::io::Error),
     #[error(transparent)]
     Io(#[from] std::io::Error),
-    #[error("{0}: the chore is not built yet")]
-    Unbuilt(&'static str),
     #[error("what was in flight could not be ended within {LIMIT:?}")]
     Late,
 }
@@ -183,11 +183,54 @@ fn end(role: Option<Role>, data: &Path) -> Result<ExitCode, Error> {
 }
 
 fn check(data: &Path) -> Result<ExitCode, Error> {
-    let _ = data;
-    Err(Error::Unbuilt("store check"))
+    let report = store::check::check(
+        store::Options::default(),
+        disk(data)?,
+        Arc::new(RealClock::new()),
+    )?;
+    println!(
+        "log: {} records, {} bytes, verified",
+        report.records, report.bytes
+    );
+    for (from, to) in &report.recovery.quarantined {
+        println!("log: damaged from {from} to {to}");
+    }
+    for at in &report.damaged {
+        println!("log: damaged at {at}");
+    }
+    println!("queues: {}, with {} entries", report.queues, report.entries);
+    for what in &report.named {
+        println!("queues: {what}");
+    }
+    println!("queues: {} contradictions to the log", report.wrong);
+    println!("tables: {} rows", report.rows);
+    println!("key index: {} bytes of the log to go", report.keys_behind);
+    println!(
+        "{}",
+        if report.is_sound() {
+            "sound"
+        } else {
+            "damaged"
+        }
+    );
+    Ok(ExitCode::from(u8::from(!report.is_sound())))
 }
 
 fn rebuild(data: &Path) -> Result<ExitCode, Error> {
-    let _ = data;
-    Err(Error::Unbuilt("store rebuild"))
+    let found = store::check::rebuild(
+        store::Options::default(),
+        disk(data)?,
+        Arc::new(RealClock::new()),
+    )?;
+    println!(
+        "queues and key index were built from {} bytes of log",
+        found.scanned
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+fn disk(data: &Path) -> Result<Arc<dyn store::Disk>, Error> {
+    // A folder that is not there has no store; do not make one.
+    std::fs::metadata(data.join("store.lock"))?;
+    Ok(Arc::new(store::disk::real::Real::new(data)?))
 }

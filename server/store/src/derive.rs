@@ -12,6 +12,8 @@ use crate::table;
 
 /// So many bytes of the log a step.
 const PIECE: u64 = 4 << 20;
+/// So many bytes at once.
+const WINDOW: usize = 256 << 10;
 /// How long to wait when there is nothing.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -31,35 +33,64 @@ pub(crate) fn step(store: &Store) -> Next {
 fn piece(store: &Store) -> Result<bool, ReadError> {
     let begin = store.keys.next().max(store.log_start());
     let mut at = begin;
-    let mut bytes = Vec::new();
+    let mut window = Vec::new();
     while at.0 - begin.0 < PIECE {
-        bytes.clear();
-        match store.log.next_record(at, &mut bytes) {
-            Ok(None) => {
-                store.keys.skip(at);
-                return Ok(false);
-            }
-            Ok(Some((_, end))) => {
-                match View::parse(&bytes) {
-                    Ok(view) if view.topic() != table::TOPIC => store.keys.add(&view, end),
-                    _ => store.keys.skip(end),
-                }
-                at = end;
-            }
-            Err(ReadError::Damaged(lost) | ReadError::Missing(lost)) => {
-                at = behind(store, lost)?;
-                store.keys.skip(at);
-            }
-            Err(e) => return Err(e),
+        if at >= store.marks().dispatched {
+            return Ok(false);
         }
+        window.clear();
+        store.log.window(at, WINDOW, &mut window)?;
+        let whole = records(store, at, &window);
+        at = match whole > at {
+            true => whole,
+            false => one(store, at)?,
+        };
         store.keys.step()?;
     }
     Ok(true)
 }
 
+/// Adds the whole records at the head of `window`; returns the position behind them. Their checksums
+/// are not looked at: whoever is given a record's position reads the record itself.
+fn records(store: &Store, from: LogOffset, window: &[u8]) -> LogOffset {
+    let mut at = from;
+    let mut rest = window;
+    while let Ok(view) = View::parse(rest) {
+        if view.log_offset() != at {
+            break;
+        }
+        let end = LogOffset(at.0 + view.len() as u64);
+        match view.topic() == table::TOPIC {
+            true => store.keys.skip(end),
+            false => store.keys.add(&view, end),
+        }
+        rest = rest.get(view.len()..).unwrap_or_default();
+        at = end;
+    }
+    at
+}
+
+/// What is no whole record of a window: one that is longer, a filler, or damage.
+fn one(store: &Store, at: LogOffset) -> Result<LogOffset, ReadError> {
+    let mut bytes = Vec::new();
+    let next = match store.log.next_record(at, &mut bytes) {
+        Ok(None) => store.marks().dispatched,
+        Ok(Some((begin, end))) => {
+            if records(store, begin, &bytes) != end {
+                store.keys.skip(end);
+            }
+            end
+        }
+        Err(ReadError::Damaged(lost) | ReadError::Missing(lost)) => behind(store, lost)?,
+        Err(e) => return Err(e),
+    };
+    store.keys.skip(next);
+    Ok(next)
+}
+
 /// Where reading goes on behind a damaged record: behind it if its length can be believed, else at the
 /// next segment.
-fn behind(store: &Store, lost: LogOffset) -> Result<LogOffset, ReadError> {
+pub(crate) fn behind(store: &Store, lost: LogOffset) -> Result<LogOffset, ReadError> {
     let Some(segment) = store.log.segments.at(lost.0) else {
         return Err(ReadError::Missing(lost));
     };

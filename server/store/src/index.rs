@@ -204,7 +204,7 @@ impl KeyIndex {
     }
 
     /// Throws everything away, on the disk too.
-    fn reset(&self, log_start: LogOffset) -> io::Result<()> {
+    pub fn reset(&self, log_start: LogOffset) -> io::Result<()> {
         let mut state = lock(&self.state);
         let runs = std::mem::take(&mut state.runs);
         state.buffer.clear();

@@ -6,6 +6,7 @@
 //! handed in, so that a simulator runs the very same code.
 
 mod bytes;
+pub mod check;
 mod checkpoint;
 pub mod clock;
 mod derive;

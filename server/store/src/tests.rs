@@ -395,3 +395,39 @@ fn a_key_is_found_after_it_was_derived_and_after_a_start_and_never_below_the_log
     }
     assert_eq!(find(&kit, "a"), positions, "the run was there");
 }
+
+#[test]
+fn a_check_finds_what_contradicts_the_log_and_a_rebuild_mends_it() {
+    use crate::check::{check, rebuild};
+    let mut kit = Kit::new(Flush::Async);
+    kit.store.put(&[(Table::Topics, b"t", Some(b"x"))]).unwrap();
+    for n in 0..1_500 {
+        kit.send("t", n % 3, &[n as u8; 20]);
+        kit.send("old", 0, b"x");
+    }
+    kit.store.drop_topic(&topic("old")).unwrap();
+    kit.send("old", 0, b"new");
+    kit.commit();
+    kit.store.settle().unwrap();
+    let clock = std::sync::Arc::clone(&kit.clock);
+    let checked = || check(kit.options.clone(), kit.disk.clone(), clock.clone()).unwrap();
+    let sound = checked();
+    assert!(sound.is_sound(), "{:?}", sound.named);
+    assert_eq!((sound.records, sound.rows), (3_003, 1));
+    assert_eq!(sound.entries, 1_503);
+    // An entry that says something else, under a checksum that holds.
+    let queue = kit.store.find_queue("t", 1).unwrap();
+    let wrong = Entry {
+        log_offset: LogOffset(7),
+        size: 9,
+        tags_code: 0,
+    };
+    kit.store.queues.append(&queue, queue.end(), wrong);
+    let all = kit.store.marks().dispatched;
+    kit.store.queues.checkpoint(all).unwrap();
+    assert_eq!(checked().wrong, 1);
+    rebuild(kit.options.clone(), kit.disk.clone(), clock.clone()).unwrap();
+    assert!(checked().is_sound());
+    kit.reopen();
+    assert_eq!(kit.bodies("t", 1).len(), 500);
+}

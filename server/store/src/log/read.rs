@@ -208,6 +208,14 @@ impl Log {
         Ok(segment.file.read_runs(&[run], out, wait)?)
     }
 
+    /// Appends what is dispatched from `at` on, unchecked: up to `max` bytes, none beyond the segment.
+    pub fn window(&self, at: LogOffset, max: usize, out: &mut Vec<u8>) -> Result<(), ReadError> {
+        let segment = self.segments.at(at.0).ok_or(ReadError::Missing(at))?;
+        let end = self.marks.dispatched().0.min(segment.end());
+        let len = (end.saturating_sub(at.0) as usize).min(max);
+        self.bytes(at, len, out, Wait::Yes).map(|_| ())
+    }
+
     /// The next record at or behind `at`, as (position, position behind it), skipping a filler. `None`
     /// at the end of what is dispatched. Appends its bytes, verified; a damaged record is an error.
     pub fn next_record(

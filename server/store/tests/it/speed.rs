@@ -146,3 +146,59 @@ fn opening_again_after_a_kill() {
     let (_, recovery) = open(dir.path(), options).unwrap();
     println!("opened in {:?}: {recovery:?}", began.elapsed());
 }
+
+#[test]
+#[ignore = "a measurement"]
+fn reading_queue_entries_warm_and_from_the_files() {
+    let dir = folder();
+    let options = Options {
+        flush: Flush::Async,
+        ..Options::default()
+    };
+    let (store, _) = open(dir.path(), options).unwrap();
+    let queues: Vec<_> = (0..8)
+        .map(|n| store.queue(&topic("t"), QueueId(n)))
+        .collect();
+    let count = 2_000_000u64;
+    let mut dispatching = Duration::ZERO;
+    for round in 0..count / 256 {
+        for n in 0..256 {
+            store
+                .stage(&draft(&queues[((round + n) % 8) as usize], b"body"))
+                .unwrap();
+        }
+        store.write_out().unwrap();
+        let began = Instant::now();
+        store.dispatch(&mut |_| ());
+        dispatching += began.elapsed();
+        if round % 64 == 0 {
+            store.flush_step().unwrap();
+            store.checkpoint_step();
+        }
+    }
+    println!("dispatch {} ns", dispatching.as_nanos() as u64 / count);
+    let mut entries = Vec::new();
+    for (name, back) in [("tail", 64), ("cached blocks", 20_000), ("files", 200_000)] {
+        let rounds = 200_000u64;
+        let began = Instant::now();
+        for round in 0..rounds {
+            entries.clear();
+            let queue = &queues[(round % 8) as usize];
+            let from = queue.end().0 - back + (round / 8 * 32) % (back - 32);
+            store
+                .entries(queue, QueueOffset(from), 32, &mut entries)
+                .unwrap();
+            assert_eq!(entries.len(), 32);
+        }
+        println!(
+            "32 entries, {name}: {} ns",
+            began.elapsed().as_nanos() as u64 / rounds
+        );
+    }
+    let began = Instant::now();
+    while store.derive_step() == store::Next::Now {}
+    println!(
+        "derive {} ns a record",
+        began.elapsed().as_nanos() as u64 / count
+    );
+}
