@@ -53,8 +53,6 @@ pub fn run(
     sending: &mut Sending,
     ordered: bool,
 ) -> Result<Measured, Wrong> {
-    // The kernel rounds short sleeps up by 50 us unless told otherwise.
-    let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1));
     let mut all = EndToEnd {
         topic,
         begun: Instant::now(),

@@ -10,6 +10,10 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::fd::OwnedFd;
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
+    timerfd_settime,
+};
 
 use crate::meter::{Meter, Used};
 use crate::template::OPAQUE;
@@ -80,14 +84,28 @@ pub fn now_ns(begun: Instant) -> u64 {
 pub struct Poll {
     epoll: OwnedFd,
     events: Vec<Event>,
+    /// Wakes to the nanosecond; a poll's own limit is rounded to milliseconds.
+    timer: OwnedFd,
 }
+
+const TIMER: u64 = u64::MAX;
 
 impl Poll {
     /// An empty one.
     pub fn new() -> io::Result<Poll> {
+        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+        let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
+        let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
+        epoll::add(
+            &epoll,
+            &timer,
+            EventData::new_u64(TIMER),
+            EventFlags::IN | EventFlags::ET,
+        )?;
         Ok(Poll {
-            epoll: epoll::create(CreateFlags::CLOEXEC)?,
+            epoll,
             events: Vec::with_capacity(1024),
+            timer,
         })
     }
 
@@ -110,22 +128,29 @@ impl Poll {
 
     /// Waits, and hands out the numbers of the links that are ready.
     pub fn wait(&mut self, limit: Duration, ready: &mut Vec<usize>) -> io::Result<()> {
-        let limit = rustix::event::Timespec {
-            tv_sec: limit.as_secs() as i64,
-            tv_nsec: limit.subsec_nanos().into(),
+        let nanoseconds = limit.as_nanos().max(1) as i64;
+        let zero = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
         };
+        let once = Itimerspec {
+            it_interval: zero,
+            it_value: Timespec {
+                tv_sec: nanoseconds / 1_000_000_000,
+                tv_nsec: nanoseconds % 1_000_000_000,
+            },
+        };
+        timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &once)?;
         self.events.clear();
-        let waited = epoll::wait(
-            &self.epoll,
-            rustix::buffer::spare_capacity(&mut self.events),
-            Some(&limit),
-        );
+        let space = rustix::buffer::spare_capacity(&mut self.events);
+        let waited = epoll::wait(&self.epoll, space, None);
         match waited {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
         ready.clear();
-        ready.extend(self.events.iter().map(|event| event.data.u64() as usize));
+        let numbers = self.events.iter().map(|event| event.data.u64());
+        ready.extend(numbers.filter(|&n| n != TIMER).map(|n| n as usize));
         Ok(())
     }
 }
