@@ -49,7 +49,8 @@ enum Sub {
 
 #[derive(Debug, Subcommand)]
 enum StoreSub {
-    /// Read every record and compare queues, key index and tables with the log. Changes nothing.
+    /// Open the store as a start does, read every record, and compare queues, key index and tables
+    /// with the log.
     Check(DataArg),
     /// Throw away what is derived (queues, key index) and build it again from the log.
     Rebuild(DataArg),

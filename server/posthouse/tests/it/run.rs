@@ -250,3 +250,31 @@ fn a_broker_whose_name_servers_are_silent_serves_and_says_so() {
     let mut client = Client::connect(broker.broker()).unwrap();
     client.send("unheard", 0, b"x").unwrap();
 }
+
+#[test]
+fn store_check_wants_a_stopped_broker_and_finds_nothing_wrong() {
+    let data = tempfile::tempdir().unwrap();
+    let folder = data.path().to_str().unwrap();
+    let mut server = Posthouse::standalone(data.path());
+    let mut client = Client::connect(server.broker()).unwrap();
+    for n in 0..100_u32 {
+        client.send("checked", n % 4, &n.to_be_bytes()).unwrap();
+    }
+    let refused = output(&["store", "check", "--data", folder]);
+    assert!(
+        stderr(&refused).contains("in use by process"),
+        "{}",
+        stderr(&refused)
+    );
+    server.kill();
+    for chore in ["check", "rebuild", "check"] {
+        let done = output(&["store", chore, "--data", folder]);
+        assert!(done.status.success(), "{chore}: {}", stderr(&done));
+    }
+    let server = Posthouse::standalone(data.path());
+    let mut client = Client::connect(server.broker()).unwrap();
+    let kept: usize = (0..4)
+        .map(|queue| client.pull_all("checked", queue).unwrap().len())
+        .sum();
+    assert_eq!(kept, 100);
+}
