@@ -101,7 +101,7 @@ fn labelled_address(line: &str, label: &str) -> Option<String> {
 }
 
 /// The binary: `POSTHOUSE_BIN`, else this profile's, brought up to date.
-fn binary() -> PathBuf {
+pub fn binary() -> PathBuf {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY
         .get_or_init(|| {
@@ -206,7 +206,7 @@ fn broker_config(home: &Path, port: u16, namesrv: &str) -> String {
 }
 
 /// The first of `n` neighbouring free ports.
-fn free_ports(n: u16) -> u16 {
+pub fn free_ports(n: u16) -> u16 {
     let listen = |port: u16| TcpListener::bind(("127.0.0.1", port));
     loop {
         let first = listen(0).unwrap().local_addr().unwrap().port();

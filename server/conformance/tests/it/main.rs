@@ -5,6 +5,7 @@ mod cross;
 mod go;
 mod java;
 mod mqadmin;
+mod readme;
 
 use std::sync::OnceLock;
 
