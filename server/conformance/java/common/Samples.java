@@ -148,8 +148,8 @@ final class Samples {
     private static void loadBalancing(Run run) throws Exception {
         DefaultMQProducer producer = start(run);
         Set<String> texts = new TreeSet<>();
-        run.sent(producer.send(new Message("Test", run.body("makes the topic"))));
-        texts.add("makes the topic");
+        // Makes the topic. Not marked: who reads it first may lose its queue before committing it.
+        run.sent(producer.send(new Message("Test", new byte[] {1})));
         run.routed("Test");
         Inbox both = new Inbox(run);
         Map<String, Integer> counts = new ConcurrentHashMap<>();
