@@ -91,6 +91,10 @@ pub struct Beat {
     /// Groups whose members disagree about what to consume, in words: each queue has one reader, so
     /// the others' messages are lost for them.
     pub divergence: Option<String>,
+    /// The caller's own groups that changed by this heartbeat. The caller is told behind the answer:
+    /// a Java 5 client that hears of it before gets its queues while its heartbeat is under way,
+    /// cannot send the one that its new queues call for, and is answered "not latest" for 30 s.
+    pub changed: Vec<GroupName>,
 }
 
 /// A live connection of a client.
@@ -162,8 +166,9 @@ impl Broker {
             let who = self.who(caller, &beat.client);
             clients.beat(&who, beat, &joins, &mut news)
         };
-        self.tell(news);
-        let answer = answer?;
+        let own = self.tell(news, Some(caller.connection));
+        let mut answer = answer?;
+        answer.changed = own;
         Ok(match mark {
             Some(mark) => Answer::After(mark, answer),
             None => Answer::Ready(answer),
@@ -210,7 +215,7 @@ impl Broker {
             let who = self.who(caller, client);
             clients.leave(&who, producer_group, consumer_group, &mut news);
         }
-        self.tell(news);
+        self.tell(news, None);
     }
 
     /// Forgets all that a closed connection had here.
@@ -220,7 +225,7 @@ impl Broker {
             let mut clients = self.clients.write().unwrap_or_else(PoisonError::into_inner);
             clients.closed(connection, &mut news);
         }
-        self.tell(news);
+        self.tell(news, None);
     }
 
     /// Drops clients that were silent for too long.
@@ -233,11 +238,13 @@ impl Broker {
             let mut clients = self.clients.write().unwrap_or_else(PoisonError::into_inner);
             clients.expire(limit, &mut news);
         }
-        self.tell(news);
+        self.tell(news, None);
     }
 
-    /// Tells members that their groups changed, and the log that members disagree.
-    fn tell(&self, news: News) {
+    /// Tells members that their groups changed, and the log that members disagree. Returns the groups
+    /// that `except` would be told of.
+    fn tell(&self, news: News, except: Option<ConnectionId>) -> Vec<GroupName> {
+        let mut own = Vec::new();
         for (group, members) in news.changed {
             let wanted = self.groups.find(group.as_str());
             let wanted = wanted.is_none_or(|config| config.notify_ids_changed_enable);
@@ -246,6 +253,10 @@ impl Broker {
             }
             for connection in members {
                 let group = group.clone();
+                if Some(connection) == except {
+                    own.push(group);
+                    continue;
+                }
                 self.outlet.notice(connection, Notice::IdsChanged { group });
             }
         }
@@ -257,6 +268,7 @@ impl Broker {
                 None => tracing::info!(%group, "the members of the group agree again"),
             }
         }
+        own
     }
 
     /// The client ids of a group, each once.

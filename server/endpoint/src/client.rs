@@ -1,5 +1,8 @@
 //! Clients: heartbeats, who is in a group, queue locks, the check of filters.
 
+use std::sync::atomic::Ordering;
+
+use broker::Notice;
 use remoting::body::{
     CheckClient, ConsumerIds, HeartbeatData, LockAnswer, LockRequest, ProducerConnection,
 };
@@ -9,6 +12,7 @@ use remoting::server::Outcome;
 
 use crate::Endpoint;
 use crate::ask::{Ask, Served};
+use crate::outlet::command;
 use crate::{from, to};
 
 pub(crate) fn heartbeat(endpoint: &Endpoint, ask: &mut Ask<'_>) -> Served {
@@ -23,6 +27,11 @@ pub(crate) fn heartbeat(endpoint: &Endpoint, ask: &mut Ask<'_>) -> Served {
             .flag("IS_SUPPORT_HEART_BEAT_V2", true)
             .flag("IS_SUB_CHANGE", beat.subscriptions_changed)
             .finish();
+        for group in beat.changed {
+            let mut command = command(&Notice::IdsChanged { group });
+            command.opaque = endpoint.behind.fetch_sub(1, Ordering::Relaxed);
+            command.encode(ask.out);
+        }
     })
 }
 

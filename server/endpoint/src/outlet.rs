@@ -43,7 +43,7 @@ impl Outlet for Clients {
 }
 
 /// A notice as clients know it.
-fn command(notice: &Notice) -> Command {
+pub(crate) fn command(notice: &Notice) -> Command {
     match notice {
         Notice::IdsChanged { group } => Command::request(request::NOTIFY_CONSUMER_IDS_CHANGED)
             .oneway()

@@ -1,6 +1,7 @@
 //! Which function serves which request code: the one `match`.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicI32;
 use std::time::Duration;
 
 use broker::{Broker, ConnectionId};
@@ -18,6 +19,8 @@ pub struct Endpoint {
     pub(crate) broker: Arc<Broker>,
     /// Large bodies made in the blocking pool.
     pub(crate) bodies: Arc<Bodies>,
+    /// Numbers what is said behind an answer; downwards, as [`crate::Clients`] count up.
+    pub(crate) behind: AtomicI32,
     mark_timeout: Duration,
 }
 
@@ -27,6 +30,7 @@ impl Endpoint {
         Endpoint {
             broker,
             bodies: Arc::default(),
+            behind: AtomicI32::new(-1),
             mark_timeout: Duration::from_secs(5),
         }
     }

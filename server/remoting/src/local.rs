@@ -86,7 +86,10 @@ impl Local {
             if oneway || out.is_empty() {
                 return Ok(None);
             }
-            return Command::decode(&out).map(Some).map_err(CallError::Frame);
+            // What is said unasked may stand behind the answer; a caller in the process asks by itself.
+            let answer = Decoder::peek(&out).map_err(CallError::Frame)?;
+            let answer = out.get(..answer.unwrap_or(out.len())).unwrap_or(&out);
+            return Command::decode(answer).map(Some).map_err(CallError::Frame);
         }
     }
 

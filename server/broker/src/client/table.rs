@@ -103,6 +103,7 @@ impl Clients {
         let mut answer = Beat {
             subscriptions_changed: beat.fingerprint == 0,
             divergence: None,
+            changed: Vec::new(),
         };
         for (config, data) in joins {
             self.remember(who.caller.connection, &config.name);

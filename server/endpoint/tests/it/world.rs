@@ -57,6 +57,8 @@ pub struct World {
     pub broker: Arc<Broker>,
     pub clock: Arc<ManualClock>,
     pub heard: Arc<Heard>,
+    /// What stood behind the last answer.
+    pub unasked: Mutex<Vec<u8>>,
     tickets: AtomicU64,
 }
 
@@ -106,6 +108,7 @@ impl World {
             broker,
             clock,
             heard,
+            unasked: Mutex::default(),
             tickets: AtomicU64::new(1),
         };
         world.endpoint.commit().unwrap();
@@ -179,7 +182,10 @@ impl World {
                 }
             }
             assert!(out.starts_with(EARLIER));
-            return Said::Answer(Command::decode(&out[EARLIER.len()..]).unwrap());
+            let said = &out[EARLIER.len()..];
+            let answer = Decoder::peek(said).unwrap().unwrap();
+            *self.unasked.lock().unwrap() = said[answer..].to_vec();
+            return Said::Answer(Command::decode(&said[..answer]).unwrap());
         }
         panic!("never warm");
     }
