@@ -4,11 +4,14 @@
 //! It goes in chunks between a begin and an end. Changes may be staged between its chunks: whoever folds
 //! from the begin on applies all in order and arrives at the same rows. It counts from its end on.
 
+use std::sync::Arc;
+
 use model::{LogOffset, QueueOffset};
 
 use crate::disk::Wait;
 use crate::error::StageError;
 use crate::lock;
+use crate::queue::Queue;
 use crate::store::Store;
 use crate::table::{self, BEGIN, END, Table};
 
@@ -46,21 +49,47 @@ pub(crate) fn take(store: &Store) -> Result<(QueueOffset, LogOffset), StageError
 
 /// Notes where each queue ends: one whose records are all deleted must not begin at 0 again.
 fn ends(store: &Store, max: usize) -> Result<(), StageError> {
-    let mut body = Vec::new();
-    for queue in store.queues.all() {
-        let key = key(queue.topic.as_str(), queue.id.0);
-        let end = queue.end().0.to_be_bytes();
-        table::encode(&[(Table::Ends, &key, Some(&end))], &mut body);
-        if body.len() >= max {
-            stage(store, &body)?;
-            written(store)?;
-            body.clear();
-        }
-    }
-    if !body.is_empty() {
-        stage(store, &body)?;
+    let mut queues = store.queues.all();
+    while !queues.is_empty() {
+        let count = stage_ends(store, &mut queues, max)?;
+        queues.drain(..count);
+        written(store)?;
     }
     Ok(())
+}
+
+/// Stages where the first of `queues` end; returns how many that were. Those that were dropped since
+/// they were listed are taken out: behind the record that drops it, a queue's old end would be that
+/// of the next queue of its name.
+pub(crate) fn stage_ends(
+    store: &Store,
+    queues: &mut Vec<Arc<Queue>>,
+    max: usize,
+) -> Result<usize, StageError> {
+    let mut body = Vec::new();
+    loop {
+        body.clear();
+        let mut count = 0;
+        for queue in queues.iter() {
+            let key = key(queue.topic.as_str(), queue.id.0);
+            let end = queue.end().0.to_be_bytes();
+            table::encode(&[(Table::Ends, &key, Some(&end))], &mut body);
+            count += 1;
+            if body.len() >= max {
+                break;
+            }
+        }
+        if count == 0 {
+            return Ok(0);
+        }
+        let named = queues.get(..count).unwrap_or_default();
+        let still = || !named.iter().any(|queue| queue.is_dropped());
+        let draft = store.table_draft(&body);
+        if store.log.stage_system_if(&draft, still)?.is_some() {
+            return Ok(count);
+        }
+        queues.retain(|queue| !queue.is_dropped());
+    }
 }
 
 fn key(topic: &str, id: u32) -> Vec<u8> {

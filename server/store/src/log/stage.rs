@@ -202,6 +202,23 @@ impl Log {
         Ok(staged)
     }
 
+    /// One of our own records, if `still` holds when nobody else can stage; else `None`, and nothing
+    /// was staged.
+    pub fn stage_system_if(
+        &self,
+        draft: &Draft<'_>,
+        still: impl FnOnce() -> bool,
+    ) -> Result<Option<Staged>, StageError> {
+        let mut stage = self.staging()?;
+        if !still() {
+            return Ok(None);
+        }
+        self.admit(&mut stage, std::slice::from_ref(draft), Whose::Ours)?;
+        let staged = stage.push(draft);
+        self.marks.move_staged(staged.end.0);
+        Ok(Some(staged))
+    }
+
     /// All or none, one behind the other in one segment.
     pub fn stage_all(&self, drafts: &[Draft<'_>], out: &mut Vec<Staged>) -> Result<(), StageError> {
         let mut stage = self.staging()?;

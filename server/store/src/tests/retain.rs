@@ -234,3 +234,27 @@ fn a_crash_at_any_point_of_a_deletion_loses_nothing_that_is_kept() {
         }
     }
 }
+
+#[test]
+fn a_topic_dropped_while_its_ends_are_noted_begins_at_0_after_a_rebuild() {
+    for chunk in [1, 64 << 10] {
+        let (mut kit, _) = on_sim(options());
+        for name in ["dropped", "kept"] {
+            for _ in 0..7 {
+                kit.send(name, 0, b"x");
+            }
+        }
+        kit.commit();
+        let mut listed = kit.store.all_queues();
+        kit.store.drop_topic(&topic("dropped")).unwrap();
+        while !listed.is_empty() {
+            let count = crate::snapshot::stage_ends(&kit.store, &mut listed, chunk).unwrap();
+            listed.drain(..count);
+        }
+        kit.commit();
+        kit.forget_queues();
+        kit.reopen();
+        assert_eq!(kit.send("dropped", 0, b"new").queue_offset, QueueOffset(0));
+        assert_eq!(kit.send("kept", 0, b"next").queue_offset, QueueOffset(7));
+    }
+}
