@@ -17,12 +17,16 @@ pub const BATCH_MESSAGES: usize = 4096;
 pub const TOPICS: usize = 200_000;
 /// Queues of one topic, to read or to write.
 pub const QUEUES_PER_TOPIC: u32 = 16_384;
+/// Queue numbers below this may be committed whatever the topic has now.
+pub const COMMITTED_QUEUES: u32 = 1_024;
 /// Consumer groups.
 pub const GROUPS: usize = 200_000;
 /// Live (client, group) registrations.
 pub const REGISTRATIONS: usize = 200_000;
 /// Topics one member of a group may subscribe to.
 pub const SUBSCRIPTIONS: usize = 1_024;
+/// Memory for the subscriptions of clients whose connection ended, in bytes.
+pub const KEPT_SUBSCRIPTION_BYTES: usize = 8 << 20;
 /// Positions of groups in queues, in memory.
 pub const OFFSETS: usize = 2_000_000;
 /// The longest client id, in bytes.

@@ -17,6 +17,9 @@ use super::{
     MessageModel,
 };
 use crate::{Caller, ConnectionId, Error, limits};
+use kept::Kept;
+
+mod kept;
 
 /// Who beats.
 pub(crate) struct Who<'a> {
@@ -55,8 +58,12 @@ struct Member {
     /// When its subscriptions changed last, counted.
     changed: u64,
     fingerprint: i32,
-    subscriptions: BTreeMap<TopicName, Arc<Subscription>>,
+    /// It came with a fingerprint alone, of subscriptions that nobody here knows.
+    bare: bool,
+    subscriptions: Subscriptions,
 }
+
+type Subscriptions = BTreeMap<TopicName, Arc<Subscription>>;
 
 #[derive(Debug)]
 struct Group {
@@ -75,6 +82,7 @@ pub(crate) struct Clients {
     producers: HashMap<GroupName, HashMap<ConnectionId, (Connection, Duration)>>,
     /// The groups a connection is or was in, so that its end does not search all of them.
     connections: HashMap<ConnectionId, Vec<GroupName>>,
+    kept: Kept,
     registrations: usize,
     changes: u64,
 }
@@ -139,28 +147,26 @@ impl Clients {
         let connection = who.caller.connection;
         let known = group.members.get(&connection);
         let known = known.filter(|member| member.who.client == who.client);
-        if beat.without_subscriptions {
+        if beat.without_subscriptions && known.is_some() {
             // Only the fingerprint came: it must be of what is known here.
-            let same = known.is_some_and(|member| member.fingerprint == beat.fingerprint);
-            answer.subscriptions_changed |= !same;
-            if let Some(member) = group.members.get_mut(&connection).filter(|_| same) {
+            if let Some(member) = group.members.get_mut(&connection) {
+                answer.subscriptions_changed |= member.fingerprint != beat.fingerprint;
                 (member.seen, member.who.seen_at) = (who.now, who.wall);
             }
             return;
         }
+        // A client that comes back on a new connection brings only its fingerprint too. What it had
+        // is still its own; if that is forgotten it is a member all the same, and sends it next time.
+        let (subscriptions, bare) = if beat.without_subscriptions {
+            let own = group.of_client(who.client, beat.fingerprint);
+            let own = own.or_else(|| self.kept.take(&config.name, who.client, beat.fingerprint));
+            let bare = own.is_none();
+            (own.unwrap_or_default(), bare)
+        } else {
+            (shared(known, &data.subscriptions), false)
+        };
+        answer.subscriptions_changed |= bare;
         (group.kind, group.model, group.from) = (data.kind, data.model, data.from);
-        let subscriptions: BTreeMap<TopicName, Arc<Subscription>> = (data.subscriptions.iter())
-            .map(|subscription| {
-                let topic = subscription.topic.clone();
-                let before = known.and_then(|member| member.subscriptions.get(&topic));
-                // The same object while nothing changes: held pulls share it.
-                let same = before.filter(|before| ***before == *subscription).cloned();
-                (
-                    topic,
-                    same.unwrap_or_else(|| Arc::new(subscription.clone())),
-                )
-            })
-            .collect();
         let same_topics = known.is_some_and(|m| m.subscriptions.keys().eq(subscriptions.keys()));
         let same = known.is_some_and(|member| member.subscriptions == subscriptions);
         self.changes += u64::from(!same);
@@ -170,7 +176,8 @@ impl Clients {
             changed: known
                 .filter(|_| same)
                 .map_or(self.changes, |member| member.changed),
-            fingerprint: beat.fingerprint,
+            fingerprint: if bare { 0 } else { beat.fingerprint },
+            bare,
             subscriptions,
         };
         // The newest connection of a client id wins.
@@ -219,12 +226,27 @@ impl Clients {
     pub fn closed(&mut self, connection: ConnectionId, news: &mut News) {
         for group in self.connections.remove(&connection).unwrap_or_default() {
             self.retain_producers(group.as_str(), |at, _| at != connection);
+            self.keep(&group, connection);
             self.retain_consumers(group.as_str(), news, |at, _| at != connection);
+        }
+    }
+
+    /// Keeps what a client whose connection ends subscribes to, for when it comes back.
+    fn keep(&mut self, group: &GroupName, connection: ConnectionId) {
+        let member = (self.consumers.get_mut(group.as_str()))
+            .and_then(|group| group.members.get_mut(&connection));
+        if let Some(member) = member.filter(|member| member.fingerprint != 0) {
+            let subscriptions = std::mem::take(&mut member.subscriptions);
+            let client = member.who.client.clone();
+            let (fingerprint, seen) = (member.fingerprint, member.seen);
+            self.kept
+                .put(group.clone(), client, fingerprint, seen, subscriptions);
         }
     }
 
     /// Drops who was last seen before `limit`.
     pub fn expire(&mut self, limit: Duration, news: &mut News) {
+        self.kept.expire(limit);
         let groups: Vec<GroupName> = self.producers.keys().cloned().collect();
         for group in groups {
             self.retain_producers(group.as_str(), |_, seen| seen >= limit);
@@ -262,15 +284,15 @@ impl Clients {
         }
     }
 
-    /// The subscription a pull is filtered by: that of the connection that asks; if it is no member,
-    /// the one that changed last in the group.
+    /// The subscription a pull is filtered by: that of the connection that asks; if it is no member, or
+    /// has not said what it wants, the one that changed last in the group.
     pub fn subscribed(&self, group: &str, connection: ConnectionId, topic: &str) -> Subscribed {
         let Some(group) = self.consumers.get(group) else {
             return Subscribed::NoGroup;
         };
         let found = match group.members.get(&connection) {
-            Some(member) => member.subscriptions.get(topic),
-            None => group.newest(topic),
+            Some(member) if !member.bare => member.subscriptions.get(topic),
+            _ => group.newest(topic),
         };
         match found {
             Some(subscription) => Subscribed::To(Arc::clone(subscription), group.model),
@@ -378,7 +400,31 @@ impl Who<'_> {
     }
 }
 
+/// What a member subscribes to now: the same objects while nothing changes, since held pulls share
+/// them.
+fn shared(known: Option<&Member>, subscriptions: &[Subscription]) -> Subscriptions {
+    let one = |subscription: &Subscription| {
+        let topic = subscription.topic.clone();
+        let before = known.and_then(|member| member.subscriptions.get(&topic));
+        let same = before.filter(|before| ***before == *subscription).cloned();
+        (
+            topic,
+            same.unwrap_or_else(|| Arc::new(subscription.clone())),
+        )
+    };
+    subscriptions.iter().map(one).collect()
+}
+
 impl Group {
+    /// What a client subscribes to on a connection that is still open.
+    fn of_client(&self, client: &str, fingerprint: i32) -> Option<Subscriptions> {
+        let mut members = self.members.values();
+        let is = |member: &&Member| {
+            member.who.client == client && member.fingerprint == fingerprint && !member.bare
+        };
+        members.find(is).map(|member| member.subscriptions.clone())
+    }
+
     fn newest(&self, topic: &str) -> Option<&Arc<Subscription>> {
         let with_topic = self.members.values().filter_map(|member| {
             let subscription = member.subscriptions.get(topic)?;

@@ -302,7 +302,58 @@ fn a_fingerprint_stands_for_what_was_sent_before() {
             v2 1 a g 77 -> again=false
             pull 1 g t -> A v1
             v2 1 a g 78 -> again=true
-            v2 2 a g 77 -> again=true
+            v2 2 a g 77 -> again=false told g [2]
+            1 registered
+        "#]],
+    );
+}
+
+#[test]
+fn a_client_that_connects_again_is_a_member_at_once() {
+    check(
+        "v2 1 a g 77 t:A:1
+         v2 2 b g 77 t:A:1
+         close 1
+         v2 3 a g 77
+         pull 3 g t
+         close 2
+         v2 4 b g 78
+         members g
+         pull 4 g t
+         v2 4 b g 78 t:B:2
+         pull 4 g t",
+        expect![[r#"
+            v2 1 a g 77 t:A:1 -> again=false told g [1]
+            v2 2 b g 77 t:A:1 -> again=false told g [1, 2]
+            close 1 -> told g [2]
+            v2 3 a g 77 -> again=false told g [2, 3]
+            pull 3 g t -> A v1
+            close 2 -> told g [3]
+            v2 4 b g 78 -> again=true told g [3, 4]
+            members g -> ["a", "b"]
+            pull 4 g t -> A v1
+            v2 4 b g 78 t:B:2 -> again=false remark: g: a wants t(A), b wants t(B) (2 different) told g [3, 4] g divergent=true
+            pull 4 g t -> B v2
+            2 registered
+        "#]],
+    );
+}
+
+#[test]
+fn what_a_client_subscribed_to_is_forgotten_with_it() {
+    check(
+        "v2 1 a g 77 t:A:1
+         close 1
+         at 200
+         expire 120
+         v2 2 a g 77
+         pull 2 g t
+         members g",
+        expect![[r#"
+            v2 1 a g 77 t:A:1 -> again=false told g [1]
+            v2 2 a g 77 -> again=true told g [2]
+            pull 2 g t -> no topic
+            members g -> ["a"]
             1 registered
         "#]],
     );
