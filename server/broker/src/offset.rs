@@ -11,7 +11,7 @@ use store::{Queue, ReadError};
 pub(crate) use table::{Moved, Offsets};
 
 use crate::topic::topic_missing;
-use crate::{Answer, AskedFor, Broker, Caller, Error};
+use crate::{Answer, AskedFor, Broker, Caller, Error, limits};
 
 /// Which of several records of the same time a search by time means (Apache `BoundaryType`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -105,9 +105,9 @@ impl Broker {
         };
         let queue = queue.ok_or_else(|| missing("QueueId"))?;
         let offset = offset.ok_or_else(|| missing("Offset"))?;
-        let id = u32::try_from(queue)
-            .ok()
-            .filter(|&id| id < found.queue_count());
+        // A consumer may still hold a queue that its topic has lost: Apache takes any number.
+        let end = found.queue_count().max(limits::COMMITTED_QUEUES);
+        let id = u32::try_from(queue).ok().filter(|&id| id < end);
         let id = id.ok_or_else(|| {
             Error::Invalid(format!("queueId[{queue}] is illegal, topic is {topic}"))
         })?;

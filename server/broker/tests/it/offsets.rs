@@ -69,7 +69,7 @@ fn a_commit_needs_its_group_its_topic_its_queue_and_its_offset() {
     };
     assert_eq!(text(ask(None, Some(1))), "QueueId is null, topic is t");
     assert_eq!(text(ask(Some(0), None)), "Offset is null, topic is t");
-    for queue in [-1, 4, i32::MAX] {
+    for queue in [-1, 1024, i32::MAX] {
         assert!(
             matches!(commit(&house, "g", "t", queue, 1), Err(Error::Invalid(_))),
             "{queue}"
@@ -90,6 +90,20 @@ fn a_commit_needs_its_group_its_topic_its_queue_and_its_offset() {
             .0
             .iter()
             .all(|group| group.name.as_str() != "G_never")
+    );
+}
+
+/// A consumer that still holds a queue its topic has lost commits it when it lets it go.
+#[test]
+fn a_queue_that_the_topic_has_no_more_can_be_committed() {
+    let house = old_house();
+    commit(&house, "g", "t", 1023, 7).unwrap();
+    assert_eq!(committed(&house, "g", "t", 1023), Ok(7));
+    let stored = house.broker.offsets().0;
+    assert!(
+        stored
+            .iter()
+            .any(|group| group.offsets.contains(&(1023, 7)))
     );
 }
 
