@@ -151,7 +151,7 @@ impl Broker {
     /// `+key` and `-key`, as for topics.
     ///
     /// # Errors
-    /// [`Error::Attributes`], [`Error::Busy`].
+    /// [`Error::Attributes`], [`Error::Invalid`], [`Error::Busy`].
     pub fn update_groups(
         &self,
         _caller: &Caller,
@@ -169,6 +169,14 @@ impl Broker {
             if let Some(key) = wanted.attributes.keys().next() {
                 let key = key.trim_start_matches(['+', '-']);
                 return Err(Error::Attributes(format!("unsupported key: {key}")));
+            }
+            let subscriptions = wanted.subscriptions.as_deref().unwrap_or_default();
+            if subscriptions.len() > limits::GROUP_SUBSCRIPTIONS {
+                return Err(Error::Invalid(format!(
+                    "subscriptionDataSet may have {} bytes, not {}",
+                    limits::GROUP_SUBSCRIPTIONS,
+                    subscriptions.len()
+                )));
             }
             if before.is_none_or(|group| *group != config) {
                 differ.push(Arc::new(config));

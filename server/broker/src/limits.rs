@@ -21,6 +21,8 @@ pub const QUEUES_PER_TOPIC: u32 = 16_384;
 pub const COMMITTED_QUEUES: u32 = 1_024;
 /// Consumer groups.
 pub const GROUPS: usize = 200_000;
+/// A group's `subscriptionDataSet`, in bytes.
+pub const GROUP_SUBSCRIPTIONS: usize = 64 << 10;
 /// Live (client, group) registrations.
 pub const REGISTRATIONS: usize = 200_000;
 /// Topics one member of a group may subscribe to.

@@ -126,6 +126,10 @@ pub(crate) fn group(config: &GroupConfig) -> Vec<u8> {
         }
     }
     push_texts(&mut out, &config.attributes);
+    // Only where there is one: rows from before it was kept end here too.
+    if let Some(text) = &config.subscriptions {
+        push_text(&mut out, text);
+    }
     out
 }
 
@@ -180,6 +184,10 @@ pub(crate) fn read_group(key: &[u8], value: &[u8]) -> Option<GroupConfig> {
             customized,
         },
         attributes: row.texts()?,
+        subscriptions: match row.0 {
+            [] => None,
+            _ => Some(row.text()?),
+        },
     })
 }
 
@@ -251,7 +259,12 @@ mod tests {
             max: 2,
             multiplier: 3,
         });
-        assert_eq!(read_group(b"g", &group(&config)), Some(config));
+        let before = group(&config);
+        assert_eq!(read_group(b"g", &before), Some(config.clone()));
+        config.subscriptions = Some("[]".to_owned());
+        let row = group(&config);
+        assert!(row.starts_with(&before), "rows without it are read as ever");
+        assert_eq!(read_group(b"g", &row), Some(config));
     }
 
     #[test]

@@ -33,6 +33,9 @@ pub struct GroupConfig {
     pub sys_flag: i32,
     /// Minutes after which clients send a message back.
     pub consume_timeout_minute: i32,
+    /// Subscriptions that an operator fixed (`subscriptionDataSet`), as their JSON text. Kept for
+    /// administration tools; no broker reads it.
+    pub subscriptions: Option<String>,
     /// Attributes, keys without `+`.
     pub attributes: BTreeMap<String, String>,
 }
@@ -54,6 +57,7 @@ impl GroupConfig {
             notify_ids_changed_enable: true,
             sys_flag: 0,
             consume_timeout_minute: 15,
+            subscriptions: None,
             attributes: BTreeMap::new(),
         }
     }

@@ -350,3 +350,30 @@ fn a_query_without_a_match_is_22_with_both_fields() {
     assert_eq!(answer.field("indexLastUpdateTimestamp"), Some("0"));
     assert_eq!(answer.field("indexLastUpdatePhyoffset"), Some("0"));
 }
+
+#[test]
+fn the_subscriptions_of_a_group_are_kept_as_they_came() {
+    let world = World::new();
+    let set = r#"[{"expression":"a","expressionType":"TAG","topic":"T","version":7}]"#;
+    let with =
+        |set: &str| format!(r#"{{"groupName":"g","subscriptionDataSet":{set}}}"#).into_bytes();
+    let update = Command::request(UPDATE_AND_CREATE_SUBSCRIPTIONGROUP);
+    assert_eq!(world.ask(update.clone().body(with(set))).code, SUCCESS);
+    for request in [
+        Command::request(GET_SUBSCRIPTIONGROUP_CONFIG).with("group", "g"),
+        Command::request(GET_ALL_SUBSCRIPTIONGROUP_CONFIG),
+    ] {
+        let body = String::from_utf8(world.ask(request).body).unwrap();
+        assert!(
+            body.contains(&format!("\"subscriptionDataSet\":{set}")),
+            "{body}"
+        );
+    }
+    let long = format!("[\"{}\"]", "x".repeat(64 << 10));
+    let answer = world.ask(update.body(with(&long)));
+    said(
+        &answer,
+        INVALID_PARAMETER,
+        "subscriptionDataSet may have 65536 bytes",
+    );
+}

@@ -158,7 +158,8 @@ impl From<&GroupConfig> for SubscriptionGroupConfig {
             notify_consumer_ids_changed_enable: config.notify_ids_changed_enable,
             retry_max_times: config.retry_max_times,
             retry_queue_nums: config.retry_queues.cast_signed(),
-            subscription_data_set: None,
+            subscription_data_set: (config.subscriptions.as_deref())
+                .and_then(|text| serde_json::from_str(text).ok()),
             which_broker_when_consume_slowly: config.which_broker_when_consume_slowly.cast_signed(),
         }
     }
@@ -186,6 +187,8 @@ impl TryFrom<&SubscriptionGroupConfig> for GroupConfig {
             notify_ids_changed_enable: config.notify_consumer_ids_changed_enable,
             sys_flag: config.group_sys_flag,
             consume_timeout_minute: config.consume_timeout_minute,
+            subscriptions: (config.subscription_data_set.as_ref())
+                .map(serde_json::Value::to_string),
             attributes: config.attributes.clone(),
         })
     }
