@@ -221,11 +221,27 @@ pub fn free_ports(n: u16) -> u16 {
 fn scratch(name: &str) -> PathBuf {
     let parent = workshop().join("scratch");
     std::fs::create_dir_all(&parent).unwrap();
+    static SWEPT: std::sync::Once = std::sync::Once::new();
+    SWEPT.call_once(|| sweep(&parent));
     let folder = tempfile::Builder::new()
         .prefix(name)
         .tempdir_in(parent)
         .unwrap();
     folder.keep()
+}
+
+/// Removes what runs of an hour ago or more left behind.
+fn sweep(parent: &Path) {
+    let entries = std::fs::read_dir(parent).into_iter().flatten().flatten();
+    for entry in entries {
+        let age = entry
+            .metadata()
+            .and_then(|meta| meta.modified())
+            .map(|at| at.elapsed());
+        if age.is_ok_and(|age| age.is_ok_and(|age| age > Duration::from_secs(3_600))) {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 impl Server {
