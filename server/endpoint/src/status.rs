@@ -25,7 +25,10 @@ pub(crate) fn code(error: &Error) -> i32 {
         Error::GroupNotLive | Error::NotSubscribed => SUBSCRIPTION_NOT_EXIST,
         Error::SubscriptionNotLatest => SUBSCRIPTION_NOT_LATEST,
         Error::SubscriptionUnparsable => SUBSCRIPTION_PARSE_FAILED,
-        Error::TooLarge { .. } | Error::BatchToRetry(_) | Error::NotServed(_) => MESSAGE_ILLEGAL,
+        Error::TooLarge { .. }
+        | Error::BodyCorrupt
+        | Error::BatchToRetry(_)
+        | Error::NotServed(_) => MESSAGE_ILLEGAL,
         Error::NoOffset | Error::NoOffsetNoZero | Error::NoMessageWithKey => QUERY_NOT_FOUND,
         Error::ConsumersOffline(_) => CONSUMER_NOT_ONLINE,
         Error::Busy(_) => SYSTEM_BUSY,

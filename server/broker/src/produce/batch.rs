@@ -6,6 +6,8 @@
 
 use std::borrow::Cow;
 
+use model::record::crc;
+
 use super::properties::{Facts, facts};
 use crate::{Error, limits};
 
@@ -27,6 +29,10 @@ pub(crate) fn parse(mut body: &[u8]) -> Result<Vec<Item<'_>>, Error> {
             return Err(Error::BatchMalformed("it has too many messages"));
         }
         let (item, rest) = parse_item(body).ok_or(Error::BatchMalformed("a length is wrong"))?;
+        // Clients leave it 0, and Apache never looks; who does say one means it.
+        if item.3 != 0 && crc(item.1) != item.3 & 0x7FFF_FFFF {
+            return Err(Error::BodyCorrupt);
+        }
         let text = std::str::from_utf8(item.2)
             .map_err(|_| Error::BatchMalformed("properties are not UTF-8"))?;
         items.push(Item {
@@ -43,17 +49,20 @@ pub(crate) fn parse(mut body: &[u8]) -> Result<Vec<Item<'_>>, Error> {
     Ok(items)
 }
 
-type Fields<'a> = (i32, &'a [u8], &'a [u8]);
+/// Flag, body, properties, body CRC.
+type Fields<'a> = (i32, &'a [u8], &'a [u8], u32);
 
 fn parse_item(bytes: &[u8]) -> Option<(Fields<'_>, &[u8])> {
     let (total, _) = bytes.split_first_chunk()?;
     let (item, rest) = bytes.split_at_checked(u32::from_be_bytes(*total) as usize)?;
-    let (flag, item) = item.get(12..)?.split_first_chunk()?;
+    let (checksum, item) = item.get(8..)?.split_first_chunk()?;
+    let (flag, item) = item.split_first_chunk()?;
     let (len, item) = item.split_first_chunk()?;
     let (body, item) = item.split_at_checked(u32::from_be_bytes(*len) as usize)?;
     let (len, item) = item.split_first_chunk()?;
     let properties = item.get(..usize::from(u16::from_be_bytes(*len)))?;
-    Some(((i32::from_be_bytes(*flag), body, properties), rest))
+    let (flag, checksum) = (i32::from_be_bytes(*flag), u32::from_be_bytes(*checksum));
+    Some(((flag, body, properties, checksum), rest))
 }
 
 #[cfg(test)]
@@ -85,6 +94,16 @@ mod tests {
             (&b"one"[..], 65, 7)
         );
         assert_eq!((items[1].body, items[1].facts.tags_code), (&b"two"[..], 0));
+    }
+
+    #[test]
+    fn a_crc_that_is_said_must_be_right() {
+        let mut bytes = encode(&[(b"one", "")]);
+        let with = |bytes: &mut [u8], sum: u32| bytes[8..12].copy_from_slice(&sum.to_be_bytes());
+        with(&mut bytes, crc(b"one"));
+        assert_eq!(parse(&bytes).unwrap().len(), 1);
+        with(&mut bytes, crc(b"one") ^ 1);
+        assert!(matches!(parse(&bytes), Err(Error::BodyCorrupt)));
     }
 
     /// A batch comes from the network: any bytes are read or refused, never a panic.

@@ -6,6 +6,7 @@ mod config;
 mod embedded;
 mod kill;
 mod ledger;
+mod nonsense;
 mod process;
 mod run;
 mod stop;
