@@ -6,15 +6,16 @@ mod fault;
 pub(crate) mod kit;
 mod retain;
 
-use model::{Level, LogOffset, QueueOffset};
+use model::{Level, LogOffset, QueueId, QueueOffset};
 
 use crate::disk::{Reads, Wait};
 use crate::error::{ReadError, StageError};
+use crate::log::stage::Draft;
 use crate::options::Flush;
 use crate::queue::Entry;
 use crate::store::{Boundary, Next};
 use crate::table::Table;
-use kit::{Kit, topic};
+use kit::{Kit, draft, topic};
 
 #[test]
 fn what_was_written_is_read_and_survives_reopening() {
@@ -430,4 +431,31 @@ fn a_check_finds_what_contradicts_the_log_and_a_rebuild_mends_it() {
     assert!(checked().is_sound());
     kit.reopen();
     assert_eq!(kit.bodies("t", 1).len(), 500);
+}
+
+#[test]
+fn keys_are_found_behind_the_end_of_a_segment_that_was_never_filled() {
+    let mut kit = Kit::new(Flush::Async).without_tail();
+    let count = 3 * (64 << 10) / 900;
+    let sent: Vec<_> = (0..count).map(|n| send_with_key(&kit, n)).collect();
+    kit.commit();
+    while kit.store.derive_step() == Next::Now {}
+    for reopened in [false, true] {
+        for (n, at) in sent.iter().enumerate() {
+            let found = kit.store.find("t", &format!("k{n}"), 0, i64::MAX, 9);
+            assert_eq!(found.unwrap(), [*at], "{n}, {reopened}");
+        }
+        kit.reopen();
+        while kit.store.derive_step() == Next::Now {}
+    }
+}
+
+fn send_with_key(kit: &Kit, n: usize) -> LogOffset {
+    let queue = kit.store.queue(&topic("t"), QueueId(0));
+    let properties = format!("KEYS\u{1}k{n}\u{2}");
+    let draft = Draft {
+        properties: &properties,
+        ..draft(&queue, &[0; 700])
+    };
+    kit.store.stage(&draft).unwrap().log_offset
 }

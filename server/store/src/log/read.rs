@@ -209,9 +209,11 @@ impl Log {
     }
 
     /// Appends what is dispatched from `at` on, unchecked: up to `max` bytes, none beyond the segment.
+    /// Behind a filler's head the file may end before its segment does.
     pub fn window(&self, at: LogOffset, max: usize, out: &mut Vec<u8>) -> Result<(), ReadError> {
         let segment = self.segments.at(at.0).ok_or(ReadError::Missing(at))?;
-        let end = self.marks.dispatched().0.min(segment.end());
+        let written = segment.base + segment.file.len()?;
+        let end = self.marks.dispatched().0.min(segment.end()).min(written);
         let len = (end.saturating_sub(at.0) as usize).min(max);
         self.bytes(at, len, out, Wait::Yes).map(|_| ())
     }

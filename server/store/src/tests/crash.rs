@@ -10,6 +10,7 @@ use ledger::{Ledger, Plan};
 
 use crate::clock::ManualClock;
 use crate::disk::sim::{Fault, Image, Keep, Sim};
+use crate::index::Limits;
 use crate::options::{Flush, Options};
 use crate::recover::Planted;
 use crate::store::{Recovery, Store};
@@ -17,6 +18,13 @@ use crate::tests::kit;
 
 /// States of one test in debug; `POSTHOUSE_CRASH_STATES` asks for more.
 const STATES: usize = 1_500;
+
+/// Runs of a few keys, merged soon.
+const KEYS: Limits = Limits {
+    buffer: 6,
+    runs: 3,
+    merged: 30,
+};
 
 /// Tiny sizes, so that a short run meets every boundary.
 fn options(flush: Flush) -> Options {
@@ -65,7 +73,8 @@ impl Trial {
         let disk: Arc<Sim> = Arc::clone(sim);
         let handed: Arc<ManualClock> = Arc::clone(&clock);
         let opened = Store::open_planted(options(self.flush()), disk, handed, self.planted);
-        let (store, recovery) = opened.map_err(|e| format!("does not open: {e}"))?;
+        let (mut store, recovery) = opened.map_err(|e| format!("does not open: {e}"))?;
+        store.keys.set_limits(KEYS);
         Ok((store, recovery, clock))
     }
 

@@ -7,8 +7,9 @@ use model::{Level, LogOffset, QueueId, QueueOffset};
 use crate::clock::ManualClock;
 use crate::disk::Wait;
 use crate::disk::sim::Sim;
+use crate::log::stage::Draft;
 use crate::options::Flush;
-use crate::store::{Recovery, Store};
+use crate::store::{Next, Recovery, Store};
 use crate::table::Table;
 use crate::tests::kit::{draft, topic};
 
@@ -23,8 +24,16 @@ pub(super) struct Plan {
 
 #[derive(Clone)]
 enum What {
-    Record { queue: u32, body: Vec<u8> },
-    Row { key: u8, value: Option<u8> },
+    Record {
+        queue: u32,
+        body: Vec<u8>,
+        key: usize,
+        at: LogOffset,
+    },
+    Row {
+        key: u8,
+        value: Option<u8>,
+    },
 }
 
 /// Everything that was staged, in log order.
@@ -59,6 +68,7 @@ impl Ledger {
                 9 => self.put(store, rng),
                 10 => drop(store.checkpoint_step()),
                 11 => drop(store.ahead_step()),
+                12 => drop(store.derive_step()),
                 _ => self.commit(store, sim, clock, plan, rng),
             }
         }
@@ -72,13 +82,26 @@ impl Ledger {
         let bodies: Vec<Vec<u8>> = (0..count)
             .map(|_| vec![rng.u8(..); [100, 100, 100, 900][rng.usize(..4)]])
             .collect();
-        let drafts: Vec<_> = bodies.iter().map(|body| draft(&queue, body)).collect();
+        // Of what a crash takes away, the run that follows uses the keys again.
+        let first = self.staged.len();
+        let properties: Vec<_> = (first..first + count).map(properties).collect();
+        let drafts: Vec<_> = (bodies.iter().zip(&properties))
+            .map(|(body, properties)| Draft {
+                properties,
+                ..draft(&queue, body)
+            })
+            .collect();
         let mut staged = Vec::new();
         if store.stage_all(&drafts, &mut staged).is_err() {
             return;
         }
-        for (staged, body) in staged.iter().zip(bodies) {
-            let what = What::Record { queue: id, body };
+        for ((staged, body), key) in staged.iter().zip(bodies).zip(first..) {
+            let what = What::Record {
+                queue: id,
+                body,
+                key,
+                at: staged.log_offset,
+            };
             self.staged.push((staged.end, what));
         }
     }
@@ -137,6 +160,7 @@ impl Ledger {
             audit_queue(store, queue, kept)?;
         }
         audit_rows(store, kept)?;
+        audit_keys(store, kept)?;
         Ok(Ledger {
             staged: kept.to_vec(),
             acks: vec![(0, acked)],
@@ -146,7 +170,7 @@ impl Ledger {
 
 fn audit_queue(store: &Store, id: u32, kept: &[(LogOffset, What)]) -> Result<(), String> {
     let mut expected = kept.iter().filter_map(|(_, what)| match what {
-        What::Record { queue, body } if *queue == id => Some(body),
+        What::Record { queue, body, .. } if *queue == id => Some(body),
         _ => None,
     });
     let mut entries = Vec::new();
@@ -193,4 +217,29 @@ fn audit_rows(store: &Store, kept: &[(LogOffset, What)]) -> Result<(), String> {
     } else {
         Err(format!("rows are {rows:?}, not {expected:?}"))
     }
+}
+
+/// Each of the same length.
+fn key(n: usize) -> String {
+    format!("{n:06}")
+}
+
+fn properties(n: usize) -> String {
+    format!("KEYS\u{1}{}\u{2}", key(n))
+}
+
+/// What is left to derive is derived; then each key has its record, and no other.
+fn audit_keys(store: &Store, kept: &[(LogOffset, What)]) -> Result<(), String> {
+    while store.derive_step() == Next::Now {}
+    for (_, what) in kept {
+        let What::Record { key: n, at, .. } = what else {
+            continue;
+        };
+        let found = store.find("t", &key(*n), 0, i64::MAX, 2);
+        let found = found.map_err(|e| format!("key {n}: {e}"))?;
+        if found != [*at] {
+            return Err(format!("key {n} is at {at}, found at {found:?}"));
+        }
+    }
+    Ok(())
 }
