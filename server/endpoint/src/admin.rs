@@ -25,12 +25,8 @@ pub(crate) fn config(endpoint: &Endpoint, ask: &mut Ask<'_>) -> Served {
     ask.reply(response::SUCCESS)
         .field("version", &String::from_utf8_lossy(&version))
         .body(|out| {
-            for (key, value) in &shown {
-                out.extend_from_slice(key.as_bytes());
-                out.push(b'=');
-                out.extend_from_slice(value.as_bytes());
-                out.push(b'\n');
-            }
+            let entries = shown.iter().map(|(key, value)| (&key[..], &value[..]));
+            body::properties::write_plain(entries, out);
         });
     Ok(Outcome::Done)
 }

@@ -7,7 +7,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::properties;
+use remoting::body::properties;
 
 /// What a name server is started with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -158,21 +158,23 @@ impl Options {
         ]);
         entries.extend(self.settings.entries());
         entries.sort_unstable();
-        properties::write(entries)
+        let mut text = Vec::new();
+        let entries = entries.iter().map(|(key, value)| (*key, value.as_str()));
+        properties::write_plain(entries, &mut text);
+        String::from_utf8_lossy(&text).into_owned()
     }
 
     /// The settings after the changes in a properties text. Nothing counts if one of them is refused.
     pub fn changed(&self, text: &str) -> Result<Settings, ConfigError> {
-        let changes = properties::read(text).map_err(|_| ConfigError::Unreadable)?;
-        let refused = |key: &String| {
-            BLACK_LIST.contains(&key.as_str()) || self.black_list.iter().any(|k| k == key)
-        };
-        if changes.iter().any(|(key, _)| refused(key)) {
+        let changes = properties::parse(text.as_bytes()).map_err(|_| ConfigError::Unreadable)?;
+        let refused =
+            |key: &str| BLACK_LIST.contains(&key) || self.black_list.iter().any(|k| k == key);
+        if changes.iter().any(|change| refused(&change.key)) {
             return Err(ConfigError::BlackListed);
         }
         let mut settings = self.settings.clone();
-        for (key, value) in &changes {
-            settings.set(key, value)?;
+        for change in &changes {
+            settings.set(&change.key, &change.value)?;
         }
         Ok(settings)
     }

@@ -12,7 +12,6 @@ mod handle;
 pub mod kv;
 pub mod liveness;
 mod local;
-pub mod properties;
 pub mod route;
 mod server;
 

@@ -15,7 +15,6 @@ pub mod loops;
 pub mod machine;
 pub mod node;
 pub mod ports;
-pub mod properties;
 pub mod raw_config;
 pub mod register;
 pub mod run;

@@ -9,8 +9,9 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use remoting::body::properties;
+
 use crate::keys::{self, Kind, Known};
-use crate::properties;
 
 /// A file's entries by proper name.
 #[derive(Clone, Debug, Default)]

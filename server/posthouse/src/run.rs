@@ -14,10 +14,11 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
+use remoting::body::properties;
+
 use crate::cli::{Command, Run};
 use crate::clock::RealClock;
 use crate::config::{self, Config, Role};
-use crate::properties;
 use crate::raw_config::RawConfig;
 use crate::server::{Server, StartError};
 use crate::{banner, stop, telemetry};

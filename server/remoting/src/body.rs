@@ -12,6 +12,7 @@ pub mod heartbeat;
 mod lenient;
 pub mod lock;
 pub mod offsets;
+pub mod properties;
 pub mod queue;
 pub mod register;
 pub mod route;

@@ -254,7 +254,7 @@ fn what_is_printed_reads_back_as_the_same() {
         let first = broker_of(file).properties();
         let lines: Vec<String> = first
             .iter()
-            .map(|(key, value)| crate::properties::write(key, value))
+            .map(|(key, value)| remoting::body::properties::write(key, value))
             .collect();
         assert_eq!(broker_of(&lines.join("\n")).properties(), first);
         assert!(

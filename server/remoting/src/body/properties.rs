@@ -1,8 +1,9 @@
-//! The syntax of `.properties` files, as `java.util.Properties` reads and writes it.
+//! The syntax of Java's `.properties`, as `java.util.Properties` reads and writes it: the bodies of 25,
+//! 26, 318 and 319, and the configuration files of brokers and name servers.
 //!
 //! RocketMQ's users bring files that were written for Java, so every rule of that class holds:
 //! three ways to separate key and value, continued lines, escapes. Two differences are on
-//! purpose: files are UTF-8 (an escape `\uXXXX` still works), and a comment may be in any
+//! purpose: texts are UTF-8 (an escape `\uXXXX` still works), and a comment may be in any
 //! encoding, because many files carry Chinese comments in GBK.
 
 use std::fmt::Write as _;
@@ -44,6 +45,17 @@ pub fn parse(file: &[u8]) -> Result<Vec<Entry>, SyntaxError> {
         entries.push(entry(&bytes, line)?);
     }
     Ok(entries)
+}
+
+/// Appends lines of `key=value` with nothing escaped, as Apache's `MixAll.properties2String` does: what
+/// 26 and 319 answer.
+pub fn write_plain<'a>(entries: impl IntoIterator<Item = (&'a str, &'a str)>, out: &mut Vec<u8>) {
+    for (key, value) in entries {
+        out.extend_from_slice(key.as_bytes());
+        out.push(b'=');
+        out.extend_from_slice(value.as_bytes());
+        out.push(b'\n');
+    }
 }
 
 /// Writes one entry so that [`parse`] and Java read it back.

@@ -119,3 +119,10 @@ fn any_bytes_give_entries_or_an_error() {
         fuzz_properties(&bytes);
     }
 }
+
+#[test]
+fn plain_lines_escape_nothing() {
+    let mut out = Vec::new();
+    write_plain([("a", "C:\\x"), ("b", "")], &mut out);
+    assert_eq!(out, b"a=C:\\x\nb=\n");
+}
