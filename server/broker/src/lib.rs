@@ -143,9 +143,12 @@ impl Broker {
             // They are in memory, and are tried again with the next batch.
             tracing::warn!(%error, "committed offsets could not be staged");
         }
+        let start = self.clock.mono();
         let written = self.store.write_out();
         written.map_err(|error| Error::Unavailable(error.to_string()))?;
         self.show();
+        let took = || self.clock.mono().saturating_sub(start);
+        self.stats.batch_took(took);
         Ok(())
     }
 

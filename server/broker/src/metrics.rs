@@ -9,7 +9,7 @@ use crate::Broker;
 pub struct Metrics {
     /// Messages stored.
     pub messages_in: u64,
-    /// Their bytes, as sent.
+    /// Their bytes, as stored.
     pub bytes_in: u64,
     /// Sends that were refused by the store.
     pub sends_failed: u64,

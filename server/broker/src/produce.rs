@@ -244,7 +244,8 @@ impl Broker {
         })?;
         topic.put.add(1);
         self.stats.put.add(1);
-        self.stats.put_bytes.add(send.body.len() as u64);
+        let size = staged.end.0.saturating_sub(staged.log_offset.0);
+        self.stats.put_bytes.add(size);
         let unique_key = match made {
             Some(made) => Some(UniqueKey::Made(made)),
             None => facts.unique_key.map(UniqueKey::Sent),
@@ -284,7 +285,8 @@ impl Broker {
         stored.map_err(|error| self.not_staged(error, send.topic))?;
         topic.put.add(staged.len() as u64);
         self.stats.put.add(staged.len() as u64);
-        self.stats.put_bytes.add(send.body.len() as u64);
+        let size = |staged: &Staged| staged.end.0.saturating_sub(staged.log_offset.0);
+        self.stats.put_bytes.add(staged.iter().map(size).sum());
         let first = staged.first().copied();
         let (Some(first), Some(last)) = (first, staged.last()) else {
             return Err(Error::BatchMalformed("it has no message"));

@@ -1,9 +1,13 @@
 //! What went through: totals, and rates over the last ten seconds, minute and ten minutes.
 
+mod latency;
+
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+
+use latency::Latencies;
 
 /// A total that is sampled from time to time, so that rates can be told.
 #[derive(Debug, Default)]
@@ -68,8 +72,12 @@ impl Counter {
 pub(crate) struct Stats {
     /// Messages stored.
     pub put: Counter,
-    /// Their bytes, as sent.
+    /// Their bytes, as stored.
     pub put_bytes: Counter,
+    /// How long they took to be written.
+    pub put_time: Latencies,
+    /// Of [`Stats::put`], those whose time is counted.
+    timed: AtomicU64,
     /// Sends that were refused by the store.
     pub put_failed: Counter,
     /// Messages handed to consumers.
@@ -113,6 +121,16 @@ impl Stats {
                 days.put_today = self.put.total();
                 days.got_today = self.transferred.total();
             }
+        }
+    }
+
+    /// Counts the time of a batch for all messages put since the last one. Batches that end on several
+    /// threads at once may count each other's.
+    pub fn batch_took(&self, time: impl FnOnce() -> Duration) {
+        let put = self.put.total();
+        let before = self.timed.fetch_max(put, Ordering::Relaxed);
+        if before < put {
+            self.put_time.add(put - before, time());
         }
     }
 

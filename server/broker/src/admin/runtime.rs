@@ -95,11 +95,14 @@ impl Broker {
             "putMessageAverageSize",
             format!("{:?}", bytes as f64 / puts.max(1) as f64),
         );
-        table.put("putMessageEntireTimeMax", 0);
+        let times = &stats.put_time;
+        table.put("putMessageEntireTimeMax", times.longest());
+        // Nothing measures a pull as a whole.
         table.put("getMessageEntireTimeMax", 0);
-        table.put("putMessageDistributeTime", "[<=0ms]:0 [0~10ms]:0 [10~50ms]:0 [50~100ms]:0 [100~200ms]:0 [200~500ms]:0 [500ms~1s]:0 [1~2s]:0 [2~3s]:0 [3~4s]:0 [4~5s]:0 [5~10s]:0 [10s~]:0 ");
-        table.put("putLatency99", "0.00");
-        table.put("putLatency999", "0.00");
+        table.put("putMessageDistributeTime", times.distribution());
+        for (name, share) in [("putLatency99", 0.99), ("putLatency999", 0.999)] {
+            table.put(name, format!("{:.2}", times.quantile(share)));
+        }
         table.put("dispatchMaxBuffer", 0);
         table.put("msgPutTotalYesterdayMorning", days.put_yesterday);
         table.put("msgPutTotalTodayMorning", days.put_today);

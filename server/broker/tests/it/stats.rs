@@ -143,6 +143,15 @@ fn the_runtime_table_has_all_that_tools_read() {
         "where the log is"
     );
     assert_eq!(table["putMessageTimesTotal"], "100");
+    let size: f64 = table["putMessageSizeTotal"].parse().unwrap();
+    let average: f64 = table["putMessageAverageSize"].parse().unwrap();
+    assert!(
+        (100.0..1000.0).contains(&average),
+        "whole records: {average}"
+    );
+    assert_eq!(average, size / 100.0);
+    let times = &table["putMessageDistributeTime"];
+    assert!(times.starts_with("[<=0ms]:100 [0~10ms]:0 "), "{times}");
     assert_eq!(table["msgGetTotalTodayNow"], "32");
     assert_eq!(
         table["runtime"],
