@@ -43,6 +43,33 @@ fn a_topic_is_made_changed_shown_and_deleted() {
 }
 
 #[test]
+fn the_stores_tables_are_nobodys_topic() {
+    let name = "rmq_sys_POSTHOUSE_TABLES";
+    for protect in [true, false] {
+        let world = World::with(|options| options.protect_system_topics = protect);
+        assert_eq!(world.ask(create_topic("T", 1, 6)).code, SUCCESS);
+        let text = format!("The topic[{name}] is conflict with system topic.");
+        for refused in [
+            create_topic(name, 1, 6),
+            topic(DELETE_TOPIC_IN_BROKER, name),
+        ] {
+            said(&world.ask(refused), INVALID_PARAMETER, &text);
+        }
+        let text = format!("Sending message to topic[{name}] is forbidden.");
+        let mut batch = send(name, b"x");
+        batch.code = SEND_BATCH_MESSAGE;
+        for refused in [send(name, b"x"), batch] {
+            said(&world.ask(refused), NO_PERMISSION, &text);
+        }
+        assert!(!world.heard.registered.lock().unwrap().contains_key(name));
+        let registration = world.broker.registration();
+        let mut topics = registration.topics.iter();
+        assert!(topics.all(|topic| topic.name.as_str() != name));
+        assert_eq!(config(&world, "T").read_queue_nums, 1, "the tables work");
+    }
+}
+
+#[test]
 fn the_brokers_own_topics_are_protected() {
     let world = World::new();
     for name in [
