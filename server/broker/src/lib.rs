@@ -34,7 +34,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use model::{Level, LogOffset};
-use store::{Queue, Store};
+use store::{Queue, Store, WriteError};
 
 pub use admin::{ConsumeStats, QueueProgress, QueueStats, TopicStats};
 pub use call::{Answer, Caller, ConnectionId, Job};
@@ -175,6 +175,12 @@ impl Broker {
     /// How far a watermark of the log is.
     pub fn reached(&self, level: Level) -> LogOffset {
         self.store.reached(level)
+    }
+
+    /// Why no watermark will move any more, if the store failed.
+    pub fn failure(&self) -> Option<Error> {
+        let reason = self.store.failure()?;
+        Some(Error::Unavailable(WriteError(reason).to_string()))
     }
 
     /// Does what is due by time: silent clients, queue locks, statistics, offsets that rode on pulls.

@@ -116,10 +116,11 @@ impl Service for Endpoint {
     }
 
     fn commit(&self) -> Result<(), Refusal> {
-        self.broker.commit().map_err(|error| Refusal {
-            code: status::code(&error),
-            remark: error.to_string(),
-        })
+        self.broker.commit().map_err(|error| refusal(&error))
+    }
+
+    fn failed(&self) -> Option<Refusal> {
+        self.broker.failure().map(|error| refusal(&error))
     }
 
     fn reached(&self, level: Level) -> LogOffset {
@@ -140,5 +141,12 @@ impl Service for Endpoint {
 
     fn closed(&self, peer: &Peer) {
         self.broker.closed(ConnectionId(peer.id.0));
+    }
+}
+
+fn refusal(error: &broker::Error) -> Refusal {
+    Refusal {
+        code: status::code(error),
+        remark: error.to_string(),
     }
 }

@@ -71,6 +71,10 @@ mod bugs {
             LogOffset(u64::MAX)
         }
 
+        fn failed(&self) -> Option<Refusal> {
+            self.service.failed()
+        }
+
         fn late(&self, level: Level) -> i32 {
             self.service.late(level)
         }

@@ -103,15 +103,24 @@ impl Local {
                 let moved = self.hub.marks().notified();
                 let mut moved = std::pin::pin!(moved);
                 moved.as_mut().enable();
+                let failed = self.service.failed();
                 if self.service.reached(mark.level) >= mark.at {
-                    return;
+                    return None;
+                }
+                if failed.is_some() {
+                    return failed;
                 }
                 moved.await;
             }
         };
         let limit = self.service.mark_timeout();
-        let late = tokio::time::timeout(limit, reached).await.is_err();
-        let code = late.then(|| self.service.late(mark.level))?;
+        let code = match tokio::time::timeout(limit, reached).await {
+            Ok(None) => return None,
+            Ok(Some(refusal)) => {
+                return Some(Command::response(opaque, refusal.code).remark(refusal.remark));
+            }
+            Err(_) => self.service.late(mark.level),
+        };
         let code = if code == 0 { SYSTEM_ERROR } else { code };
         Some(Command::response(opaque, code))
     }

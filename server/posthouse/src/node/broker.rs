@@ -9,7 +9,7 @@ use model::topic::{DataVersion, TopicConfig};
 use remoting::limits::Limits;
 use remoting::server::{Hub, Running, Server, Service};
 use store::disk::real::Real;
-use store::{Clock, Flush, Next, Recovery, Store};
+use store::{Clock, Disk, Flush, Next, Recovery, Store};
 
 use crate::config::{BrokerRole, Config, RECORD_OVERHEAD};
 use crate::loops::{End, Loops};
@@ -47,11 +47,23 @@ impl Broker {
         clock: Arc<dyn Clock>,
         namesrv: Option<&Namesrv>,
     ) -> Result<Broker, StartError> {
+        Broker::prepare_on(config, clock, namesrv, |config| {
+            Ok(Arc::new(Real::new(&config.data)?))
+        })
+    }
+
+    /// Like [`Broker::prepare`], on another disk: one that fails, in tests.
+    pub fn prepare_on(
+        config: &Config,
+        clock: Arc<dyn Clock>,
+        namesrv: Option<&Namesrv>,
+        disk: impl FnOnce(&Config) -> std::io::Result<Arc<dyn Disk>>,
+    ) -> Result<Broker, StartError> {
         let bound = ports::take_broker(config.broker.listen)?;
         let [main, _] = &bound;
         let address = main.address()?;
         let options = options(config, address.port());
-        let disk = Arc::new(Real::new(&config.data)?);
+        let disk = disk(config)?;
         let (store, recovery) = Store::open(store_options(config, &options), disk, clock.clone())?;
         let store = Arc::new(store);
         let hub = Hub::new(config.io_threads);

@@ -4,6 +4,7 @@
 mod client;
 mod config;
 mod embedded;
+mod failed_disk;
 mod kill;
 mod ledger;
 mod nonsense;

@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 use model::{Level, LogOffset, Mark};
 
 use crate::command::Command;
+use crate::reply::{Head, Reply};
 use crate::server::connection::Connection;
-use crate::server::{Hub, Service};
+use crate::server::{Hub, Refusal, Service};
 
 const LEVELS: [Level; 3] = [Level::Appended, Level::Flushed, Level::Confirmed];
 
@@ -86,6 +87,27 @@ impl Parked {
         }
     }
 
+    /// Hands out a refusal for everything that is left. What a mark covers must be released before.
+    pub(crate) fn refuse(
+        &mut self,
+        refusal: &Refusal,
+        mut leave: impl FnMut(&Rc<Connection>, [&[u8]; 2]),
+    ) {
+        for queue in &mut self.queues {
+            while let Some(answer) = queue.pop_if(|_| true) {
+                self.bytes -= answer.length;
+                answer.connection.sub_in_flight(answer.length);
+                let bytes: Vec<u8> = queue.bytes.drain(..answer.length).collect();
+                leave(&answer.connection, [&refused(&bytes, refusal), &[]]);
+            }
+        }
+    }
+
+    /// Whether nothing is parked.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+
     /// Hands out what has waited too long, with the code that says so.
     pub(crate) fn expire(
         &mut self,
@@ -152,4 +174,19 @@ fn with_code(frame: Vec<u8>, code: i32) -> Vec<u8> {
         Ok(answer) => Command { code, ..answer }.to_bytes(),
         Err(_) => frame,
     }
+}
+
+/// What is answered instead. What the answer promised is left out.
+fn refused(frame: &[u8], refusal: &Refusal) -> Vec<u8> {
+    let Ok(answer) = Command::decode(frame) else {
+        return Vec::new();
+    };
+    let head = Head {
+        opaque: answer.opaque,
+        serialize: answer.serialize,
+    };
+    let mut out = Vec::new();
+    let reply = Reply::new(&mut out, head, refusal.code);
+    reply.remark(&refusal.remark).finish();
+    out
 }

@@ -35,6 +35,12 @@ pub trait Service: Send + Sync + 'static {
         1
     }
 
+    /// Why no mark will move any more, if so: answers that wait for one get this refusal instead, as
+    /// soon as [`crate::server::Hub::marks_moved`] is called.
+    fn failed(&self) -> Option<Refusal> {
+        None
+    }
+
     /// How long an answer waits for its mark (Apache's `syncFlushTimeout`).
     fn mark_timeout(&self) -> Duration {
         Duration::from_secs(5)

@@ -318,12 +318,21 @@ impl Thread {
         }
     }
 
-    /// Parked answers whose mark is reached go back into their out-buffers.
+    /// Parked answers whose mark is reached go back into their out-buffers; if none will be reached any
+    /// more, the others are refused.
     pub(crate) fn release(&self) {
         let mut parked = self.parked.borrow_mut();
+        // Asked for before the marks: whatever they cover then is safe, and leaves as it is.
+        let waiting = !parked.is_empty();
+        let failed = waiting.then(|| self.service.failed()).flatten();
         parked.release(&*self.service, |connection, bytes| {
             self.unpark(connection, bytes);
         });
+        if let Some(refusal) = failed {
+            parked.refuse(&refusal, |connection, bytes| {
+                self.unpark(connection, bytes);
+            });
+        }
         parked.announce(&self.hub, self.index);
         self.feed(&parked);
     }
