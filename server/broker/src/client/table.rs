@@ -145,14 +145,12 @@ impl Clients {
             divergence: None,
         });
         let connection = who.caller.connection;
-        let known = group.members.get(&connection);
-        let known = known.filter(|member| member.who.client == who.client);
+        let known = group.member(who);
         if beat.without_subscriptions && known.is_some() {
             // Only the fingerprint came: it must be of what is known here.
-            if let Some(member) = group.members.get_mut(&connection) {
-                answer.subscriptions_changed |= member.fingerprint != beat.fingerprint;
-                (member.seen, member.who.seen_at) = (who.now, who.wall);
-            }
+            let member = group.members.get_mut(&connection);
+            let known = member.is_some_and(|member| member.beats(who, beat.fingerprint));
+            answer.subscriptions_changed |= !known;
             return;
         }
         // A client that comes back on a new connection brings only its fingerprint too. What it had
@@ -166,7 +164,6 @@ impl Clients {
             (shared(known, &data.subscriptions), false)
         };
         answer.subscriptions_changed |= bare;
-        (group.kind, group.model, group.from) = (data.kind, data.model, data.from);
         let same_topics = known.is_some_and(|m| m.subscriptions.keys().eq(subscriptions.keys()));
         let same = known.is_some_and(|member| member.subscriptions == subscriptions);
         self.changes += u64::from(!same);
@@ -180,6 +177,7 @@ impl Clients {
             bare,
             subscriptions,
         };
+        (group.kind, group.model, group.from) = (data.kind, data.model, data.from);
         // The newest connection of a client id wins.
         let before = group.members.len();
         group
@@ -195,13 +193,7 @@ impl Clients {
             group.tell(news);
         }
         if let Some(text) = &group.divergence {
-            let all = answer.divergence.get_or_insert_default();
-            if !all.is_empty() {
-                all.push_str("; ");
-            }
-            all.push_str(group.name.as_str());
-            all.push_str(": ");
-            all.push_str(text);
+            answer.disagree(&group.name, text);
         }
     }
 
@@ -388,6 +380,26 @@ impl Clients {
     }
 }
 
+impl Beat {
+    fn disagree(&mut self, group: &GroupName, text: &str) {
+        let all = self.divergence.get_or_insert_default();
+        if !all.is_empty() {
+            all.push_str("; ");
+        }
+        all.push_str(group.as_str());
+        all.push_str(": ");
+        all.push_str(text);
+    }
+}
+
+impl Member {
+    /// Notes a heartbeat without subscriptions; whether they are still those known here.
+    fn beats(&mut self, who: &Who<'_>, fingerprint: i32) -> bool {
+        (self.seen, self.who.seen_at) = (who.now, who.wall);
+        self.fingerprint == fingerprint
+    }
+}
+
 impl Who<'_> {
     fn connection(&self) -> Connection {
         Connection {
@@ -416,6 +428,12 @@ fn shared(known: Option<&Member>, subscriptions: &[Subscription]) -> Subscriptio
 }
 
 impl Group {
+    /// The member that a client already is on its connection.
+    fn member(&self, who: &Who<'_>) -> Option<&Member> {
+        let member = self.members.get(&who.caller.connection)?;
+        (member.who.client == who.client).then_some(member)
+    }
+
     /// What a client subscribes to on a connection that is still open.
     fn of_client(&self, client: &str, fingerprint: i32) -> Option<Subscriptions> {
         let mut members = self.members.values();
