@@ -56,6 +56,8 @@ pub fn test() -> Report {
         "real Apache clients",
         cargo("test")
             .args(["--release", "--package", "conformance"])
+            // Most of these tests wait for a client in another process.
+            .args(["--", "--test-threads", "6"])
             .env("POSTHOUSE_BIN", target().join("release/posthouse")),
     );
     report
