@@ -370,10 +370,10 @@ fn many_threads_stage_one_order_and_every_record_is_seen_once() {
 fn a_key_is_found_after_it_was_derived_and_after_a_start_and_never_below_the_log() {
     let mut kit = Kit::new(Flush::Async);
     let properties = "UNIQ_KEY\u{1}id-7\u{2}KEYS\u{1}a b\u{2}";
-    let queue = kit.store.queue(&topic("t"), model::QueueId(0));
+    let queue = kit.store.queue(&topic("t"), QueueId(0));
     let mut positions = Vec::new();
     for n in 0..300u32 {
-        let mut draft = kit::draft(&queue, b"body");
+        let mut draft = draft(&queue, b"body");
         if n % 100 == 0 {
             draft.properties = properties;
         }
