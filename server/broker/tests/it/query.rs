@@ -81,7 +81,6 @@ fn derive(house: &House) {
 }
 
 #[test]
-#[ignore = "the key index is not there yet"]
 fn messages_are_found_by_their_real_keys_newest_first() {
     let house = House::new();
     house.put("t", 0, "one", "KEYS\u{1}k1 k2\u{2}UNIQ_KEY\u{1}U1\u{2}");
@@ -111,7 +110,6 @@ fn messages_are_found_by_their_real_keys_newest_first() {
 }
 
 #[test]
-#[ignore = "the key index is not there yet"]
 fn a_query_returns_no_more_than_allowed() {
     let house = House::new();
     for n in 0..100 {
