@@ -51,7 +51,7 @@ final class Consuming {
 
     /** Waits until the members hold all queues, no queue twice, and each member at least one. */
     static void shared(Run run, String topic, List<DefaultMQPushConsumer> members, int queues) throws Exception {
-        run.await(members.size() + " members to share " + queues + " queues of " + topic, 20, () -> {
+        run.await(members.size() + " members to share " + queues + " queues of " + topic, 60, () -> {
             Set<MessageQueue> all = new HashSet<>();
             int sum = 0;
             for (DefaultMQPushConsumer member : members) {
@@ -241,7 +241,7 @@ final class Consuming {
             return ConsumeOrderlyStatus.SUCCESS;
         });
         consumer.start();
-        run.await("five steps", 20, () -> seen.size() >= 5);
+        run.await("five steps", 60, () -> seen.size() >= 5);
         run.equal(Arrays.asList("step 0", "step 1", "step 2", "step 3", "step 4"), new ArrayList<>(seen), "steps");
         run.equal(2, tries.get("step 2"), "tries of the third step");
     }

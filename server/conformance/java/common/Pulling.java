@@ -109,7 +109,7 @@ final class Pulling {
             consumer.subscribe(topic, "TagA");
             consumer.start();
             Inbox inbox = new Inbox(run);
-            run.await("the messages of the " + round + " round", 20, () -> {
+            run.await("the messages of the " + round + " round", 60, () -> {
                 inbox.add(consumer.poll(500));
                 return inbox.size() >= texts.size();
             });
@@ -153,7 +153,7 @@ final class Pulling {
             }
         }
         Inbox inbox = new Inbox(run);
-        run.await("everything from offset 6 on", 20, () -> {
+        run.await("everything from offset 6 on", 60, () -> {
             inbox.add(consumer.poll(500));
             return inbox.size() >= texts.size();
         });
@@ -161,7 +161,7 @@ final class Pulling {
         MessageQueue one = queues.iterator().next();
         consumer.seekToBegin(one);
         Inbox again = new Inbox(run);
-        run.await("the queue from its beginning", 20, () -> {
+        run.await("the queue from its beginning", 60, () -> {
             again.add(consumer.poll(500));
             return again.size() >= 10;
         });
@@ -171,7 +171,7 @@ final class Pulling {
         consumer.seekToEnd(one);
         run.sent(producer.send(new Message(topic, run.body("newest")), one));
         Inbox end = new Inbox(run);
-        run.await("the newest", 20, () -> {
+        run.await("the newest", 60, () -> {
             end.add(consumer.poll(500));
             return end.size() >= 1;
         });

@@ -120,7 +120,7 @@ final class Samples {
                 }
             });
         }
-        run.check(answered.await(15, TimeUnit.SECONDS), "answers missing: " + answered.getCount());
+        run.check(answered.await(60, TimeUnit.SECONDS), "answers missing: " + answered.getCount());
         if (run.apache() && failure.get() != null && Refusing.code(failure.get()) == 2) {
             return; // a cold Apache broker refuses a burst as "busy"; ours may not
         }
@@ -198,7 +198,7 @@ final class Samples {
             consumer.start();
             members.add(consumer);
         }
-        run.await("both members to hold all queues", 20, () ->
+        run.await("both members to hold all queues", 60, () ->
             members.stream().allMatch(member -> Consuming.held(member, "Test").size() == queues));
         Set<String> texts = new TreeSet<>();
         for (int i = 0; i < 10; i++) {
