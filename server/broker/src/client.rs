@@ -257,6 +257,7 @@ impl Broker {
                     own.push(group);
                     continue;
                 }
+                // Who is gone, or takes nothing, will ask by itself when it is back.
                 self.outlet.notice(connection, Notice::IdsChanged { group });
             }
         }

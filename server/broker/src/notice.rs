@@ -10,8 +10,9 @@ use crate::call::ConnectionId;
 pub trait Outlet: Send + Sync {
     /// These held requests should run again now.
     fn runnable(&self, requests: &[(ConnectionId, u64)]);
-    /// Tells one client something.
-    fn notice(&self, connection: ConnectionId, notice: Notice);
+    /// Tells one client something. `false` if the client is gone or takes nothing, so that it will
+    /// not hear of it.
+    fn notice(&self, connection: ConnectionId, notice: Notice) -> bool;
 }
 
 /// One thing a client is told without having asked.

@@ -34,11 +34,10 @@ impl Outlet for Clients {
         self.hub.wake(&held);
     }
 
-    fn notice(&self, connection: ConnectionId, notice: Notice) {
+    fn notice(&self, connection: ConnectionId, notice: Notice) -> bool {
         let mut command = command(&notice);
         command.opaque = self.opaque.fetch_add(1, Ordering::Relaxed);
-        // A client that is gone, or takes nothing, will ask by itself when it is back.
-        self.hub.push(connection.0, command.to_bytes());
+        self.hub.push(connection.0, command.to_bytes())
     }
 }
 

@@ -12,6 +12,7 @@ pub mod query;
 pub mod register;
 pub mod route;
 pub mod send;
+pub mod transaction;
 
 pub use admin::{
     BrokerNameHeader, ClusterHeader, ConsumeStatsHeader, CreateTopicHeader, DeleteGroupHeader,
@@ -31,6 +32,7 @@ pub use register::{
 };
 pub use route::RouteHeader;
 pub use send::{SendAnswer, SendHeader};
+pub use transaction::{CheckTransactionHeader, EndTransactionHeader, ResumeCheckHeader};
 
 /// Why a header could not be read. The texts are Java's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -35,12 +35,13 @@ impl Outlet for Heard {
         self.runnable.lock().unwrap().extend(requests);
     }
 
-    fn notice(&self, connection: ConnectionId, notice: Notice) {
+    fn notice(&self, connection: ConnectionId, notice: Notice) -> bool {
         let Notice::IdsChanged { group } = notice;
         self.notices
             .lock()
             .unwrap()
             .push((connection.0, group.to_string()));
+        true
     }
 }
 

@@ -35,8 +35,9 @@ impl Outlet for Heard {
         woken.extend(requests.iter().map(|(id, ticket)| (id.0, *ticket)));
     }
 
-    fn notice(&self, connection: ConnectionId, notice: Notice) {
+    fn notice(&self, connection: ConnectionId, notice: Notice) -> bool {
         self.notices.lock().unwrap().push((connection.0, notice));
+        true
     }
 }
 

@@ -109,3 +109,22 @@ fn only_true_is_true() {
     assert_eq!(bool::read("order", None), Ok(false));
     assert_eq!(Option::<bool>::read("order", None), Ok(None));
 }
+
+#[test]
+fn an_end_of_a_transaction_is_read_without_its_topic() {
+    let header = EndTransactionHeader {
+        producer_group: "p",
+        queue_offset: 3,
+        log_offset: 14_695,
+        decision: 8,
+        from_check: true,
+        msg_id: Some("7F00"),
+        transaction_id: None,
+    };
+    let command = header.fill(Command::request(request::END_TRANSACTION));
+    assert_eq!(command.field("commitOrRollback"), Some("8"));
+    let bytes = command.to_bytes();
+    let mut decoder = Decoder::new();
+    let frame = decoder.decode(&bytes).unwrap();
+    assert_eq!(EndTransactionHeader::read(&frame), Ok(header));
+}
