@@ -59,6 +59,9 @@ pub enum Error {
     /// The topic may not be read.
     #[error("the topic[{0}] pulling message is forbidden")]
     TopicNotReadable(TopicName),
+    /// The topic may not be written.
+    #[error("the topic[{0}] sending message is forbidden")]
+    TopicNotWritable(TopicName),
     /// A queue a producer may not write.
     #[error("{}", queue_not_writable(*.queue, .topic, *.producer))]
     QueueNotWritable {
@@ -161,6 +164,9 @@ pub enum Error {
     /// No record begins there.
     #[error("can not find message by the offset, {0}")]
     NoRecord(i64),
+    /// There is no message there that could be sent back.
+    #[error("look message by offset failed, {0}")]
+    NothingToSendBack(i64),
     /// No message has the key.
     #[error("can not find message, maybe time range not correct")]
     NoMessageWithKey,

@@ -25,6 +25,7 @@ mod own;
 pub mod produce;
 pub mod pull;
 pub mod query;
+pub mod retry;
 mod row;
 mod stats;
 pub mod topic;
@@ -51,6 +52,7 @@ pub use ordering::MessageQueue;
 pub use produce::{Produce, Produced, SendStatus, UniqueKey};
 pub use pull::{Pull, Pulled, Verdict};
 pub use query::{Queried, Query};
+pub use retry::SendBack;
 pub use store::Clock;
 pub use topic::{Registration, TopicChange};
 

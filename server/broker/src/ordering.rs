@@ -74,6 +74,12 @@ impl Locks {
         }
     }
 
+    /// Whether a member of the group holds a queue at `now`.
+    pub fn any(&self, group: &str, now: Duration) -> bool {
+        let queues = self.groups.get(group);
+        queues.is_some_and(|queues| queues.values().any(|held| held.until >= now))
+    }
+
     /// Forgets locks that are over.
     pub fn expire(&mut self, now: Duration) {
         self.groups.retain(|_, queues| {

@@ -16,6 +16,7 @@ use store::{Draft, Queue, StageError, Staged};
 
 use properties::{Facts, facts, rewrite};
 
+use crate::retry::Retry;
 use crate::topic::{Topic, system, topic_missing};
 use crate::{Answer, AskedFor, Broker, Caller, Error, Role};
 
@@ -40,6 +41,8 @@ pub struct Produce<'a> {
     pub properties: &'a str,
     /// How often the message was retried.
     pub reconsume_times: i32,
+    /// How often it may be retried; said for retry topics only.
+    pub max_reconsume_times: Option<i32>,
     /// Whether a created topic gets the unit flag.
     pub unit_mode: bool,
     /// Whether the body holds several messages.
@@ -121,7 +124,20 @@ impl Broker {
         caller: &Caller,
         send: &Produce<'a>,
     ) -> Result<Answer<Produced<'a>>, Error> {
-        let topic = self.topic_to_send(send)?;
+        let retried: Produce<'a>;
+        let (topic, send) = match self.topic_to_send(send)? {
+            Target::Plain(topic) => (topic, send),
+            Target::Retry(name) => match self.send_to_retry(caller, send, &name)? {
+                Retry::Dead(answer) => return Ok(answer),
+                Retry::Ordinary { topic, times } => {
+                    retried = Produce {
+                        reconsume_times: times,
+                        ..*send
+                    };
+                    (topic, &retried)
+                }
+            },
+        };
         let queue = self.queue_to_send(caller, send, &topic)?;
         let facts = facts(send.properties);
         let half = send.sys_flag & sys::TRANSACTION_PREPARED != 0;
@@ -131,12 +147,7 @@ impl Broker {
             });
         }
         facts.refuse_unserved()?;
-        if send.body.is_empty() {
-            return Err(Error::BodyEmpty);
-        }
-        if send.body.len() > self.options.body_max {
-            return Err(self.too_large());
-        }
+        self.check_body(send.body)?;
         let produced = if send.batch {
             self.stage_batch(caller, send, &topic, queue, facts)
         } else {
@@ -152,7 +163,7 @@ impl Broker {
     }
 
     /// The topic of a send: there, or made now.
-    fn topic_to_send(&self, send: &Produce<'_>) -> Result<Arc<Topic>, Error> {
+    fn topic_to_send(&self, send: &Produce<'_>) -> Result<Target, Error> {
         let until = self.options.accept_sends_from;
         if until > 0 && self.clock.wall() < until {
             return Err(Error::NotYetServing { until });
@@ -166,24 +177,31 @@ impl Broker {
             if !topic.sendable {
                 return Err(Error::SystemTopicNotSendable(topic.config.name.clone()));
             }
-            return match topic.config.name.is_retry() {
-                true => Err(no_retry(send, topic.config.name.clone())),
-                false => Ok(topic),
-            };
+            return Ok(match topic.config.name.is_retry() {
+                true => Target::Retry(topic.config.name.clone()),
+                false => Target::Plain(topic),
+            });
         }
         let name = TopicName::parse(send.topic)?;
         if !system::sendable(send.topic) {
             return Err(Error::SystemTopicNotSendable(name));
         }
         if name.is_retry() {
-            return Err(no_retry(send, name));
+            return Ok(Target::Retry(name));
         }
-        self.create_topic_for_send(
-            send.topic,
-            send.template,
-            send.template_queues,
-            send.unit_mode,
-        )
+        let (template, queues) = (send.template, send.template_queues);
+        let made = self.create_topic_for_send(send.topic, template, queues, send.unit_mode)?;
+        Ok(Target::Plain(made))
+    }
+
+    pub(crate) fn check_body(&self, body: &[u8]) -> Result<(), Error> {
+        if body.is_empty() {
+            return Err(Error::BodyEmpty);
+        }
+        match body.len() > self.options.body_max {
+            true => Err(self.too_large()),
+            false => Ok(()),
+        }
     }
 
     /// The queue of a send. A client that leaves the choice to the broker gets a random one.
@@ -242,10 +260,7 @@ impl Broker {
                 .stage(&draft)
                 .map_err(|error| self.not_staged(error, send.topic))
         })?;
-        topic.put.add(1);
-        self.stats.put.add(1);
-        let size = staged.end.0.saturating_sub(staged.log_offset.0);
-        self.stats.put_bytes.add(size);
+        self.stored(topic, &staged);
         let unique_key = match made {
             Some(made) => Some(UniqueKey::Made(made)),
             None => facts.unique_key.map(UniqueKey::Sent),
@@ -324,7 +339,15 @@ impl Broker {
         Ok(())
     }
 
-    fn produced<'a>(
+    /// Counts a message that was staged.
+    pub(crate) fn stored(&self, topic: &Topic, staged: &Staged) {
+        topic.put.add(1);
+        self.stats.put.add(1);
+        let size = staged.end.0.saturating_sub(staged.log_offset.0);
+        self.stats.put_bytes.add(size);
+    }
+
+    pub(crate) fn produced<'a>(
         &self,
         queue: &Queue,
         staged: Staged,
@@ -346,13 +369,13 @@ impl Broker {
         }
     }
 
-    fn too_large(&self) -> Error {
+    pub(crate) fn too_large(&self) -> Error {
         Error::TooLarge {
             body_max: self.options.body_max,
         }
     }
 
-    fn not_staged(&self, error: StageError, topic: &str) -> Error {
+    pub(crate) fn not_staged(&self, error: StageError, topic: &str) -> Error {
         match error {
             StageError::TooLarge(_) => self.too_large(),
             StageError::Dropped => topic_missing(topic, AskedFor::Send),
@@ -365,10 +388,9 @@ impl Broker {
     }
 }
 
-/// Java's client tries again by itself when a message it sends back is refused, so nothing is lost.
-fn no_retry(send: &Produce<'_>, name: TopicName) -> Error {
-    match send.batch {
-        true => Error::BatchToRetry(name),
-        false => Error::NotServed("messages sent back are not served by this broker yet"),
-    }
+/// Where a send goes.
+enum Target {
+    Plain(Arc<Topic>),
+    /// To a retry topic, there or not.
+    Retry(TopicName),
 }

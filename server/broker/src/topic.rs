@@ -230,7 +230,7 @@ impl Broker {
         self.topics.find(topic).ok_or_else(missing)
     }
 
-    /// The retry topic of a group, made if it is missing (Apache
+    /// The retry or dead-letter topic of a group, made if it is missing (Apache
     /// `createTopicInSendMessageBackMethod`). The mark is of the change, if there was one.
     pub(crate) fn ensure_retry_topic(
         &self,

@@ -14,6 +14,7 @@ mod offset;
 mod outlet;
 mod pull;
 mod query;
+mod retry;
 mod send;
 mod service;
 mod status;

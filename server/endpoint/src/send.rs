@@ -27,6 +27,7 @@ pub(crate) fn send(endpoint: &Endpoint, ask: &mut Ask<'_>) -> Served {
         born_at: header.born_at,
         properties: header.properties.unwrap_or_default(),
         reconsume_times: header.reconsume_times.unwrap_or(0),
+        max_reconsume_times: header.max_reconsume_times,
         unit_mode: header.unit_mode,
         // C++ sends batches under 310; the flag decides.
         batch: header.batch || ask.frame.code == request::SEND_BATCH_MESSAGE,

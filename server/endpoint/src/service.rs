@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use broker::{Broker, ConnectionId};
 use model::{Level, LogOffset};
+use remoting::Frame;
 use remoting::code::{request, response};
 use remoting::server::{Door, Outcome, Peer, Refusal, Run, Service};
-use remoting::{Frame, Language};
 
 use crate::ask::{Ask, Refused, Served};
 use crate::bodies::Bodies;
-use crate::{admin, client, offset, pull, query, send, status};
+use crate::{admin, client, offset, pull, query, retry, send, status};
 
 /// Serves a broker to RocketMQ's clients and tools.
 pub struct Endpoint {
@@ -91,10 +91,7 @@ impl Endpoint {
             GET_CONSUME_STATS => admin::group::stats(self, ask),
             GET_BROKER_RUNTIME_INFO => admin::runtime(self, ask),
             GET_BROKER_CONFIG => admin::config(self, ask),
-            // Messages sent back are not served yet. The Go client takes any answer, a refusal too, for
-            // success, and would commit behind a message that nobody has: it gets none, counts that as
-            // a failure after 3 s, and tries the message again itself.
-            CONSUMER_SEND_MSG_BACK if ask.frame.language == Language::Go => Ok(Outcome::Done),
+            CONSUMER_SEND_MSG_BACK => retry::send_back(self, ask),
             _ => Err(Refused::NotSupported),
         }
     }

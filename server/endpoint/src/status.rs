@@ -18,6 +18,7 @@ pub(crate) fn code(error: &Error) -> i32 {
         | Error::SystemTopicNotSendable(_)
         | Error::TransactionForbidden { .. }
         | Error::TopicNotReadable(_)
+        | Error::TopicNotWritable(_)
         | Error::GroupNotReadable(_)
         | Error::BroadcastForbidden(_) => NO_PERMISSION,
         Error::TopicMissing { .. } => TOPIC_NOT_EXIST,
@@ -39,6 +40,7 @@ pub(crate) fn code(error: &Error) -> i32 {
         | Error::BatchMalformed(_)
         | Error::Attributes(_)
         | Error::NoRecord(_)
+        | Error::NothingToSendBack(_)
         | Error::NoMembers(_)
         | Error::ProducersOffline(_)
         | Error::Store(_) => SYSTEM_ERROR,

@@ -17,7 +17,7 @@ pub struct GroupConfig {
     pub consume_broadcast_enable: bool,
     /// Kept for administration tools and POP.
     pub consume_message_orderly: bool,
-    /// Queues of the retry topic; 0 drops what is sent back.
+    /// Queues of the retry topic; 0: nothing is retried, what is sent back is a dead letter.
     pub retry_queues: u32,
     /// Deliveries before a message is dead-lettered.
     pub retry_max_times: i32,
@@ -74,6 +74,29 @@ pub struct RetryPolicy {
     pub customized: Option<Vec<i64>>,
 }
 
+impl RetryPolicy {
+    /// Milliseconds before the retry of a message that was retried `times` before (Apache
+    /// `RetryPolicy.nextDelayDuration`). `None`: as long as its delay level says, see
+    /// [`RetryPolicy::level`].
+    pub fn wait(&self, times: i32) -> Option<i64> {
+        let times = usize::try_from(times).unwrap_or(0);
+        match (self.kind, &self.customized) {
+            (RetryKind::Exponential, _) => Some(self.exponential.unwrap_or_default().wait(times)),
+            (RetryKind::Customized, None) => None,
+            // The table begins with the two waits that no retry has, like that of the delay levels.
+            (RetryKind::Customized, Some(table)) => table
+                .get(times + 2)
+                .or(table.last())
+                .map(|&wait| wait.max(0)),
+        }
+    }
+
+    /// The delay level of the same retry, where levels apply: the first is 3.
+    pub fn level(times: i32) -> i32 {
+        times.max(0).saturating_add(3)
+    }
+}
+
 /// The kind of a [`RetryPolicy`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RetryKind {
@@ -93,4 +116,60 @@ pub struct ExponentialRetry {
     pub max: i64,
     /// Growth factor.
     pub multiplier: i64,
+}
+
+impl Default for ExponentialRetry {
+    fn default() -> ExponentialRetry {
+        ExponentialRetry {
+            initial: 5_000,
+            max: 7_200_000,
+            multiplier: 2,
+        }
+    }
+}
+
+impl ExponentialRetry {
+    fn wait(&self, times: usize) -> i64 {
+        let growth = self.multiplier.saturating_pow(times.min(32) as u32);
+        self.initial.saturating_mul(growth).min(self.max).max(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waits(policy: &RetryPolicy, times: [i32; 4]) -> [Option<i64>; 4] {
+        times.map(|times| policy.wait(times))
+    }
+
+    #[test]
+    fn a_group_waits_as_its_policy_says() {
+        let levels = RetryPolicy::default();
+        assert_eq!(waits(&levels, [0, 1, 15, 99]), [None; 4]);
+        assert_eq!([0, 15].map(RetryPolicy::level), [3, 18]);
+
+        let table = RetryPolicy {
+            customized: Some(vec![1, 2, 30, 40]),
+            ..RetryPolicy::default()
+        };
+        let expected = [Some(30), Some(40), Some(40), Some(30)];
+        assert_eq!(waits(&table, [0, 1, 9, -1]), expected);
+
+        let growing = RetryPolicy {
+            kind: RetryKind::Exponential,
+            ..RetryPolicy::default()
+        };
+        let expected = [Some(5_000), Some(10_000), Some(5_120_000), Some(7_200_000)];
+        assert_eq!(waits(&growing, [0, 1, 10, i32::MAX]), expected);
+        let steep = RetryPolicy {
+            exponential: Some(ExponentialRetry {
+                initial: i64::MAX,
+                max: i64::MAX,
+                multiplier: i64::MAX,
+            }),
+            ..growing
+        };
+        assert_eq!(steep.wait(9), Some(i64::MAX));
+    }
 }

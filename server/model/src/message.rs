@@ -22,6 +22,16 @@ pub mod key {
     pub const DELAY: &str = "DELAY";
     /// The topic a retried message came from.
     pub const RETRY_TOPIC: &str = "RETRY_TOPIC";
+    /// The offset message id of the message a retry came from first.
+    pub const ORIGIN_MESSAGE_ID: &str = "ORIGIN_MESSAGE_ID";
+    /// How often a message that a consumer sends to its retry topic was delivered.
+    pub const RECONSUME_TIME: &str = "RECONSUME_TIME";
+    /// How often it may be delivered.
+    pub const MAX_RECONSUME_TIMES: &str = "MAX_RECONSUME_TIMES";
+    /// The topic a dead letter came from.
+    pub const DLQ_ORIGIN_TOPIC: &str = "DLQ_ORIGIN_TOPIC";
+    /// The offset message id of the message a dead letter came from.
+    pub const DLQ_ORIGIN_MESSAGE_ID: &str = "DLQ_ORIGIN_MESSAGE_ID";
     /// `true`: a half message.
     pub const TRAN_MSG: &str = "TRAN_MSG";
     /// The producer group of a transaction.

@@ -31,7 +31,7 @@ pub use register::{
     UnregisterBrokerHeader,
 };
 pub use route::RouteHeader;
-pub use send::{SendAnswer, SendHeader};
+pub use send::{SendAnswer, SendBackHeader, SendHeader};
 pub use transaction::{CheckTransactionHeader, EndTransactionHeader, ResumeCheckHeader};
 
 /// Why a header could not be read. The texts are Java's.

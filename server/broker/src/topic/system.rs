@@ -40,6 +40,15 @@ pub(crate) fn sendable(topic: &str) -> bool {
     !NOT_SENDABLE.contains(&topic) && !is_stores(topic)
 }
 
+/// Whether what lies in a topic may have been handed to a consumer. The others hold what waits for its
+/// time, and what is the store's own.
+pub(crate) fn consumable(topic: &str) -> bool {
+    !matches!(
+        topic,
+        "SCHEDULE_TOPIC_XXXX" | "RMQ_SYS_TRANS_HALF_TOPIC" | "rmq_sys_wheel_timer"
+    ) && !is_stores(topic)
+}
+
 /// Whether a topic is the store's own.
 pub(crate) fn is_stores(topic: &str) -> bool {
     topic.starts_with(STORE_PREFIX)

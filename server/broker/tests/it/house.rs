@@ -292,6 +292,7 @@ pub fn message(topic: &str) -> Produce<'_> {
         born_at: START - 5,
         properties: "",
         reconsume_times: 0,
+        max_reconsume_times: None,
         unit_mode: false,
         batch: false,
         body: b"hello",

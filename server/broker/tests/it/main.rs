@@ -9,6 +9,7 @@ mod produce;
 mod pull;
 mod query;
 mod restart;
+mod retry;
 mod stats;
 mod stubborn;
 mod topics;

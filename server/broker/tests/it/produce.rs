@@ -161,25 +161,18 @@ fn a_queue_beyond_both_counts_is_refused_in_apaches_words() {
 }
 
 #[test]
-fn messages_sent_back_are_refused_until_they_are_served() {
+fn a_batch_does_not_go_to_a_retry_topic() {
     let house = House::new();
-    house.beat(1, "c", vec![crate::house::consumer("g", &[("t", "*", 1)])]);
-    for topic in ["%RETRY%g", "%RETRY%nobody"] {
-        assert!(matches!(
-            refusal(&house, message(topic)),
-            Error::NotServed(_)
-        ));
-    }
-    assert!(
-        house.broker.topic("%RETRY%nobody").is_err(),
-        "no topic is made on the way"
-    );
     let batch = Produce {
         batch: true,
         ..message("%RETRY%g")
     };
     let text = "batch request does not support retry group %RETRY%g";
     assert_eq!(refusal(&house, batch).to_string(), text);
+    assert!(
+        house.broker.topic("%RETRY%g").is_err(),
+        "no topic is made on the way"
+    );
 }
 
 #[test]

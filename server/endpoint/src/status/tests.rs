@@ -33,6 +33,7 @@ fn all() -> Vec<Error> {
         topic_missing(AskedFor::Config),
         topic_missing(AskedFor::Stats),
         Error::TopicNotReadable(topic()),
+        Error::TopicNotWritable(topic()),
         Error::QueueNotWritable {
             queue: 9,
             topic: Box::new(TopicConfig::new(topic(), 4)),
@@ -71,6 +72,7 @@ fn all() -> Vec<Error> {
             topic: "t".to_owned(),
         },
         Error::NoRecord(7),
+        Error::NothingToSendBack(7),
         Error::NoMessageWithKey,
         Error::NoMembers("g".to_owned()),
         Error::ConsumersOffline("g".to_owned()),
@@ -99,6 +101,7 @@ fn codes_and_texts_of_errors_stay_what_clients_know() {
           17 "No topic in this broker. topic: t"
           17 "topic[t] not exist"
           16 "the topic[t] pulling message is forbidden"
+          16 "the topic[t] sending message is forbidden"
           29 "request queueId[9] is illegal, TopicConfig [topicName=t, readQueueNums=4, writeQueueNums=4, perm=RW-, topicFilterType=SINGLE_TAG, topicSysFlag=0, order=false, attributes={}] Producer: 127.0.0.1:10911"
           29 "queueId[9] is illegal, topic:[t] topicConfig.readQueueNums:[4] consumer:[/127.0.0.1:10911]"
           26 "subscription group not exist, g See https://rocketmq.apache.org/docs/bestPractice/06FAQ for further details."
@@ -125,6 +128,7 @@ fn codes_and_texts_of_errors_stay_what_clients_know() {
           22 "Not found, do not set to zero, maybe this group boot first"
           29 "QueueId is null, topic is t"
            1 "can not find message by the offset, 7"
+           1 "look message by offset failed, 7"
           22 "can not find message, maybe time range not correct"
            1 "no consumer for this group, g"
          206 "the consumer group[g] not online"

@@ -6,6 +6,7 @@ mod live;
 mod nonsense;
 mod pull;
 mod recorded;
+mod retry;
 mod say;
 mod send;
 mod speed;

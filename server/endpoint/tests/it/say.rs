@@ -118,3 +118,22 @@ pub fn records(mut body: &[u8]) -> Vec<View<'_>> {
     }
     records
 }
+
+/// A message sent back, as Java writes it. Level 0 leaves the pause to the broker.
+pub fn send_back(group: &str, offset: i64, level: i32) -> Command {
+    Command::request(CONSUMER_SEND_MSG_BACK)
+        .with("group", group)
+        .with("offset", offset)
+        .with("delayLevel", level)
+        .with("originMsgId", "7F000001500B4E0E2F2A7963DF120002")
+        .with("originTopic", "T")
+        .with("unitMode", false)
+        .with("maxReconsumeTimes", 16)
+        .with("bname", "broker-a")
+}
+
+/// Where the message of a send's answer lies in the log.
+pub fn log_offset(sent: &Command) -> i64 {
+    let id = sent.field("msgId").unwrap();
+    model::id::parse_offset_id(id).unwrap().1.0 as i64
+}

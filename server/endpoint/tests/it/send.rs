@@ -143,12 +143,6 @@ fn check_7_a_queue_beyond_both_counts_is_refused_and_a_negative_one_is_chosen() 
 }
 
 #[test]
-fn check_8_messages_sent_back_are_not_served_yet() {
-    let world = World::new();
-    refused(&world.ask(send("%RETRY%g", b"x")), MESSAGE_ILLEGAL, "");
-}
-
-#[test]
 fn check_10_compaction_topics_cannot_be_made() {
     let world = World::new();
     let compaction = create_topic("C", 1, 6).with("attributes", "+cleanup.policy=COMPACTION");

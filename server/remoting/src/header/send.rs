@@ -94,6 +94,26 @@ impl<'a> SendHeader<'a> {
 }
 
 header! {
+    /// Header of 36 (Apache `ConsumerSendMsgBackRequestHeader`).
+    SendBackHeader<'a> {
+        /// Where the message lies in the log.
+        offset: i64 = b"offset",
+        /// Whose consumer could not take it.
+        group: &'a str = b"group",
+        /// Below 0 no retry, 0 as the broker decides, above 0 this delay level.
+        delay_level: i32 = b"delayLevel",
+        /// The message's own id.
+        origin_msg_id: Option<&'a str> = b"originMsgId",
+        /// The topic it came from.
+        origin_topic: Option<&'a str> = b"originTopic",
+        /// Unit mode.
+        unit_mode: bool = b"unitMode",
+        /// Deliveries before it is dead-lettered.
+        max_reconsume_times: Option<i32> = b"maxReconsumeTimes",
+    }
+}
+
+header! {
     /// Answer to a send (Apache `SendMessageResponseHeader`).
     SendAnswer<'a> {
         /// The offset message id; of a batch all of them, with commas between.
