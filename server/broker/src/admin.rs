@@ -1,19 +1,19 @@
 //! What administration tools ask: statistics of topics and groups, the broker's state, its settings.
 
+mod progress;
 mod runtime;
 
+pub use progress::{ConsumeStats, GroupProgress, QueueProgress};
+
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
 
 use model::topic::DataVersion;
 use model::{GroupName, QueueOffset};
 use store::{Queue, Store};
 
 use crate::ordering::MessageQueue;
-use crate::topic::{Topic, topic_missing};
+use crate::topic::topic_missing;
 use crate::{Answer, AskedFor, Broker, Caller, Error};
-
-const MINUTE: Duration = Duration::from_secs(60);
 
 /// Statistics of a topic (Apache `TopicStatsTable`).
 #[derive(Clone, Debug)]
@@ -37,30 +37,6 @@ pub struct QueueStats {
     pub updated_at: i64,
 }
 
-/// How far a group is (Apache `ConsumeStats`).
-#[derive(Clone, Debug)]
-pub struct ConsumeStats {
-    /// Every queue of the topics asked for.
-    pub queues: Vec<QueueProgress>,
-    /// Messages a second over the last minute.
-    pub tps: f64,
-}
-
-/// One queue in [`ConsumeStats`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct QueueProgress {
-    /// The queue.
-    pub queue: MessageQueue,
-    /// The position behind its last message.
-    pub broker_offset: i64,
-    /// The committed offset.
-    pub consumer_offset: i64,
-    /// Where the next pull would start.
-    pub pull_offset: i64,
-    /// When the last consumed message was stored, ms since the Unix epoch; 0 if unknown.
-    pub consumed_at: i64,
-}
-
 impl Broker {
     /// Statistics of every queue of a topic.
     ///
@@ -69,7 +45,7 @@ impl Broker {
     pub fn topic_stats(&self, caller: &Caller, topic: &str) -> Result<Answer<TopicStats>, Error> {
         let found = self.topics.find(topic);
         let found = found.ok_or_else(|| topic_missing(topic, AskedFor::Stats))?;
-        let put_tps = found.put.rate(self.clock.mono(), MINUTE);
+        let put_tps = found.put.rate(self.clock.mono());
         let queues: Vec<_> = (0..found.queue_count())
             .map(|id| {
                 (
@@ -93,73 +69,6 @@ impl Broker {
             Ok(TopicStats {
                 queues: queues.collect(),
                 put_tps,
-            })
-        })
-    }
-
-    /// How far a group is: in these topics, or without any in all it has offsets for. As with Apache,
-    /// a topic the live group does not subscribe to is left out.
-    ///
-    /// # Errors
-    /// [`Error::Store`].
-    pub fn consume_stats(
-        &self,
-        caller: &Caller,
-        group: &str,
-        topics: &[&str],
-    ) -> Result<Answer<ConsumeStats>, Error> {
-        let topics: Vec<Arc<Topic>> = match topics {
-            [] => (self.offsets.topics_of(group).iter())
-                .filter_map(|name| self.topics.find(name.as_str()))
-                .collect(),
-            names => names
-                .iter()
-                .filter_map(|name| self.topics.find(name))
-                .collect(),
-        };
-        let now = self.clock.mono();
-        let (mut tps, mut progress) = (0.0, Vec::new());
-        for topic in topics {
-            let name = topic.config.name.as_str();
-            let subscribes = {
-                let clients = self.clients.read().unwrap_or_else(PoisonError::into_inner);
-                clients.subscribes(group, name)
-            };
-            if subscribes == Some(false) {
-                continue;
-            }
-            let rate = self
-                .offsets
-                .look(group, name, |p| Some(p.got.rate(now, MINUTE)));
-            tps += rate.unwrap_or(0.0);
-            for id in 0..topic.config.read_queues {
-                let at = self
-                    .offsets
-                    .look(group, name, |p| Some((p.committed(id), p.pulled(id))));
-                let (committed, pulled) = at.unwrap_or_default();
-                let queue = self.store.find_queue(name, id);
-                progress.push((self.message_queue(name, id), queue, committed, pulled));
-            }
-        }
-        let store = Arc::clone(&self.store);
-        self.cold.answer(caller, move || {
-            let queues = progress
-                .into_iter()
-                .map(|(name, queue, committed, pulled)| {
-                    let consumed = committed.unwrap_or(0);
-                    let last = queue.as_ref().filter(|_| consumed > 0);
-                    QueueProgress {
-                        queue: name,
-                        broker_offset: queue.as_ref().map_or(0, |queue| queue.end().0 as i64),
-                        consumer_offset: consumed,
-                        pull_offset: pulled.unwrap_or(consumed),
-                        consumed_at: last
-                            .map_or(0, |queue| stored_at(&store, queue, consumed as u64 - 1)),
-                    }
-                });
-            Ok(ConsumeStats {
-                queues: queues.collect(),
-                tps,
             })
         })
     }

@@ -135,6 +135,14 @@ pub enum Error {
     /// Batches do not go to retry topics.
     #[error("batch request does not support retry group {0}")]
     BatchToRetry(TopicName),
+    /// No such statistics item, or nothing was counted in it.
+    #[error("The stats <{name}> <{key}> not exist")]
+    StatsMissing {
+        /// Apache's name of it.
+        name: String,
+        /// What it is of.
+        key: String,
+    },
     /// Something this broker does not do yet; nothing was stored.
     #[error("{0}")]
     NotServed(&'static str),

@@ -206,6 +206,7 @@ impl Broker {
             return Ok(Answer::After(Mark::REACHED, ()));
         }
         let mark = self.groups.remove(&self.store, self.clock.wall(), group)?;
+        self.stats.rare.remove_group(group);
         tracing::info!(group, clean_offsets, "group deleted");
         Ok(Answer::After(mark, ()))
     }

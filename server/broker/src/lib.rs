@@ -37,7 +37,7 @@ use std::time::Duration;
 use model::{Level, LogOffset};
 use store::{Queue, Store, WriteError};
 
-pub use admin::{ConsumeStats, QueueProgress, QueueStats, TopicStats};
+pub use admin::{ConsumeStats, GroupProgress, QueueProgress, QueueStats, TopicStats};
 pub use call::{Answer, Caller, ConnectionId, Job};
 pub use client::{
     Beat, Connection, ConsumeFrom, ConsumeType, ConsumerConnections, ConsumerData, Heartbeat,
@@ -53,6 +53,7 @@ pub use produce::{Produce, Produced, SendStatus, UniqueKey};
 pub use pull::{Pull, Pulled, Verdict};
 pub use query::{Queried, Query};
 pub use retry::SendBack;
+pub use stats::item::{StatsItem, StatsWindow};
 pub use store::Clock;
 pub use topic::{Registration, TopicChange};
 
@@ -208,7 +209,9 @@ impl Broker {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .expire(now);
-            self.sample_topics(now);
+            self.topics.sample(now);
+            self.offsets.sample(now);
+            self.stats.sample_items(now);
         }
         self.commit()?;
         Ok(deadline::SECOND)
@@ -222,11 +225,5 @@ impl Broker {
             let stored_at = self.store.stored_at(start).ok();
             *earliest = stored_at.map(|stored_at| (start, stored_at));
         }
-    }
-
-    fn sample_topics(&self, now: Duration) {
-        let keep = Duration::from_secs(60);
-        self.topics.sample(now, keep);
-        self.offsets.sample(now, keep);
     }
 }

@@ -8,7 +8,7 @@ use model::topic::DataVersion;
 use model::{Mark, QueueOffset};
 use store::{Queue, ReadError};
 
-pub(crate) use table::{Moved, Offsets};
+pub(crate) use table::{Moved, Offsets, Progress};
 
 use crate::topic::topic_missing;
 use crate::{Answer, AskedFor, Broker, Caller, Error, limits};

@@ -298,10 +298,7 @@ impl Broker {
         let mut staged = Vec::with_capacity(drafts.len());
         let stored = self.store.stage_all(&drafts, &mut staged);
         stored.map_err(|error| self.not_staged(error, send.topic))?;
-        topic.put.add(staged.len() as u64);
-        self.stats.put.add(staged.len() as u64);
-        let size = |staged: &Staged| staged.end.0.saturating_sub(staged.log_offset.0);
-        self.stats.put_bytes.add(staged.iter().map(size).sum());
+        self.stored_batch(topic, &staged);
         let first = staged.first().copied();
         let (Some(first), Some(last)) = (first, staged.last()) else {
             return Err(Error::BatchMalformed("it has no message"));
@@ -337,14 +334,6 @@ impl Broker {
             return Err(self.too_large());
         }
         Ok(())
-    }
-
-    /// Counts a message that was staged.
-    pub(crate) fn stored(&self, topic: &Topic, staged: &Staged) {
-        topic.put.add(1);
-        self.stats.put.add(1);
-        let size = staged.end.0.saturating_sub(staged.log_offset.0);
-        self.stats.put_bytes.add(size);
     }
 
     pub(crate) fn produced<'a>(

@@ -117,7 +117,7 @@ impl Broker {
             if let Some(cold) = self.cold.take::<ColdPull>(caller) {
                 let ColdPull { pulled, records } = cold?;
                 out.extend_from_slice(&records);
-                return Ok(self.finish(&checked, pulled));
+                return Ok(self.finish(&checked, pulled, records.len()));
             }
         }
         if let Some(offset) = pull.commit {
@@ -125,19 +125,22 @@ impl Broker {
             self.offsets
                 .commit(group, topic, checked.queue.id.0, offset, false)?;
         }
+        let before = out.len();
         loop {
             match self.look(&checked, pull, out)? {
                 Looked::Here(pulled) if pulled.verdict == Verdict::NotFound => {
                     match self.hold_pull(caller, pull, &checked, &pulled)? {
                         Held::Yes(limit) => return Ok(Answer::Hold(limit)),
-                        Held::No => return Ok(self.finish(&checked, pulled)),
+                        Held::No => return Ok(self.finish(&checked, pulled, 0)),
                         Held::MeanwhileThereIsMore => {}
                     }
                 }
                 Looked::Here(pulled) if pulled.verdict == Verdict::OffsetMoved => {
                     return Ok(self.moved(&checked, pull, pulled));
                 }
-                Looked::Here(pulled) => return Ok(self.finish(&checked, pulled)),
+                Looked::Here(pulled) => {
+                    return Ok(self.finish(&checked, pulled, out.len() - before));
+                }
                 Looked::Cold(entries, pulled) => {
                     return self.read_cold(caller, entries, pulled);
                 }
@@ -250,17 +253,12 @@ impl Broker {
     }
 
     /// Counts a pull that is answered, and remembers where the next one starts.
-    fn finish(&self, checked: &Checked, pulled: Pulled) -> Answer<Pulled> {
+    fn finish(&self, checked: &Checked, pulled: Pulled, bytes: usize) -> Answer<Pulled> {
         let (group, topic) = (&checked.group.name, &checked.topic.config.name);
         let (next, count) = (pulled.next.0 as i64, pulled.count as u64);
+        let got = self.count_got(&checked.topic, count, bytes);
         self.offsets
-            .pulled(group, topic, checked.queue.id.0, next, count);
-        if count > 0 {
-            self.stats.found.add(1);
-            self.stats.transferred.add(count);
-        } else {
-            self.stats.missed.add(1);
-        }
+            .pulled(group, topic, checked.queue.id.0, next, got);
         checked.answer(pulled)
     }
 

@@ -24,6 +24,7 @@ use store::{Draft, Queue, ReadError, Reads, Staged, Wait};
 
 use crate::offset::read_failed;
 use crate::produce::{Produce, Produced};
+use crate::stats::item::Rare;
 use crate::topic::{Topic, system, topic_missing};
 use crate::{Answer, AskedFor, Broker, Caller, Error, UniqueKey};
 
@@ -111,8 +112,11 @@ impl Broker {
             Fate::Dead => self.stage_returned(&topic, &draft)?.0,
             Fate::Again(pause) => self.stage_paused(&topic, &draft, pause)?,
         };
+        let from = view.property(key::RETRY_TOPIC).unwrap_or(view.topic());
+        self.count_rare(Rare::SentBack, from, &group.name, 1);
         if fate == Fate::Dead {
-            tracing::info!(group = %group.name, topic = view.property(key::RETRY_TOPIC).unwrap_or(view.topic()),
+            self.count_rare(Rare::Dead, from, &group.name, 1);
+            tracing::info!(group = %group.name, topic = from,
                 from = back.offset, at = staged.log_offset.0, times = view.reconsume_times(), "a message is a dead letter");
         }
         let mark = Mark {
@@ -209,6 +213,8 @@ impl Broker {
             tags_code: tags_code(property(send.properties, key::TAGS)),
         };
         let (staged, queue) = self.stage_returned(&topic, &draft)?;
+        let from = property(send.properties, key::RETRY_TOPIC).unwrap_or(name.as_str());
+        self.count_rare(Rare::Dead, from, &group.name, 1);
         tracing::info!(group = %group.name, at = staged.log_offset.0, times, gives_up, "a message is a dead letter");
         let no_wait = property(send.properties, key::WAIT) == Some("false");
         let unique_key = match made {

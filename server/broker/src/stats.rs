@@ -1,5 +1,9 @@
-//! What went through: totals, and rates over the last ten seconds, minute and ten minutes.
+//! What went through: totals, rates over the last ten seconds, minute and ten minutes, and the items
+//! that are told over a minute, an hour and a day.
 
+mod count;
+pub(crate) mod history;
+pub(crate) mod item;
 mod latency;
 
 use std::collections::VecDeque;
@@ -7,6 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use history::{Count, History, Windows};
+use item::{Rare, Rares, WHOLES, Whole};
 use latency::Latencies;
 
 /// A total that is sampled from time to time, so that rates can be told.
@@ -67,11 +73,67 @@ impl Counter {
     }
 }
 
+/// What was stored in a topic. Counting is two additions; all else is derived when somebody asks.
+#[derive(Debug, Default)]
+pub(crate) struct Puts {
+    messages: AtomicU64,
+    bytes: AtomicU64,
+    /// Messages beyond the first of their request.
+    batched: AtomicU64,
+    history: Mutex<History>,
+}
+
+impl Puts {
+    /// Counts one message.
+    pub fn one(&self, bytes: u64) {
+        self.messages.fetch_add(1, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Counts the messages of one batch.
+    pub fn batch(&self, messages: u64, bytes: u64) {
+        self.messages.fetch_add(messages, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.batched
+            .fetch_add(messages.saturating_sub(1), Ordering::Relaxed);
+    }
+
+    fn count(&self) -> Count {
+        let messages = self.messages.load(Ordering::Relaxed);
+        Count {
+            messages,
+            bytes: self.bytes.load(Ordering::Relaxed),
+            times: messages.saturating_sub(self.batched.load(Ordering::Relaxed)),
+        }
+    }
+
+    /// Remembers the totals of now.
+    pub fn sample(&self, now: Duration) {
+        let mut history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
+        history.note(now, self.count());
+    }
+
+    /// Messages a second over the last minute.
+    pub fn rate(&self, now: Duration) -> f64 {
+        let history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
+        history.rate(now, self.count())
+    }
+
+    /// What was counted in the last minute, hour and day, if there ever was anything.
+    pub fn windows(&self, now: Duration) -> Option<Windows> {
+        let count = self.count();
+        let history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
+        (count.messages > 0).then(|| history.windows(now, count))
+    }
+}
+
 /// The broker's own counters.
 #[derive(Debug, Default)]
 pub(crate) struct Stats {
     /// Messages stored.
     pub put: Counter,
+    /// Of [`Stats::put`], those in the broker's own topics.
+    pub put_system: Counter,
     /// Their bytes, as stored.
     pub put_bytes: Counter,
     /// How long they took to be written.
@@ -82,6 +144,8 @@ pub(crate) struct Stats {
     pub put_failed: Counter,
     /// Messages handed to consumers.
     pub transferred: Counter,
+    /// Of [`Stats::transferred`], those of the broker's own topics.
+    pub transferred_system: Counter,
     /// Pulls that found something.
     pub found: Counter,
     /// Pulls that found nothing.
@@ -90,6 +154,10 @@ pub(crate) struct Stats {
     pub lowered: Counter,
     /// Requests refused because too much was waiting.
     pub busy: Counter,
+    /// What happens by topic and group, and seldom.
+    pub rare: Rares,
+    /// In the order of [`WHOLES`].
+    wholes: Mutex<[History; WHOLES.len()]>,
     /// Since when days are counted: day number, totals of this and the morning before.
     days: Mutex<Days>,
 }
@@ -118,10 +186,47 @@ impl Stats {
             days.day = day;
             if !first {
                 (days.put_yesterday, days.got_yesterday) = (days.put_today, days.got_today);
-                days.put_today = self.put.total();
-                days.got_today = self.transferred.total();
+                days.put_today = self.put_by_users();
+                days.got_today = self.got_by_users();
             }
         }
+    }
+
+    /// To be called about every ten seconds.
+    pub fn sample_items(&self, now: Duration) {
+        self.rare.sample(now);
+        let mut wholes = self.wholes.lock().unwrap_or_else(PoisonError::into_inner);
+        for (history, whole) in wholes.iter_mut().zip(WHOLES) {
+            history.note(now, self.count(whole));
+        }
+    }
+
+    /// What was counted of the whole broker in the last minute, hour and day.
+    pub fn whole(&self, whole: Whole, now: Duration) -> Windows {
+        let wholes = self.wholes.lock().unwrap_or_else(PoisonError::into_inner);
+        wholes[whole as usize].windows(now, self.count(whole))
+    }
+
+    fn count(&self, whole: Whole) -> Count {
+        let (put, got) = (self.put.total(), self.transferred.total());
+        match whole {
+            Whole::Put => Count::each(put),
+            Whole::PutByUsers => Count::each(self.put_by_users()),
+            Whole::Got => Count::each(got),
+            Whole::GotByUsers => Count::each(self.got_by_users()),
+            Whole::Acked => self.rare.total(Rare::Acked),
+            Whole::CheckedOut => self.rare.total(Rare::CheckedOut),
+        }
+    }
+
+    /// Messages stored in topics that are not the broker's own.
+    pub fn put_by_users(&self) -> u64 {
+        self.put.total().saturating_sub(self.put_system.total())
+    }
+
+    /// Messages handed to consumers from topics that are not the broker's own.
+    pub fn got_by_users(&self) -> u64 {
+        (self.transferred.total()).saturating_sub(self.transferred_system.total())
     }
 
     /// Counts the time of a batch for all messages put since the last one. Batches that end on several

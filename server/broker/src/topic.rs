@@ -130,6 +130,7 @@ impl Broker {
         }
         let (mark, gone) = change.remove(&name)?;
         self.offsets.remove_topic(&name);
+        self.stats.rare.remove_topic(&name);
         let mut woken = Vec::new();
         if let Some(gone) = gone {
             for queue in (0..gone.queue_count()).filter_map(|id| gone.known_queue(id)) {

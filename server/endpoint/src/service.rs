@@ -89,6 +89,8 @@ impl Endpoint {
             GET_SUBSCRIPTIONGROUP_CONFIG => admin::group::one(self, ask),
             GET_ALL_SUBSCRIPTIONGROUP_CONFIG => admin::group::all(self, ask),
             GET_CONSUME_STATS => admin::group::stats(self, ask),
+            GET_BROKER_CONSUME_STATS => admin::stats::consumption(self, ask),
+            VIEW_BROKER_STATS_DATA => admin::stats::item(self, ask),
             GET_BROKER_RUNTIME_INFO => admin::runtime(self, ask),
             GET_BROKER_CONFIG => admin::config(self, ask),
             CONSUMER_SEND_MSG_BACK => retry::send_back(self, ask),

@@ -43,6 +43,7 @@ pub(crate) fn code(error: &Error) -> i32 {
         | Error::NothingToSendBack(_)
         | Error::NoMembers(_)
         | Error::ProducersOffline(_)
+        | Error::StatsMissing { .. }
         | Error::Store(_) => SYSTEM_ERROR,
     }
 }

@@ -32,7 +32,10 @@ pub use offsets::ConsumerOffsets;
 pub use queue::{MessageQueue, QueueMap};
 pub use register::{RegisterBroker, TopicConfigs};
 pub use route::{BrokerData, BrokerMembers, ClusterInfo, MemberGroup, QueueData, TopicRoute};
-pub use stats::{ConsumeStats, QueueProgress, QueueStats, TopicStats};
+pub use stats::{
+    BrokerConsumeStats, BrokerStatsData, BrokerStatsItem, ConsumeStats, QueueProgress, QueueStats,
+    TopicStats,
+};
 pub use table::{ConsumerIds, GroupList, KvTable, TopicList};
 pub use topic::{DataVersion, TopicConfig, TopicConfigList, TopicConfigTable};
 

@@ -15,8 +15,9 @@ pub mod send;
 pub mod transaction;
 
 pub use admin::{
-    BrokerNameHeader, ClusterHeader, ConsumeStatsHeader, CreateTopicHeader, DeleteGroupHeader,
-    DeleteTopicHeader, GroupHeader, TopicHeader,
+    BrokerConsumeStatsHeader, BrokerNameHeader, BrokerStatsHeader, ClusterHeader,
+    ConsumeStatsHeader, CreateTopicHeader, DeleteGroupHeader, DeleteTopicHeader, GroupHeader,
+    TopicHeader,
 };
 pub use heartbeat::{ConsumerGroupHeader, HeartbeatAnswer, ProducerGroupHeader, UnregisterHeader};
 pub use kv::{KvHeader, KvNamespaceHeader, PutKvHeader};

@@ -82,7 +82,10 @@ impl Broker {
         table.put("getFoundTps", rates(&[&stats.found]));
         table.put("getMissTps", rates(&[&stats.missed]));
         table.put("getTotalTps", rates(&[&stats.found, &stats.missed]));
-        table.put("getTransferredTps", rates(&[&stats.transferred]));
+        // 4.9 writes it with one r.
+        for name in ["getTransferredTps", "getTransferedTps"] {
+            table.put(name, rates(&[&stats.transferred]));
+        }
     }
 
     fn totals(&self, table: &mut Table) {
@@ -106,10 +109,11 @@ impl Broker {
         table.put("dispatchMaxBuffer", 0);
         table.put("msgPutTotalYesterdayMorning", days.put_yesterday);
         table.put("msgPutTotalTodayMorning", days.put_today);
-        table.put("msgPutTotalTodayNow", puts);
+        // The broker's own topics are not counted here.
+        table.put("msgPutTotalTodayNow", stats.put_by_users());
         table.put("msgGetTotalYesterdayMorning", days.got_yesterday);
         table.put("msgGetTotalTodayMorning", days.got_today);
-        table.put("msgGetTotalTodayNow", stats.transferred.total());
+        table.put("msgGetTotalTodayNow", stats.got_by_users());
     }
 
     fn log_figures(&self, table: &mut Table) {

@@ -3,12 +3,13 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use model::topic::DataVersion;
 use model::{GroupName, TopicName};
 use store::{Store, Table};
 
-use crate::stats::Counter;
+use crate::stats::history::{Count, History, Windows};
 use crate::{Error, limits, row};
 
 /// Where a group stands in one queue; below 0 is nowhere.
@@ -31,7 +32,8 @@ const NOWHERE: Position = Position {
 pub(crate) struct Progress {
     positions: Vec<Position>,
     /// Messages handed to the group.
-    pub got: Counter,
+    got: Count,
+    history: History,
 }
 
 impl Progress {
@@ -45,6 +47,16 @@ impl Progress {
     pub fn pulled(&self, queue: u32) -> Option<i64> {
         let position = self.positions.get(queue as usize)?;
         (position.pulled >= 0).then_some(position.pulled)
+    }
+
+    /// Messages handed to the group, a second over the last minute.
+    pub fn rate(&self, now: Duration) -> f64 {
+        self.history.rate(now, self.got)
+    }
+
+    /// Messages handed to the group in the last minute, hour and day, if there ever were any.
+    pub fn got_windows(&self, now: Duration) -> Option<Windows> {
+        (self.got.messages > 0).then(|| self.history.windows(now, self.got))
     }
 
     /// Committed offsets, by queue.
@@ -153,9 +165,9 @@ impl Offsets {
         })
     }
 
-    /// Remembers where the group's next pull of a queue starts, and how many messages it got; if there
-    /// are too many positions already, it does not.
-    pub fn pulled(&self, group: &GroupName, topic: &TopicName, queue: u32, next: i64, got: u64) {
+    /// Remembers where the group's next pull of a queue starts, and what it got; if there are too many
+    /// positions already, it does not.
+    pub fn pulled(&self, group: &GroupName, topic: &TopicName, queue: u32, next: i64, got: Count) {
         let mut inner = self.lock();
         if let Ok(position) = inner.position(group, topic, queue) {
             position.pulled = next;
@@ -232,10 +244,10 @@ impl Offsets {
     }
 
     /// Samples the groups' counters.
-    pub fn sample(&self, now: std::time::Duration, keep: std::time::Duration) {
-        let inner = self.lock();
-        for progress in inner.groups.values().flat_map(HashMap::values) {
-            progress.got.sample(now, keep);
+    pub fn sample(&self, now: Duration) {
+        let mut inner = self.lock();
+        for progress in inner.groups.values_mut().flat_map(HashMap::values_mut) {
+            progress.history.note(now, progress.got);
         }
     }
 

@@ -11,7 +11,7 @@ use model::{Mark, QueueId, TopicName};
 use store::{Queue, Store, Table};
 
 use super::system;
-use crate::stats::Counter;
+use crate::stats::Puts;
 use crate::{Error, Options, Registrar, limits, row};
 
 /// One topic as it is served. Never changes: a change puts another one in its place.
@@ -20,12 +20,14 @@ pub(crate) struct Topic {
     /// Whether clients may send to it.
     pub sendable: bool,
     /// Messages stored in it.
-    pub put: Arc<Counter>,
+    pub put: Arc<Puts>,
+    /// Whether it is the broker's own.
+    pub system: bool,
     queues: Box<[OnceLock<Arc<Queue>>]>,
 }
 
 impl Topic {
-    fn new(config: TopicConfig, before: Option<&Topic>) -> Topic {
+    fn new(config: TopicConfig, system: bool, before: Option<&Topic>) -> Topic {
         let count = config.read_queues.max(config.write_queues) as usize;
         let known = before.map_or(&[][..], |topic| &topic.queues);
         let queue = |at: usize| known.get(at).cloned().unwrap_or_default();
@@ -34,6 +36,7 @@ impl Topic {
             put: before
                 .map(|topic| Arc::clone(&topic.put))
                 .unwrap_or_default(),
+            system,
             queues: (0..count).map(queue).collect(),
             config,
         }
@@ -87,8 +90,10 @@ impl Topics {
             }
             config
         });
+        let system = system::names(options);
         for config in system::at_start(options).into_iter().chain(stored) {
-            topics.insert(config.name.clone(), Arc::new(Topic::new(config, None)));
+            let own = system::is_system(&system, config.name.as_str());
+            topics.insert(config.name.clone(), Arc::new(Topic::new(config, own, None)));
         }
         let version = stored_version(store, VERSION_KEY).unwrap_or(DataVersion {
             timestamp: now,
@@ -97,7 +102,7 @@ impl Topics {
         Topics {
             topics: RwLock::new(topics),
             version: Mutex::new(version),
-            system: system::names(options),
+            system,
             registrar,
             permission: options.permission,
         }
@@ -131,10 +136,10 @@ impl Topics {
     }
 
     /// Samples the topics' counters.
-    pub fn sample(&self, now: Duration, keep: Duration) {
+    pub fn sample(&self, now: Duration) {
         let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
         for topic in topics.values() {
-            topic.put.sample(now, keep);
+            topic.put.sample(now);
         }
     }
 
@@ -216,7 +221,8 @@ impl Change<'_> {
                 .unwrap_or_else(PoisonError::into_inner);
             for config in configs {
                 let before = topics.get(&config.name).cloned();
-                let topic = Topic::new(config, before.as_deref());
+                let own = self.topics.is_system(config.name.as_str());
+                let topic = Topic::new(config, own, before.as_deref());
                 topics.insert(topic.config.name.clone(), Arc::new(topic));
             }
         }

@@ -354,7 +354,7 @@ fn a_synchronous_master_without_a_slave_says_so_to_who_waits() {
     );
 }
 
-fn batch(items: &[(&str, &str)]) -> Vec<u8> {
+pub fn batch(items: &[(&str, &str)]) -> Vec<u8> {
     let mut out = Vec::new();
     for (body, properties) in items {
         let total = 4 * 5 + body.len() + 2 + properties.len();

@@ -186,3 +186,155 @@ fn the_configuration_is_shown_as_it_was_handed_in() {
     let house = House::with(|options| options.shown = shown.clone());
     assert_eq!(house.broker.shown_config().0, shown);
 }
+
+fn item(house: &House, name: &str, key: &str) -> [(u64, f64, f64); 3] {
+    let item = house.broker.stats_item(name, key).unwrap();
+    [item.minute, item.hour, item.day].map(|window| (window.sum, window.tps, window.average))
+}
+
+#[test]
+fn statistics_items_are_right_to_the_number_after_a_known_load() {
+    let house = House::new();
+    house.create("t", |_| ()).unwrap();
+    house.advance(10);
+    for _ in 0..120 {
+        house.put("t", 0, "x", "");
+    }
+    for offset in [0, 32, 64, 96] {
+        let pull = broker::Pull {
+            offset,
+            ..from_start("t")
+        };
+        house.pull(pull).unwrap();
+    }
+    (0..6).for_each(|_| house.advance(10));
+    let all = [(120, 2.0, 1.0); 3];
+    assert_eq!(item(&house, "TOPIC_PUT_NUMS", "t")[0], all[0]);
+    let got = item(&house, "GROUP_GET_NUMS", "t@g")[0];
+    assert_eq!(got, (120, 2.0, 30.0), "four pulls");
+    assert_eq!(item(&house, "BROKER_PUT_NUMS", "DefaultCluster")[0], all[0]);
+    assert_eq!(item(&house, "BROKER_GET_NUMS", "DefaultCluster")[0].0, 120);
+    let stored = house.broker.metrics().bytes_in;
+    assert_eq!(item(&house, "TOPIC_PUT_SIZE", "t")[0].0, stored);
+    assert_eq!(item(&house, "GROUP_GET_SIZE", "t@g")[0].0, stored);
+    // An hour and more on, the minute is empty and the day is not.
+    for _ in 0..800 {
+        house.advance(10);
+    }
+    let [minute, hour, day] = item(&house, "TOPIC_PUT_NUMS", "t").map(|window| window.0);
+    assert_eq!((minute, hour, day), (0, 0, 120));
+    house.put("t", 0, "x", "");
+    let [minute, hour, day] = item(&house, "TOPIC_PUT_NUMS", "t").map(|window| window.0);
+    assert_eq!((minute, hour, day), (1, 1, 121), "counted at once");
+}
+
+#[test]
+fn a_batch_is_one_request_of_a_topics_statistics() {
+    let house = House::new();
+    let batch = crate::produce::batch(&[("a", ""), ("b", ""), ("c", "")]);
+    let send = broker::Produce {
+        batch: true,
+        body: &batch,
+        ..crate::house::message("t")
+    };
+    house.send(send).unwrap();
+    house.put("t", 0, "d", "");
+    let [(sum, _, average), ..] = item(&house, "TOPIC_PUT_NUMS", "t");
+    assert_eq!((sum, average), (4, 2.0));
+}
+
+#[test]
+fn what_was_never_counted_does_not_exist() {
+    let house = House::new();
+    house.create("t", |_| ()).unwrap();
+    for (name, key) in [
+        ("TOPIC_PUT_NUMS", "t"),
+        ("TOPIC_PUT_NUMS", "nowhere"),
+        ("GROUP_GET_NUMS", "t@g"),
+        ("GROUP_GET_NUMS", "t"),
+        ("BROKER_PUT_NUMS", "another cluster"),
+        ("NO_SUCH", "t"),
+    ] {
+        let error = house.broker.stats_item(name, key).unwrap_err();
+        let text = format!("The stats <{name}> <{key}> not exist");
+        assert_eq!(error.to_string(), text);
+    }
+    house.put("t", 0, "x", "");
+    assert_eq!(item(&house, "TOPIC_PUT_NUMS", "t")[0].0, 1);
+    let delete = |caller: &_| house.broker.delete_topic(caller, "t");
+    house.run(caller(9), delete).unwrap();
+    assert!(house.broker.stats_item("TOPIC_PUT_NUMS", "t").is_err());
+}
+
+#[test]
+fn the_brokers_own_topics_are_not_in_the_totals_of_the_day() {
+    let house = House::new();
+    house.put("t", 0, "x", "");
+    house.put("BenchmarkTest", 0, "x", "");
+    let table: BTreeMap<String, String> = house.broker.runtime().into_iter().collect();
+    assert_eq!(table["putMessageTimesTotal"], "2");
+    assert_eq!(table["msgPutTotalTodayNow"], "1");
+    assert_eq!(table["getTransferedTps"], table["getTransferredTps"]);
+    let key = "DefaultCluster";
+    assert_eq!(item(&house, "BROKER_PUT_NUMS", key)[0].0, 2);
+    let users = item(&house, "BROKER_PUT_NUMS_WITHOUT_SYSTEM_TOPIC", key);
+    assert_eq!(users[0].0, 1);
+}
+
+#[test]
+fn every_groups_lag_is_told_topic_by_topic() {
+    let house = House::new();
+    house.create("o", |topic| topic.order = true).unwrap();
+    for (topic, messages) in [("t", 5), ("o", 2)] {
+        for _ in 0..messages {
+            house.put(topic, 0, "x", "");
+        }
+        house.pull(from_start(topic)).unwrap();
+        let commit = |c: &_| house.broker.set_offset(c, "g", topic, Some(0), Some(1));
+        house.run(caller(2), commit).unwrap();
+    }
+    let told = |ordered| {
+        let all = |c: &_| house.broker.all_consume_stats(c, ordered);
+        let groups = house.run(caller(9), all).unwrap();
+        let topics = groups
+            .into_iter()
+            .filter(|group| group.group.as_str() == "g");
+        let topics = topics.flat_map(|group| group.topics);
+        topics
+            .map(|topic| {
+                (
+                    topic.queues[0].queue.topic.clone(),
+                    topic.lag(),
+                    topic.in_flight(),
+                )
+            })
+            .collect::<Vec<_>>()
+    };
+    let (o, t) = (("o".to_owned(), 1, 1), ("t".to_owned(), 4, 4));
+    assert_eq!(told(false), [o.clone(), t]);
+    assert_eq!(told(true), [o]);
+}
+
+#[test]
+fn what_is_sent_back_and_what_dies_is_counted_for_its_topic_and_group() {
+    let house = House::new();
+    house.put("t", 0, "x", "");
+    let mut out = Vec::new();
+    let pull = from_start("t");
+    house
+        .run(caller(2), |c| house.broker.pull(c, &pull, &mut out))
+        .unwrap();
+    let back = broker::SendBack {
+        group: "g",
+        offset: crate::house::records(&out)[0].log_offset().0 as i64,
+        level: -1,
+        max: None,
+        unit_mode: false,
+    };
+    house
+        .run(caller(2), |c| house.broker.send_back(c, &back))
+        .unwrap();
+    assert_eq!(item(&house, "SNDBCK_PUT_NUMS", "t@g")[0].0, 1);
+    assert_eq!(item(&house, "DLQ_PUT_NUMS", "t@g")[0].0, 1);
+    assert_eq!(item(&house, "TOPIC_PUT_NUMS", "%DLQ%g")[0].0, 1);
+}

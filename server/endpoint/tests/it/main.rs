@@ -10,6 +10,7 @@ mod retry;
 mod say;
 mod send;
 mod speed;
+mod stats;
 mod strict;
 mod traps;
 mod world;

@@ -1,4 +1,6 @@
-//! How far queues and groups are: answers to 202 and 208.
+//! How far queues and groups are, and what went through: answers to 202, 208, 315 and 317.
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -55,4 +57,46 @@ pub struct QueueProgress {
     /// What was pulled.
     #[serde(deserialize_with = "lenient::number")]
     pub pull_offset: i64,
+}
+
+/// Answer to 315.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct BrokerStatsData {
+    /// Over the last day.
+    pub stats_day: BrokerStatsItem,
+    /// Over the last hour.
+    pub stats_hour: BrokerStatsItem,
+    /// Over the last minute.
+    pub stats_minute: BrokerStatsItem,
+}
+
+/// One window of a statistics item.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct BrokerStatsItem {
+    /// Per request.
+    pub avgpt: f64,
+    /// All of it.
+    #[serde(deserialize_with = "lenient::number")]
+    pub sum: i64,
+    /// A second.
+    pub tps: f64,
+}
+
+/// Answer to 317 (Apache `ConsumeStatsList`).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct BrokerConsumeStats {
+    /// The broker's address.
+    #[serde(deserialize_with = "lenient::or_default")]
+    pub broker_addr: String,
+    /// A map of one group each, to its topics.
+    pub consume_stats_list: Vec<BTreeMap<String, Vec<ConsumeStats>>>,
+    /// Messages that are not committed yet.
+    #[serde(deserialize_with = "lenient::number")]
+    pub total_diff: i64,
+    /// Of these, those that were handed out.
+    #[serde(deserialize_with = "lenient::number")]
+    pub total_inflight_diff: i64,
 }

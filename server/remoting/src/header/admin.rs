@@ -89,3 +89,21 @@ header! {
         cluster: &'a str = b"cluster",
     }
 }
+
+header! {
+    /// Header of 315.
+    BrokerStatsHeader<'a> {
+        /// What is counted, by Apache's name.
+        name: &'a str = b"statsName",
+        /// Of what: a topic, `topic@group`, the cluster.
+        key: &'a str = b"statsKey",
+    }
+}
+
+header! {
+    /// Header of 317.
+    BrokerConsumeStatsHeader {
+        /// Only ordered topics.
+        is_order: bool = b"isOrder",
+    }
+}
