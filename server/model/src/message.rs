@@ -52,6 +52,16 @@ pub mod key {
     pub const TIMER_DELAY_MS: &str = "TIMER_DELAY_MS";
     /// Deliver at this time, milliseconds since the Unix epoch.
     pub const TIMER_DELIVER_MS: &str = "TIMER_DELIVER_MS";
+    /// The topic a waiting message (delayed, half) goes to.
+    pub const REAL_TOPIC: &str = "REAL_TOPIC";
+    /// The queue a waiting message goes to.
+    pub const REAL_QID: &str = "REAL_QID";
+    /// When a delayed message is due, milliseconds since the Unix epoch.
+    pub const TIMER_OUT_MS: &str = "TIMER_OUT_MS";
+    /// When a delayed message was stored, to the second.
+    pub const TIMER_ENQUEUE_MS: &str = "TIMER_ENQUEUE_MS";
+    /// When a delayed message was delivered.
+    pub const TIMER_DEQUEUE_MS: &str = "TIMER_DEQUEUE_MS";
     /// The checksum over the whole record; always last.
     pub const CRC32: &str = "__CRC32#";
 }

@@ -204,6 +204,7 @@ fn check(data: &Path) -> Result<ExitCode, Error> {
         println!("queues: {what}");
     }
     println!("queues: {} contradictions to the log", report.wrong);
+    println!("waiting: {} delayed or half messages", report.pending);
     println!("tables: {} rows", report.rows);
     println!("key index: {} bytes of the log to go", report.keys_behind);
     println!(
@@ -224,7 +225,7 @@ fn rebuild(data: &Path) -> Result<ExitCode, Error> {
         Arc::new(RealClock::new()),
     )?;
     println!(
-        "queues and key index were built from {} bytes of log",
+        "queues, key index and what waits were built from {} bytes of log",
         found.scanned
     );
     Ok(ExitCode::SUCCESS)

@@ -12,6 +12,7 @@ use crate::derive;
 use crate::disk::{Disk, Wait};
 use crate::error::{Error, ReadError};
 use crate::options::Options;
+use crate::pending::{Kind, Pending, Transition};
 use crate::store::{Next, Recovery, Store};
 use crate::table::{self, Table};
 
@@ -37,6 +38,8 @@ pub struct Report {
     pub wrong: u64,
     /// The first of them, in words.
     pub named: Vec<String>,
+    /// Delayed and half messages that wait.
+    pub pending: usize,
     /// Topics, groups, offsets and single values in the tables.
     pub rows: usize,
     /// Bytes of the log whose keys are not in the key index yet.
@@ -72,6 +75,7 @@ pub fn check(
         ..Report::default()
     };
     let dropped = dropped(&store)?;
+    let waits = Pending::default();
     let mut seen: HashMap<u32, u64> = HashMap::new();
     let mut at = store.log_start();
     let mut bytes = Vec::new();
@@ -84,6 +88,7 @@ pub fn check(
                 report.bytes += end.0 - begin.0;
                 at = end;
                 if let Ok(view) = View::parse(&bytes) {
+                    waits.apply(&Transition::of(&view));
                     let gone = dropped.get(view.topic()).is_some_and(|drop| begin < *drop);
                     if !gone {
                         record(&store, &view, &mut seen, &mut report);
@@ -101,6 +106,11 @@ pub fn check(
         }
     }
     entries(&store, &seen, &mut report);
+    if let Some(difference) = store.pending.difference(&waits) {
+        report.contradiction(|| difference);
+    }
+    let kinds = [Kind::Timer, Kind::Half];
+    report.pending = kinds.map(|kind| store.pending.len(kind)).iter().sum();
     let tables = [Table::Topics, Table::Groups, Table::Offsets, Table::Values];
     report.rows = tables.into_iter().map(|of| store.rows(of).len()).sum();
     report.keys_behind = store
@@ -197,7 +207,7 @@ fn entries(store: &Store, seen: &HashMap<u32, u64>, report: &mut Report) {
     }
 }
 
-/// Deletes queues and key index, and derives both from the log.
+/// Deletes queues, key index and the snapshot of what waits, and derives all three from the log.
 ///
 /// # Errors
 /// As [`Store::open`].
@@ -211,7 +221,8 @@ pub fn rebuild(
     let emptied = store
         .queues
         .reset()
-        .and_then(|()| store.keys.reset(LogOffset(0)));
+        .and_then(|()| store.keys.reset(LogOffset(0)))
+        .and_then(|()| store.pending.reset(&*disk));
     emptied.map_err(Error::io("emptying the index"))?;
     drop(store);
     let (store, recovery) = Store::open(options, disk, clock)?;

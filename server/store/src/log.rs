@@ -15,7 +15,7 @@ pub(crate) mod tail;
 
 use std::net::SocketAddr;
 use std::ops::Range;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, RwLock};
 
 use model::LogOffset;
@@ -25,6 +25,7 @@ use crate::error::WriteError;
 use crate::lock;
 use crate::marks::Marks;
 use crate::options::Options;
+use crate::pending::Transition;
 use dispatch::Dispatcher;
 use flush::Flusher;
 use segments::{Segment, Segments};
@@ -47,6 +48,8 @@ pub(crate) struct Log {
     /// Notified when there is something to flush.
     unflushed: Condvar,
     failure: OnceLock<Arc<str>>,
+    /// How far the wall clock was set: see [`crate::Pending::observe`].
+    skew: Arc<AtomicI64>,
     /// Where the cursor was when the background looked last.
     ahead_saw: AtomicU64,
 }
@@ -56,6 +59,7 @@ struct Writer {
     spare: Vec<u8>,
     pieces: Vec<Piece>,
     pending: Vec<Pending>,
+    transitions: Vec<Transition>,
     /// The segment written last.
     segment: Option<Arc<Segment>>,
     /// Log offsets that the background is filling with zeros right now.
@@ -75,6 +79,7 @@ impl Log {
         clock: Arc<dyn Clock>,
         segments: Segments,
         position: &Position,
+        skew: Arc<AtomicI64>,
     ) -> std::io::Result<Log> {
         let end = position.end.0;
         let segment = match segments.at(end) {
@@ -86,6 +91,7 @@ impl Log {
             buffer: Vec::new(),
             full: Vec::new(),
             pending: Vec::new(),
+            transitions: Vec::new(),
             segment_end: segment.end(),
             reserved: end,
             stored_at: position.stored_at,
@@ -99,6 +105,7 @@ impl Log {
                 spare: Vec::new(),
                 pieces: Vec::new(),
                 pending: Vec::new(),
+                transitions: Vec::new(),
                 segment: None,
                 zeroing: None,
             }),
@@ -108,6 +115,7 @@ impl Log {
             flusher: Mutex::new(Flusher::new(end)),
             unflushed: Condvar::new(),
             failure: OnceLock::new(),
+            skew,
             ahead_saw: AtomicU64::new(end),
             options,
             clock,
@@ -173,6 +181,7 @@ impl Log {
         let (base, end) = (stage.base, stage.end());
         writer.pieces.append(&mut stage.full);
         writer.pending.append(&mut stage.pending);
+        writer.transitions.append(&mut stage.transitions);
         let bytes = std::mem::replace(&mut stage.buffer, spare);
         stage.base = end;
         drop(stage);
@@ -199,7 +208,7 @@ impl Log {
     }
 
     fn write(&self, writer: &mut Writer) -> std::io::Result<()> {
-        lock(&self.dispatcher).extend(&mut writer.pending);
+        lock(&self.dispatcher).extend(&mut writer.pending, &mut writer.transitions);
         let mut pieces = std::mem::take(&mut writer.pieces);
         for piece in pieces.drain(..) {
             if !piece.bytes.is_empty() {

@@ -11,10 +11,11 @@ use model::record::View;
 use model::{LogOffset, QueueId, QueueOffset, TopicName, tag};
 
 use crate::checkpoint::Checkpoint;
-use crate::disk::Wait;
+use crate::disk::{Disk, Wait};
 use crate::error::{Error, StageError, WriteError};
 use crate::lock;
 use crate::log::segments::{Segment, Segments};
+use crate::pending::{self, Kind, Pending, Transition};
 use crate::queue::{Entry, Queues};
 use crate::snapshot;
 use crate::store::{Next, Store};
@@ -42,23 +43,56 @@ pub(crate) fn without_checkpoint(segments: &Segments) -> Checkpoint {
     }
 }
 
-/// What a queue entry says of the record's tag.
+/// What a queue entry says of the record's tag; of a delayed message's, when it is due.
 pub(crate) fn tags_code(view: &View<'_>) -> i64 {
-    tag::tags_code(view.property(key::TAGS))
+    match Kind::of(view.topic()) {
+        Some(Kind::Timer) => pending::timer_out(view).unwrap_or_default(),
+        _ => tag::tags_code(view.property(key::TAGS)),
+    }
 }
 
-/// Shows recovered records to the queues, exactly as dispatch showed them before.
+/// Shows recovered records to the queues and to what waits, exactly as dispatch showed them before.
 pub(crate) struct Show<'q> {
     queues: &'q Queues,
+    pending: &'q Pending,
+    /// Who is shown what from where on; `None`: nothing.
+    queues_from: Option<LogOffset>,
+    pending_from: Option<LogOffset>,
 }
 
 impl<'q> Show<'q> {
-    pub fn new(queues: &'q Queues) -> Show<'q> {
-        Show { queues }
+    pub fn new(queues: &'q Queues, pending: &'q Pending) -> Show<'q> {
+        Show {
+            queues,
+            pending,
+            queues_from: Some(queues.covered()),
+            pending_from: Some(pending.covered()),
+        }
+    }
+
+    /// The log ends at `end`. True if somebody knew more: all records are to be shown to that one again.
+    pub fn truncate(&mut self, disk: &dyn Disk, end: LogOffset) -> Result<bool, Error> {
+        let failed = |what| Error::io(what);
+        let queues = self.queues.truncate(end);
+        let pending = self.pending.truncate(disk, end);
+        let again = |emptied: bool| emptied.then_some(LogOffset(0));
+        self.queues_from = again(queues.map_err(failed("emptying the queues"))?);
+        self.pending_from = again(pending.map_err(failed("emptying what waits"))?);
+        Ok(self.queues_from.or(self.pending_from).is_some())
     }
 
     /// One record, in log order.
     pub fn record(&mut self, view: &View<'_>) {
+        let at = view.log_offset();
+        if self.pending_from.is_some_and(|from| at >= from) {
+            self.pending.apply(&Transition::of(view));
+        }
+        if self.queues_from.is_some_and(|from| at >= from) {
+            self.entry(view);
+        }
+    }
+
+    fn entry(&self, view: &View<'_>) {
         let queue = match self.queues.find(view.topic(), view.queue().0) {
             Some(queue) => queue,
             None => match TopicName::parse(view.topic()) {
@@ -200,6 +234,7 @@ pub(crate) fn snapshot(store: &Store) -> Result<(), StageError> {
 
 /// `full`: the queues too, even if not much happened since the last time.
 pub(crate) fn try_checkpoint(store: &Store, full: bool) -> io::Result<()> {
+    store.pending.checkpoint(store, full)?;
     let marks = store.marks();
     let mut saved = lock(&store.checkpoint);
     let next = Checkpoint {

@@ -25,6 +25,7 @@ pub(crate) use registry::Queues;
 use list::List;
 
 use crate::lock;
+use crate::pending::Kind;
 
 /// How many entries a full block has.
 const BLOCK: usize = 512;
@@ -56,6 +57,8 @@ pub struct Queue {
     pub topic: TopicName,
     /// The number inside the topic.
     pub id: QueueId,
+    /// What its records wait for, if they wait: see [`crate::pending`].
+    pub kind: Option<Kind>,
     /// A small number of its own, for tables with one row a queue; of a dropped queue it is used again.
     pub slot: u32,
     start: AtomicU64,
@@ -72,6 +75,7 @@ impl Queue {
     fn new(topic: TopicName, id: QueueId, slot: u32) -> Arc<Queue> {
         Arc::new_cyclic(|me| Queue {
             me: me.clone(),
+            kind: Kind::of(topic.as_str()),
             topic,
             id,
             slot,

@@ -40,6 +40,8 @@ pub(crate) struct From {
 pub(crate) struct Planted {
     /// What lies behind the cut is left there.
     pub keep_behind_cut: bool,
+    /// A snapshot of what waits counts before the records that emptied it are flushed.
+    pub hasty_snapshot: bool,
 }
 
 /// Scans, cuts, zeroes and flushes. `each` sees every valid record from `covered` on, in log order.

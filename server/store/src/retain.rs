@@ -45,6 +45,8 @@ enum Refused {
     Read(#[from] ReadError),
     #[error(transparent)]
     Io(#[from] std::io::Error),
+    #[error("what waits at {0} is just being decided")]
+    Undecided(LogOffset),
 }
 
 /// One look.
@@ -131,6 +133,7 @@ fn delete(store: &Store, count: usize, space: Option<Space>) -> Result<(), Refus
         return Ok(());
     };
     drop(segments);
+    append_pending(store, start)?;
     append_live(store, start)?;
     let from = lock(&store.checkpoint).last.tables_from;
     let stands = snapshot::position(store, from).is_some_and(|at| at >= start);
@@ -154,43 +157,80 @@ fn delete(store: &Store, count: usize, space: Option<Space>) -> Result<(), Refus
     Ok(())
 }
 
+/// Appends what still waits again. One that somebody has claimed may yet be given back: then it is
+/// needed, so nothing is deleted before it is decided.
+fn append_pending(store: &Store, before: LogOffset) -> Result<(), Refused> {
+    let below = store.pending.below(before);
+    if below.is_empty() {
+        return Ok(());
+    }
+    let appended = below.iter().try_for_each(|&from| {
+        if store.pending.claim(from).is_none() {
+            return match store.pending.contains(from) {
+                true => Err(Refused::Undecided(from)),
+                false => Ok(()),
+            };
+        }
+        let appended = append_again(store, from);
+        if !matches!(appended, Ok(Some(_))) {
+            store.pending.unclaim(from);
+        }
+        appended.map(|_| ())
+    });
+    store.write_out()?;
+    appended?;
+    store.log.flush_all()?;
+    Ok(())
+}
+
 /// Appends what is still needed again, and waits until it is flushed.
 fn append_live(store: &Store, before: LogOffset) -> Result<(), Refused> {
     let Some(live) = store.live.get().map(Arc::clone) else {
         return Ok(());
     };
-    let mut bytes = Vec::new();
     for from in live.live(before) {
-        bytes.clear();
-        match store.log.record(from, Wait::Yes, &mut bytes) {
-            Ok(_) => {}
-            Err(ReadError::Damaged(_) | ReadError::Missing(_)) => continue,
-            Err(e) => return Err(e.into()),
+        if let Some(to) = append_again(store, from)? {
+            store.write_out()?;
+            live.moved(from, to);
         }
-        let Ok(view) = View::parse(&bytes) else {
-            continue;
-        };
-        let Some(queue) = store.find_queue(view.topic(), view.queue().0) else {
-            continue;
-        };
-        let staged = store.log.stage_system(
-            &Draft {
-                queue: &queue,
-                flag: view.flag(),
-                sys_flag: view.sys_flag(),
-                born_at: view.born_at(),
-                born_host: view.born_host(),
-                reconsume_times: view.reconsume_times(),
-                prepared_offset: from.0,
-                body: view.body(),
-                properties: view.properties(),
-                tags_code: open::tags_code(&view),
-            },
-            |_| (),
-        )?;
-        store.write_out()?;
-        live.moved(from, staged.log_offset);
     }
     store.log.flush_all()?;
     Ok(())
+}
+
+/// Stages the record at `from` again, naming where it came from; `None` if it cannot be read.
+fn append_again(store: &Store, from: LogOffset) -> Result<Option<LogOffset>, Refused> {
+    let mut bytes = Vec::new();
+    match store.log.record(from, Wait::Yes, &mut bytes) {
+        Ok(_) => {}
+        Err(error @ (ReadError::Damaged(_) | ReadError::Missing(_))) => {
+            tracing::error!(%error, "a message that waits is lost");
+            return Ok(None);
+        }
+        Err(e) => return Err(e.into()),
+    }
+    let Ok(view) = View::parse(&bytes) else {
+        return Ok(None);
+    };
+    let Some(queue) = store.find_queue(view.topic(), view.queue().0) else {
+        return Ok(None);
+    };
+    let draft = Draft {
+        queue: &queue,
+        flag: view.flag(),
+        sys_flag: view.sys_flag(),
+        born_at: view.born_at(),
+        born_host: view.born_host(),
+        reconsume_times: view.reconsume_times(),
+        prepared_offset: from.0,
+        body: view.body(),
+        properties: view.properties(),
+        tags_code: open::tags_code(&view),
+    };
+    let mut staged = store.log.stage_system(&draft, |_| ());
+    if staged == Err(StageError::Busy) {
+        store.write_out()?;
+        staged = store.log.stage_system(&draft, |_| ());
+    }
+    Ok(Some(staged?.log_offset))
 }

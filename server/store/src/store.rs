@@ -21,6 +21,7 @@ use crate::log::stage::{Draft, Staged};
 use crate::marks::MarksView;
 use crate::open;
 use crate::options::Options;
+use crate::pending::Pending;
 use crate::queue::{Entry, Queue, Queues};
 use crate::recover::{self, Planted};
 use crate::retain::{self, Live};
@@ -66,11 +67,13 @@ pub struct Store {
     pub(crate) log: Log,
     pub(crate) queues: Queues,
     pub(crate) keys: KeyIndex,
+    pub(crate) pending: Pending,
     pub(crate) tables: Mutex<Tables>,
     pub(crate) table_queue: Arc<Queue>,
     pub(crate) checkpoint: Mutex<Saved>,
     /// Bytes of changes since the last snapshot.
     pub(crate) table_bytes: AtomicU64,
+    pub(crate) planted: Planted,
     pub(crate) live: OnceLock<Arc<dyn Live>>,
     pub(crate) disk: Arc<dyn Disk>,
     _lock: Box<dyn Any + Send + Sync>,
@@ -137,16 +140,17 @@ impl Store {
         // The tables come from a queue: damage there cannot wait until somebody reads it.
         (queues.check_readable(table::TOPIC, 0)).map_err(Error::io("opening the queues"))?;
         let last = found.unwrap_or_else(|| open::without_checkpoint(&segments));
+        let pending = Pending::open(&disk, LogOffset(segments.start()));
+        let pending = pending.map_err(Error::io("opening what waits"))?;
         let from = recover::From {
             durable: last.durable,
-            covered: queues.covered(),
+            covered: queues.covered().min(pending.covered()),
             stored_at: last.stored_at,
         };
-        let mut show = open::Show::new(&queues);
+        let mut show = open::Show::new(&queues, &pending);
         let (position, mut recovery) =
             recover::recover(&segments, &from, planted, &mut |view| show.record(view))?;
-        let short = queues.truncate(position.end);
-        if short.map_err(Error::io("emptying the queues"))? {
+        if show.truncate(&*disk, position.end)? {
             let from = recover::From {
                 covered: LogOffset(0),
                 ..from
@@ -159,14 +163,22 @@ impl Store {
         for queue in queues.all() {
             queue.set_next(queue.end().0);
         }
-        let log = Log::new(options, Arc::clone(&clock), segments, &position)
-            .map_err(Error::io("making a segment"))?;
+        let log = Log::new(
+            options,
+            Arc::clone(&clock),
+            segments,
+            &position,
+            pending.skew(),
+        )
+        .map_err(Error::io("making a segment"))?;
         let topic = table::topic();
         let table_queue = queues.queue(&topic, QueueId(0));
         let store = Store {
             log,
             queues,
             keys,
+            pending,
+            planted,
             tables: Mutex::default(),
             table_queue,
             checkpoint: Mutex::new(Saved {
@@ -225,6 +237,7 @@ impl Store {
         if Arc::ptr_eq(draft.queue, &self.table_queue) {
             return Err(StageError::Reserved);
         }
+        self.leave_first(draft)?;
         self.log.stage(draft)
     }
 
@@ -234,7 +247,23 @@ impl Store {
         if drafts.iter().any(ours) {
             return Err(StageError::Reserved);
         }
+        drafts
+            .iter()
+            .try_for_each(|draft| self.leave_first(draft))?;
         self.log.stage_all(drafts, out)
+    }
+
+    /// A prepared offset of 0 means none, so nothing that waits may lie at 0.
+    fn leave_first(&self, draft: &Draft<'_>) -> Result<(), StageError> {
+        if draft.queue.kind.is_some() && self.log.marks.staged() == LogOffset(0) {
+            self.put(&[])?;
+        }
+        Ok(())
+    }
+
+    /// What waits in the log: delayed and half messages.
+    pub fn pending(&self) -> &Pending {
+        &self.pending
     }
 
     /// Writes all that is staged: the first to arrive does it for all, the others find it done.
@@ -247,7 +276,7 @@ impl Store {
 
     /// Makes records up to `confirmed` visible, and names each queue that grew, once.
     pub fn dispatch(&self, grown: &mut dyn FnMut(&Arc<Queue>)) {
-        self.log.dispatch(&self.queues, grown);
+        self.log.dispatch(&self.queues, &self.pending, grown);
     }
 
     /// How far a mark is.

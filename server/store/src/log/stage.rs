@@ -6,6 +6,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, MutexGuard};
 
 use model::message::PROPERTIES_MAX;
@@ -14,6 +15,7 @@ use model::{LogOffset, QueueOffset};
 
 use super::Log;
 use crate::error::StageError;
+use crate::pending::{Place, Transition};
 use crate::queue::{Entry, Queue};
 
 /// Bytes a segment keeps free behind its last record, for the filler's head: remaining length 4, magic
@@ -42,7 +44,7 @@ pub struct Draft<'a> {
     pub body: &'a [u8],
     /// The property string, without `__CRC32#`; at most `PROPERTIES_MAX` bytes.
     pub properties: &'a str,
-    /// The hash of its tag, 0 if it has none.
+    /// The hash of its tag, 0 if it has none; of a delayed message, when it is due.
     pub tags_code: i64,
 }
 
@@ -89,6 +91,8 @@ pub(crate) struct Stage {
     /// Filled pieces of earlier segments.
     pub full: Vec<Piece>,
     pub pending: Vec<Pending>,
+    /// What the records mean for what waits; most mean nothing.
+    pub transitions: Vec<Transition>,
     /// Log offset behind the current segment.
     pub segment_end: u64,
     /// Log offset up to which there is space.
@@ -134,7 +138,7 @@ impl Stage {
     }
 
     /// Encodes one record for which there is room.
-    fn push(&mut self, draft: &Draft<'_>) -> Staged {
+    fn push(&mut self, draft: &Draft<'_>, skew: &AtomicI64) -> Staged {
         let queue_offset = draft.queue.next();
         let log_offset = LogOffset(self.end());
         let record = self.draft(draft, queue_offset, draft.queue.topic.as_str());
@@ -149,12 +153,29 @@ impl Stage {
                 tags_code: draft.tags_code,
             },
         });
+        if draft.prepared_offset != 0 || draft.queue.kind.is_some() {
+            self.note(draft, log_offset, size, skew);
+        }
         Staged {
             queue_offset: QueueOffset(queue_offset),
             log_offset,
             end: LogOffset(self.end()),
             stored_at: self.stored_at,
         }
+    }
+}
+
+impl Stage {
+    #[cold]
+    fn note(&mut self, draft: &Draft<'_>, at: LogOffset, size: u32, skew: &AtomicI64) {
+        let place = Place {
+            at,
+            size,
+            stored_at: self.stored_at,
+            skew: skew.load(Ordering::Relaxed),
+        };
+        let (kind, from) = (draft.queue.kind, draft.prepared_offset);
+        (self.transitions).extend(Transition::new(kind, from, draft.properties, &place));
     }
 }
 
@@ -182,7 +203,7 @@ impl Log {
     pub fn stage(&self, draft: &Draft<'_>) -> Result<Staged, StageError> {
         let mut stage = self.staging()?;
         self.admit(&mut stage, std::slice::from_ref(draft), Whose::Producer)?;
-        let staged = stage.push(draft);
+        let staged = stage.push(draft, &self.skew);
         self.marks.move_staged(staged.end.0);
         Ok(staged)
     }
@@ -196,7 +217,7 @@ impl Log {
     ) -> Result<Staged, StageError> {
         let mut stage = self.staging()?;
         self.admit(&mut stage, std::slice::from_ref(draft), Whose::Ours)?;
-        let staged = stage.push(draft);
+        let staged = stage.push(draft, &self.skew);
         self.marks.move_staged(staged.end.0);
         then(&staged);
         Ok(staged)
@@ -214,7 +235,7 @@ impl Log {
             return Ok(None);
         }
         self.admit(&mut stage, std::slice::from_ref(draft), Whose::Ours)?;
-        let staged = stage.push(draft);
+        let staged = stage.push(draft, &self.skew);
         self.marks.move_staged(staged.end.0);
         Ok(Some(staged))
     }
@@ -223,7 +244,7 @@ impl Log {
     pub fn stage_all(&self, drafts: &[Draft<'_>], out: &mut Vec<Staged>) -> Result<(), StageError> {
         let mut stage = self.staging()?;
         self.admit(&mut stage, drafts, Whose::Producer)?;
-        out.extend(drafts.iter().map(|draft| stage.push(draft)));
+        out.extend(drafts.iter().map(|draft| stage.push(draft, &self.skew)));
         self.marks.move_staged(stage.end());
         Ok(())
     }

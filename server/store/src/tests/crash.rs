@@ -204,6 +204,19 @@ fn the_harness_finds_that_nothing_is_zeroed_behind_the_cut() {
     is_found(Trial {
         planted: Planted {
             keep_behind_cut: true,
+            ..Planted::default()
+        },
+        ..Trial::default()
+    });
+}
+
+#[test]
+fn the_harness_finds_a_snapshot_of_what_waits_that_knows_more_than_the_disk() {
+    is_found(Trial {
+        asynchronous: true,
+        planted: Planted {
+            hasty_snapshot: true,
+            ..Planted::default()
         },
         ..Trial::default()
     });

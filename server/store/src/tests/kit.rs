@@ -152,5 +152,6 @@ impl Kit {
                 self.disk.remove(&format!("{dir}/{name}")).unwrap();
             }
         }
+        let _ = self.disk.remove("pending");
     }
 }

@@ -1,6 +1,6 @@
 //! What a run sent and was acked, and whether a recovered store agrees.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::{Level, LogOffset, QueueId, QueueOffset};
 
@@ -9,6 +9,7 @@ use crate::disk::Wait;
 use crate::disk::sim::Sim;
 use crate::log::stage::Draft;
 use crate::options::Flush;
+use crate::pending::{Kind, SCHEDULE_TOPIC};
 use crate::store::{Next, Recovery, Store};
 use crate::table::Table;
 use crate::tests::kit::{draft, topic};
@@ -33,6 +34,14 @@ enum What {
     Row {
         key: u8,
         value: Option<u8>,
+    },
+    /// A record that waits.
+    Waits {
+        at: LogOffset,
+    },
+    /// The record before this one in the ledger, or a marker, closes what waits at `at`.
+    Closes {
+        at: LogOffset,
     },
 }
 
@@ -63,12 +72,15 @@ impl Ledger {
         steps: usize,
     ) {
         for _ in 0..steps {
-            match rng.u8(..20) {
+            match rng.u8(..27) {
                 0..9 => self.send(store, rng),
                 9 => self.put(store, rng),
                 10 => drop(store.checkpoint_step()),
                 11 => drop(store.ahead_step()),
                 12 => drop(store.derive_step()),
+                13..16 => self.delay(store, rng),
+                16..19 => self.deliver(store, rng),
+                19 => self.recall(store),
                 _ => self.commit(store, sim, clock, plan, rng),
             }
         }
@@ -103,6 +115,72 @@ impl Ledger {
                 at: staged.log_offset,
             };
             self.staged.push((staged.end, what));
+        }
+    }
+
+    fn delay(&mut self, store: &Store, rng: &mut fastrand::Rng) {
+        let queue = store.queue(&topic(SCHEDULE_TOPIC), QueueId(rng.u32(..2)));
+        let properties = delayed(rng.i64(..1_000));
+        let delayed = Draft {
+            properties: &properties,
+            ..draft(&queue, &[7; 100])
+        };
+        if let Ok(staged) = store.stage(&delayed) {
+            let at = staged.log_offset;
+            self.staged.push((staged.end, What::Waits { at }));
+        }
+    }
+
+    /// Some of what waits is stored where it goes.
+    fn deliver(&mut self, store: &Store, rng: &mut fastrand::Rng) {
+        let mut due = Vec::new();
+        (store.pending()).claim_due(Kind::Timer, rng.i64(..1_000), 3, 250, &mut due);
+        for open in due {
+            let id = rng.u32(..QUEUES);
+            let queue = store.queue(&topic("t"), QueueId(id));
+            let mut bytes = Vec::new();
+            let read = store.record(open.at, Wait::Yes, &mut bytes);
+            read.expect("what waits can be read");
+            let view = model::record::View::parse(&bytes).unwrap();
+            let key = self.staged.len();
+            let properties = properties(key);
+            let delivered = Draft {
+                properties: &properties,
+                prepared_offset: open.at.0,
+                ..draft(&queue, view.body())
+            };
+            let Ok(staged) = store.stage(&delivered) else {
+                store.pending().unclaim(open.at);
+                continue;
+            };
+            let what = What::Record {
+                queue: id,
+                body: view.body().to_vec(),
+                key,
+                at: staged.log_offset,
+            };
+            self.staged.push((staged.end, what));
+            self.staged.push((staged.end, What::Closes { at: open.at }));
+        }
+    }
+
+    fn recall(&mut self, store: &Store) {
+        let mut first = Vec::new();
+        store.pending().list(Kind::Timer, None, 1, &mut first);
+        let Some(open) = first
+            .first()
+            .and_then(|open| store.pending().claim(open.at))
+        else {
+            return;
+        };
+        let queue = store.queue(&topic("recalled"), QueueId(0));
+        let marker = Draft {
+            prepared_offset: open.at.0,
+            ..draft(&queue, b"-")
+        };
+        match store.stage(&marker) {
+            Ok(staged) => (self.staged).push((staged.end, What::Closes { at: open.at })),
+            Err(_) => store.pending().unclaim(open.at),
         }
     }
 
@@ -160,6 +238,7 @@ impl Ledger {
             audit_queue(store, queue, kept)?;
         }
         audit_rows(store, kept)?;
+        audit_pending(store, kept)?;
         audit_keys(store, kept)?;
         Ok(Ledger {
             staged: kept.to_vec(),
@@ -217,6 +296,31 @@ fn audit_rows(store: &Store, kept: &[(LogOffset, What)]) -> Result<(), String> {
     } else {
         Err(format!("rows are {rows:?}, not {expected:?}"))
     }
+}
+
+/// What was acked waits still, or a record that is there closed it; never both, never neither.
+fn audit_pending(store: &Store, kept: &[(LogOffset, What)]) -> Result<(), String> {
+    let mut expected = BTreeSet::new();
+    for (_, what) in kept {
+        match what {
+            What::Waits { at } => assert!(expected.insert(*at)),
+            What::Closes { at } => assert!(expected.remove(at), "closed twice"),
+            _ => {}
+        }
+    }
+    let mut waits = Vec::new();
+    (store.pending()).list(Kind::Timer, None, usize::MAX, &mut waits);
+    let waits: BTreeSet<_> = waits.iter().map(|open| open.at).collect();
+    if waits == expected {
+        return Ok(());
+    }
+    Err(format!("at {waits:?} something waits, not at {expected:?}"))
+}
+
+fn delayed(due: i64) -> String {
+    format!(
+        "REAL_TOPIC\u{1}t\u{2}REAL_QID\u{1}0\u{2}UNIQ_KEY\u{1}k\u{2}TIMER_OUT_MS\u{1}{due:03}\u{2}"
+    )
 }
 
 /// Each of the same length.

@@ -1,0 +1,217 @@
+//! The set itself: by position, by due time, by key. About 140 bytes each.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound::{Excluded, Unbounded};
+
+use model::LogOffset;
+
+use super::transition::{Class, Transition};
+use super::{Kind, Open};
+
+/// What waits. Times are by the wall clock, those of spans less what the clock was set since the start.
+#[derive(Debug, Default)]
+pub(super) struct Set {
+    slots: BTreeMap<u64, Slot>,
+    /// Due time and position of those not claimed, by class.
+    due: [BTreeSet<(i64, u64)>; 3],
+    /// Key and position of those not claimed.
+    keys: BTreeSet<(u64, u64)>,
+    counts: [usize; 3],
+    /// Behind the last record that changed something.
+    pub applied: LogOffset,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Slot {
+    pub due: i64,
+    pub key: u64,
+    pub size: u32,
+    pub class: Class,
+    pub claimed: bool,
+}
+
+impl Slot {
+    fn open(&self, at: u64, skew: i64) -> Open {
+        Open {
+            at: LogOffset(at),
+            size: self.size,
+            due: self.due + of(self.class, skew),
+            key: self.key,
+        }
+    }
+}
+
+/// How far a class follows a clock that was set.
+fn of(class: Class, skew: i64) -> i64 {
+    match class {
+        Class::Span => skew,
+        Class::Moment | Class::Half => 0,
+    }
+}
+
+fn classes(kind: Kind) -> &'static [Class] {
+    match kind {
+        Kind::Timer => &[Class::Span, Class::Moment],
+        Kind::Half => &[Class::Half],
+    }
+}
+
+impl Set {
+    /// Returns when what it opened is due.
+    pub fn apply(&mut self, transition: &Transition, skew: i64) -> Option<i64> {
+        if let Some(at) = transition.closes
+            && self.remove(at.0)
+        {
+            self.applied = transition.end;
+        }
+        let opening = transition.opens?;
+        self.applied = transition.end;
+        let slot = Slot {
+            due: opening.due - of(opening.class, opening.skew),
+            key: opening.key,
+            size: opening.size,
+            class: opening.class,
+            claimed: false,
+        };
+        self.insert(opening.at.0, slot);
+        Some(slot.open(opening.at.0, skew).due)
+    }
+
+    pub fn insert(&mut self, at: u64, slot: Slot) {
+        self.remove(at);
+        self.slots.insert(at, slot);
+        self.counts[slot.class as usize] += 1;
+        self.enter(at, slot);
+    }
+
+    fn remove(&mut self, at: u64) -> bool {
+        let Some(slot) = self.slots.remove(&at) else {
+            return false;
+        };
+        self.counts[slot.class as usize] -= 1;
+        if !slot.claimed {
+            self.leave(at, slot);
+        }
+        true
+    }
+
+    fn enter(&mut self, at: u64, slot: Slot) {
+        self.due[slot.class as usize].insert((slot.due, at));
+        if slot.key != 0 {
+            self.keys.insert((slot.key, at));
+        }
+    }
+
+    fn leave(&mut self, at: u64, slot: Slot) {
+        self.due[slot.class as usize].remove(&(slot.due, at));
+        if slot.key != 0 {
+            self.keys.remove(&(slot.key, at));
+        }
+    }
+
+    /// Whether it was there and not claimed.
+    pub fn claim(&mut self, at: LogOffset) -> bool {
+        let Some(slot) = self.slots.get_mut(&at.0).filter(|slot| !slot.claimed) else {
+            return false;
+        };
+        slot.claimed = true;
+        let slot = *slot;
+        self.leave(at.0, slot);
+        true
+    }
+
+    pub fn unclaim(&mut self, at: LogOffset) {
+        if let Some(slot) = self.slots.get_mut(&at.0).filter(|slot| slot.claimed) {
+            slot.claimed = false;
+            let slot = *slot;
+            self.enter(at.0, slot);
+        }
+    }
+
+    pub fn postpone(&mut self, at: LogOffset, due: i64, skew: i64) {
+        let Some(slot) = self.slots.get_mut(&at.0) else {
+            return;
+        };
+        let before = *slot;
+        slot.due = due - of(slot.class, skew);
+        let slot = *slot;
+        if !slot.claimed {
+            self.leave(at.0, before);
+            self.enter(at.0, slot);
+        }
+    }
+
+    pub fn contains(&self, at: LogOffset) -> bool {
+        self.slots.contains_key(&at.0)
+    }
+
+    pub fn open(&self, at: LogOffset, skew: i64) -> Option<Open> {
+        Some(self.slots.get(&at.0)?.open(at.0, skew))
+    }
+
+    pub fn find(&self, key: u64, skew: i64, out: &mut Vec<Open>) {
+        let with_key = self.keys.range((key, 0)..=(key, u64::MAX));
+        out.extend(with_key.filter_map(|&(_, at)| self.open(LogOffset(at), skew)));
+    }
+
+    pub fn next_due(&self, kind: Kind, skew: i64) -> Option<i64> {
+        let first = |&class: &Class| {
+            let (due, _) = self.due[class as usize].first()?;
+            Some(due + of(class, skew))
+        };
+        classes(kind).iter().filter_map(first).min()
+    }
+
+    /// Those not claimed, by due time, behind `after`.
+    pub fn ordered(
+        &self,
+        kind: Kind,
+        skew: i64,
+        after: Option<Open>,
+    ) -> impl Iterator<Item = Open> + '_ {
+        let walk = move |class: Class| {
+            let from = match after {
+                Some(open) => Excluded((open.due - of(class, skew), open.at.0)),
+                None => Unbounded,
+            };
+            let behind = self.due[class as usize].range((from, Unbounded));
+            behind.map(move |&(due, at)| (due + of(class, skew), at))
+        };
+        let of_kind = classes(kind);
+        let mut first = of_kind.first().map(|&class| walk(class).peekable());
+        let mut second = of_kind.get(1).map(|&class| walk(class).peekable());
+        std::iter::from_fn(move || {
+            let a = first.as_mut().and_then(|walk| walk.peek().copied());
+            let b = second.as_mut().and_then(|walk| walk.peek().copied());
+            let next = match (a, b) {
+                (Some(a), Some(b)) if b < a => second.as_mut()?.next()?,
+                (Some(_), _) => first.as_mut()?.next()?,
+                (None, _) => second.as_mut()?.next()?,
+            };
+            self.open(LogOffset(next.1), skew)
+        })
+    }
+
+    pub fn len(&self, kind: Kind) -> usize {
+        let count = |&class: &Class| self.counts[class as usize];
+        classes(kind).iter().map(count).sum()
+    }
+
+    pub fn below(&self, before: LogOffset) -> Vec<LogOffset> {
+        let below = self.slots.range(..before.0);
+        below.map(|(&at, _)| LogOffset(at)).collect()
+    }
+
+    /// Up to `max` slots from `from` on, before `to`, appended to `out` with times by the wall clock.
+    pub fn copy(&self, from: u64, to: u64, max: usize, skew: i64, out: &mut Vec<(u64, Slot)>) {
+        let here = self.slots.range(from..to.max(from)).take(max);
+        out.extend(here.map(|(&at, slot)| {
+            let due = slot.due + of(slot.class, skew);
+            (at, Slot { due, ..*slot })
+        }));
+    }
+
+    pub fn clear(&mut self) {
+        *self = Set::default();
+    }
+}
