@@ -6,6 +6,7 @@
 //! cache holds after a failure is not what the disk holds.
 
 pub(crate) mod ahead;
+pub(crate) mod cached;
 pub(crate) mod dispatch;
 pub(crate) mod flush;
 pub(crate) mod read;
@@ -26,6 +27,7 @@ use crate::lock;
 use crate::marks::Marks;
 use crate::options::Options;
 use crate::pending::Transition;
+use cached::Cached;
 use dispatch::Dispatcher;
 use flush::Flusher;
 use segments::{Segment, Segments};
@@ -50,6 +52,7 @@ pub(crate) struct Log {
     failure: OnceLock<Arc<str>>,
     /// How far the wall clock was set: see [`crate::Pending::observe`].
     skew: Arc<AtomicI64>,
+    cached: Cached,
     /// Where the cursor was when the background looked last.
     ahead_saw: AtomicU64,
 }
@@ -116,6 +119,7 @@ impl Log {
             unflushed: Condvar::new(),
             failure: OnceLock::new(),
             skew,
+            cached: Cached::new(end, options.cached),
             ahead_saw: AtomicU64::new(end),
             options,
             clock,

@@ -27,6 +27,8 @@ pub struct Options {
     pub staged_max: usize,
     /// How much of the log's end is kept in memory for readers.
     pub tail_max: usize,
+    /// How much of the log's end the system's page cache keeps when nobody reads further back.
+    pub cached: u64,
     /// Space is reserved in steps of this.
     pub reserve_step: u64,
     /// `SYNC_FLUSH`: how far ahead of the cursor zeros are written, so that `fdatasync` finds written
@@ -82,6 +84,7 @@ impl Default for Options {
             record_max: (4 << 20) + (128 << 10),
             staged_max: 32 << 20,
             tail_max: 32 << 20,
+            cached: 256 << 20,
             reserve_step: 32 << 20,
             zero_ahead: 32 << 20,
             flush_interval: Duration::from_millis(100),

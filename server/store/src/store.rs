@@ -318,7 +318,8 @@ impl Store {
         self.log.wait_flush(limit);
     }
 
-    /// Writes zeros ahead of the cursor and prepares the next segment. Best on a thread of its own.
+    /// Writes zeros ahead of the cursor, prepares the next segment, and gives back the memory of what is
+    /// far behind. Best on a thread of its own.
     pub fn ahead_step(&self) -> Next {
         self.log.ahead_step()
     }

@@ -22,6 +22,9 @@ use crate::{machine, seeded};
 /// A loop that waits for the disk looks this often whether it is to end.
 const LOOK: Duration = Duration::from_millis(200);
 
+/// The system's page cache keeps at least so much of the log's end.
+const CACHED_MIN: u64 = 128 << 20;
+
 /// Store, broker, listener, loops.
 pub struct Broker {
     store: Arc<Store>,
@@ -315,6 +318,7 @@ fn store_options(config: &Config, options: &::broker::Options) -> store::Options
         },
         segment_size: broker.segment_size.into(),
         record_max: (broker.max_message_size + RECORD_OVERHEAD) as usize,
+        cached: (machine::memory() / 64).max(CACHED_MIN),
         store_host: options.address,
         reserved_time: broker.reserved,
         delete_hours: broker.delete_hours.clone(),

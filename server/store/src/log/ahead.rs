@@ -23,7 +23,7 @@ const BUSY: Duration = Duration::from_millis(20);
 const IDLE: Duration = Duration::from_millis(250);
 
 impl Log {
-    /// Does one piece of it.
+    /// Does one piece of it, and of what is to be done behind the cursor.
     pub fn ahead_step(&self) -> Next {
         if self.failure().is_some() {
             return Next::Never;
@@ -33,7 +33,10 @@ impl Log {
             (stage.end(), stage.segment_end, stage.refuse)
         };
         let moved = self.ahead_saw.swap(cursor, Ordering::Relaxed) != cursor;
-        let pause = Next::After(if moved { BUSY } else { IDLE });
+        let pause = match self.give_back() {
+            true => Next::Now,
+            false => Next::After(if moved { BUSY } else { IDLE }),
+        };
         let Some(segment) = self.segments.at(cursor).filter(|_| !refuse) else {
             return pause;
         };

@@ -90,6 +90,7 @@ impl Log {
         let mut runs: Vec<Range<u64>> = Vec::new();
         while let Some(first) = entries.iter().find(|entry| entry.size > 0) {
             let at = first.log_offset;
+            self.cached.note(at.0);
             let segment = self.segments.at(at.0).ok_or(ReadError::Missing(at))?;
             let inside = |entry: &&Entry| {
                 entry.size == 0 || (segment.base..segment.end()).contains(&entry.log_offset.0)
@@ -199,6 +200,7 @@ impl Log {
                 return Ok(Reads::Done);
             }
         }
+        self.cached.note(at.0);
         let segment = self.segments.at(at.0).ok_or(ReadError::Missing(at))?;
         let start = at.0 - segment.base;
         if at.0 + len as u64 > segment.end() {

@@ -34,6 +34,7 @@ fn options(flush: Flush) -> Options {
         zero_ahead: 5 << 10,
         record_max: 4 << 10,
         tail_max: 4 << 10,
+        cached: 8 << 10,
         ..kit::options(flush)
     }
 }
