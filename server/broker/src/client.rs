@@ -225,6 +225,7 @@ impl Broker {
             let mut clients = self.clients.write().unwrap_or_else(PoisonError::into_inner);
             clients.closed(connection, &mut news);
         }
+        self.ask_no_more(connection);
         self.tell(news, None);
     }
 

@@ -184,6 +184,39 @@ pub enum Error {
     /// Nobody is in the group (asked by an administrator).
     #[error("the consumer group[{0}] not online")]
     ConsumersOffline(String),
+    /// This consumer is not there.
+    #[error("The Consumer <{group}> <{client}> not online")]
+    ConsumerOffline {
+        /// The group.
+        group: String,
+        /// The client.
+        client: String,
+    },
+    /// This consumer does not understand the question.
+    #[error("the client does not support this feature. client={client} version={version}")]
+    ConsumerTooOld {
+        /// The client.
+        client: String,
+        /// RocketMQ's version number of it.
+        version: i32,
+    },
+    /// This consumer did not answer.
+    #[error("consumer <{group}> <{client}> Timeout: it did not answer, or is gone")]
+    ConsumerSilent {
+        /// The group.
+        group: String,
+        /// The client.
+        client: String,
+    },
+    /// No member of the group is there to be asked.
+    #[error("No Any Consumer online in the consumer group: [{0}]")]
+    NoConsumerOnline(String),
+    /// A reply that names no client, or one that is not connected.
+    #[error("{}", reply_to_nobody(.0.as_deref()))]
+    ReplyToNobody(Option<String>),
+    /// The client that waits for a reply did not take it.
+    #[error("push reply message to {0}fail.")]
+    ReplyNotTaken(String),
     /// Nobody produces for the group.
     #[error("the producer group[{0}] not exist")]
     ProducersOffline(String),
@@ -229,6 +262,13 @@ fn group_missing(group: &str, asked: AskedFor) -> String {
         AskedFor::Send => format!("subscription group not exist, {group} {FAQ}"),
         AskedFor::Pull => format!("subscription group [{group}] does not exist, \n{FAQ}"),
         AskedFor::Config | AskedFor::Stats => format!("No group in this broker. group: {group}"),
+    }
+}
+
+fn reply_to_nobody(client: Option<&str>) -> String {
+    match client {
+        Some(client) => format!("push reply message fail, channel of <{client}> not found."),
+        None => "reply message properties[REPLY_TO_CLIENT] is null".to_owned(),
     }
 }
 

@@ -25,8 +25,11 @@ mod own;
 pub mod produce;
 pub mod pull;
 pub mod query;
+mod relay;
+pub mod request_reply;
 pub mod retry;
 mod row;
+pub mod running;
 mod stats;
 pub mod topic;
 
@@ -52,7 +55,10 @@ pub use ordering::MessageQueue;
 pub use produce::{Produce, Produced, SendStatus, UniqueKey};
 pub use pull::{Pull, Pulled, Verdict};
 pub use query::{Queried, Query};
+pub use relay::Told;
+pub use request_reply::Reply;
 pub use retry::SendBack;
+pub use running::ConsumeDirectly;
 pub use stats::item::{StatsItem, StatsWindow};
 pub use store::Clock;
 pub use topic::{Registration, TopicChange};
@@ -66,6 +72,7 @@ use offset::Offsets;
 use ordering::Locks;
 use own::Own;
 use pull::MovedEvents;
+use relay::Questions;
 use stats::Stats;
 use topic::Topics;
 
@@ -82,6 +89,7 @@ pub struct Broker {
     locks: Mutex<Locks>,
     hold: Hold,
     cold: Arc<Cold>,
+    questions: Questions,
     moved_events: Mutex<MovedEvents>,
     stats: Stats,
     own: Own,
@@ -117,6 +125,7 @@ impl Broker {
             locks: Mutex::default(),
             hold: Hold::default(),
             cold: Arc::new(Cold::new(Arc::clone(&clock))),
+            questions: Questions::default(),
             moved_events: Mutex::default(),
             stats: Stats::default(),
             own: Own::new(&options),
@@ -201,6 +210,7 @@ impl Broker {
             self.stats.sample(now, self.clock.wall());
             self.hold.expire(now);
             self.cold.tick();
+            self.questions.expire(now);
             self.look_at_log_start();
         }
         if due.ten_seconds {

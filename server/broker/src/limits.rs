@@ -33,6 +33,8 @@ pub const KEPT_SUBSCRIPTION_BYTES: usize = 8 << 20;
 pub const OFFSETS: usize = 2_000_000;
 /// The longest client id, in bytes.
 pub const CLIENT_ID: usize = 1_024;
+/// Client ids that are noted for one connection.
+pub const CLIENTS_PER_CONNECTION: usize = 64;
 /// Queue locks.
 pub const LOCKS: usize = 500_000;
 /// Answers read cold that wait for their request to run again.
@@ -45,3 +47,5 @@ pub const UNIQUE_QUERY_MESSAGES: usize = 32;
 pub const EXPRESSION: usize = 64 * 1024;
 /// Bytes of records behind which a query by key stops.
 pub const QUERY_BYTES: usize = 8 << 20;
+/// Questions to clients that are not answered yet.
+pub const QUESTIONS: usize = 10_000;

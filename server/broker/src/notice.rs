@@ -5,6 +5,7 @@ use model::topic::{DataVersion, TopicConfig};
 use model::{GroupName, TopicName};
 
 use crate::call::ConnectionId;
+use crate::request_reply::Reply;
 
 /// The way back to the clients. Implemented by the door; called from any thread, and never blocks.
 pub trait Outlet: Send + Sync {
@@ -24,6 +25,67 @@ pub enum Notice {
         /// The group.
         group: GroupName,
     },
+    /// Say what you are doing (Apache `GET_CONSUMER_RUNNING_INFO`).
+    RunningInfo {
+        /// The question's number: see [`crate::Broker::answered`].
+        question: u32,
+        /// The group.
+        group: String,
+        /// The client that is meant.
+        client: String,
+        /// Whether its threads are wanted too.
+        jstack: bool,
+    },
+    /// Give this message to your listener and say how it went (Apache `CONSUME_MESSAGE_DIRECTLY`).
+    ConsumeDirectly {
+        /// The question's number.
+        question: u32,
+        /// The group.
+        group: String,
+        /// The client that is meant.
+        client: String,
+        /// The message's offset id.
+        message: String,
+        /// The topic, as the tool named it.
+        topic: String,
+        /// The broker's name.
+        broker: String,
+        /// The topic's system flag.
+        topic_sys_flag: i32,
+        /// The group's system flag.
+        group_sys_flag: i32,
+        /// The message.
+        record: Vec<u8>,
+    },
+    /// Say your offsets in this topic (Apache `GET_CONSUMER_STATUS_FROM_CLIENT`).
+    ConsumerStatus {
+        /// The question's number.
+        question: u32,
+        /// The group.
+        group: String,
+        /// The topic.
+        topic: String,
+    },
+    /// This is the reply you wait for (Apache `PUSH_REPLY_MESSAGE_TO_CLIENT`).
+    Reply {
+        /// The question's number: the client says whether it took the reply.
+        question: u32,
+        /// The reply.
+        reply: Box<Reply>,
+    },
+}
+
+impl Notice {
+    /// The number of the question, if it is one: the client's answer comes back with it.
+    pub fn question(&self) -> Option<u32> {
+        match self {
+            Notice::RunningInfo { question, .. }
+            | Notice::ConsumeDirectly { question, .. }
+            | Notice::ConsumerStatus { question, .. }
+            | Notice::Reply { question, .. } => Some(*question),
+            _ => None,
+        }
+    }
 }
 
 /// Who must know what topics there are. Called before the request that changed a topic is answered,

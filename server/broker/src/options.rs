@@ -36,6 +36,8 @@ pub struct Options {
     pub broker_topic: bool,
     /// `traceTopicEnable`: whether `RMQ_SYS_TRACE_TOPIC` exists from the start.
     pub trace_topic: bool,
+    /// `storeReplyMessageEnable`: whether a reply is stored once it was handed over.
+    pub store_replies: bool,
     /// `longPollingEnable`
     pub long_polling: bool,
     /// `shortPollingTimeMills`: how long a pull is held when long polling is off.
@@ -102,6 +104,7 @@ impl Options {
             cluster_topic: true,
             broker_topic: true,
             trace_topic: false,
+            store_replies: true,
             long_polling: true,
             short_polling: Duration::from_millis(1000),
             lite_pull: true,

@@ -194,6 +194,14 @@ impl Broker {
         Ok(Target::Plain(made))
     }
 
+    /// Looks whether a reply could be stored.
+    pub(crate) fn check_reply(&self, caller: &Caller, send: &Produce<'_>) -> Result<(), Error> {
+        if let Target::Plain(topic) = self.topic_to_send(send)? {
+            self.queue_to_send(caller, send, &topic)?;
+        }
+        Ok(())
+    }
+
     pub(crate) fn check_body(&self, body: &[u8]) -> Result<(), Error> {
         if body.is_empty() {
             return Err(Error::BodyEmpty);

@@ -170,7 +170,11 @@ impl Refused {
             return reply.finish();
         };
         match code {
-            SEND_MESSAGE | SEND_MESSAGE_V2 | SEND_BATCH_MESSAGE => {
+            SEND_MESSAGE
+            | SEND_MESSAGE_V2
+            | SEND_BATCH_MESSAGE
+            | SEND_REPLY_MESSAGE
+            | SEND_REPLY_MESSAGE_V2 => {
                 send::common_fields(endpoint, reply).finish();
             }
             PULL_MESSAGE | LITE_PULL_MESSAGE => match status::forbidden(error) {

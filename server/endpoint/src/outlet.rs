@@ -36,7 +36,10 @@ impl Outlet for Clients {
 
     fn notice(&self, connection: ConnectionId, notice: Notice) -> bool {
         let mut command = command(&notice);
-        command.opaque = self.opaque.fetch_add(1, Ordering::Relaxed);
+        command.opaque = match notice.question() {
+            Some(question) => question.cast_signed(),
+            None => self.opaque.fetch_add(1, Ordering::Relaxed),
+        };
         self.hub.push(connection.0, command.to_bytes())
     }
 }
@@ -47,6 +50,40 @@ pub(crate) fn command(notice: &Notice) -> Command {
         Notice::IdsChanged { group } => Command::request(request::NOTIFY_CONSUMER_IDS_CHANGED)
             .oneway()
             .with("consumerGroup", group),
+        Notice::RunningInfo {
+            group,
+            client,
+            jstack,
+            ..
+        } => Command::request(request::GET_CONSUMER_RUNNING_INFO)
+            .with("consumerGroup", group)
+            .with("clientId", client)
+            .with("jstackEnable", jstack),
+        Notice::ConsumeDirectly {
+            group,
+            client,
+            message,
+            topic,
+            broker,
+            topic_sys_flag,
+            group_sys_flag,
+            record,
+            ..
+        } => Command::request(request::CONSUME_MESSAGE_DIRECTLY)
+            .with("consumerGroup", group)
+            .with("clientId", client)
+            .with("msgId", message)
+            .with("topic", topic)
+            .with("brokerName", broker)
+            .with("topicSysFlag", topic_sys_flag)
+            .with("groupSysFlag", group_sys_flag)
+            .body(record.clone()),
+        Notice::ConsumerStatus { group, topic, .. } => {
+            Command::request(request::GET_CONSUMER_STATUS_FROM_CLIENT)
+                .with("topic", topic)
+                .with("group", group)
+        }
+        Notice::Reply { reply, .. } => crate::reply::command(reply),
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicI32;
 use std::time::Duration;
 
-use broker::{Broker, ConnectionId};
+use broker::{Broker, ConnectionId, Told};
 use model::{Level, LogOffset};
 use remoting::Frame;
 use remoting::code::{request, response};
@@ -12,7 +12,7 @@ use remoting::server::{Door, Outcome, Peer, Refusal, Run, Service};
 
 use crate::ask::{Ask, Refused, Served};
 use crate::bodies::Bodies;
-use crate::{admin, client, offset, pull, query, retry, send, status};
+use crate::{admin, client, offset, pull, query, reply, retry, running, send, status};
 
 /// Serves a broker to RocketMQ's clients and tools.
 pub struct Endpoint {
@@ -93,6 +93,10 @@ impl Endpoint {
             VIEW_BROKER_STATS_DATA => admin::stats::item(self, ask),
             GET_BROKER_RUNTIME_INFO => admin::runtime(self, ask),
             GET_BROKER_CONFIG => admin::config(self, ask),
+            SEND_REPLY_MESSAGE | SEND_REPLY_MESSAGE_V2 => reply::reply(self, ask),
+            GET_CONSUMER_RUNNING_INFO => running::info(self, ask),
+            CONSUME_MESSAGE_DIRECTLY => running::consume(self, ask),
+            INVOKE_BROKER_TO_GET_CONSUMER_STATUS => running::status(self, ask),
             CONSUMER_SEND_MSG_BACK => retry::send_back(self, ask),
             _ => Err(Refused::NotSupported),
         }
@@ -136,6 +140,19 @@ impl Service for Endpoint {
 
     fn mark_timeout(&self) -> Duration {
         self.mark_timeout
+    }
+
+    fn answered(&self, peer: &Peer, response: &Frame<'_>) {
+        // What answers none of our questions has a number that no question has.
+        if let Ok(question) = u32::try_from(response.opaque) {
+            let told = Told {
+                code: response.code,
+                remark: response.remark.map(str::to_owned),
+                body: response.body.to_vec(),
+            };
+            let from = ConnectionId(peer.id.0);
+            self.broker.answered(from, question, told);
+        }
     }
 
     fn closed(&self, peer: &Peer) {

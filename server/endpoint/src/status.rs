@@ -32,6 +32,7 @@ pub(crate) fn code(error: &Error) -> i32 {
         | Error::NotServed(_) => MESSAGE_ILLEGAL,
         Error::NoOffset | Error::NoOffsetNoZero | Error::NoMessageWithKey => QUERY_NOT_FOUND,
         Error::ConsumersOffline(_) => CONSUMER_NOT_ONLINE,
+        Error::ConsumerSilent { .. } => CONSUME_MSG_TIMEOUT,
         Error::Busy(_) => SYSTEM_BUSY,
         Error::Unavailable(_) => SERVICE_NOT_AVAILABLE,
         Error::NotYetServing { .. }
@@ -44,6 +45,11 @@ pub(crate) fn code(error: &Error) -> i32 {
         | Error::NoMembers(_)
         | Error::ProducersOffline(_)
         | Error::StatsMissing { .. }
+        | Error::ConsumerOffline { .. }
+        | Error::ConsumerTooOld { .. }
+        | Error::NoConsumerOnline(_)
+        | Error::ReplyToNobody(_)
+        | Error::ReplyNotTaken(_)
         | Error::Store(_) => SYSTEM_ERROR,
     }
 }

@@ -32,6 +32,10 @@ pub mod key {
     pub const DLQ_ORIGIN_TOPIC: &str = "DLQ_ORIGIN_TOPIC";
     /// The offset message id of the message a dead letter came from.
     pub const DLQ_ORIGIN_MESSAGE_ID: &str = "DLQ_ORIGIN_MESSAGE_ID";
+    /// The id of the client that waits for the reply to this message.
+    pub const REPLY_TO_CLIENT: &str = "REPLY_TO_CLIENT";
+    /// When a reply was handed to the client that waits for it.
+    pub const PUSH_REPLY_TIME: &str = "PUSH_REPLY_TIME";
     /// `true`: a half message.
     pub const TRAN_MSG: &str = "TRAN_MSG";
     /// The producer group of a transaction.

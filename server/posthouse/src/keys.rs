@@ -128,6 +128,7 @@ pub const EFFECTIVE: &[Key] = &[
     broker("traceOn", Bool, "true", "whether clients are told to trace"),
     broker("longPollingEnable", Bool, "true", "whether a pull may wait for messages"),
     broker("shortPollingTimeMills", MILLIS, "1000", "how long a pull waits when long polling is off"),
+    broker("storeReplyMessageEnable", Bool, "true", "whether a reply is stored once its requester has it"),
     broker("litePullMessageEnable", Bool, "true", "whether LITE_PULL_MESSAGE is served"),
     broker("validateSystemTopicWhenUpdateTopic", Bool, "true", "whether system topics are protected from changes"),
     broker("enableMixedMessageType", Bool, "false", "whether a topic may have message.type MIXED"),

@@ -28,7 +28,9 @@ pub use heartbeat::{
     ProducerData, SubscriptionData,
 };
 pub use lock::{LockAnswer, LockRequest};
-pub use offsets::ConsumerOffsets;
+pub use offsets::{
+    ConsumerOffsets, ConsumerStatus, QueueOffset, QueueOffsets, ResetOffsetList, ResetOffsets,
+};
 pub use queue::{MessageQueue, QueueMap};
 pub use register::{RegisterBroker, TopicConfigs};
 pub use route::{BrokerData, BrokerMembers, ClusterInfo, MemberGroup, QueueData, TopicRoute};

@@ -4,6 +4,7 @@
 //! them to a command, for clients. Unknown fields are nobody's business.
 
 pub mod admin;
+pub mod consumer;
 pub mod heartbeat;
 pub mod kv;
 pub mod offset;
@@ -18,6 +19,9 @@ pub use admin::{
     BrokerConsumeStatsHeader, BrokerNameHeader, BrokerStatsHeader, ClusterHeader,
     ConsumeStatsHeader, CreateTopicHeader, DeleteGroupHeader, DeleteTopicHeader, GroupHeader,
     TopicHeader,
+};
+pub use consumer::{
+    ConsumeDirectlyHeader, ConsumerStatusHeader, ResetOffsetHeader, RunningInfoHeader,
 };
 pub use heartbeat::{ConsumerGroupHeader, HeartbeatAnswer, ProducerGroupHeader, UnregisterHeader};
 pub use kv::{KvHeader, KvNamespaceHeader, PutKvHeader};

@@ -75,13 +75,22 @@ struct Group {
     divergence: Option<String>,
 }
 
+/// The groups and the client ids of a connection.
+#[derive(Debug, Default)]
+struct Known {
+    groups: Vec<GroupName>,
+    clients: Vec<String>,
+}
+
 /// All live clients.
 #[derive(Debug, Default)]
 pub(crate) struct Clients {
     consumers: HashMap<GroupName, Group>,
     producers: HashMap<GroupName, HashMap<ConnectionId, (Connection, Duration)>>,
-    /// The groups a connection is or was in, so that its end does not search all of them.
-    connections: HashMap<ConnectionId, Vec<GroupName>>,
+    /// What a connection is or was, so that its end does not search everything.
+    connections: HashMap<ConnectionId, Known>,
+    /// The newest connection of each client id.
+    by_id: HashMap<String, ConnectionId>,
     kept: Kept,
     registrations: usize,
     changes: u64,
@@ -99,6 +108,7 @@ impl Clients {
         if self.registrations + joins.len() + beat.producers.len() > limits::REGISTRATIONS {
             return Err(Error::Busy("too many clients are registered"));
         }
+        self.name(who);
         for group in &beat.producers {
             if let Ok(group) = GroupName::parse(group) {
                 self.remember(who.caller.connection, &group);
@@ -121,10 +131,30 @@ impl Clients {
     }
 
     fn remember(&mut self, connection: ConnectionId, group: &GroupName) {
-        let groups = self.connections.entry(connection).or_default();
-        if !groups.contains(group) {
-            groups.push(group.clone());
+        let known = self.connections.entry(connection).or_default();
+        if !known.groups.contains(group) {
+            known.groups.push(group.clone());
         }
+    }
+
+    /// Notes that a client is reached by this connection now.
+    fn name(&mut self, who: &Who<'_>) {
+        let connection = who.caller.connection;
+        if self.by_id.get(who.client) == Some(&connection) {
+            return;
+        }
+        let known = self.connections.entry(connection).or_default();
+        if known.clients.len() < limits::CLIENTS_PER_CONNECTION {
+            if !known.clients.iter().any(|id| id == who.client) {
+                known.clients.push(who.client.to_owned());
+            }
+            self.by_id.insert(who.client.to_owned(), connection);
+        }
+    }
+
+    /// The newest connection that a client was heard on.
+    pub fn connection_of(&self, client: &str) -> Option<ConnectionId> {
+        self.by_id.get(client).copied()
     }
 
     fn join(
@@ -216,7 +246,13 @@ impl Clients {
 
     /// A connection is gone.
     pub fn closed(&mut self, connection: ConnectionId, news: &mut News) {
-        for group in self.connections.remove(&connection).unwrap_or_default() {
+        let known = self.connections.remove(&connection).unwrap_or_default();
+        for client in known.clients {
+            if self.by_id.get(&client) == Some(&connection) {
+                self.by_id.remove(&client);
+            }
+        }
+        for group in known.groups {
             self.retain_producers(group.as_str(), |at, _| at != connection);
             self.keep(&group, connection);
             self.retain_consumers(group.as_str(), news, |at, _| at != connection);
@@ -321,6 +357,23 @@ impl Clients {
         ids.sort();
         ids.dedup();
         ids
+    }
+
+    /// The connection and the version of one member of a group.
+    pub fn member(&self, group: &str, client: &str) -> Option<(ConnectionId, i32)> {
+        let mut members = self.consumers.get(group)?.members.iter();
+        let found = members.find(|(_, member)| member.who.client == client);
+        found.map(|(&at, member)| (at, member.who.version))
+    }
+
+    /// The connections of a group's members with their ids and versions, by id.
+    pub fn reach(&self, group: &str) -> Vec<(ConnectionId, String, i32)> {
+        let members = self.consumers.get(group).map(|group| &group.members);
+        let mut all: Vec<_> = (members.into_iter().flatten())
+            .map(|(&at, member)| (at, member.who.client.clone(), member.who.version))
+            .collect();
+        all.sort_by(|a, b| (&a.1, a.0).cmp(&(&b.1, b.0)));
+        all
     }
 
     pub fn consumer_connections(&self, group: &str) -> Option<ConsumerConnections> {

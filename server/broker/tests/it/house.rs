@@ -36,11 +36,10 @@ impl Outlet for Heard {
     }
 
     fn notice(&self, connection: ConnectionId, notice: Notice) -> bool {
-        let Notice::IdsChanged { group } = notice;
-        self.notices
-            .lock()
-            .unwrap()
-            .push((connection.0, group.to_string()));
+        if let Notice::IdsChanged { group } = notice {
+            let mut notices = self.notices.lock().unwrap();
+            notices.push((connection.0, group.to_string()));
+        }
         true
     }
 }

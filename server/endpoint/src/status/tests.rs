@@ -80,6 +80,22 @@ fn all() -> Vec<Error> {
         Error::NoMessageWithKey,
         Error::NoMembers("g".to_owned()),
         Error::ConsumersOffline("g".to_owned()),
+        Error::ConsumerOffline {
+            group: "g".to_owned(),
+            client: "c".to_owned(),
+        },
+        Error::ConsumerTooOld {
+            client: "c".to_owned(),
+            version: 27,
+        },
+        Error::ConsumerSilent {
+            group: "g".to_owned(),
+            client: "c".to_owned(),
+        },
+        Error::NoConsumerOnline("g".to_owned()),
+        Error::ReplyToNobody(None),
+        Error::ReplyToNobody(Some("c".to_owned())),
+        Error::ReplyNotTaken("c".to_owned()),
         Error::ProducersOffline("g".to_owned()),
         Error::Busy("why"),
         Error::Unavailable("why".to_owned()),
@@ -137,6 +153,13 @@ fn codes_and_texts_of_errors_stay_what_clients_know() {
           22 "can not find message, maybe time range not correct"
            1 "no consumer for this group, g"
          206 "the consumer group[g] not online"
+           1 "The Consumer <g> <c> not online"
+           1 "the client does not support this feature. client=c version=27"
+         207 "consumer <g> <c> Timeout: it did not answer, or is gone"
+           1 "No Any Consumer online in the consumer group: [g]"
+           1 "reply message properties[REPLY_TO_CLIENT] is null"
+           1 "push reply message fail, channel of <c> not found."
+           1 "push reply message to cfail."
            1 "the producer group[g] not exist"
            2 "[TIMEOUT_CLEAN_QUEUE]broker busy, start flow control for a while, why"
           14 "service not available now. why"

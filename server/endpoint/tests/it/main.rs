@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod admin;
+mod consumers;
 mod live;
 mod nonsense;
 mod pull;

@@ -290,6 +290,7 @@ fn options(config: &Config, port: u16) -> ::broker::Options {
         cluster_topic: broker.cluster_topic,
         broker_topic: broker.broker_topic,
         trace_topic: broker.trace_topic,
+        store_replies: broker.store_replies,
         long_polling: broker.long_polling,
         short_polling: broker.short_polling,
         lite_pull: broker.lite_pull,

@@ -1,0 +1,61 @@
+//! What tools ask of running consumers through a broker: 220 to 223, 307, 309.
+
+use super::header;
+
+header! {
+    /// Header of 307 (Apache `GetConsumerRunningInfoRequestHeader`).
+    RunningInfoHeader<'a> {
+        /// The group.
+        consumer_group: &'a str = b"consumerGroup",
+        /// The consumer.
+        client_id: &'a str = b"clientId",
+        /// Whether its threads are wanted too.
+        jstack: bool = b"jstackEnable",
+    }
+}
+
+header! {
+    /// Header of 309 (Apache `ConsumeMessageDirectlyResultRequestHeader`).
+    ConsumeDirectlyHeader<'a> {
+        /// The group.
+        consumer_group: &'a str = b"consumerGroup",
+        /// The consumer.
+        client_id: Option<&'a str> = b"clientId",
+        /// The message's offset id.
+        msg_id: Option<&'a str> = b"msgId",
+        /// The broker that holds it.
+        broker_name: Option<&'a str> = b"brokerName",
+        /// The topic.
+        topic: Option<&'a str> = b"topic",
+    }
+}
+
+header! {
+    /// Header of 221 and 223.
+    ConsumerStatusHeader<'a> {
+        /// The topic.
+        topic: &'a str = b"topic",
+        /// The group.
+        group: &'a str = b"group",
+        /// One consumer by its id; all without it.
+        client: Option<&'a str> = b"clientAddr",
+    }
+}
+
+header! {
+    /// Header of 222 (Apache `ResetOffsetRequestHeader`).
+    ResetOffsetHeader<'a> {
+        /// The topic.
+        topic: &'a str = b"topic",
+        /// The group.
+        group: &'a str = b"group",
+        /// One queue; below 0 or without it all of them.
+        queue_id: Option<i32> = b"queueId",
+        /// To this offset; -1 or without it to the time.
+        offset: Option<i64> = b"offset",
+        /// To the first message at or after this time; below 0 behind the last one.
+        timestamp: i64 = b"timestamp",
+        /// Whether the reset may go forward.
+        force: bool = b"isForce",
+    }
+}
