@@ -100,7 +100,8 @@ impl Broker {
                      brokerIP1=127.0.0.1\nlistenPort={}\nstorePathRootDir={store}\n\
                      storePathCommitLog={store}/commitlog\nflushDiskType={flush}\n\
                      autoCreateTopicEnable=true\nuseEpollNativeSelector=true\n\
-                     transferMsgByHeap=false\nwarmMapedFileEnable=true\n",
+                     transferMsgByHeap=false\nwarmMapedFileEnable=true\n\
+                     timerWheelEnable=true\nenablePropertyFilter=true\nrecallMessageEnable=true\n",
                     self.port,
                     store = store.display(),
                 );
@@ -172,6 +173,16 @@ impl Broker {
     /// Where clients connect.
     pub fn address(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], self.port))
+    }
+
+    /// Where clients find the name server.
+    pub fn namesrv(&self) -> String {
+        format!("127.0.0.1:{}", self.namesrv_port)
+    }
+
+    /// Where its data and its output go.
+    pub fn folder(&self) -> &Path {
+        &self.data
     }
 
     /// The broker's process.
@@ -259,7 +270,8 @@ fn apache_namesrv(home: &Path, data: &Path, port: u16) -> io::Result<Command> {
     Ok(command)
 }
 
-fn java(home: &Path, flags: &[&str]) -> Command {
+/// A JVM with Apache's jars.
+pub fn java(home: &Path, flags: &[&str]) -> Command {
     let mut command = Command::new("java");
     command
         .args(flags)

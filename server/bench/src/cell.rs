@@ -6,11 +6,15 @@ use std::time::{Duration, Instant};
 use remoting::Serialize;
 
 use crate::admin::Admin;
+use crate::due::{self, Due};
 use crate::e2e::{self, Rate};
 use crate::load::{Measured, Shape, closed};
+use crate::pop::Popping;
 use crate::pull::Pulling;
 use crate::send::{Sending, Wrong, verify};
-use crate::template::Template;
+use crate::sql::{self, Filtered};
+use crate::template::{Numbered, Template};
+use crate::tx::{self, Transactions};
 
 /// A kind of measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +27,16 @@ pub enum Kind {
     Pull,
     /// End to end at so many messages a second.
     EndToEnd(u64),
+    /// 20,000 messages due within one second; the latency is how late they are.
+    Due(Due),
+    /// Half messages and their commits.
+    Transaction,
+    /// Pulls through a SQL92 filter that so many in a hundred pass; the rate is of what is looked at.
+    Filtered(u64),
+    /// Pops of 32 messages, and an ack of each.
+    Pop,
+    /// Apache's Java client with so many threads that send.
+    JavaProducer,
 }
 
 /// A row of the table.
@@ -54,7 +68,7 @@ const fn send(name: &'static str, title: &'static str, shape: (usize, usize)) ->
 }
 
 /// All of them, in the order of the table.
-pub const CELLS: [Cell; 13] = [
+pub const CELLS: [Cell; 20] = [
     send("send-1x1", "send, 1 × 1", (1, 1)),
     send("send-64x1", "send, 64 × 1", (64, 1)),
     send("send-1x64", "send, 1 × 64", (1, 64)),
@@ -99,7 +113,51 @@ pub const CELLS: [Cell; 13] = [
         serialize: Serialize::Json,
         ..send("send-64x1-json", "send, 64 × 1, JSON header", (64, 1))
     },
+    of(
+        Kind::Due(Due::Level),
+        "delay-level",
+        "20,000 of level 1, due in one second",
+        (1, 1),
+    ),
+    of(
+        Kind::Due(Due::Timer),
+        "delay-timer",
+        "20,000 timers, due in one second",
+        (1, 1),
+    ),
+    of(
+        Kind::Transaction,
+        "transaction",
+        "half + commit, 16 × 4",
+        (16, 4),
+    ),
+    of(
+        Kind::Filtered(1),
+        "sql-1",
+        "SQL92, 1 % match: looked at",
+        (8, 1),
+    ),
+    of(
+        Kind::Filtered(50),
+        "sql-50",
+        "SQL92, 50 % match: looked at",
+        (8, 1),
+    ),
+    of(Kind::Pop, "pop", "pop 32 + ack each, 8 × 32", (8, 32)),
+    of(
+        Kind::JavaProducer,
+        "java-producer",
+        "Java client 5.3.3, 64 threads that send",
+        (64, 1),
+    ),
 ];
+
+const fn of(kind: Kind, name: &'static str, title: &'static str, shape: (usize, usize)) -> Cell {
+    Cell {
+        kind,
+        ..send(name, title, shape)
+    }
+}
 
 /// A broker to measure.
 #[derive(Clone, Copy, Debug)]
@@ -138,6 +196,8 @@ pub struct Row {
 }
 
 const QUEUES: u32 = 8;
+/// How many messages are due within a second.
+const DUE: u64 = 20_000;
 const SIZE: usize = 1024;
 /// How many messages are read back after a cell, unless told otherwise.
 pub const READ_BACK: u64 = 100_000;
@@ -165,6 +225,19 @@ impl Cell {
             }
             Kind::Pull => self.pull(&mut admin, &topic, run, target, times),
             Kind::EndToEnd(rate) => end_to_end(&mut admin, &topic, rate, run, target, times),
+            Kind::Due(due) => {
+                // A few first, in a topic of their own: a JVM has compiled nothing of this yet.
+                let early = format!("{topic}-warm");
+                admin.create_topic(&early, QUEUES)?;
+                later(&early, due, DUE / 10, run, target)?;
+                later(&topic, due, DUE, run, target)
+            }
+            Kind::Transaction => self.transactions(&mut admin, &topic, run, target, times),
+            Kind::Filtered(percent) => {
+                self.filtered(&mut admin, &topic, percent, run, target, times)
+            }
+            Kind::Pop => self.pop(&mut admin, &topic, run, target, times),
+            Kind::JavaProducer => Err(Wrong("it runs in a whole run only".to_owned())),
         }
     }
 
@@ -209,25 +282,151 @@ impl Cell {
         target: Target,
         times: Times,
     ) -> Result<Row, Wrong> {
-        // Something to read, still warm: 200,000 messages or so.
         let template = Template::send(topic, SIZE, Serialize::Binary);
-        let mut sending = Sending::new(template, QUEUES, 1, run);
+        let ends = fill(admin, topic, template, run, target)?;
         let begun = Instant::now();
-        let fill = Shape {
-            connections: 1,
-            outstanding: 256,
-            one_write: false,
-            warm: Duration::ZERO,
-            time: Duration::from_millis(if target.ordered { 400 } else { 4_000 }),
-        };
-        closed(target.address, fill, begun, None, &mut sending)?;
-        admin.until_end(topic, QUEUES, sending.acked)?;
-        let ends = (0..QUEUES).map(|queue| admin.end(topic, queue));
-        let ends = ends.collect::<Result<Vec<_>, _>>()?;
         let mut pulling = Pulling::new(topic, ends, run, target.ordered);
         let shape = self.shape(times);
         let measured = closed(target.address, shape, begun, target.pid, &mut pulling)?;
         match pulling.wrong() {
+            Some(wrong) => Err(wrong),
+            None => Ok(Row {
+                measured,
+                refused: 0,
+                behind: Duration::ZERO,
+            }),
+        }
+    }
+}
+
+/// Something to read, still warm: 200,000 messages or so. Where the queues end then.
+fn fill(
+    admin: &mut Admin,
+    topic: &str,
+    template: Template,
+    run: u64,
+    target: Target,
+) -> Result<Vec<u64>, Wrong> {
+    let mut sending = Sending::new(template, QUEUES, 1, run);
+    let shape = Shape {
+        connections: 1,
+        outstanding: 256,
+        one_write: false,
+        warm: Duration::ZERO,
+        time: Duration::from_millis(if target.ordered { 400 } else { 4_000 }),
+    };
+    closed(target.address, shape, Instant::now(), None, &mut sending)?;
+    admin.until_end(topic, QUEUES, sending.acked)?;
+    (0..QUEUES).map(|queue| admin.end(topic, queue)).collect()
+}
+
+/// Messages that are due within a second, and how late they come.
+fn later(topic: &str, due: Due, count: u64, run: u64, target: Target) -> Result<Row, Wrong> {
+    let template = match due {
+        Due::Level => Template::with(topic, SIZE, "DELAY\u{1}1\u{2}", None, 0),
+        Due::Timer => {
+            let numbered = Numbered {
+                name: "TIMER_DELIVER_MS",
+                digits: 13,
+            };
+            Template::with(topic, SIZE, "", Some(numbered), 0)
+        }
+    };
+    let mut sending = Sending::new(template, QUEUES, 1, run);
+    let Target { address, pid, .. } = target;
+    let measured = due::run(address, topic, QUEUES, due, count, run, pid, &mut sending)?;
+    Ok(Row {
+        measured,
+        refused: sending.refused,
+        behind: Duration::ZERO,
+    })
+}
+
+impl Cell {
+    fn transactions(
+        &self,
+        admin: &mut Admin,
+        topic: &str,
+        run: u64,
+        target: Target,
+        times: Times,
+    ) -> Result<Row, Wrong> {
+        let template = Template::with(topic, SIZE, tx::PROPERTIES, None, tx::PREPARED);
+        let shape = self.shape(times);
+        let halves = Sending::new(template, QUEUES, shape.connections, run);
+        let mut load = Transactions::new(topic, halves, shape.connections);
+        let measured = closed(target.address, shape, Instant::now(), target.pid, &mut load)?;
+        if let Some(wrong) = &load.wrong {
+            return Err(Wrong(wrong.clone()));
+        }
+        let behind = admin.until_end(topic, QUEUES, load.committed)?;
+        let ends = (0..QUEUES).map(|queue| admin.end(topic, queue));
+        let stored: u64 = ends.sum::<Result<u64, Wrong>>()?;
+        if stored != load.committed {
+            let committed = load.committed;
+            return Err(Wrong(format!("{committed} committed, {stored} stored")));
+        }
+        Ok(Row {
+            measured,
+            refused: load.refused(),
+            behind,
+        })
+    }
+
+    fn filtered(
+        &self,
+        admin: &mut Admin,
+        topic: &str,
+        percent: u64,
+        run: u64,
+        target: Target,
+        times: Times,
+    ) -> Result<Row, Wrong> {
+        let template = Template::with(topic, SIZE, "", Some(sql::SELECTED), 0);
+        let mut sending = sql::Numbering(Sending::new(template, QUEUES, 1, run));
+        // One request at a time would take too long, and more of them must not overtake each other.
+        let shape = Shape {
+            connections: 1,
+            outstanding: if target.ordered { 256 } else { 1 },
+            one_write: false,
+            warm: Duration::ZERO,
+            time: Duration::from_millis(if target.ordered { 400 } else { 8_000 }),
+        };
+        closed(target.address, shape, Instant::now(), None, &mut sending)?;
+        admin.until_end(topic, QUEUES, sending.0.acked)?;
+        let ends = (0..QUEUES).map(|queue| admin.end(topic, queue));
+        let ends = ends.collect::<Result<Vec<_>, _>>()?;
+        let mut load = Filtered::new(topic, percent, ends, run);
+        let shape = self.shape(times);
+        let measured = closed(target.address, shape, Instant::now(), target.pid, &mut load)?;
+        match load.wrong() {
+            Some(wrong) => Err(wrong),
+            None => Ok(Row {
+                measured,
+                refused: 0,
+                behind: Duration::ZERO,
+            }),
+        }
+    }
+
+    fn pop(
+        &self,
+        admin: &mut Admin,
+        topic: &str,
+        run: u64,
+        target: Target,
+        times: Times,
+    ) -> Result<Row, Wrong> {
+        let template = Template::batch(topic, 128, 16, Serialize::Binary);
+        let ends = fill(admin, topic, template, run, target)?;
+        let messages = ends.iter().sum();
+        let mut load = Popping::new(topic, QUEUES as usize, messages, run);
+        let shape = Shape {
+            warm: times.warm / 4,
+            ..self.shape(times)
+        };
+        let measured = closed(target.address, shape, Instant::now(), target.pid, &mut load)?;
+        match load.wrong() {
             Some(wrong) => Err(wrong),
             None => Ok(Row {
                 measured,

@@ -26,20 +26,35 @@ pub struct Rate {
 const PRODUCER: usize = 0;
 const CONSUMER: usize = 1;
 
-struct EndToEnd<'a> {
+/// A producer and a consumer in one process, and what the consumer got.
+pub struct EndToEnd<'a> {
     topic: &'a str,
-    begun: Instant,
-    producer: Link,
+    /// Where the clock of all stamps began.
+    pub begun: Instant,
+    /// The producer's connection.
+    pub producer: Link,
     consumer: Link,
-    sending: &'a mut Sending,
+    /// What the producer sends.
+    pub sending: &'a mut Sending,
     checker: Checker,
     offsets: Vec<u64>,
     turns: Vec<i32>,
-    latency: hdrhistogram::Histogram<u64>,
-    delivered: u64,
+    /// How long after its stamp each message came.
+    pub latency: hdrhistogram::Histogram<u64>,
+    /// How many came.
+    pub delivered: u64,
+    /// When the first came.
+    pub first: Option<u64>,
+    /// When the last came.
+    pub last: u64,
+    /// How many came before their stamp, by more than clocks are read apart.
+    pub early: u64,
     buffer: Vec<u8>,
     wrong: Option<Wrong>,
 }
+
+/// Two clocks are read one after the other, and one of them tells milliseconds.
+const READ_APART: u64 = 1_100_000;
 
 /// Sends and receives at this rate.
 #[allow(clippy::too_many_arguments)]
@@ -53,27 +68,9 @@ pub fn run(
     sending: &mut Sending,
     ordered: bool,
 ) -> Result<Measured, Wrong> {
-    let mut all = EndToEnd {
-        topic,
-        begun: Instant::now(),
-        producer: Link::connect(address)?,
-        consumer: Link::connect(address)?,
-        sending,
-        checker: Checker::new(run, ordered),
-        offsets: vec![0; queues as usize],
-        turns: vec![0; queues as usize],
-        latency: histogram(),
-        delivered: 0,
-        buffer: vec![0; 256 << 10],
-        wrong: None,
-    };
+    let mut all = EndToEnd::new(address, topic, queues, run, sending, ordered)?;
     let mut poll = Poll::new()?;
-    poll.add(&all.producer, PRODUCER)?;
-    poll.add(&all.consumer, CONSUMER)?;
-    for queue in 0..queues {
-        all.pull(queue);
-    }
-    all.consumer.flush()?;
+    all.watch(&mut poll)?;
     let mut schedule = Schedule {
         start: now_ns(all.begun) + 20_000_000,
         step: 1_000_000_000 / rate.rate,
@@ -90,6 +87,7 @@ pub fn run(
         messages,
         latency: all.latency.clone(),
         used,
+        span: None,
     };
     // What is under way arrives.
     let sent = schedule.next;
@@ -101,7 +99,7 @@ pub fn run(
         let text = format!("{sent} sent, {} delivered", all.delivered);
         return Err(Wrong(text));
     }
-    match all.wrong.take().or(all.checker.wrong.take()) {
+    match all.trouble() {
         Some(wrong) => Err(wrong),
         None => Ok(measured),
     }
@@ -114,7 +112,50 @@ struct Schedule {
     next: u64,
 }
 
-impl EndToEnd<'_> {
+impl<'a> EndToEnd<'a> {
+    /// Connects.
+    pub fn new(
+        address: SocketAddr,
+        topic: &'a str,
+        queues: u32,
+        run: u64,
+        sending: &'a mut Sending,
+        ordered: bool,
+    ) -> io::Result<EndToEnd<'a>> {
+        Ok(EndToEnd {
+            topic,
+            begun: Instant::now(),
+            producer: Link::connect(address)?,
+            consumer: Link::connect(address)?,
+            sending,
+            checker: Checker::new(run, ordered),
+            offsets: vec![0; queues as usize],
+            turns: vec![0; queues as usize],
+            latency: histogram(),
+            delivered: 0,
+            first: None,
+            last: 0,
+            early: 0,
+            buffer: vec![0; 256 << 10],
+            wrong: None,
+        })
+    }
+
+    /// Begins to wait for messages.
+    pub fn watch(&mut self, poll: &mut Poll) -> io::Result<()> {
+        poll.add(&self.producer, PRODUCER)?;
+        poll.add(&self.consumer, CONSUMER)?;
+        for queue in 0..self.offsets.len() {
+            self.pull(queue as u32);
+        }
+        self.consumer.flush().map(drop)
+    }
+
+    /// What was wrong first.
+    pub fn trouble(&mut self) -> Option<Wrong> {
+        self.wrong.take().or(self.checker.wrong.take())
+    }
+
     fn go(&mut self, poll: &mut Poll, schedule: &mut Schedule, time: Duration) -> io::Result<()> {
         let end = now_ns(self.begun) + time.as_nanos() as u64;
         loop {
@@ -134,7 +175,8 @@ impl EndToEnd<'_> {
         }
     }
 
-    fn turn(&mut self, poll: &mut Poll, limit: Duration) -> io::Result<()> {
+    /// Waits, and takes what came.
+    pub fn turn(&mut self, poll: &mut Poll, limit: Duration) -> io::Result<()> {
         let mut ready = Vec::new();
         poll.wait(limit, &mut ready)?;
         for number in ready {
@@ -173,6 +215,9 @@ impl EndToEnd<'_> {
             offsets,
             delivered,
             begun,
+            first,
+            last,
+            early,
             ..
         } = self;
         consumer.read(buffer, |frame| {
@@ -184,7 +229,10 @@ impl EndToEnd<'_> {
             match answer.code {
                 0 => {
                     let now = now_ns(*begun);
+                    first.get_or_insert(now);
+                    *last = now;
                     let count = checker.take(&frame[answer.body_at..], |stamp| {
+                        *early += u64::from(now + READ_APART < stamp.ns);
                         latency.saturating_record(now.saturating_sub(stamp.ns).max(1_000));
                     });
                     offsets[queue] += count as u64;

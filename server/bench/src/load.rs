@@ -21,10 +21,15 @@ use crate::wire::{Answer, Link};
 
 /// What is asked for, and what an answer is worth.
 pub trait Load {
-    /// Appends one request of this connection. `ns` is now.
-    fn request(&mut self, connection: usize, opaque: i32, ns: u64, out: &mut Vec<u8>);
-    /// Takes an answer: how many messages it stands for.
-    fn answer(&mut self, connection: usize, code: i32, body: &[u8]) -> usize;
+    /// Appends one request of this connection, if there is one to make before the next answer. `ns` is
+    /// now.
+    fn request(&mut self, connection: usize, opaque: i32, ns: u64, out: &mut Vec<u8>) -> bool;
+    /// Takes an answer, a whole frame: how many messages it stands for.
+    fn answer(&mut self, connection: usize, answer: Answer, frame: &[u8]) -> usize;
+    /// Whether there is nothing left to do, so that the measurement ends early.
+    fn done(&self) -> bool {
+        false
+    }
 }
 
 /// The shape of a closed loop.
@@ -51,12 +56,15 @@ pub struct Measured {
     pub latency: Histogram<u64>,
     /// What both processes used.
     pub used: Used,
+    /// The time that the rate counts, if that is not the whole measurement.
+    pub span: Option<Duration>,
 }
 
 impl Measured {
     /// Messages a second.
     pub fn rate(&self) -> f64 {
-        self.messages as f64 / self.used.time.as_secs_f64()
+        let time = self.span.unwrap_or(self.used.time);
+        self.messages as f64 / time.as_secs_f64().max(1e-6)
     }
 
     /// The broker's CPU time a message, in microseconds.
@@ -225,6 +233,7 @@ impl Loop {
             messages: self.messages,
             latency: self.latency.clone(),
             used,
+            span: None,
         };
         self.until(Duration::from_secs(10), false, load)?;
         if self.running > 0 {
@@ -240,7 +249,7 @@ impl Loop {
         let mut ready = Vec::new();
         loop {
             let now = now_ns(self.begun);
-            if now >= end || !refill && self.running == 0 {
+            if now >= end || self.running == 0 && (!refill || load.done()) {
                 return Ok(());
             }
             self.poll.wait(
@@ -292,7 +301,7 @@ impl Loop {
             latency.saturating_record(now.saturating_sub(since).max(1_000));
             free.push(place);
             *running -= 1;
-            *messages += load.answer(number, answer.code, &frame[answer.body_at..]) as u64;
+            *messages += load.answer(number, answer, frame) as u64;
         })?;
         if wrong {
             let text = "an answer that nobody asked for";
@@ -308,9 +317,12 @@ impl Loop {
             let now = now_ns(self.begun);
             while let Some(at) = place.free.pop() {
                 let turn = place.turns[at];
-                place.turns[at] = turn + 1;
                 let opaque = OPAQUE + turn * self.shape.outstanding as i32 + at as i32;
-                load.request(number, opaque, now, &mut place.link.out);
+                if !load.request(number, opaque, now, &mut place.link.out) {
+                    place.free.push(at);
+                    break;
+                }
+                place.turns[at] = turn + 1;
                 place.sent[at] = now;
                 self.running += 1;
                 if self.shape.one_write && !place.link.flush()? {

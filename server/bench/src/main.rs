@@ -4,14 +4,19 @@
 mod admin;
 mod brokers;
 mod cell;
+mod due;
 mod e2e;
+mod java;
 mod load;
 mod meter;
+mod pop;
 mod pull;
 mod send;
+mod sql;
 mod table;
 mod template;
 mod toy;
+mod tx;
 mod wire;
 
 use std::net::SocketAddr;
@@ -65,13 +70,13 @@ enum Command {
         posthouse: PathBuf,
         /// `posthouse` or `apache` alone.
         #[arg(long)]
-        only: Option<String>,
+        broker: Option<String>,
         /// Short rounds: to see that nothing is broken.
         #[arg(long)]
         quick: bool,
-        /// Only cells whose name contains this.
-        #[arg(long)]
-        cells: Option<String>,
+        /// Only cells whose name contains one of these.
+        #[arg(long, num_args = 1.., value_name = "CELL", alias = "cells")]
+        only: Vec<String>,
         /// Where jars and data go.
         #[arg(long)]
         folder: Option<PathBuf>,
@@ -114,17 +119,17 @@ fn main() -> ExitCode {
         }
         Command::Run {
             posthouse,
-            only,
+            broker,
             quick,
-            cells,
+            only,
             folder,
         } => {
             let plan = table::Plan {
                 posthouse,
-                folder: folder.unwrap_or_else(table::default_folder),
-                only,
+                folder: absolute(folder.unwrap_or_else(table::default_folder)),
+                broker,
                 quick,
-                cells,
+                cells: only,
             };
             match table::run(&plan) {
                 Ok(true) => ExitCode::SUCCESS,
@@ -148,6 +153,11 @@ fn main() -> ExitCode {
             }
         },
     }
+}
+
+/// The path as Maven and JVMs understand it, which run elsewhere.
+fn absolute(folder: PathBuf) -> PathBuf {
+    std::path::absolute(&folder).unwrap_or(folder)
 }
 
 fn one(name: &str, target: Target, times: Times) -> ExitCode {

@@ -3,6 +3,7 @@
 use crate::load::Load;
 use crate::send::{Checker, Wrong};
 use crate::template::pull;
+use crate::wire::Answer;
 
 /// Pulls of warm messages.
 pub struct Pulling {
@@ -34,7 +35,7 @@ impl Pulling {
 }
 
 impl Load for Pulling {
-    fn request(&mut self, connection: usize, opaque: i32, _: u64, out: &mut Vec<u8>) {
+    fn request(&mut self, connection: usize, opaque: i32, _: u64, out: &mut Vec<u8>) -> bool {
         if self.offsets[connection] >= self.ends[connection] {
             self.offsets[connection] = 0;
             self.checker.forget(connection as u32);
@@ -43,14 +44,15 @@ impl Load for Pulling {
         let mut request = pull(&self.topic, connection as u32, offset, 32, 0);
         request.opaque = opaque;
         request.encode(out);
+        true
     }
 
-    fn answer(&mut self, connection: usize, code: i32, body: &[u8]) -> usize {
-        if code != 0 {
+    fn answer(&mut self, connection: usize, answer: Answer, frame: &[u8]) -> usize {
+        if answer.code != 0 {
             self.empty += 1;
             return 0;
         }
-        let count = self.checker.take(body, |_| {});
+        let count = self.checker.take(&frame[answer.body_at..], |_| {});
         self.offsets[connection] += count as u64;
         count
     }

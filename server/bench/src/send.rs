@@ -6,7 +6,7 @@ use std::fmt;
 use crate::admin::Admin;
 use crate::load::Load;
 use crate::template::{Stamp, Template};
-use crate::wire::records;
+use crate::wire::{Answer, records};
 
 /// Sends one template over all queues in turn.
 pub struct Sending {
@@ -38,6 +38,17 @@ impl Sending {
             refused: 0,
             errors: BTreeMap::new(),
         }
+    }
+
+    /// Writes this number into the property of the messages to come.
+    pub fn number(&mut self, number: u64) {
+        self.template.number(number);
+    }
+
+    /// The number of a queue's next message from this connection.
+    pub fn next_seq(&self, connection: usize) -> u64 {
+        let queue = self.turn[connection] % self.queues;
+        self.seqs[connection * self.queues as usize + queue as usize] + 1
     }
 
     /// Appends one request, stamped with this time.
@@ -78,12 +89,13 @@ impl Sending {
 }
 
 impl Load for Sending {
-    fn request(&mut self, connection: usize, opaque: i32, ns: u64, out: &mut Vec<u8>) {
+    fn request(&mut self, connection: usize, opaque: i32, ns: u64, out: &mut Vec<u8>) -> bool {
         self.write(connection, opaque, ns, out);
+        true
     }
 
-    fn answer(&mut self, _: usize, code: i32, _: &[u8]) -> usize {
-        self.count(code)
+    fn answer(&mut self, _: usize, answer: Answer, _: &[u8]) -> usize {
+        self.count(answer.code)
     }
 }
 

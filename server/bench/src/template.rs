@@ -73,6 +73,17 @@ pub struct Template {
     queue_at: Option<usize>,
     ids: Vec<usize>,
     bodies: Vec<(usize, usize)>,
+    /// Where the number of a property lies, and its digits.
+    number_at: Option<(usize, usize)>,
+}
+
+/// A property whose value is a number of always the same width.
+#[derive(Clone, Copy, Debug)]
+pub struct Numbered {
+    /// Its name.
+    pub name: &'static str,
+    /// How many digits it has.
+    pub digits: usize,
 }
 
 const QUEUE: &str = "7";
@@ -84,8 +95,45 @@ impl Template {
         let properties = format!("UNIQ_KEY\u{1}{ID}\u{2}WAIT\u{1}true\u{2}");
         let mut body = filling(size);
         mark(&mut body);
-        let command = header(310, topic, &properties, false, serialize).body(body);
+        let command = header(310, topic, &properties, 0, false, serialize).body(body);
         Template::of(&command, size)
+    }
+
+    /// The same with more properties, a system flag, and perhaps a property that [`Template::number`]
+    /// sets.
+    pub fn with(
+        topic: &str,
+        size: usize,
+        more: &str,
+        numbered: Option<Numbered>,
+        sys_flag: i32,
+    ) -> Template {
+        let mut properties = format!("UNIQ_KEY\u{1}{ID}\u{2}{more}");
+        if let Some(Numbered { name, digits }) = numbered {
+            properties += &format!("{name}\u{1}{}\u{2}", "0".repeat(digits));
+        }
+        properties += "WAIT\u{1}true\u{2}";
+        let mut body = filling(size);
+        mark(&mut body);
+        let form = Serialize::Binary;
+        let command = header(310, topic, &properties, sys_flag, false, form).body(body);
+        let mut template = Template::of(&command, size);
+        template.number_at = numbered.map(|Numbered { name, digits }| {
+            let name = format!("{name}\u{1}");
+            let at = memchr::memmem::find(&template.bytes, name.as_bytes());
+            (
+                at.expect("the property was just written") + name.len(),
+                digits,
+            )
+        });
+        template
+    }
+
+    /// Writes the number of the property that changes.
+    pub fn number(&mut self, number: u64) {
+        if let Some((at, length)) = self.number_at {
+            digits(&mut self.bytes[at..at + length], number);
+        }
     }
 
     /// SEND_BATCH_MESSAGE with `count` bodies of this size.
@@ -104,7 +152,7 @@ impl Template {
             body.extend(properties.as_bytes());
         }
         let properties = "WAIT\u{1}true\u{2}";
-        let command = header(320, topic, properties, true, serialize).body(body);
+        let command = header(320, topic, properties, 0, true, serialize).body(body);
         Template::of(&command, size)
     }
 
@@ -131,6 +179,7 @@ impl Template {
             queue_at: Some(queue_at),
             ids: find(ID.as_bytes()),
             bodies: bodies.collect(),
+            number_at: None,
             bytes,
         }
     }
@@ -147,7 +196,10 @@ impl Template {
         out.extend_from_slice(&self.bytes);
         let frame = &mut out[start..];
         match self.serialize {
-            Serialize::Json => digits(&mut frame[self.opaque_at..self.opaque_at + 10], opaque),
+            Serialize::Json => digits(
+                &mut frame[self.opaque_at..self.opaque_at + 10],
+                opaque as u64,
+            ),
             Serialize::Binary => {
                 frame[self.opaque_at..self.opaque_at + 4].copy_from_slice(&opaque.to_be_bytes());
             }
@@ -180,7 +232,14 @@ fn filling(size: usize) -> Vec<u8> {
     (0..size).map(|n| b'a' + (n % 26) as u8).collect()
 }
 
-fn header(code: i32, topic: &str, properties: &str, batch: bool, form: Serialize) -> Command {
+fn header(
+    code: i32,
+    topic: &str,
+    properties: &str,
+    sys_flag: i32,
+    batch: bool,
+    form: Serialize,
+) -> Command {
     let command = Command {
         opaque: OPAQUE,
         serialize: form,
@@ -192,7 +251,7 @@ fn header(code: i32, topic: &str, properties: &str, batch: bool, form: Serialize
         .with("c", "TBW102")
         .with("d", 8)
         .with("e", QUEUE)
-        .with("f", 0)
+        .with("f", sys_flag)
         .with("g", 1_764_000_000_000_u64)
         .with("h", 0)
         .with("i", properties)
@@ -201,8 +260,8 @@ fn header(code: i32, topic: &str, properties: &str, batch: bool, form: Serialize
         .with("m", batch)
 }
 
-fn digits(place: &mut [u8], number: i32) {
-    let mut rest = number as u32;
+fn digits(place: &mut [u8], number: u64) {
+    let mut rest = number;
     for digit in place.iter_mut().rev() {
         *digit = b'0' + (rest % 10) as u8;
         rest /= 10;
@@ -234,7 +293,7 @@ pub fn pull(topic: &str, queue: u32, offset: u64, max: u32, wait_ms: u64) -> Com
 
 #[cfg(test)]
 mod tests {
-    use super::{OPAQUE, Stamp, Template};
+    use super::{Numbered, OPAQUE, Stamp, Template};
     use remoting::{Command, Serialize};
 
     #[test]
@@ -269,6 +328,28 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_numbered_property_is_patched() {
+        let numbered = Numbered {
+            name: "TIMER_DELIVER_MS",
+            digits: 13,
+        };
+        let mut template = Template::with("topic", 128, "A\u{1}b\u{2}", Some(numbered), 4);
+        template.number(1_795_528_075_618);
+        let mut out = Vec::new();
+        template.write(&mut out, OPAQUE, 0, || Stamp {
+            run: 1,
+            ns: 2,
+            from: 3,
+            queue: 0,
+            seq: 4,
+        });
+        let command = Command::decode(&out).unwrap();
+        let properties = command.field("i").unwrap();
+        assert!(properties.contains("A\u{1}b\u{2}TIMER_DELIVER_MS\u{1}1795528075618\u{2}WAIT"));
+        assert_eq!(command.field("f"), Some("4"));
     }
 
     #[test]

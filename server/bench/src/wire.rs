@@ -46,6 +46,23 @@ impl Answer {
     }
 }
 
+/// The text of a field of an answer with a JSON header; no field is escaped in the answers we read.
+pub fn field<'a>(frame: &'a [u8], answer: &Answer, name: &str) -> Option<&'a str> {
+    let header = frame.get(8..answer.body_at)?;
+    if frame.get(4) == Some(&1) {
+        // A binary header: the name behind its length, then the value behind its own.
+        let mut wanted = (name.len() as u16).to_be_bytes().to_vec();
+        wanted.extend(name.as_bytes());
+        let at = memchr::memmem::find(header, &wanted)? + wanted.len();
+        let length = u32::from_be_bytes(*header.get(at..)?.first_chunk()?) as usize;
+        return std::str::from_utf8(header.get(at + 4..at + 4 + length)?).ok();
+    }
+    let wanted = format!("\"{name}\":\"");
+    let at = memchr::memmem::find(header, wanted.as_bytes())? + wanted.len();
+    let rest = header.get(at..)?;
+    std::str::from_utf8(&rest[..memchr::memchr(b'"', rest)?]).ok()
+}
+
 fn number(header: &[u8], name: &[u8]) -> Option<i32> {
     let at = memchr::memmem::find(header, name)? + name.len();
     let digits = header.get(at..)?;
