@@ -4,13 +4,13 @@
 pub(crate) mod table;
 
 use std::net::SocketAddr;
-use std::sync::PoisonError;
+use std::sync::{PoisonError, RwLockReadGuard};
 
 use model::group::GroupConfig;
 use model::subscription::{ExpressionKind, Subscription};
 use model::{GroupName, Mark, TopicName};
 
-use table::{News, Who};
+use table::{Clients, News, Who};
 
 use crate::{Answer, AskedFor, Broker, Caller, ConnectionId, Error, Notice, limits};
 
@@ -316,6 +316,11 @@ impl Broker {
         let clients = self.clients.read().unwrap_or_else(PoisonError::into_inner);
         let found = clients.producer_connections(group);
         found.ok_or_else(|| Error::ProducersOffline(group.to_owned()))
+    }
+
+    /// Who is connected, to read.
+    pub(crate) fn clients(&self) -> RwLockReadGuard<'_, Clients> {
+        self.clients.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// All live producers, by group.

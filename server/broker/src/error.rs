@@ -7,6 +7,8 @@ use model::topic::TopicConfig;
 use model::{GroupName, NameError, TopicName};
 use store::StageError;
 
+use crate::Decision;
+
 const FAQ: &str = "See https://rocketmq.apache.org/docs/bestPractice/06FAQ for further details.";
 
 /// Why a request was refused.
@@ -47,6 +49,26 @@ pub enum Error {
     TransactionForbidden {
         /// The broker's advertised address.
         broker: SocketAddr,
+    },
+    /// A half message that cannot be one.
+    #[error("{0} cannot be a half message; nothing was stored")]
+    TransactionShape(&'static str),
+    /// No half message lies there.
+    #[error("Find prepared transaction message failed")]
+    HalfMissing,
+    /// The half message is another one's.
+    #[error("{0}")]
+    HalfDiffers(&'static str),
+    /// The time in which the producer is not asked is over, so that a question decides.
+    #[error(
+        "CHECK_IMMUNITY_TIME_IN_SECONDS is over: nothing was decided, the producer is asked what became of the transaction"
+    )]
+    TransactionLate,
+    /// Another decision came first.
+    #[error("the transaction was {} before; nothing was changed", ended(*.first))]
+    TransactionDecided {
+        /// The decision that stands.
+        first: Decision,
     },
     /// There is no such topic.
     #[error("{}", topic_missing(.topic, *.asked))]
@@ -244,6 +266,13 @@ pub enum AskedFor {
     Config,
     /// Statistics.
     Stats,
+}
+
+fn ended(decision: Decision) -> &'static str {
+    match decision {
+        Decision::Commit => "committed",
+        Decision::Rollback => "rolled back",
+    }
 }
 
 fn topic_missing(topic: &str, asked: AskedFor) -> String {

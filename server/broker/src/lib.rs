@@ -32,6 +32,7 @@ mod row;
 pub mod running;
 mod stats;
 pub mod topic;
+mod transaction;
 
 use std::cell::RefCell;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -62,6 +63,7 @@ pub use running::ConsumeDirectly;
 pub use stats::item::{StatsItem, StatsWindow};
 pub use store::Clock;
 pub use topic::{Registration, TopicChange};
+pub use transaction::{Decision, EndTransaction, HalfCheck};
 
 use client::table::Clients;
 use cold::Cold;
@@ -75,6 +77,7 @@ use pull::MovedEvents;
 use relay::Questions;
 use stats::Stats;
 use topic::Topics;
+use transaction::Transactions;
 
 /// A broker. Shared by all doors behind an `Arc`.
 pub struct Broker {
@@ -91,6 +94,7 @@ pub struct Broker {
     cold: Arc<Cold>,
     questions: Questions,
     moved_events: Mutex<MovedEvents>,
+    transactions: Transactions,
     stats: Stats,
     own: Own,
     ticks: Mutex<Ticks>,
@@ -127,6 +131,7 @@ impl Broker {
             cold: Arc::new(Cold::new(Arc::clone(&clock))),
             questions: Questions::default(),
             moved_events: Mutex::default(),
+            transactions: Transactions::open(&store, now),
             stats: Stats::default(),
             own: Own::new(&options),
             ticks: Mutex::default(),
@@ -223,6 +228,7 @@ impl Broker {
             self.offsets.sample(now);
             self.stats.sample_items(now);
         }
+        self.transaction_step(self.clock.wall());
         self.commit()?;
         Ok(deadline::SECOND)
     }

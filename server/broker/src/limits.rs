@@ -31,6 +31,13 @@ pub const SUBSCRIPTIONS: usize = 1_024;
 pub const KEPT_SUBSCRIPTION_BYTES: usize = 8 << 20;
 /// Positions of groups in queues, in memory.
 pub const OFFSETS: usize = 2_000_000;
+/// Decisions about half messages that are remembered in memory, about 64 bytes each; the log remembers
+/// the others.
+pub const DECIDED: usize = 128 << 10;
+/// Half messages that are looked at in one step.
+pub const CHECKS_AT_ONCE: usize = 256;
+/// Records with a half message's key that are looked at to find what became of it.
+pub const HALF_CANDIDATES: usize = 64;
 /// The longest client id, in bytes.
 pub const CLIENT_ID: usize = 1_024;
 /// Client ids that are noted for one connection.

@@ -29,6 +29,18 @@ pub struct Metrics {
     pub divergent_groups: usize,
     /// Live (client, group) registrations.
     pub registrations: usize,
+    /// Half messages that wait for a decision.
+    pub halves: usize,
+    /// Half messages stored.
+    pub transactions_prepared: u64,
+    /// Those committed.
+    pub transactions_committed: u64,
+    /// Those rolled back.
+    pub transactions_rolled_back: u64,
+    /// Questions about half messages that reached a producer.
+    pub transaction_checks: u64,
+    /// Half messages given up: each may be a message that somebody meant to send.
+    pub transactions_dead: u64,
 }
 
 impl Broker {
@@ -52,6 +64,12 @@ impl Broker {
             busy: stats.busy.total(),
             divergent_groups,
             registrations,
+            halves: self.halves(),
+            transactions_prepared: self.transactions.prepared.total(),
+            transactions_committed: self.transactions.committed.total(),
+            transactions_rolled_back: self.transactions.rolled_back.total(),
+            transaction_checks: self.transactions.asked.total(),
+            transactions_dead: self.transactions.dead.total(),
         }
     }
 }

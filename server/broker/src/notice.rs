@@ -4,6 +4,7 @@
 use model::topic::{DataVersion, TopicConfig};
 use model::{GroupName, TopicName};
 
+use crate::HalfCheck;
 use crate::call::ConnectionId;
 use crate::request_reply::Reply;
 
@@ -25,6 +26,8 @@ pub enum Notice {
         /// The group.
         group: GroupName,
     },
+    /// Say what became of this half message (Apache `CHECK_TRANSACTION_STATE`).
+    CheckTransaction(Box<HalfCheck>),
     /// Say what you are doing (Apache `GET_CONSUMER_RUNNING_INFO`).
     RunningInfo {
         /// The question's number: see [`crate::Broker::answered`].

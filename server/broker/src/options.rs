@@ -52,6 +52,16 @@ pub struct Options {
     pub mixed_message_type: bool,
     /// `maxMessageSize`: the longest body, in bytes.
     pub body_max: usize,
+    /// `rejectTransactionMessage`
+    pub reject_transactions: bool,
+    /// `transactionTimeOut`: a half message younger than this is not asked about.
+    pub transaction_timeout: Duration,
+    /// `transactionCheckInterval`: between two questions about one half message.
+    pub transaction_check_interval: Duration,
+    /// `transactionCheckMax`: questions about one half message before it is given up.
+    pub transaction_check_max: u32,
+    /// `fileReservedTime`: a half message older than this about which nobody can be asked is given up.
+    pub half_life: Duration,
     /// `regionId`
     pub region: String,
     /// `traceOn`: whether clients may trace.
@@ -112,6 +122,11 @@ impl Options {
             protect_system_topics: true,
             mixed_message_type: false,
             body_max: 4 * 1024 * 1024,
+            reject_transactions: false,
+            transaction_timeout: Duration::from_secs(6),
+            transaction_check_interval: Duration::from_secs(30),
+            transaction_check_max: 15,
+            half_life: Duration::from_secs(72 * 3600),
             region: "DefaultRegion".to_owned(),
             trace_on: true,
             accept_sends_from: 0,

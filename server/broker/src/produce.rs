@@ -14,15 +14,20 @@ use model::message::{PROPERTIES_MAX, append, key};
 use model::{Level, LogOffset, Mark, QueueId, QueueOffset, TopicName};
 use store::{Draft, Queue, StageError, Staged};
 
-use properties::{Facts, facts, rewrite};
+pub(crate) use properties::{Facts, rewrite};
+
+use properties::facts;
 
 use crate::retry::Retry;
 use crate::topic::{Topic, system, topic_missing};
+use crate::transaction::is_half;
 use crate::{Answer, AskedFor, Broker, Caller, Error, Role};
 
 /// A send (Apache `SendMessageRequestHeader` and its body).
 #[derive(Clone, Copy, Debug)]
 pub struct Produce<'a> {
+    /// The producer group.
+    pub group: &'a str,
     /// The topic, unchecked.
     pub topic: &'a str,
     /// The topic a missing one is created after (`defaultTopic`).
@@ -111,7 +116,7 @@ impl Produced<'_> {
 
 thread_local! {
     /// The property string that is stored is put together here, so that no send allocates.
-    static PROPERTIES: RefCell<String> = const { RefCell::new(String::new()) };
+    pub(crate) static PROPERTIES: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
 impl Broker {
@@ -140,14 +145,19 @@ impl Broker {
         };
         let queue = self.queue_to_send(caller, send, &topic)?;
         let facts = facts(send.properties);
-        let half = send.sys_flag & sys::TRANSACTION_PREPARED != 0;
-        if facts.transaction || half {
+        let half = is_half(send, &facts);
+        if half && self.options.reject_transactions {
             return Err(Error::TransactionForbidden {
                 broker: self.options.address,
             });
         }
-        facts.refuse_unserved()?;
+        if !half {
+            facts.refuse_unserved()?;
+        }
         self.check_body(send.body)?;
+        if half {
+            return self.produce_half(caller, send, &topic, queue, facts);
+        }
         let produced = if send.batch {
             self.stage_batch(caller, send, &topic, queue, facts)
         } else {
@@ -255,7 +265,7 @@ impl Broker {
             let draft = Draft {
                 queue,
                 flag: send.flag,
-                sys_flag: send.sys_flag,
+                sys_flag: send.sys_flag & !sys::TRANSACTION_MASK,
                 born_at: send.born_at,
                 born_host: caller.remote,
                 reconsume_times: send.reconsume_times,
@@ -293,7 +303,7 @@ impl Broker {
             .map(|item| Draft {
                 queue,
                 flag: item.flag,
-                sys_flag: send.sys_flag,
+                sys_flag: send.sys_flag & !sys::TRANSACTION_MASK,
                 born_at: send.born_at,
                 born_host: caller.remote,
                 reconsume_times: send.reconsume_times,
@@ -325,9 +335,7 @@ impl Broker {
     /// single send could not, and each needs a key.
     fn check_item(&self, item: &mut batch::Item<'_>) -> Result<(), Error> {
         if item.facts.transaction {
-            return Err(Error::TransactionForbidden {
-                broker: self.options.address,
-            });
+            return Err(Error::TransactionShape("a batch"));
         }
         item.facts.refuse_unserved()?;
         if item.facts.unclean || item.facts.unique_key.is_none() {

@@ -231,6 +231,21 @@ impl Broker {
         self.topics.find(topic).ok_or_else(missing)
     }
 
+    /// One of the broker's own topics that need not exist, made with one queue if it does not.
+    pub(crate) fn ensure_system_topic(&self, topic: &str) -> Result<Arc<Topic>, Error> {
+        if let Some(there) = self.topics.find(topic) {
+            return Ok(there);
+        }
+        let change = self.topics.change(&self.store, self.clock.wall());
+        if self.topics.find(topic).is_none() {
+            let config = TopicConfig::new(TopicName::parse(topic)?, 1);
+            tracing::info!(topic, "one of the broker's own topics was made");
+            change.put(vec![config])?;
+        }
+        let missing = || topic_missing(topic, AskedFor::Config);
+        self.topics.find(topic).ok_or_else(missing)
+    }
+
     /// The retry or dead-letter topic of a group, made if it is missing (Apache
     /// `createTopicInSendMessageBackMethod`). The mark is of the change, if there was one.
     pub(crate) fn ensure_retry_topic(

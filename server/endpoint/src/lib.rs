@@ -21,6 +21,7 @@ mod send;
 mod service;
 mod status;
 mod to;
+mod transaction;
 
 pub use outlet::Clients;
 pub use service::Endpoint;

@@ -9,6 +9,8 @@ use remoting::Command;
 use remoting::code::request;
 use remoting::server::Hub;
 
+use crate::transaction;
+
 /// Reaches the clients of one hub.
 pub struct Clients {
     hub: Arc<Hub>,
@@ -84,6 +86,7 @@ pub(crate) fn command(notice: &Notice) -> Command {
                 .with("group", group)
         }
         Notice::Reply { reply, .. } => crate::reply::command(reply),
+        Notice::CheckTransaction(check) => transaction::check(check),
     }
 }
 

@@ -12,6 +12,7 @@ use crate::send::common_fields;
 pub(crate) fn reply(endpoint: &Endpoint, ask: &mut Ask<'_>) -> Served {
     let header = SendHeader::read_letters(ask.frame)?;
     let send = Produce {
+        group: header.producer_group,
         topic: header.topic,
         template: header.default_topic,
         template_queues: header.default_topic_queues,

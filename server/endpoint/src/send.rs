@@ -18,6 +18,7 @@ thread_local! {
 pub(crate) fn send(endpoint: &Endpoint, ask: &mut Ask<'_>) -> Served {
     let header = SendHeader::read_letters(ask.frame)?;
     let send = Produce {
+        group: header.producer_group,
         topic: header.topic,
         template: header.default_topic,
         template_queues: header.default_topic_queues,

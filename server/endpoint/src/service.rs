@@ -12,7 +12,7 @@ use remoting::server::{Door, Outcome, Peer, Refusal, Run, Service};
 
 use crate::ask::{Ask, Refused, Served};
 use crate::bodies::Bodies;
-use crate::{admin, client, offset, pull, query, reply, retry, running, send, status};
+use crate::{admin, client, offset, pull, query, reply, retry, running, send, status, transaction};
 
 /// Serves a broker to RocketMQ's clients and tools.
 pub struct Endpoint {
@@ -71,6 +71,8 @@ impl Endpoint {
             UNREGISTER_CLIENT => client::leave(self, ask),
             GET_CONSUMER_LIST_BY_GROUP => client::members(self, ask),
             CHECK_CLIENT_CONFIG => client::check(self, ask),
+            END_TRANSACTION => transaction::end(self, ask),
+            RESUME_CHECK_HALF_MESSAGE => transaction::resume(self, ask),
             LOCK_BATCH_MQ => client::lock(self, ask),
             UNLOCK_BATCH_MQ => client::unlock(self, ask),
             GET_CONSUMER_CONNECTION_LIST => client::consumers(self, ask),

@@ -29,8 +29,10 @@ pub(crate) fn code(error: &Error) -> i32 {
         Error::TooLarge { .. }
         | Error::BodyCorrupt
         | Error::BatchToRetry(_)
+        | Error::TransactionShape(_)
         | Error::NotServed(_) => MESSAGE_ILLEGAL,
         Error::NoOffset | Error::NoOffsetNoZero | Error::NoMessageWithKey => QUERY_NOT_FOUND,
+        Error::TransactionLate | Error::TransactionDecided { .. } => ILLEGAL_OPERATION,
         Error::ConsumersOffline(_) => CONSUMER_NOT_ONLINE,
         Error::ConsumerSilent { .. } => CONSUME_MSG_TIMEOUT,
         Error::Busy(_) => SYSTEM_BUSY,
@@ -40,6 +42,8 @@ pub(crate) fn code(error: &Error) -> i32 {
         | Error::BodyEmpty
         | Error::BatchMalformed(_)
         | Error::Attributes(_)
+        | Error::HalfMissing
+        | Error::HalfDiffers(_)
         | Error::NoRecord(_)
         | Error::NothingToSendBack(_)
         | Error::NoMembers(_)

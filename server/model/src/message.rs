@@ -40,6 +40,12 @@ pub mod key {
     pub const TRAN_MSG: &str = "TRAN_MSG";
     /// The producer group of a transaction.
     pub const PGROUP: &str = "PGROUP";
+    /// A half message's `UNIQ_KEY`, once more.
+    pub const TRANSACTION_ID: &str = "__transactionId__";
+    /// How often a half message was asked about.
+    pub const TRANSACTION_CHECK_TIMES: &str = "TRANSACTION_CHECK_TIMES";
+    /// So many seconds a half message is not asked about.
+    pub const CHECK_IMMUNITY: &str = "CHECK_IMMUNITY_TIME_IN_SECONDS";
     /// The client's message id.
     pub const UNIQ_KEY: &str = "UNIQ_KEY";
     /// The broker's region.

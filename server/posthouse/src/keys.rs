@@ -124,6 +124,10 @@ pub const EFFECTIVE: &[Key] = &[
     broker("clusterTopicEnable", Bool, "true", "whether a topic named like the cluster exists"),
     broker("brokerTopicEnable", Bool, "true", "whether a topic named like the broker exists"),
     broker("traceTopicEnable", Bool, "false", "whether the trace topic exists from the start"),
+    broker("rejectTransactionMessage", Bool, "false", "whether half messages are refused"),
+    broker("transactionTimeOut", MILLIS, "6000", "milliseconds after which a producer is asked about its half message, unless the message says another time"),
+    broker("transactionCheckInterval", MILLIS, "30000", "milliseconds between two questions about one half message"),
+    broker("transactionCheckMax", Int(1, 10_000), "15", "questions about one half message before it is put into TRANS_CHECK_MAX_TIME_TOPIC"),
     broker("regionId", Text, "DefaultRegion", "the region stamped on messages"),
     broker("traceOn", Bool, "true", "whether clients are told to trace"),
     broker("longPollingEnable", Bool, "true", "whether a pull may wait for messages"),
@@ -347,6 +351,10 @@ fn why_quiet(name: &str) -> &'static str {
                 "Commit",
             ],
             "Java's mapped files and heap do not exist here",
+        ),
+        (
+            &["ransactionOp", "ransactionMetric"],
+            "one record ends a transaction, and its figures cost nothing",
         ),
         (
             &[

@@ -459,6 +459,11 @@ impl Store {
         Ok(found?)
     }
 
+    /// How far [`Store::find`] knows the log.
+    pub fn indexed(&self) -> LogOffset {
+        self.keys.next()
+    }
+
     /// All rows of a table, sorted by key.
     pub fn rows(&self, table: Table) -> Vec<(Vec<u8>, Vec<u8>)> {
         lock(&self.tables).rows(table)

@@ -25,6 +25,8 @@ pub enum Table {
     Snapshot = 6,
     /// The store's own: where a queue ended when a snapshot was taken.
     Ends = 7,
+    /// How often producers were asked about half messages.
+    Checks = 8,
 }
 
 /// Key of the change that begins a snapshot.
@@ -53,6 +55,7 @@ impl Table {
             Table::Values,
             Table::Snapshot,
             Table::Ends,
+            Table::Checks,
         ]
         .into_iter()
         .find(|&table| table as u16 == number)

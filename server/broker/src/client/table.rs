@@ -414,6 +414,12 @@ impl Clients {
         Some(connections)
     }
 
+    /// The connections of a group's live producers.
+    pub fn producers_of(&self, group: &str) -> Vec<ConnectionId> {
+        let members = self.producers.get(group).map(|members| members.keys());
+        members.into_iter().flatten().copied().collect()
+    }
+
     pub fn producers(&self) -> Vec<(GroupName, Vec<Connection>)> {
         let names = self.producers.keys();
         let mut all: Vec<_> = names

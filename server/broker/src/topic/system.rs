@@ -12,18 +12,25 @@ pub(crate) const TEMPLATE: &str = "TBW102";
 /// Where a consumer that was sent to another offset is reported.
 pub(crate) const OFFSET_MOVED: &str = "OFFSET_MOVED_EVENT";
 
+/// Half messages.
+pub(crate) const HALVES: &str = store::pending::HALF_TOPIC;
+/// Markers of half messages that were rolled back.
+pub(crate) const ENDED_HALVES: &str = "RMQ_SYS_TRANS_OP_HALF_TOPIC";
+/// Half messages that were given up.
+pub(crate) const DEAD_HALVES: &str = "TRANS_CHECK_MAX_TIME_TOPIC";
+
 const NOT_SENDABLE: &[&str] = &[
     "SCHEDULE_TOPIC_XXXX",
-    "RMQ_SYS_TRANS_HALF_TOPIC",
-    "RMQ_SYS_TRANS_OP_HALF_TOPIC",
-    "TRANS_CHECK_MAX_TIME_TOPIC",
+    HALVES,
+    ENDED_HALVES,
+    DEAD_HALVES,
     "SELF_TEST_TOPIC",
     OFFSET_MOVED,
 ];
 
 /// System topics that need not exist.
 const NAMED_ONLY: &[&str] = &[
-    "TRANS_CHECK_MAX_TIME_TOPIC",
+    DEAD_HALVES,
     "RMQ_SYS_TRACE_TOPIC",
     "CHECKPOINT_TOPIC",
     TEMPLATE,
@@ -54,7 +61,7 @@ pub(crate) fn is_stores(topic: &str) -> bool {
     topic.starts_with(STORE_PREFIX)
 }
 
-/// The topics every broker has. Delay levels, half messages, replies and timers do not work yet, but
+/// The topics every broker has. Delay levels, replies and timers do not work yet, but
 /// their topics are registered like Apache's, so that clients and tools find what they expect.
 pub(crate) fn at_start(options: &Options) -> Vec<TopicConfig> {
     let own = |open| if open { Perm(7) } else { Perm(Perm::INHERIT) };
@@ -69,8 +76,8 @@ pub(crate) fn at_start(options: &Options) -> Vec<TopicConfig> {
         (name, own(options.broker_topic), 1),
         (OFFSET_MOVED, Perm::READ_WRITE, 1),
         ("SCHEDULE_TOPIC_XXXX", Perm::READ_WRITE, 18),
-        ("RMQ_SYS_TRANS_HALF_TOPIC", Perm::READ_WRITE, 1),
-        ("RMQ_SYS_TRANS_OP_HALF_TOPIC", Perm::READ_WRITE, 1),
+        (HALVES, Perm::READ_WRITE, 1),
+        (ENDED_HALVES, Perm::READ_WRITE, 1),
         (&reply, Perm::READ_WRITE, 1),
         (&revive, Perm::READ_WRITE, 8),
         (&members, Perm(Perm::INHERIT), 1),

@@ -1,11 +1,13 @@
 //! A broker with everything a test wants to look at.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use broker::{
-    Answer, Broker, Caller, ConnectionId, ConsumeFrom, ConsumeType, ConsumerData, Error, Heartbeat,
-    MessageModel, Notice, Options, Outlet, Produce, Produced, Pull, Pulled, Registrar, TopicChange,
+    Answer, Broker, Caller, ConnectionId, ConsumeFrom, ConsumeType, ConsumerData, Error, HalfCheck,
+    Heartbeat, MessageModel, Notice, Options, Outlet, Produce, Produced, Pull, Pulled, Registrar,
+    TopicChange,
 };
 use model::TopicName;
 use model::flag::Perm;
@@ -25,6 +27,9 @@ pub struct Heard {
     runnable: Mutex<Vec<(u64, u64)>>,
     notices: Mutex<Vec<(u64, String)>>,
     registered: Mutex<Vec<String>>,
+    pub checks: Mutex<Vec<(u64, HalfCheck)>>,
+    /// Connections that take nothing.
+    pub deaf: Mutex<HashSet<u64>>,
 }
 
 impl Outlet for Heard {
@@ -36,9 +41,18 @@ impl Outlet for Heard {
     }
 
     fn notice(&self, connection: ConnectionId, notice: Notice) -> bool {
-        if let Notice::IdsChanged { group } = notice {
-            let mut notices = self.notices.lock().unwrap();
-            notices.push((connection.0, group.to_string()));
+        if self.deaf.lock().unwrap().contains(&connection.0) {
+            return false;
+        }
+        match notice {
+            Notice::IdsChanged { group } => {
+                let mut notices = self.notices.lock().unwrap();
+                notices.push((connection.0, group.to_string()));
+            }
+            Notice::CheckTransaction(check) => {
+                self.checks.lock().unwrap().push((connection.0, *check));
+            }
+            _ => {}
         }
         true
     }
@@ -282,6 +296,7 @@ pub fn caller(connection: u64) -> Caller {
 /// A plain message to queue 0.
 pub fn message(topic: &str) -> Produce<'_> {
     Produce {
+        group: "p",
         topic,
         template: "TBW102",
         template_queues: 4,

@@ -1,6 +1,7 @@
 //! The broker as its doors see it, over a real store on a disk in memory.
 #![allow(clippy::unwrap_used)]
 
+mod checks;
 mod clients;
 mod cost;
 mod house;
@@ -13,4 +14,5 @@ mod retry;
 mod stats;
 mod stubborn;
 mod topics;
+mod transactions;
 mod trouble;

@@ -176,8 +176,8 @@ fn a_batch_does_not_go_to_a_retry_topic() {
 }
 
 #[test]
-fn transactions_are_refused() {
-    let house = House::new();
+fn transactions_are_refused_where_they_are_switched_off() {
+    let house = House::with(|options| options.reject_transactions = true);
     let text = "the broker[127.0.0.1:10911] sending transaction message is forbidden";
     let by_property = Produce {
         properties: "TRAN_MSG\u{1}true\u{2}PGROUP\u{1}p\u{2}",

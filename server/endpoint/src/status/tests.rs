@@ -1,4 +1,4 @@
-use broker::AskedFor;
+use broker::{AskedFor, Decision};
 use expect_test::expect;
 use model::topic::TopicConfig;
 use model::{GroupName, NameError, TopicName};
@@ -27,6 +27,16 @@ fn all() -> Vec<Error> {
         Error::NotYetServing { until: 7 },
         Error::SystemTopicNotSendable(topic()),
         Error::TransactionForbidden { broker: address },
+        Error::TransactionShape("a batch"),
+        Error::HalfMissing,
+        Error::HalfDiffers("The producer group wrong"),
+        Error::TransactionLate,
+        Error::TransactionDecided {
+            first: Decision::Commit,
+        },
+        Error::TransactionDecided {
+            first: Decision::Rollback,
+        },
         topic_missing(AskedFor::Send),
         topic_missing(AskedFor::Pull),
         topic_missing(AskedFor::Commit),
@@ -115,6 +125,12 @@ fn codes_and_texts_of_errors_stay_what_clients_know() {
            1 "broker unable to service, until 7"
           16 "Sending message to topic[t] is forbidden."
           16 "the broker[127.0.0.1:10911] sending transaction message is forbidden"
+          13 "a batch cannot be a half message; nothing was stored"
+           1 "Find prepared transaction message failed"
+           1 "The producer group wrong"
+         604 "CHECK_IMMUNITY_TIME_IN_SECONDS is over: nothing was decided, the producer is asked what became of the transaction"
+         604 "the transaction was committed before; nothing was changed"
+         604 "the transaction was rolled back before; nothing was changed"
           17 "topic[t] not exist, apply first please!\nSee https://rocketmq.apache.org/docs/bestPractice/06FAQ for further details."
           17 "topic[t] not exist, apply first please! \nSee https://rocketmq.apache.org/docs/bestPractice/06FAQ for further details."
           17 "Topic t not exist!"

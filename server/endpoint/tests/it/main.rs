@@ -13,5 +13,6 @@ mod send;
 mod speed;
 mod stats;
 mod strict;
+mod transactions;
 mod traps;
 mod world;

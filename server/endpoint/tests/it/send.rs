@@ -152,8 +152,8 @@ fn check_10_compaction_topics_cannot_be_made() {
 }
 
 #[test]
-fn check_11_transactions_are_forbidden_until_they_are_served() {
-    let world = World::new();
+fn check_11_transactions_are_forbidden_where_they_are_switched_off() {
+    let world = World::with(|options| options.reject_transactions = true);
     let text = format!("the broker[{ADDRESS}] sending transaction message is forbidden");
     let half = send_with("T", 0, "TRAN_MSG\u{1}true\u{2}PGROUP\u{1}P\u{2}", b"x");
     refused(&world.ask(half), NO_PERMISSION, &text);

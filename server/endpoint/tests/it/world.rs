@@ -56,6 +56,7 @@ impl Registrar for Heard {
 pub struct World {
     pub endpoint: Endpoint,
     pub broker: Arc<Broker>,
+    store: Arc<Store>,
     pub clock: Arc<ManualClock>,
     pub heard: Arc<Heard>,
     /// What stood behind the last answer.
@@ -102,11 +103,18 @@ impl World {
             Store::open(store_options, Arc::new(Memory::default()), clock.clone()).unwrap();
         let store = Arc::new(store);
         let heard = Arc::new(Heard::default());
-        let broker = Broker::open(options, store, clock.clone(), heard.clone(), heard.clone());
+        let broker = Broker::open(
+            options,
+            store.clone(),
+            clock.clone(),
+            heard.clone(),
+            heard.clone(),
+        );
         let broker = Arc::new(broker);
         let world = World {
             endpoint: Endpoint::new(broker.clone()),
             broker,
+            store,
             clock,
             heard,
             unasked: Mutex::default(),
@@ -126,6 +134,28 @@ impl World {
             Said::Answer(answer) => answer,
             Said::Held(_) => panic!("held: {request:?}"),
         }
+    }
+
+    /// Brings the key index up to date, as its loop does.
+    pub fn index(&self) {
+        while self.store.derive_step() == store::Next::Now {}
+    }
+
+    /// A request that must not be answered at all.
+    pub fn silent(&self, request: &Command) {
+        let frame = request.to_bytes();
+        let mut decoder = Decoder::new();
+        let request = decoder.decode(&frame).unwrap();
+        let mut out = Vec::new();
+        let run = Run {
+            again: None,
+            ticket: self.tickets.fetch_add(1, Ordering::Relaxed),
+        };
+        let outcome = self
+            .endpoint
+            .call(&peer(1, Door::Main), &request, run, &mut out);
+        assert!(matches!(outcome, Outcome::Done));
+        assert!(out.is_empty(), "answered: {:?}", Command::decode(&out));
     }
 
     /// A request that must be held.

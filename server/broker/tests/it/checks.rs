@@ -1,0 +1,322 @@
+//! Questions to producers that are slow to decide, and what becomes of half messages nobody decides about.
+
+use broker::{Decision, Error, Options};
+use model::LogOffset;
+use model::message::{key, property};
+use model::record::View;
+
+use crate::house::{House, caller};
+use crate::transactions::*;
+
+#[test]
+fn a_producer_is_asked_after_the_timeout_and_then_each_interval() {
+    let house = house();
+    prepare(&house, "slow", TRAN);
+    pass(&house, 5, &[1]);
+    assert_eq!(whom(&house), [] as [u64; 0]);
+    pass(&house, 1, &[1]);
+    assert_eq!(whom(&house), [1]);
+    pass(&house, 29, &[1]);
+    assert_eq!(whom(&house), [] as [u64; 0]);
+    pass(&house, 1, &[1]);
+    assert_eq!(whom(&house), [1]);
+    assert_eq!(house.broker.metrics().transaction_checks, 2);
+}
+
+#[test]
+fn an_immunity_comes_before_the_timeout() {
+    let house = house();
+    prepare(
+        &house,
+        "early",
+        &format!("{TRAN}CHECK_IMMUNITY_TIME_IN_SECONDS\u{1}1\u{2}"),
+    );
+    prepare(
+        &house,
+        "later",
+        &format!("{TRAN}CHECK_IMMUNITY_TIME_IN_SECONDS\u{1}20\u{2}"),
+    );
+    pass(&house, 1, &[1]);
+    assert_eq!(whom(&house), [1]);
+    pass(&house, 18, &[1]);
+    assert_eq!(whom(&house), [] as [u64; 0]);
+    pass(&house, 1, &[1]);
+    assert_eq!(whom(&house), [1]);
+}
+
+#[test]
+fn a_question_carries_the_message_as_it_is_meant_to_be() {
+    let house = house();
+    let half = prepare(&house, "slow", TRAN);
+    pass(&house, 6, &[1]);
+    let (_, check) = asked(&house).remove(0);
+    assert_eq!(
+        (check.queue_offset, check.log_offset),
+        (half.queue, half.log)
+    );
+    assert_eq!(
+        (check.unique_key.as_str(), check.broker.as_str()),
+        ("U1", "broker-a")
+    );
+    let view = View::verify(&check.record, half.log).unwrap();
+    assert_eq!((view.topic(), view.queue().0), ("t", 2));
+    assert_eq!(view.body(), b"slow");
+    assert_eq!(view.property(key::TRANSACTION_CHECK_TIMES), Some("1"));
+    assert_eq!(property(view.properties(), key::TIMER_OUT_MS), None);
+    end(&house, half, Decision::Commit, true).unwrap();
+    let stored = content(&house, "t", 2);
+    let view = View::parse(&stored[0]).unwrap();
+    assert_eq!(view.property(key::TRANSACTION_CHECK_TIMES), Some("1"));
+    pass(&house, 60, &[1]);
+    assert_eq!(whom(&house), [] as [u64; 0], "decided is decided");
+}
+
+#[test]
+fn another_member_of_the_group_is_asked_when_the_producer_is_gone() {
+    let house = house();
+    beat(&house, 1);
+    prepare(&house, "slow", TRAN);
+    beat(&house, 7);
+    house.broker.closed(broker::ConnectionId(1));
+    pass(&house, 6, &[7]);
+    assert_eq!(whom(&house), [7]);
+}
+
+#[test]
+fn a_question_that_nobody_took_does_not_count() {
+    let house = house_with(|options| options.transaction_check_max = 1);
+    let half = prepare(&house, "slow", TRAN);
+    pass(&house, 300, &[]);
+    assert_eq!(house.broker.metrics().transaction_checks, 0);
+    house.heard.deaf.lock().unwrap().insert(1);
+    pass(&house, 300, &[1]);
+    assert_eq!(house.broker.metrics().transaction_checks, 0);
+    assert_eq!(house.broker.metrics().halves, 1);
+    house.heard.deaf.lock().unwrap().clear();
+    pass(&house, 1, &[1]);
+    assert_eq!(whom(&house), [1]);
+    end(&house, half, Decision::Commit, true).unwrap();
+    assert_eq!(seen(&house), ["slow"]);
+}
+
+#[test]
+fn a_producer_that_comes_back_is_asked_at_once() {
+    let house = house();
+    prepare(&house, "slow", TRAN);
+    pass(&house, 400, &[]);
+    pass(&house, 1, &[3]);
+    assert_eq!(whom(&house), [3]);
+}
+
+#[test]
+fn a_half_message_is_given_up_after_the_last_question_and_not_dropped() {
+    let house = house_with(|options| options.transaction_check_max = 3);
+    let half = prepare(&house, "slow", TRAN);
+    pass(&house, 6 + 2 * 30 + 29, &[1]);
+    assert_eq!(whom(&house), [1, 1, 1]);
+    assert_eq!(house.broker.metrics().transactions_dead, 0);
+    pass(&house, 1, &[1]);
+    assert_eq!(whom(&house), [] as [u64; 0]);
+    let metrics = house.broker.metrics();
+    assert_eq!((metrics.transactions_dead, metrics.halves), (1, 0));
+    let dead = content(&house, DEAD, 0);
+    let view = View::parse(&dead[0]).unwrap();
+    assert_eq!(view.body(), b"slow");
+    assert_eq!(view.prepared_offset(), half.log.0);
+    assert_eq!(view.property(key::REAL_TOPIC), Some("t"));
+    assert_eq!(view.property(key::TRANSACTION_CHECK_TIMES), Some("3"));
+    assert_eq!(seen(&house), [] as [&str; 0]);
+}
+
+/// A producer whose local transaction took longer than all questions: what it decides still counts.
+#[test]
+fn a_decision_about_a_dead_one_is_welcome_once() {
+    for killed in [false, true] {
+        let mut house = house_with(|options| options.transaction_check_max = 1);
+        let half = prepare(&house, "slow", TRAN);
+        pass(&house, 36, &[1]);
+        assert_eq!(house.broker.metrics().transactions_dead, 1);
+        index(&house);
+        if killed {
+            house = house.killed();
+            index(&house);
+        }
+        commit(&house, half).unwrap();
+        commit(&house, half).unwrap();
+        let told = roll_back(&house, half).unwrap_err();
+        assert_eq!(
+            told,
+            Error::TransactionDecided {
+                first: Decision::Commit
+            }
+        );
+        assert_eq!(seen(&house), ["slow"]);
+    }
+}
+
+#[test]
+fn what_nobody_can_be_asked_about_is_given_up_when_it_is_as_old_as_messages_get() {
+    let house = house_with(|options| options.half_life = std::time::Duration::from_secs(7200));
+    prepare(&house, "orphan", TRAN);
+    for _ in 0..3 {
+        house.advance(1800);
+    }
+    assert_eq!(house.broker.metrics().transactions_dead, 0);
+    for _ in 0..3 {
+        house.advance(1800);
+    }
+    assert_eq!(house.broker.metrics().transactions_dead, 1);
+    assert_eq!(content(&house, DEAD, 0).len(), 1);
+}
+
+#[test]
+fn how_often_was_asked_survives_a_kill() {
+    let house = house_with(|options| options.transaction_check_max = 2);
+    let half = prepare(&house, "slow", TRAN);
+    pass(&house, 6, &[1]);
+    assert_eq!(whom(&house), [1]);
+    let house = house.killed();
+    pass(&house, 29, &[1]);
+    assert_eq!(whom(&house), [] as [u64; 0], "the interval goes on");
+    pass(&house, 1, &[1]);
+    assert_eq!(whom(&house), [1]);
+    let house = house.killed();
+    pass(&house, 30, &[1]);
+    assert_eq!(whom(&house), [] as [u64; 0]);
+    assert_eq!(house.broker.metrics().transactions_dead, 1);
+    index(&house);
+    let rows = house.store.rows(store::Table::Checks);
+    assert_eq!(rows, [], "nothing is left of it");
+    commit(&house, half).unwrap();
+}
+
+fn resume(house: &House, at: LogOffset) -> Result<(), Error> {
+    let mut id = String::new();
+    model::id::push_offset_id(&mut id, house.options.address, at);
+    house.run(caller(9), |caller| {
+        house.broker.resume_transaction(caller, &id)
+    })
+}
+
+#[test]
+fn a_dead_one_is_put_back_with_its_count_at_0() {
+    let house = house_with(|options| options.transaction_check_max = 1);
+    let half = prepare(&house, "slow", TRAN);
+    pass(&house, 36, &[1]);
+    assert_eq!(whom(&house), [1]);
+    let dead = content(&house, DEAD, 0);
+    let dead = View::parse(&dead[0]).unwrap().log_offset();
+    index(&house);
+    resume(&house, dead).unwrap();
+    index(&house);
+    resume(&house, dead).unwrap();
+    resume(&house, half.log).unwrap();
+    assert_eq!(house.broker.metrics().halves, 1, "twice is once");
+    pass(&house, 1, &[1]);
+    let (_, check) = asked(&house).remove(0);
+    let view = View::parse(&check.record).unwrap();
+    assert_eq!(view.property(key::TRANSACTION_CHECK_TIMES), Some("1"));
+    assert_ne!(check.log_offset, half.log);
+    let again = Half {
+        queue: check.queue_offset,
+        log: check.log_offset,
+    };
+    end(&house, again, Decision::Commit, true).unwrap();
+    assert_eq!(seen(&house), ["slow"]);
+    // The place its producer was told first means the same transaction.
+    let told = roll_back(&house, half).unwrap_err();
+    assert_eq!(
+        told,
+        Error::TransactionDecided {
+            first: Decision::Commit
+        }
+    );
+    let told = resume(&house, dead).unwrap_err();
+    assert_eq!(
+        told,
+        Error::TransactionDecided {
+            first: Decision::Commit
+        }
+    );
+}
+
+#[test]
+fn a_decision_at_the_first_place_reaches_one_that_was_put_back() {
+    let house = house_with(|options| options.transaction_check_max = 1);
+    let half = prepare(&house, "slow", TRAN);
+    pass(&house, 36, &[1]);
+    index(&house);
+    resume(&house, half.log).unwrap();
+    let house = house.killed();
+    index(&house);
+    assert_eq!(house.broker.metrics().halves, 1);
+    commit(&house, half).unwrap();
+    assert_eq!(house.broker.metrics().halves, 0);
+    assert_eq!(seen(&house), ["slow"]);
+}
+
+#[test]
+fn one_that_still_waits_is_asked_about_at_once_when_it_is_resumed() {
+    let house = house();
+    let half = prepare(&house, "slow", TRAN);
+    pass(&house, 6, &[1]);
+    assert_eq!(whom(&house), [1]);
+    resume(&house, half.log).unwrap();
+    pass(&house, 1, &[1]);
+    let (_, check) = asked(&house).remove(0);
+    let view = View::parse(&check.record).unwrap();
+    assert_eq!(view.property(key::TRANSACTION_CHECK_TIMES), Some("1"));
+    assert_eq!(resume(&house, LogOffset(1 << 40)), Err(Error::HalfMissing));
+}
+
+/// The body is written again before its segment is deleted; what was asked moves along.
+#[test]
+fn a_half_message_outlives_its_segment_with_its_count() {
+    let disk = std::sync::Arc::new(store::disk::memory::Memory::default());
+    let options = Options {
+        transaction_check_max: 2,
+        half_life: std::time::Duration::from_secs(400 * 3600),
+        ..crate::house::options()
+    };
+    let house = House::open_with(
+        options,
+        store::Flush::Async,
+        disk,
+        crate::house::START,
+        |store| {
+            store.segment_size = 1 << 20;
+            store.reserve_step = 1 << 18;
+        },
+    );
+    house.create("t", |_| ()).unwrap();
+    let half = prepare(&house, "old", TRAN);
+    pass(&house, 6, &[1]);
+    assert_eq!(whom(&house), [1]);
+    house.broker.closed(broker::ConnectionId(1));
+    let filler = "x".repeat(100_000);
+    for _ in 0..30 {
+        house.put("t", 0, &filler, "");
+        house.advance(3 * 3600);
+    }
+    house.store.flush_step().unwrap();
+    house.broker.flushed();
+    // From 15:45 on, in steps of an hour: one of them is the hour of deletion.
+    for _ in 0..24 {
+        house.clock.advance(std::time::Duration::from_secs(3600));
+        house.store.retain_step(store::Clock::wall(&*house.clock));
+    }
+    assert!(house.store.log_start() > half.log, "its segment is gone");
+    house.broker.tick().unwrap();
+    assert_eq!(house.broker.metrics().halves, 1);
+    assert_eq!(commit(&house, half), Err(Error::HalfMissing));
+    pass(&house, 2, &[1]);
+    let (_, check) = asked(&house).remove(0);
+    let view = View::parse(&check.record).unwrap();
+    assert_eq!(view.property(key::TRANSACTION_CHECK_TIMES), Some("2"));
+    let moved = Half {
+        queue: check.queue_offset,
+        log: check.log_offset,
+    };
+    end(&house, moved, Decision::Commit, true).unwrap();
+    assert_eq!(seen(&house), ["old"]);
+}
