@@ -227,6 +227,11 @@ impl Broker {
         }
         self.ask_no_more(connection);
         self.tell(news, None);
+        let mut woken = Vec::new();
+        self.pops.closed(connection, &mut woken);
+        if !woken.is_empty() {
+            self.outlet.runnable(&woken);
+        }
     }
 
     /// Drops clients that were silent for too long.

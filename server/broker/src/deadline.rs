@@ -2,8 +2,12 @@
 
 use std::time::Duration;
 
+use crate::{Broker, Error};
+
 /// How often [`crate::Broker::tick`] wants to be called.
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
+/// How late what becomes due between two steps may be.
+const LOOK: Duration = Duration::from_millis(20);
 const TEN_SECONDS: Duration = Duration::from_secs(10);
 
 /// When what was done last, on the monotonic clock.
@@ -34,6 +38,18 @@ impl Ticks {
             second: due(&mut self.second, SECOND),
             ten_seconds: due(&mut self.ten_seconds, TEN_SECONDS),
         }
+    }
+}
+
+impl Broker {
+    /// Does what is due at a moment of its own: leases that ran out. Returns when to call again; what
+    /// becomes due meanwhile is at most that late.
+    ///
+    /// # Errors
+    /// As [`Broker::commit`].
+    pub fn deadlines_step(&self) -> Result<Duration, Error> {
+        let next = [self.lease_step()?];
+        Ok(next.into_iter().flatten().fold(LOOK, Duration::min))
     }
 }
 

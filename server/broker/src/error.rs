@@ -1,8 +1,9 @@
 //! Everything that can go wrong, named by what happened. The texts are those Apache 5.3.3 sends as
 //! remarks, because users search for them; which number an error has is the door's business.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
+use model::receipt::ReceiptError;
 use model::topic::TopicConfig;
 use model::{GroupName, NameError, TopicName};
 use store::StageError;
@@ -137,6 +138,61 @@ pub enum Error {
     /// SQL92 filters are not served.
     #[error("The broker does not support consumer to filter message by SQL92")]
     SqlNotSupported,
+    /// The broker may not be read by popping.
+    #[error("the broker[{broker}] pop message is forbidden")]
+    PopForbidden {
+        /// The broker's advertised address.
+        broker: IpAddr,
+    },
+    /// A pop that was on its way for too long: its client has given it up.
+    #[error("the broker[{broker}] pop message is timeout too much")]
+    PopTooOld {
+        /// The broker's advertised address.
+        broker: IpAddr,
+    },
+    /// A pop of more messages than one may have.
+    #[error("the broker[{broker}] pop message's num is greater than 32")]
+    PopTooMany {
+        /// The broker's advertised address.
+        broker: IpAddr,
+    },
+    /// A queue that an ack or a change names and that the topic does not have.
+    #[error(
+        "queueId[{queue}] is illegal, topic:[{topic}] topicConfig.readQueueNums:[{read_queues}] consumer:[/{consumer}]"
+    )]
+    NoSuchPopQueue {
+        /// The queue that was named.
+        queue: i32,
+        /// The topic.
+        topic: TopicName,
+        /// How many queues it has to read.
+        read_queues: u32,
+        /// Who asked.
+        consumer: SocketAddr,
+    },
+    /// An offset that an ack or a change names and that the queue does not have.
+    #[error("offset is illegal, key:{topic}@{queue}, commit:{offset}, store:{min}~{max}")]
+    NoSuchPopOffset {
+        /// The topic.
+        topic: TopicName,
+        /// The queue.
+        queue: i32,
+        /// The offset that was named.
+        offset: i64,
+        /// The queue's first kept position.
+        min: u64,
+        /// The position behind its last message.
+        max: u64,
+    },
+    /// A batch of acks without one.
+    #[error("there is no ack in the batch")]
+    NoAcks,
+    /// A receipt handle that is none.
+    #[error(transparent)]
+    Receipt(#[from] ReceiptError),
+    /// Retry topics are always pulled.
+    #[error("retry topic is not allowed to set mode")]
+    RetryTopicMode,
     /// An empty or absent body.
     #[error("the message body is empty")]
     BodyEmpty,

@@ -202,6 +202,8 @@ impl Broker {
         if clean_offsets {
             self.offsets.remove_group(group);
         }
+        self.forget_popped_group(group);
+        self.forget_modes(|_, of| of.as_str() == group);
         if self.groups.find(group).is_none() {
             return Ok(Answer::After(Mark::REACHED, ()));
         }

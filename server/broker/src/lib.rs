@@ -6,8 +6,11 @@
 //! [`Broker::commit`] at the end of a batch, [`Broker::flushed`] after a flush, and
 //! [`Broker::tick`] now and then.
 
+mod ack;
 pub mod admin;
+mod assign;
 mod call;
+mod changes;
 pub mod client;
 mod cold;
 mod deadline;
@@ -22,6 +25,7 @@ pub mod offset;
 pub mod options;
 pub mod ordering;
 mod own;
+pub mod pop;
 pub mod produce;
 pub mod pull;
 pub mod query;
@@ -41,7 +45,9 @@ use std::time::Duration;
 use model::{Level, LogOffset};
 use store::{Queue, Store, WriteError};
 
+pub use ack::{Ack, BatchAck, ChangeInvisible, Changed};
 pub use admin::{ConsumeStats, GroupProgress, QueueProgress, QueueStats, TopicStats};
+pub use assign::{Assign, Assigned, Assignment, Mode, RequestMode};
 pub use call::{Answer, Caller, ConnectionId, Job};
 pub use client::{
     Beat, Connection, ConsumeFrom, ConsumeType, ConsumerConnections, ConsumerData, Heartbeat,
@@ -53,6 +59,7 @@ pub use notice::{Notice, Outlet, Registrar};
 pub use offset::{Boundary, GroupOffsets};
 pub use options::{Options, Role};
 pub use ordering::MessageQueue;
+pub use pop::{Notification, Notified, Peek, Peeked, Pop, PopVerdict, Popped, PoppedQueue};
 pub use produce::{Produce, Produced, SendStatus, UniqueKey};
 pub use pull::{Pull, Pulled, Verdict};
 pub use query::{Queried, Query};
@@ -65,6 +72,8 @@ pub use store::Clock;
 pub use topic::{Registration, TopicChange};
 pub use transaction::{Decision, EndTransaction, HalfCheck};
 
+use assign::Modes;
+use changes::Changes;
 use client::table::Clients;
 use cold::Cold;
 use deadline::Ticks;
@@ -73,6 +82,7 @@ use hold::Hold;
 use offset::Offsets;
 use ordering::Locks;
 use own::Own;
+use pop::Pops;
 use pull::MovedEvents;
 use relay::Questions;
 use stats::Stats;
@@ -89,6 +99,12 @@ pub struct Broker {
     groups: Groups,
     clients: RwLock<Clients>,
     offsets: Offsets,
+    pops: Pops,
+    modes: Modes,
+    /// Held by whoever gives back what was not acked.
+    reviving: Mutex<()>,
+    /// Held while changed rows are staged, so that whoever comes second finds them staged.
+    persisting: Mutex<()>,
     locks: Mutex<Locks>,
     hold: Hold,
     cold: Arc<Cold>,
@@ -126,6 +142,10 @@ impl Broker {
             groups: Groups::open(&store, now),
             clients: RwLock::default(),
             offsets: Offsets::open(&store, now),
+            pops: Pops::open(&store, options.pop_retry_v2, pop::moment(&*clock)),
+            modes: Modes::open(&store),
+            reviving: Mutex::default(),
+            persisting: Mutex::default(),
             locks: Mutex::default(),
             hold: Hold::default(),
             cold: Arc::new(Cold::new(Arc::clone(&clock))),
@@ -156,9 +176,9 @@ impl Broker {
     /// # Errors
     /// [`Error::Unavailable`]: nothing of the batch may be answered as stored.
     pub fn commit(&self) -> Result<(), Error> {
-        if let Err(error) = self.offsets.persist(&self.store) {
+        if let Err(error) = self.persist() {
             // They are in memory, and are tried again with the next batch.
-            tracing::warn!(%error, "committed offsets could not be staged");
+            tracing::warn!(%error, "committed offsets and leases could not be staged");
         }
         let start = self.clock.mono();
         let written = self.store.write_out();
@@ -167,6 +187,26 @@ impl Broker {
         let took = || self.clock.mono().saturating_sub(start);
         self.stats.batch_took(took);
         Ok(())
+    }
+
+    /// Stages one record with all rows that changed in memory.
+    fn persist(&self) -> Result<(), store::StageError> {
+        let _alone = self
+            .persisting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let mut changes = Changes::default();
+        let offsets = self.offsets.collect(&mut changes);
+        let leases = self.pops.collect(&mut changes, pop::moment(&*self.clock));
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let staged = self.store.put(&changes.list());
+        if staged.is_err() {
+            self.offsets.again(offsets);
+            self.pops.again(leases);
+        }
+        staged.map(|_| ())
     }
 
     /// To be called after a step of the flush thread: shows consumers what has become safe.
@@ -182,6 +222,7 @@ impl Broker {
             self.store
                 .dispatch(&mut |queue| grown.push(Arc::clone(queue)));
             self.hold.arrived(&self.store, grown, &mut woken);
+            self.pops.arrived(grown, &mut woken);
             grown.clear();
         });
         if !woken.is_empty() {

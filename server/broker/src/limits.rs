@@ -7,6 +7,29 @@ use std::time::Duration;
 pub const HELD_PULLS: usize = 200_000;
 /// Pulls held for one queue.
 pub const HELD_PULLS_PER_QUEUE: usize = 10_000;
+/// Pops and notifications held at the same time (`maxPopPollingSize`).
+pub const HELD_POPS: usize = 100_000;
+/// Pops and notifications held for one group, topic and queue (`popPollingSize`).
+pub const HELD_POPS_PER_QUEUE: usize = 1_024;
+/// Messages one pop may ask for.
+pub const POP_MESSAGES: i32 = 32;
+/// Milliseconds by which a pop may arrive behind its poll time.
+pub const POP_LATE_MS: i64 = 500;
+/// In so many pops of a hundred, what came back is looked at first (`popFromRetryProbability`).
+pub const POP_BACK_FIRST: u64 = 20;
+/// Times one pop goes on with [`SCAN_ENTRIES`] more when its filter took nothing.
+pub const POP_ROUNDS: usize = 16;
+/// Filters of members that are remembered for a group and topic.
+pub const POP_FILTERS: usize = 32;
+/// Messages of a queue that may be left for members with another filter, or behind a message group
+/// that is out. Whoever would leave more gets nothing new until these are popped.
+pub const LEFT_FOR_OTHERS: usize = 16_384;
+/// New messages one ordered pop looks at.
+pub const ORDERED_SCAN: usize = 256;
+/// Leases that ran out which are dealt with in one go.
+pub const REVIVE_BATCH: usize = 256;
+/// What could not be given back is tried again after this time.
+pub const REVIVE_PAUSE: Duration = Duration::from_millis(10);
 /// The longest hold, whatever the client asks: its own limit for an answer is 30 s.
 pub const HOLD_MAX: Duration = Duration::from_secs(25);
 /// Queue entries one pull looks at (Apache's 16,000 bytes of 20-byte entries).

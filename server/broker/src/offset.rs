@@ -60,7 +60,7 @@ impl Broker {
     }
 
     /// Whether the queue has all it ever had, and its first record is recent enough to be in memory.
-    fn begins_in_memory(&self, topic: &str, queue: i32) -> Result<bool, Error> {
+    pub(crate) fn begins_in_memory(&self, topic: &str, queue: i32) -> Result<bool, Error> {
         let Some(queue) = self.find_queue(topic, queue) else {
             return Ok(false);
         };
@@ -117,6 +117,7 @@ impl Broker {
         let moved = self
             .offsets
             .commit(&config.name, &found.config.name, id, offset, true)?;
+        self.popped_elsewhere(group, topic, id);
         if let Moved::Back(from) = moved {
             self.stats.lowered.add(1);
             tracing::warn!(group, topic, queue, from, to = offset, client = %caller.remote,

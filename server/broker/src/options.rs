@@ -82,6 +82,12 @@ pub struct Options {
     /// The effective configuration by RocketMQ's names, for administration tools. The broker shows
     /// it and reads nothing from it.
     pub shown: Vec<(String, String)>,
+    /// `enableRetryTopicV2`: what was popped and not acked goes to `%RETRY%group+topic`.
+    pub pop_retry_v2: bool,
+    /// `defaultMessageRequestMode` is `POP`.
+    pub pop_by_default: bool,
+    /// `defaultPopShareQueueNum`
+    pub pop_share_queues: i32,
     /// Seeds what is random here: the queue of a send that leaves the choice to the broker, and the
     /// ids of messages that came without one.
     pub seed: u64,
@@ -136,6 +142,9 @@ impl Options {
             lock_life: Duration::from_secs(60),
             client_life: Duration::from_secs(120),
             shown: Vec::new(),
+            pop_retry_v2: false,
+            pop_by_default: false,
+            pop_share_queues: -1,
             seed: 0,
         }
     }

@@ -363,7 +363,7 @@ fn retried(view: &View<'_>, out: &mut String) {
 }
 
 /// A dead letter says where it came from in the words that replay tools read.
-fn mark_dead(properties: &mut String) {
+pub(crate) fn mark_dead(properties: &mut String) {
     let origins = [
         (key::RETRY_TOPIC, key::DLQ_ORIGIN_TOPIC),
         (key::ORIGIN_MESSAGE_ID, key::DLQ_ORIGIN_MESSAGE_ID),
@@ -377,7 +377,7 @@ fn mark_dead(properties: &mut String) {
 
 /// Copies properties, except what belongs to one delivery: how long it waited, how it was handed out,
 /// where it was dead before. A dead letter with a delay left over would come hours late.
-fn kept(properties: &str, out: &mut String) {
+pub(crate) fn kept(properties: &str, out: &mut String) {
     let segments = properties.split(char::from(VALUE_END));
     let segments = segments.filter(|segment| {
         let (name, _) = segment.split_once(char::from(NAME_END)).unwrap_or_default();

@@ -131,6 +131,8 @@ impl Broker {
         let (mark, gone) = change.remove(&name)?;
         self.offsets.remove_topic(&name);
         self.stats.rare.remove_topic(&name);
+        self.forget_popped_topic(&name);
+        self.forget_modes(|of, _| *of == name);
         let mut woken = Vec::new();
         if let Some(gone) = gone {
             for queue in (0..gone.queue_count()).filter_map(|id| gone.known_queue(id)) {

@@ -8,7 +8,7 @@ use remoting::server::{Outcome, Peer, Run};
 use remoting::{Frame, Head, Reply};
 use serde::de::DeserializeOwned;
 
-use crate::{Endpoint, send, status};
+use crate::{Endpoint, pop, send, status};
 
 /// A request and where its answer goes.
 pub(crate) struct Ask<'a> {
@@ -181,6 +181,7 @@ impl Refused {
                 Some(kind) => reply.number("forbiddenType", kind).finish(),
                 None => reply.empty_fields().finish(),
             },
+            POP_MESSAGE | PEEK_MESSAGE => pop::nothing(reply).finish(),
             QUERY_MESSAGE => reply
                 .number("indexLastUpdateTimestamp", 0)
                 .number("indexLastUpdatePhyoffset", 0)

@@ -12,7 +12,9 @@ use remoting::server::{Door, Outcome, Peer, Refusal, Run, Service};
 
 use crate::ask::{Ask, Refused, Served};
 use crate::bodies::Bodies;
-use crate::{admin, client, offset, pull, query, reply, retry, running, send, status, transaction};
+use crate::{
+    admin, client, offset, pop, pull, query, reply, retry, running, send, status, transaction,
+};
 
 /// Serves a broker to RocketMQ's clients and tools.
 pub struct Endpoint {
@@ -58,6 +60,16 @@ impl Endpoint {
                 Err(Refused::NotSupported)
             }
             PULL_MESSAGE | LITE_PULL_MESSAGE => pull::pull(self, ask),
+            POP_MESSAGE => pop::pop(self, ask),
+            ACK_MESSAGE => pop::ack(self, ask),
+            BATCH_ACK_MESSAGE => pop::ack_batch(self, ask),
+            CHANGE_MESSAGE_INVISIBLETIME => pop::change_invisible(self, ask),
+            NOTIFICATION => pop::notification(self, ask),
+            POLLING_INFO => pop::polling(self, ask),
+            PEEK_MESSAGE => pop::peek(self, ask),
+            QUERY_ASSIGNMENT => pop::assignment(self, ask),
+            SET_MESSAGE_REQUEST_MODE => pop::set_mode(self, ask),
+            GET_ALL_MESSAGE_REQUEST_MODE => pop::modes(self, ask),
             QUERY_MESSAGE => query::by_key(self, ask),
             VIEW_MESSAGE_BY_ID => query::by_offset(self, ask),
             QUERY_CONSUMER_OFFSET => offset::query(self, ask),

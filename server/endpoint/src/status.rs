@@ -9,6 +9,7 @@ pub(crate) fn code(error: &Error) -> i32 {
         Error::Name(_)
         | Error::QueueNotWritable { .. }
         | Error::QueueNotReadable { .. }
+        | Error::PopTooMany { .. }
         | Error::Invalid(_)
         | Error::SystemTopic(_)
         | Error::OffsetIncomplete { .. } => INVALID_PARAMETER,
@@ -20,13 +21,18 @@ pub(crate) fn code(error: &Error) -> i32 {
         | Error::TopicNotReadable(_)
         | Error::TopicNotWritable(_)
         | Error::GroupNotReadable(_)
+        | Error::PopForbidden { .. }
+        | Error::RetryTopicMode
         | Error::BroadcastForbidden(_) => NO_PERMISSION,
         Error::TopicMissing { .. } => TOPIC_NOT_EXIST,
         Error::GroupMissing { .. } => SUBSCRIPTION_GROUP_NOT_EXIST,
         Error::GroupNotLive | Error::NotSubscribed => SUBSCRIPTION_NOT_EXIST,
         Error::SubscriptionNotLatest => SUBSCRIPTION_NOT_LATEST,
         Error::SubscriptionUnparsable => SUBSCRIPTION_PARSE_FAILED,
-        Error::TooLarge { .. }
+        Error::PopTooOld { .. } => POLLING_TIMEOUT,
+        Error::NoSuchPopOffset { .. } | Error::NoAcks => NO_MESSAGE,
+        Error::NoSuchPopQueue { .. }
+        | Error::TooLarge { .. }
         | Error::BodyCorrupt
         | Error::BatchToRetry(_)
         | Error::TransactionShape(_)
@@ -39,6 +45,7 @@ pub(crate) fn code(error: &Error) -> i32 {
         Error::Unavailable(_) => SERVICE_NOT_AVAILABLE,
         Error::NotYetServing { .. }
         | Error::SqlNotSupported
+        | Error::Receipt(_)
         | Error::BodyEmpty
         | Error::BatchMalformed(_)
         | Error::Attributes(_)

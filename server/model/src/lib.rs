@@ -10,6 +10,7 @@ pub mod id;
 pub mod message;
 pub mod name;
 pub mod queue;
+pub mod receipt;
 pub mod record;
 pub mod subscription;
 pub mod tag;

@@ -56,6 +56,10 @@ pub mod key {
     pub const CLUSTER: &str = "CLUSTER";
     /// A POP receipt handle; removed when a client sends one.
     pub const POP_CK: &str = "POP_CK";
+    /// When a message that was popped again and again was popped first.
+    pub const FIRST_POP_TIME: &str = "1ST_POP_TIME";
+    /// The message group: messages with the same one are consumed one after the other.
+    pub const SHARDING_KEY: &str = "__SHARDINGKEY";
     /// Deliver after so many seconds.
     pub const TIMER_DELAY_SEC: &str = "TIMER_DELAY_SEC";
     /// Deliver after so many milliseconds.

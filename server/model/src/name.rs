@@ -7,6 +7,8 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::receipt::PopTopic;
+
 /// Prefix of a group's retry topic.
 pub const RETRY_PREFIX: &str = "%RETRY%";
 /// Prefix of a group's dead-letter topic.
@@ -48,7 +50,14 @@ impl TopicName {
         } else {
             TOPIC_MAX
         };
-        check("topic", name, max)?;
+        match name.split_once('+') {
+            // A retry topic of popped messages: `%RETRY%group+topic`.
+            Some((group, topic)) if is_retry(group) => {
+                check("topic", group, max)?;
+                check("topic", topic, TOPIC_MAX)?;
+            }
+            _ => check("topic", name, max)?,
+        }
         Ok(TopicName(name.into()))
     }
 
@@ -60,6 +69,16 @@ impl TopicName {
     /// The dead-letter topic of a group: `%DLQ%g`.
     pub fn dlq_of(group: &GroupName) -> TopicName {
         TopicName(format!("{DLQ_PREFIX}{group}").into())
+    }
+
+    /// The topic that holds what a group popped from `topic` and did not ack. Names with `_` make the
+    /// first form ambiguous; `+` is legal nowhere else. Names of any length fit.
+    pub fn pop_retry_of(group: &GroupName, topic: &TopicName, which: PopTopic) -> TopicName {
+        match which {
+            PopTopic::Normal => topic.clone(),
+            PopTopic::RetryV1 => TopicName(format!("{RETRY_PREFIX}{group}_{topic}").into()),
+            PopTopic::RetryV2 => TopicName(format!("{RETRY_PREFIX}{group}+{topic}").into()),
+        }
     }
 
     /// Whether this is some group's retry topic.
@@ -171,6 +190,21 @@ mod tests {
             GroupName::parse(&"g".repeat(121)),
             Err(NameError::TooLong("group"))
         );
+    }
+
+    #[test]
+    fn a_plus_is_legal_between_the_group_and_the_topic_of_popped_messages_only() {
+        let group = GroupName::parse("g").unwrap();
+        let topic = TopicName::parse("t").unwrap();
+        let name = |which| TopicName::pop_retry_of(&group, &topic, which);
+        assert_eq!(name(PopTopic::Normal).as_str(), "t");
+        assert_eq!(name(PopTopic::RetryV1).as_str(), "%RETRY%g_t");
+        let second = name(PopTopic::RetryV2);
+        assert_eq!(TopicName::parse("%RETRY%g+t"), Ok(second.clone()));
+        assert_eq!(second.group(), None);
+        for name in ["g+t", "%RETRY%g+", "%RETRY%g+t+u", "%DLQ%g+t"] {
+            assert!(TopicName::parse(name).is_err(), "{name}");
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub mod heartbeat;
 mod lenient;
 pub mod lock;
 pub mod offsets;
+pub mod pop;
 pub mod properties;
 pub mod queue;
 pub mod register;
@@ -30,6 +31,10 @@ pub use heartbeat::{
 pub use lock::{LockAnswer, LockRequest};
 pub use offsets::{
     ConsumerOffsets, ConsumerStatus, QueueOffset, QueueOffsets, ResetOffsetList, ResetOffsets,
+};
+pub use pop::{
+    Assignment, AssignmentAnswer, AssignmentRequest, BatchAck, BatchAckRequest, RequestMode,
+    RequestModes,
 };
 pub use queue::{MessageQueue, QueueMap};
 pub use register::{RegisterBroker, TopicConfigs};

@@ -8,6 +8,7 @@ pub mod consumer;
 pub mod heartbeat;
 pub mod kv;
 pub mod offset;
+pub mod pop;
 pub mod pull;
 pub mod query;
 pub mod register;
@@ -28,6 +29,10 @@ pub use kv::{KvHeader, KvNamespaceHeader, PutKvHeader};
 pub use offset::{
     OffsetAnswer, QueryOffsetHeader, QueueHeader, SearchOffsetHeader, TimestampAnswer,
     UpdateOffsetHeader,
+};
+pub use pop::{
+    AckHeader, ChangeInvisibleHeader, NotificationHeader, PeekHeader, PollingHeader, PopAnswer,
+    PopHeader,
 };
 pub use pull::{PullAnswer, PullHeader};
 pub use query::{QueryAnswer, QueryHeader, ViewHeader};

@@ -27,6 +27,10 @@ pub enum Table {
     Ends = 7,
     /// How often producers were asked about half messages.
     Checks = 8,
+    /// What is in flight of popped queues.
+    Leases = 9,
+    /// How a group asks for a topic's messages: by pulling or popping.
+    Modes = 10,
 }
 
 /// Key of the change that begins a snapshot.
@@ -56,6 +60,8 @@ impl Table {
             Table::Snapshot,
             Table::Ends,
             Table::Checks,
+            Table::Leases,
+            Table::Modes,
         ]
         .into_iter()
         .find(|&table| table as u16 == number)

@@ -328,6 +328,15 @@ impl Clients {
         }
     }
 
+    /// What the members of a group subscribe to in a topic.
+    pub fn subscriptions(&self, group: &str, topic: &str) -> Vec<Arc<Subscription>> {
+        let members = self.consumers.get(group).into_iter();
+        let members = members.flat_map(|group| group.members.values());
+        (members.filter_map(|member| member.subscriptions.get(topic)))
+            .cloned()
+            .collect()
+    }
+
     /// Whether a live group subscribes to a topic; `None` if the group is not live.
     pub fn subscribes(&self, group: &str, topic: &str) -> Option<bool> {
         let group = self.consumers.get(group)?;

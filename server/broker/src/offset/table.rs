@@ -9,6 +9,7 @@ use model::topic::DataVersion;
 use model::{GroupName, TopicName};
 use store::{Store, Table};
 
+use crate::changes::Changes;
 use crate::stats::history::{Count, History, Windows};
 use crate::{Error, limits, row};
 
@@ -110,8 +111,13 @@ pub(crate) enum Moved {
 #[derive(Debug, Default)]
 pub(crate) struct Offsets {
     inner: Mutex<Inner>,
-    /// Held while changed rows are staged, so that whoever comes second finds them staged.
-    persisting: Mutex<()>,
+}
+
+/// Rows that were taken over into a batch's changes.
+#[derive(Debug, Default)]
+pub(crate) struct Taken {
+    dirty: Vec<(GroupName, TopicName, u32)>,
+    gone: Vec<(GroupName, TopicName, u32)>,
 }
 
 impl Offsets {
@@ -134,7 +140,6 @@ impl Offsets {
         }
         Offsets {
             inner: Mutex::new(inner),
-            persisting: Mutex::default(),
         }
     }
 
@@ -251,64 +256,47 @@ impl Offsets {
         }
     }
 
-    /// Stages one record with all rows that changed. Returns whether there were any. What cannot be
-    /// staged stays changed and is tried again; it is in memory meanwhile.
-    pub fn persist(&self, store: &Store) -> Result<bool, store::StageError> {
-        let _alone = self
-            .persisting
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let mut keys = Vec::new();
-        let mut rows: Vec<(std::ops::Range<usize>, Option<[u8; 8]>)> = Vec::new();
-        let (dirty, gone) = {
-            let mut inner = self.lock();
-            if inner.dirty.is_empty() && inner.gone.is_empty() {
-                return Ok(false);
-            }
-            let gone = std::mem::take(&mut inner.gone);
-            let dirty = std::mem::take(&mut inner.dirty);
-            for (group, topic, queue) in &gone {
-                rows.push((push_key(&mut keys, group, topic, *queue), None));
-            }
-            for (group, topic, queue) in &dirty {
-                let Some(progress) = inner.groups.get_mut(group).and_then(|g| g.get_mut(topic))
-                else {
-                    continue;
-                };
+    /// Adds all rows that changed. They count as written; what cannot be staged is given back with
+    /// [`Offsets::again`] and is tried again; it is in memory meanwhile.
+    pub fn collect(&self, changes: &mut Changes) -> Taken {
+        let mut inner = self.lock();
+        if inner.dirty.is_empty() && inner.gone.is_empty() {
+            return Taken::default();
+        }
+        let gone = std::mem::take(&mut inner.gone);
+        let dirty = std::mem::take(&mut inner.dirty);
+        let mut add = |group: &GroupName, topic: &TopicName, queue, value: Option<i64>| {
+            changes.add(
+                Table::Offsets,
+                |key| row::offset_key(key, group.as_str(), topic.as_str(), queue),
+                |out| {
+                    out.extend_from_slice(&value.unwrap_or(0).to_be_bytes());
+                    value.is_some()
+                },
+            );
+        };
+        for (group, topic, queue) in &gone {
+            add(group, topic, *queue, None);
+        }
+        for (group, topic, queue) in &dirty {
+            let progress = inner.groups.get_mut(group).and_then(|g| g.get_mut(topic));
+            if let Some(progress) = progress {
                 let position = progress.at(*queue);
                 position.dirty = false;
-                let value = position.committed.to_be_bytes();
-                rows.push((push_key(&mut keys, group, topic, *queue), Some(value)));
+                add(group, topic, *queue, Some(position.committed));
             }
-            (dirty, gone)
-        };
-        let changes: Vec<store::Change<'_>> = (rows.iter())
-            .map(|(key, value)| {
-                let value = value.as_ref().map(|value| &value[..]);
-                (Table::Offsets, &keys[key.clone()], value)
-            })
-            .collect();
-        if let Err(error) = store.put(&changes) {
-            self.lock().again(dirty, gone);
-            return Err(error);
         }
-        Ok(true)
+        Taken { dirty, gone }
+    }
+
+    /// What was taken could not be staged.
+    pub fn again(&self, taken: Taken) {
+        self.lock().again(taken.dirty, taken.gone);
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn push_key(
-    keys: &mut Vec<u8>,
-    group: &GroupName,
-    topic: &TopicName,
-    queue: u32,
-) -> std::ops::Range<usize> {
-    let start = keys.len();
-    row::offset_key(keys, group.as_str(), topic.as_str(), queue);
-    start..keys.len()
 }
 
 impl Inner {

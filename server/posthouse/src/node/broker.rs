@@ -184,6 +184,15 @@ impl Broker {
         self.loops
             .every("retain", move || pause_of(store.retain_step(clock.wall())))?;
         let broker = self.broker.clone();
+        let deadlines = move || match broker.deadlines_step() {
+            Ok(pause) => Some(pause),
+            Err(error) => {
+                tracing::warn!(%error, "what was due could not be stored");
+                Some(Duration::from_secs(1))
+            }
+        };
+        self.loops.every("deadlines", deadlines)?;
+        let broker = self.broker.clone();
         self.loops.every("tick", move || match broker.tick() {
             Ok(pause) => Some(pause),
             Err(error) => {
@@ -294,6 +303,9 @@ fn options(config: &Config, port: u16) -> ::broker::Options {
         long_polling: broker.long_polling,
         short_polling: broker.short_polling,
         lite_pull: broker.lite_pull,
+        pop_by_default: broker.pop_by_default,
+        pop_share_queues: broker.pop_share_queues,
+        pop_retry_v2: broker.pop_retry_v2,
         notify_ids_changed: broker.notify_ids_changed,
         protect_system_topics: broker.protect_system_topics,
         mixed_message_type: broker.mixed_message_type,

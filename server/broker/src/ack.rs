@@ -1,0 +1,278 @@
+//! What becomes of popped messages: acked one by one or in batches, or kept invisible for longer.
+//!
+//! A receipt handle means one message on one lease. A handle whose lease is over, or was given up for
+//! another, changes nothing and is answered like any other: the client can do nothing about it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::Mark;
+use model::receipt::{PopTopic, Receipt};
+
+use crate::pop::{Flight, Line, Woken};
+use crate::topic::topic_missing;
+use crate::{Answer, AskedFor, Broker, Caller, Error};
+
+/// An ack (Apache `AckMessageRequestHeader`).
+#[derive(Clone, Copy, Debug)]
+pub struct Ack<'a> {
+    /// The consumer group.
+    pub group: &'a str,
+    /// The topic the message lies in: it may be a retry topic.
+    pub topic: &'a str,
+    /// The queue.
+    pub queue: i32,
+    /// The message's offset in the queue.
+    pub offset: i64,
+    /// The receipt handle, unchecked.
+    pub receipt: &'a str,
+}
+
+/// One pop's messages of one queue that are acked together (Apache `BatchAck`).
+#[derive(Clone, Copy, Debug)]
+pub struct BatchAck<'a> {
+    /// The consumer group.
+    pub group: &'a str,
+    /// The topic that was popped.
+    pub topic: &'a str,
+    /// Which of its topics the messages lie in.
+    pub which: PopTopic,
+    /// The queue.
+    pub queue: i32,
+    /// The first offset of the pop.
+    pub start: u64,
+    /// The pop time.
+    pub popped_at: i64,
+    /// Bits, the least significant first: which offsets, counted from the start.
+    pub bits: &'a [u8],
+}
+
+/// A wish to keep a message invisible (Apache `ChangeInvisibleTimeRequestHeader`).
+#[derive(Clone, Copy, Debug)]
+pub struct ChangeInvisible<'a> {
+    /// Which message.
+    pub ack: Ack<'a>,
+    /// From now on for so long, ms.
+    pub invisible: i64,
+}
+
+/// What the new receipt handle has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Changed {
+    /// The pop time.
+    pub popped_at: i64,
+    /// The invisible time.
+    pub invisible: i64,
+    /// The revive queue.
+    pub revive_queue: i32,
+}
+
+/// A message on a lease.
+struct Held {
+    line: Arc<Line>,
+    which: PopTopic,
+    queue: u32,
+    at: u64,
+    start: u64,
+    popped_at: i64,
+}
+
+impl Broker {
+    /// A message is done.
+    ///
+    /// # Errors
+    /// In the order of the checks of Apache's `AckMessageProcessor`.
+    pub fn ack(&self, caller: &Caller, ack: &Ack<'_>) -> Result<Answer<()>, Error> {
+        let receipt = self.check_ack(caller, ack)?;
+        let Some(held) = self.held(ack, &receipt) else {
+            return Ok(Answer::Ready(()));
+        };
+        Ok(match self.settle(&held) {
+            true => Answer::After(Mark::REACHED, ()),
+            false => Answer::Ready(()),
+        })
+    }
+
+    /// Many messages are done. What cannot be meant is passed over.
+    ///
+    /// # Errors
+    /// [`Error::NoAcks`].
+    pub fn ack_batch(&self, acks: &[BatchAck<'_>]) -> Result<Answer<()>, Error> {
+        if acks.is_empty() {
+            return Err(Error::NoAcks);
+        }
+        for ack in acks {
+            let Some((line, is)) = self.pops.find(ack.group, ack.topic) else {
+                continue;
+            };
+            let Ok(queue) = u32::try_from(ack.queue) else {
+                continue;
+            };
+            let which = if is == PopTopic::Normal {
+                ack.which
+            } else {
+                is
+            };
+            for (index, byte) in ack.bits.iter().enumerate() {
+                for bit in (0..8).filter(|bit| byte & (1 << bit) != 0) {
+                    let index = index as u64 * 8 + bit;
+                    let held = Held {
+                        line: Arc::clone(&line),
+                        which,
+                        queue,
+                        at: ack.start.saturating_add(index),
+                        start: ack.start,
+                        popped_at: ack.popped_at,
+                    };
+                    self.settle(&held);
+                }
+            }
+        }
+        Ok(Answer::After(Mark::REACHED, ()))
+    }
+
+    /// A message stays invisible; its old handle is dead, the new one has what is returned.
+    ///
+    /// # Errors
+    /// As [`Broker::ack`].
+    pub fn change_invisible(
+        &self,
+        caller: &Caller,
+        change: &ChangeInvisible<'_>,
+    ) -> Result<Answer<Changed>, Error> {
+        let receipt = self.check_ack(caller, &change.ack)?;
+        let mut changed = Changed {
+            popped_at: self.clock.wall(),
+            invisible: change.invisible,
+            revive_queue: receipt.revive_queue,
+        };
+        let Some(held) = self.held(&change.ack, &receipt) else {
+            return Ok(Answer::Ready(changed));
+        };
+        let mut state = held.line.lock();
+        let id = (held.which, held.queue);
+        let Some(flight) = state.flights.get_mut(&id) else {
+            return Ok(Answer::Ready(changed));
+        };
+        let Some(key) = flight.find(held.at, held.start, held.popped_at) else {
+            return Ok(Answer::Ready(changed));
+        };
+        // A name nobody has: the old handle must not mean the new lease.
+        changed.popped_at = changed.popped_at.max(held.popped_at.saturating_add(1));
+        while flight.is_taken(held.at, changed.popped_at) {
+            changed.popped_at += 1;
+        }
+        let invisible = Duration::from_millis(u64::try_from(change.invisible).unwrap_or(0));
+        let until = self.clock.mono().saturating_add(invisible);
+        flight.renew(key, held.at, (changed.popped_at, change.invisible, until));
+        self.pops.changed(&held.line, &state);
+        Ok(Answer::After(Mark::REACHED, changed))
+    }
+
+    fn check_ack<'a>(&self, caller: &Caller, ack: &Ack<'a>) -> Result<Receipt<'a>, Error> {
+        let topic = self.topics.find(ack.topic);
+        let topic = topic.ok_or_else(|| topic_missing(ack.topic, AskedFor::Pull))?;
+        let (name, read_queues) = (&topic.config.name, topic.config.read_queues);
+        let id = u32::try_from(ack.queue).ok().filter(|&id| id < read_queues);
+        let Some(queue) = id.and_then(|id| topic.queue(&self.store, id)) else {
+            return Err(Error::NoSuchPopQueue {
+                queue: ack.queue,
+                topic: name.clone(),
+                read_queues,
+                consumer: caller.remote,
+            });
+        };
+        let (min, max) = (queue.start().0, queue.end().0);
+        let offset = u64::try_from(ack.offset).ok();
+        if offset.is_none_or(|offset| !(min..=max).contains(&offset)) {
+            return Err(Error::NoSuchPopOffset {
+                topic: name.clone(),
+                queue: ack.queue,
+                offset: ack.offset,
+                min,
+                max,
+            });
+        }
+        Ok(Receipt::parse(ack.receipt)?)
+    }
+
+    fn held(&self, ack: &Ack<'_>, receipt: &Receipt<'_>) -> Option<Held> {
+        let (line, is) = self.pops.find(ack.group, ack.topic)?;
+        Some(Held {
+            line,
+            which: if is == PopTopic::Normal {
+                receipt.topic
+            } else {
+                is
+            },
+            queue: u32::try_from(ack.queue).ok()?,
+            at: u64::try_from(ack.offset).ok()?,
+            start: receipt.start,
+            popped_at: receipt.popped_at,
+        })
+    }
+
+    /// A message is settled. Whether it was out on that lease.
+    fn settle(&self, held: &Held) -> bool {
+        let mut state = held.line.lock();
+        let id = (held.which, held.queue);
+        let Some(flight) = state.flights.get_mut(&id) else {
+            return false;
+        };
+        let Some(key) = flight.find(held.at, held.start, held.popped_at) else {
+            return false;
+        };
+        let Some((_, group)) = flight.settle(key, held.at) else {
+            return false;
+        };
+        self.commit_popped(&held.line, id, flight);
+        // A message group that is free again is for whoever waits.
+        let freed = group.is_some_and(|group| !flight.is_busy(group));
+        let mut woken = Woken::new();
+        if freed {
+            self.pops
+                .wake(&held.line, &mut state, Some(held.queue), &mut woken);
+        }
+        self.pops.changed(&held.line, &state);
+        drop(state);
+        self.run_again(&woken);
+        true
+    }
+
+    /// Somebody committed an offset of a queue that may be popped too.
+    pub(crate) fn popped_elsewhere(&self, group: &str, topic: &str, queue: u32) {
+        let Some((line, which)) = self.pops.find(group, topic) else {
+            return;
+        };
+        let mut state = line.lock();
+        if let Some(flight) = state.flights.get_mut(&(which, queue)) {
+            self.follow_committed(group, topic, queue, flight);
+            self.pops.changed(&line, &state);
+        }
+    }
+}
+
+impl Flight {
+    /// A message goes over to a lease of its own: pop time, invisible time, until when.
+    fn renew(
+        &mut self,
+        key: (u64, i64),
+        at: u64,
+        (popped_at, invisible, until): (i64, i64, Duration),
+    ) {
+        let Some(mut lease) = self.get(key).cloned() else {
+            return;
+        };
+        let Some((_, group)) = self.settle(key, at) else {
+            return;
+        };
+        lease.bits = 1;
+        lease.invisible = invisible;
+        lease.until = until;
+        lease.stored = false;
+        if let Some(fifo) = &mut lease.fifo {
+            fifo.groups = vec![(0, group.unwrap_or(0))];
+        }
+        self.put((at, popped_at), lease);
+    }
+}
