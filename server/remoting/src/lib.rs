@@ -5,6 +5,7 @@
 //! is not hot: clients, pushes to clients, tests. `header` has one file per conversation, `body` the
 //! JSON bodies with fastjson's habits.
 
+mod answer;
 pub mod binary;
 pub mod body;
 pub mod client;
@@ -18,10 +19,13 @@ pub mod limits;
 pub mod local;
 mod proxy;
 pub mod reply;
+mod request;
 pub mod server;
 pub mod version;
 
+pub use answer::Answer;
 pub use command::Command;
 pub use frame::{Decoder, Ext, Frame, FrameError, Serialize};
 pub use language::Language;
 pub use reply::{Head, Reply};
+pub use request::Request;

@@ -62,3 +62,7 @@ pub(crate) const TICK_STAGED: usize = 256 << 10;
 pub(crate) const READ: usize = 256 << 10;
 /// Bytes that may wait to be pushed to one connection; beyond, a push is refused.
 pub(crate) const PUSHED: usize = 8 << 20;
+/// Bytes that a client's callers may have staged on one connection; beyond, they wait.
+pub(crate) const CLIENT_OUT: usize = 8 << 20;
+/// What a client reads at least at once.
+pub(crate) const CLIENT_READ: usize = 64 << 10;

@@ -8,19 +8,21 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use model::Mark;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, timeout_at};
 
-use crate::client::CallError;
+use crate::answer::Answer;
+use crate::client::{CallError, Incoming};
 use crate::code::response::SYSTEM_ERROR;
 use crate::command::Command;
 use crate::frame::Decoder;
 use crate::server::hub::{Hub, LOCAL};
 use crate::server::{Again, Door, Outcome, Peer, Run, Service};
 
-/// A caller inside the process. To the service it is a connection like any other, except that
-/// nothing can be pushed to it.
+/// A caller inside the process. To the service it is a connection like any other; what is pushed to it
+/// comes out of its [`Pushed`], if it was opened with one.
 pub struct Local {
     hub: Arc<Hub>,
     service: Arc<dyn Service>,
@@ -37,6 +39,20 @@ impl Local {
         Local { hub, service, peer }
     }
 
+    /// Opens a connection to which the service can push.
+    pub fn open_with_pushes(hub: Arc<Hub>, service: Arc<dyn Service>) -> (Local, Pushed) {
+        let local = Local::open(hub, service);
+        let (sender, frames) = mpsc::unbounded_channel();
+        // Bounded by `Peer::push`: it counts bytes until they are taken.
+        local.hub.enter_local(&local.peer, sender);
+        let pushed = Pushed {
+            frames,
+            service: local.service.clone(),
+            peer: local.peer.clone(),
+        };
+        (local, pushed)
+    }
+
     /// Runs one request. `Ok(None)` if it was one-way. Needs a tokio runtime with a timer unless the
     /// answer is ready at once.
     pub async fn invoke(
@@ -44,14 +60,27 @@ impl Local {
         request: &Command,
         limit: Duration,
     ) -> Result<Option<Command>, CallError> {
+        let answer = self.request(request.to_bytes(), limit).await?;
+        let answer = answer.map(|answer| answer.command());
+        answer.transpose().map_err(CallError::Frame)
+    }
+
+    /// As [`Local::invoke`], for who wrote the frame itself.
+    ///
+    /// # Errors
+    /// [`CallError`]; after `Timeout` the request may have been done.
+    pub async fn request(
+        &self,
+        frame: Vec<u8>,
+        limit: Duration,
+    ) -> Result<Option<Answer>, CallError> {
         let until = Instant::now() + limit;
-        let call = self.run(request.to_bytes(), request.flag & 2 != 0);
-        timeout_at(until, call)
+        timeout_at(until, self.run(frame))
             .await
             .map_err(|_| CallError::Timeout)?
     }
 
-    async fn run(&self, bytes: Vec<u8>, oneway: bool) -> Result<Option<Command>, CallError> {
+    async fn run(&self, bytes: Vec<u8>) -> Result<Option<Answer>, CallError> {
         let ticket = self.hub.connection_id(LOCAL).0;
         let woken = Arc::new(Notify::new());
         let _registered = Registered::new(&self.hub, ticket, &woken);
@@ -59,6 +88,7 @@ impl Local {
         let mut again = None;
         loop {
             let frame = decoder.decode(&bytes).map_err(CallError::Frame)?;
+            let oneway = frame.is_oneway();
             let mut out = Vec::new();
             let run = Run { again, ticket };
             let call = || self.service.call(&self.peer, &frame, run, &mut out);
@@ -67,6 +97,7 @@ impl Local {
                 Ok(Outcome::Done) => {}
                 Ok(Outcome::After(mark)) => {
                     if let Some(refused) = self.commit(mark, frame.opaque).await {
+                        let refused = Answer::new(refused.to_bytes().into());
                         return Ok((!oneway).then_some(refused));
                     }
                 }
@@ -87,9 +118,9 @@ impl Local {
                 return Ok(None);
             }
             // What is said unasked may stand behind the answer; a caller in the process asks by itself.
-            let answer = Decoder::peek(&out).map_err(CallError::Frame)?;
-            let answer = out.get(..answer.unwrap_or(out.len())).unwrap_or(&out);
-            return Command::decode(answer).map(Some).map_err(CallError::Frame);
+            let length = Decoder::peek(&out).map_err(CallError::Frame)?;
+            out.truncate(length.unwrap_or(out.len()));
+            return Ok(Some(Answer::new(Bytes::from(out))));
         }
     }
 
@@ -123,6 +154,45 @@ impl Local {
         };
         let code = if code == 0 { SYSTEM_ERROR } else { code };
         Some(Command::response(opaque, code))
+    }
+}
+
+/// What a service says unasked to a caller inside the process.
+pub struct Pushed {
+    frames: mpsc::UnboundedReceiver<Vec<u8>>,
+    service: Arc<dyn Service>,
+    peer: Arc<Peer>,
+}
+
+impl Pushed {
+    /// Hands each request to `incoming`, and what that returns to the service, until the connection is
+    /// closed.
+    pub async fn run(mut self, incoming: Arc<Incoming>) {
+        let mut decoder = Decoder::new();
+        while let Some(frames) = self.frames.recv().await {
+            self.peer.arrived(frames.len());
+            let mut rest = frames.as_slice();
+            while let Ok(Some(length)) = Decoder::peek(rest) {
+                let (frame, behind) = rest.split_at(length);
+                rest = behind;
+                let Ok(request) = Command::decode(frame) else {
+                    break;
+                };
+                let (opaque, oneway) = (request.opaque, request.flag & 2 != 0);
+                let Some(answer) = incoming(request).filter(|_| !oneway) else {
+                    continue;
+                };
+                let flag = answer.flag | 1;
+                let answer = Command {
+                    opaque,
+                    flag,
+                    ..answer
+                };
+                if let Ok(answer) = decoder.decode(&answer.to_bytes()) {
+                    self.service.answered(&self.peer, &answer);
+                }
+            }
+        }
     }
 }
 

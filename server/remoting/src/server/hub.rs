@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 
 use crate::server::{ConnectionId, Door, Peer};
 
@@ -39,6 +39,8 @@ pub struct Hub {
     boxes: Vec<Mailbox>,
     /// Held requests of callers inside the process: woken by the notice.
     local: Mutex<HashMap<u64, Arc<Notify>>>,
+    /// Where pushes to callers inside the process go.
+    pushed: Mutex<HashMap<ConnectionId, mpsc::UnboundedSender<Vec<u8>>>>,
     peers: Mutex<HashMap<ConnectionId, Arc<Peer>>>,
     next: AtomicU64,
     /// Told when marks moved, for callers inside the process.
@@ -71,6 +73,7 @@ impl Hub {
         Arc::new(Hub {
             boxes: (0..threads).map(|_| Mailbox::default()).collect(),
             local: Mutex::default(),
+            pushed: Mutex::default(),
             peers: Mutex::default(),
             next: AtomicU64::new(1),
             marks: Notify::new(),
@@ -143,7 +146,7 @@ impl Hub {
 
     pub(crate) fn post(&self, thread: usize, mail: Mail) -> bool {
         let Some(mailbox) = self.boxes.get(thread) else {
-            return false;
+            return self.post_local(mail);
         };
         let letters = mailbox.letters.lock();
         letters.unwrap_or_else(PoisonError::into_inner).push(mail);
@@ -214,8 +217,28 @@ impl Hub {
         peers.insert(peer.id, peer.clone());
     }
 
+    /// A caller inside the process to whom can be pushed.
+    pub(crate) fn enter_local(&self, peer: &Arc<Peer>, to: mpsc::UnboundedSender<Vec<u8>>) {
+        let mut pushed = self.pushed.lock().unwrap_or_else(PoisonError::into_inner);
+        pushed.insert(peer.id, to);
+        drop(pushed);
+        self.enter(peer);
+    }
+
+    fn post_local(&self, mail: Mail) -> bool {
+        let mut pushed = self.pushed.lock().unwrap_or_else(PoisonError::into_inner);
+        match mail {
+            Mail::Push(id, frames) => pushed.get(&id).is_some_and(|to| to.send(frames).is_ok()),
+            Mail::Close(id) => pushed.remove(&id).is_some(),
+            _ => false,
+        }
+    }
+
     pub(crate) fn forget(&self, peer: &Peer) {
         peer.gone();
+        let mut pushed = self.pushed.lock().unwrap_or_else(PoisonError::into_inner);
+        pushed.remove(&peer.id);
+        drop(pushed);
         let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
         peers.remove(&peer.id);
     }

@@ -38,7 +38,8 @@ fn calls_find_their_answers_whatever_the_order() {
 fn a_call_without_an_answer_times_out_and_the_connection_lives() {
     let served = serve();
     let client = Client::new(served.running.addresses()[0]);
-    runtime().block_on(async {
+    let runtime = runtime();
+    runtime.block_on(async {
         let short = Duration::from_millis(20);
         let nothing = client.invoke(request(HOLD, 0), short).await;
         assert!(matches!(nothing, Err(CallError::Timeout)));
@@ -100,6 +101,7 @@ fn requests_of_the_server_reach_the_callback_and_are_answered() {
         assert!(hub.push(id, request(307, 9).to_bytes()));
         client.invoke(echo(0, b""), LIMIT).await.unwrap();
         client.invoke(echo(0, b""), LIMIT).await.unwrap();
+        client.close().await;
     });
     served.wait_for(|event| *event == Event::Answered(5));
     assert_eq!(*codes.lock().unwrap(), [40, 307]);
@@ -132,5 +134,63 @@ fn a_service_is_called_inside_the_process() {
         };
         let (flushed, ()) = tokio::join!(flushed, flush);
         assert_eq!(flushed.unwrap().field("at"), Some("2"));
+    });
+}
+
+#[test]
+fn what_many_callers_stage_finds_its_callers_again() {
+    let served = serve();
+    let client = Client::new(served.running.addresses()[0]);
+    runtime().block_on(async {
+        let mut calls = tokio::task::JoinSet::new();
+        let client = Arc::new(client);
+        for number in 0..500_u32 {
+            let client = client.clone();
+            calls.spawn(async move {
+                let body = number.to_be_bytes();
+                let answer = client.invoke(echo(0, &body), LIMIT).await.unwrap();
+                assert_eq!(answer.body, body);
+            });
+        }
+        while let Some(call) = calls.join_next().await {
+            call.unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_client_outlives_the_runtime_it_was_connected_on() {
+    let served = serve();
+    let client = Client::new(served.running.addresses()[0]);
+    for _ in 0..2 {
+        let answer = runtime().block_on(client.invoke(echo(0, b"x"), LIMIT));
+        assert_eq!(answer.unwrap().body, b"x");
+    }
+}
+
+#[test]
+fn what_is_pushed_reaches_a_caller_inside_the_process() {
+    let served = serve();
+    let (local, pushed) = Local::open_with_pushes(served.toy.hub.clone(), served.toy.clone());
+    runtime().block_on(async {
+        let (sender, mut codes) = tokio::sync::mpsc::unbounded_channel();
+        let incoming = move |command: Command| {
+            let _ = sender.send(command.code);
+            Some(Command::response(0, 7))
+        };
+        let pump = tokio::spawn(pushed.run(Arc::new(incoming)));
+        assert!(
+            local
+                .invoke(&request(HOLD, 0).with("ms", 1), LIMIT)
+                .await
+                .is_ok()
+        );
+        let id = served.toy.held.lock().unwrap()[0].0;
+        assert!(served.toy.hub.push(id, request(307, 9).to_bytes()));
+        assert_eq!(codes.recv().await, Some(307));
+        served.wait_for(|event| *event == Event::Answered(7));
+        drop(local);
+        pump.await.unwrap();
+        assert!(!served.toy.hub.push(id, request(307, 9).to_bytes()));
     });
 }
