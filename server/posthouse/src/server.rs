@@ -103,6 +103,11 @@ impl Server {
         self.namesrv.as_ref().map(Namesrv::address)
     }
 
+    /// The name server, if there is one.
+    pub fn namesrv(&self) -> Option<&Namesrv> {
+        self.namesrv.as_ref()
+    }
+
     /// The broker, if there is one.
     pub fn broker(&self) -> Option<&Broker> {
         self.broker.as_ref()

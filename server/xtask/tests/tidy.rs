@@ -8,7 +8,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Which of our crates a crate may use. What is not listed may use none.
-const ARROWS: [(&str, &[&str]); 10] = [
+const ARROWS: [(&str, &[&str]); 11] = [
     ("model", &[]),
     ("remoting", &["model"]),
     ("store", &["model"]),
@@ -21,6 +21,7 @@ const ARROWS: [(&str, &[&str]); 10] = [
             "endpoint", "namesrv", "broker", "store", "remoting", "model",
         ],
     ),
+    ("posthouse-client", &["remoting", "model"]),
     ("bench", &["remoting", "model"]),
     ("conformance", &[]),
     ("xtask", &[]),
@@ -257,7 +258,7 @@ fn text(value: &Value) -> &str {
 /// Every Rust file of the project.
 fn sources() -> Vec<PathBuf> {
     let mut found = Vec::new();
-    let mut folders = vec![root().join("server")];
+    let mut folders = vec![root().join("server"), root().join("bindings")];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();

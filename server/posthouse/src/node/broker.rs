@@ -123,6 +123,11 @@ impl Broker {
         &self.broker
     }
 
+    /// How a caller of this process reaches it: see [`remoting::local::Local`].
+    pub fn inside(&self) -> (Arc<Hub>, Arc<dyn Service>) {
+        (self.hub.clone(), self.service.clone())
+    }
+
     /// Registers for the first time. Returns how many name servers took us; a name server that does
     /// not answer in time is tried again and again, but not waited for.
     pub fn register(&mut self) -> std::io::Result<usize> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ::namesrv::{NameServer, Options};
 use remoting::limits::Limits;
-use remoting::server::{Door, Hub, Running, Server};
+use remoting::server::{Door, Hub, Running, Server, Service};
 use store::Clock;
 
 use crate::config::Config;
@@ -67,6 +67,11 @@ impl Namesrv {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// How a caller of this process reaches it: see [`remoting::local::Local`].
+    pub fn inside(&self) -> (Arc<Hub>, Arc<dyn Service>) {
+        (self.hub.clone(), self.server.clone())
     }
 
     /// Opens the port.

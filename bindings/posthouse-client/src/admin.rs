@@ -1,0 +1,251 @@
+//! What operators do: topics, groups, offsets, queries.
+
+mod offsets;
+mod query;
+
+use std::sync::Arc;
+
+use model::group::GroupConfig;
+use model::topic::TopicConfig;
+use model::{GroupName, TopicName};
+use remoting::body::{self, ClusterInfo, ConsumerIds, SubscriptionGroupConfig, TopicList};
+use remoting::code::{request, response};
+use remoting::header::admin::{CreateTopicHeader, DeleteGroupHeader, GroupHeader, TopicHeader};
+use remoting::header::heartbeat::ConsumerGroupHeader;
+use remoting::{Answer, Command};
+
+use crate::client::Inner;
+use crate::error::{Error, Result};
+use crate::queue::Queue;
+use crate::route::TEMPLATE;
+
+/// What operators do. Cheap to clone.
+///
+/// ```no_run
+/// # async fn example() -> posthouse_client::Result<()> {
+/// use posthouse_client::{Client, Config, TopicConfig, TopicName};
+///
+/// let admin = Client::new(Config::new("127.0.0.1:9876")).admin();
+/// let topic = TopicName::parse("orders")?;
+/// admin.put_topic(&TopicConfig::new(topic, 8)).await?;
+/// for queue in admin.queues("orders").await? {
+///     println!("{queue}: {}..{}", admin.min_offset(&queue).await?, admin.max_offset(&queue).await?);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Admin {
+    client: Arc<Inner>,
+}
+
+impl Admin {
+    pub(crate) fn new(client: Arc<Inner>) -> Admin {
+        Admin { client }
+    }
+
+    /// The brokers of the cluster, by name, and the names by cluster.
+    ///
+    /// # Errors
+    /// If no name server answers.
+    pub async fn cluster(&self) -> Result<ClusterInfo> {
+        let command = Command::request(request::GET_BROKER_CLUSTER_INFO);
+        crate::name_servers::read_body(&self.ask_name_server(command).await?, "a name server")
+    }
+
+    /// Every topic that name servers know.
+    ///
+    /// # Errors
+    /// If no name server answers.
+    pub async fn topics(&self) -> Result<Vec<String>> {
+        let command = Command::request(request::GET_ALL_TOPIC_LIST_FROM_NAMESERVER);
+        let answer = self.ask_name_server(command).await?;
+        let list: TopicList = crate::name_servers::read_body(&answer, "a name server")?;
+        Ok(list.topic_list)
+    }
+
+    /// Makes a topic, or changes it, on every broker that has a master.
+    ///
+    /// # Errors
+    /// The first refusal; the brokers after it were not asked.
+    pub async fn put_topic(&self, topic: &TopicConfig) -> Result<()> {
+        let attributes: Vec<String> = (topic.attributes.iter())
+            .map(|(name, value)| format!("+{name}={value}"))
+            .collect();
+        let attributes = attributes.join(",");
+        let header = CreateTopicHeader {
+            topic: topic.name.as_str(),
+            default_topic: Some(TEMPLATE),
+            read_queues: topic.read_queues as i32,
+            write_queues: topic.write_queues as i32,
+            perm: topic.perm.0 as i32,
+            filter_type: topic.filter.as_str(),
+            sys_flag: Some(topic.sys_flag),
+            order: topic.order,
+            attributes: (!attributes.is_empty()).then_some(&attributes),
+        };
+        let command = header.fill(Command::request(request::UPDATE_AND_CREATE_TOPIC));
+        self.at_every_master(command).await?;
+        self.client.routes.forget(topic.name.as_str());
+        Ok(())
+    }
+
+    /// A topic's configuration on one of its brokers, the first by name.
+    ///
+    /// # Errors
+    /// [`Error::NoRoute`] if there is no such topic.
+    pub async fn topic(&self, topic: &str) -> Result<TopicConfig> {
+        let route = self
+            .client
+            .routes
+            .refresh(topic, &self.client.ask())
+            .await?;
+        let master = route.brokers.iter().find_map(|broker| broker.any());
+        let master = master.ok_or_else(|| Error::NoRoute(topic.to_owned()))?;
+        let channel = self.client.channels.to(master).await?;
+        let command = TopicHeader { topic }.fill(Command::request(request::GET_TOPIC_CONFIG));
+        let answer = channel.call(command, self.client.config.timeout).await?;
+        let config: body::TopicConfig = Inner::body(&channel, &answer)?;
+        Ok(TopicConfig::try_from(&config)?)
+    }
+
+    /// Deletes a topic from every broker and every name server, with its messages. An unknown topic is
+    /// deleted already.
+    ///
+    /// # Errors
+    /// The first refusal.
+    pub async fn delete_topic(&self, topic: &str) -> Result<()> {
+        TopicName::parse(topic)?;
+        let header = TopicHeader { topic };
+        let command = header.fill(Command::request(request::DELETE_TOPIC_IN_BROKER));
+        self.at_every_member(command).await?;
+        for server in self.client.servers.addresses() {
+            let command = header.fill(Command::request(request::DELETE_TOPIC_IN_NAMESRV));
+            self.client.call(server, command).await?;
+        }
+        self.client.routes.forget(topic);
+        Ok(())
+    }
+
+    /// Makes a group, or changes it, on every broker that has a master.
+    ///
+    /// # Errors
+    /// The first refusal.
+    pub async fn put_group(&self, group: &GroupConfig) -> Result<()> {
+        let body = body::to_vec(&SubscriptionGroupConfig::from(group));
+        let command = Command::request(request::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP).body(body);
+        self.at_every_master(command).await
+    }
+
+    /// A group's configuration on one broker; `None` if it has none there.
+    ///
+    /// # Errors
+    /// If no broker answers.
+    pub async fn group(&self, group: &str) -> Result<Option<GroupConfig>> {
+        GroupName::parse(group)?;
+        let masters = self.masters().await?;
+        let master = masters.first().ok_or(Error::NoNameServer)?;
+        let channel = self.client.channels.to(master).await?;
+        let command = GroupHeader { group };
+        let command = command.fill(Command::request(request::GET_SUBSCRIPTIONGROUP_CONFIG));
+        match channel.call(command, self.client.config.timeout).await {
+            Ok(answer) => {
+                let config: SubscriptionGroupConfig = Inner::body(&channel, &answer)?;
+                Ok(Some(GroupConfig::try_from(&config)?))
+            }
+            Err(error) if error.code() == Some(response::SUBSCRIPTION_GROUP_NOT_EXIST) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Deletes a group from every broker, and its offsets if asked to. An unknown group is deleted
+    /// already.
+    ///
+    /// # Errors
+    /// The first refusal.
+    pub async fn delete_group(&self, group: &str, clean_offset: bool) -> Result<()> {
+        GroupName::parse(group)?;
+        let header = DeleteGroupHeader {
+            group,
+            clean_offset,
+        };
+        let command = header.fill(Command::request(request::DELETE_SUBSCRIPTIONGROUP));
+        self.at_every_member(command).await
+    }
+
+    /// The ids of a group's clients, as one broker of the topic knows them.
+    ///
+    /// # Errors
+    /// If the topic has no route, or no broker answers.
+    pub async fn group_members(&self, group: &str, topic: &str) -> Result<Vec<String>> {
+        self.client.group_members(group, topic).await
+    }
+
+    /// The queues of a topic that can be read.
+    ///
+    /// # Errors
+    /// [`Error::NoRoute`] if there is no such topic.
+    pub async fn queues(&self, topic: &str) -> Result<Vec<Queue>> {
+        let route = self
+            .client
+            .routes
+            .refresh(topic, &self.client.ask())
+            .await?;
+        Ok(route.readable.clone())
+    }
+
+    async fn ask_name_server(&self, command: Command) -> Result<Answer> {
+        let client = &self.client;
+        let limit = client.config.timeout;
+        client.servers.call(&client.channels, command, limit).await
+    }
+
+    async fn masters(&self) -> Result<Vec<String>> {
+        let cluster = self.cluster().await?;
+        let brokers = cluster.broker_addr_table.values();
+        let masters = brokers.filter_map(|broker| broker.broker_addrs.get(&0).cloned());
+        Ok(masters.collect())
+    }
+
+    async fn at_every_master(&self, command: Command) -> Result<()> {
+        for master in self.masters().await? {
+            self.client.call(&master, command.clone()).await?;
+        }
+        Ok(())
+    }
+
+    async fn at_every_member(&self, command: Command) -> Result<()> {
+        for broker in self.cluster().await?.broker_addr_table.values() {
+            for address in broker.broker_addrs.values() {
+                self.client.call(address, command.clone()).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Inner {
+    /// The ids of a group's clients. Any broker of the topic knows all of them, because every client
+    /// sends its heartbeat to every broker of its routes.
+    pub(crate) async fn group_members(&self, group: &str, topic: &str) -> Result<Vec<String>> {
+        let route = self.route(topic).await?;
+        let address = route.brokers.iter().find_map(|broker| broker.any());
+        let address = address.ok_or_else(|| Error::NoRoute(topic.to_owned()))?;
+        let channel = self.channels.to(address).await?;
+        let header = ConsumerGroupHeader {
+            consumer_group: group,
+        };
+        let command = header.fill(Command::request(request::GET_CONSUMER_LIST_BY_GROUP));
+        match channel.call(command, self.config.timeout).await {
+            Ok(answer) => {
+                let ids: ConsumerIds = Inner::body(&channel, &answer)?;
+                Ok(ids.consumer_id_list)
+            }
+            // That is how a broker says that nobody is there.
+            Err(Error::Refused(refusal)) if refusal.code == response::SYSTEM_ERROR => {
+                Ok(Vec::new())
+            }
+            Err(error) => Err(error),
+        }
+    }
+}

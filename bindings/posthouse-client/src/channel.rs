@@ -1,0 +1,202 @@
+//! The way to one server, over TCP or inside the process, and the table of all of them.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use remoting::client::{CallError, Client as Tcp, Incoming};
+use remoting::local::Local;
+use remoting::{Answer, Command, Language};
+use tokio::task::JoinHandle;
+
+use crate::config::Transport;
+use crate::error::{Error, Refusal, Result};
+
+/// The way to one server.
+pub(crate) struct Channel {
+    address: Arc<str>,
+    way: Way,
+}
+
+enum Way {
+    Tcp(Box<Tcp>),
+    Local {
+        local: Local,
+        pushes: JoinHandle<()>,
+    },
+}
+
+impl Channel {
+    pub(crate) fn address(&self) -> &Arc<str> {
+        &self.address
+    }
+
+    /// Sends a request that `encode` writes, and waits for the answer, whatever its code is.
+    pub(crate) async fn request(
+        &self,
+        encode: impl FnOnce(i32, &mut Vec<u8>),
+        limit: Duration,
+    ) -> Result<Answer> {
+        let answer = match &self.way {
+            Way::Tcp(tcp) => tcp.request(encode, limit).await,
+            Way::Local { local, .. } => {
+                let mut frame = Vec::new();
+                encode(1, &mut frame);
+                let answer = local.request(frame, limit).await;
+                answer.and_then(|answer| answer.ok_or(CallError::Timeout))
+            }
+        };
+        answer.map_err(|source| self.failed(source))
+    }
+
+    /// Sends a request, and waits for an answer of code 0.
+    pub(crate) async fn call(&self, command: Command, limit: Duration) -> Result<Answer> {
+        let answer = self.ask(command, limit).await?;
+        self.accepted(&answer)?;
+        Ok(answer)
+    }
+
+    /// Sends a request, and waits for the answer, whatever its code is.
+    pub(crate) async fn ask(&self, command: Command, limit: Duration) -> Result<Answer> {
+        let language = Language::Rust;
+        let encode = |opaque, out: &mut Vec<u8>| {
+            let command = Command {
+                opaque,
+                language,
+                ..command
+            };
+            command.encode(out);
+        };
+        self.request(encode, limit).await
+    }
+
+    /// Sends a request that nobody answers.
+    pub(crate) async fn oneway(&self, encode: impl FnOnce(i32, &mut Vec<u8>)) -> Result<()> {
+        let sent = match &self.way {
+            Way::Tcp(tcp) => tcp.oneway(encode).await,
+            Way::Local { local, .. } => {
+                let mut frame = Vec::new();
+                encode(1, &mut frame);
+                let limit = Duration::from_secs(3);
+                local.request(frame, limit).await.map(drop)
+            }
+        };
+        sent.map_err(|source| self.failed(source))
+    }
+
+    /// An answer of any code but 0 is an error.
+    pub(crate) fn accepted(&self, answer: &Answer) -> Result<()> {
+        let read = answer.read(|frame| match frame.code {
+            0 => Ok(()),
+            code => Err(self.refused(code, frame.remark)),
+        });
+        read.map_err(|error| self.failed(CallError::Frame(error)))?
+    }
+
+    /// The error that an answer's code means.
+    pub(crate) fn refused(&self, code: i32, remark: Option<&str>) -> Error {
+        Error::Refused(Box::new(Refusal {
+            code,
+            remark: remark.unwrap_or_default().to_owned(),
+            address: self.address.clone(),
+        }))
+    }
+
+    fn failed(&self, source: CallError) -> Error {
+        Error::Call {
+            address: self.address.clone(),
+            source,
+        }
+    }
+
+    async fn close(&self) {
+        match &self.way {
+            Way::Tcp(tcp) => tcp.close().await,
+            Way::Local { pushes, .. } => pushes.abort(),
+        }
+    }
+}
+
+impl Drop for Channel {
+    fn drop(&mut self) {
+        if let Way::Local { pushes, .. } = &self.way {
+            pushes.abort();
+        }
+    }
+}
+
+/// All ways that were opened, by address.
+pub(crate) struct Channels {
+    transport: Transport,
+    incoming: Box<dyn Fn() -> Arc<Incoming> + Send + Sync>,
+    open: Mutex<HashMap<Arc<str>, Arc<Channel>>>,
+}
+
+impl Channels {
+    /// `incoming` makes what takes the requests of a server.
+    pub(crate) fn new(
+        transport: Transport,
+        incoming: impl Fn() -> Arc<Incoming> + Send + Sync + 'static,
+    ) -> Channels {
+        Channels {
+            transport,
+            incoming: Box::new(incoming),
+            open: Mutex::default(),
+        }
+    }
+
+    /// The way to this address; opened when it is not yet. Over TCP, nothing is connected yet.
+    pub(crate) async fn to(&self, address: &str) -> Result<Arc<Channel>> {
+        if let Some(channel) = self.table().get(address) {
+            return Ok(channel.clone());
+        }
+        let name: Arc<str> = address.into();
+        let way = self.way(address).await?;
+        let channel = Arc::new(Channel {
+            address: name.clone(),
+            way,
+        });
+        Ok(self.table().entry(name).or_insert(channel).clone())
+    }
+
+    async fn way(&self, address: &str) -> Result<Way> {
+        if let Transport::Local(entrances) = &self.transport
+            && let Some(entrance) = entrances
+                .iter()
+                .find(|entrance| entrance.address == address)
+        {
+            let (hub, service) = (entrance.hub.clone(), entrance.service.clone());
+            let (local, pushed) = Local::open_with_pushes(hub, service);
+            let pushes = tokio::spawn(pushed.run((self.incoming)()));
+            return Ok(Way::Local { local, pushes });
+        }
+        let socket = resolve(address).await?;
+        Ok(Way::Tcp(Box::new(Tcp::with_incoming(
+            socket,
+            (self.incoming)(),
+        ))))
+    }
+
+    /// Closes every connection, after what was staged is written.
+    pub(crate) async fn close(&self) {
+        let all: Vec<_> = self.table().drain().collect();
+        for (_, channel) in all {
+            channel.close().await;
+        }
+    }
+
+    fn table(&self) -> std::sync::MutexGuard<'_, HashMap<Arc<str>, Arc<Channel>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn resolve(address: &str) -> Result<SocketAddr> {
+    if let Ok(socket) = address.parse() {
+        return Ok(socket);
+    }
+    let found = tokio::net::lookup_host(address).await;
+    let mut found = found.map_err(|error| Error::Address(address.to_owned(), Some(error)))?;
+    let first = found.next();
+    first.ok_or_else(|| Error::Address(address.to_owned(), None))
+}

@@ -1,0 +1,55 @@
+//! The Rust client of Posthouse, for any broker that speaks RocketMQ's remoting protocol: Posthouse,
+//! Apache RocketMQ 4.9 and 5.
+//!
+//! A [`Client`] is one member of a cluster: one id, one connection to each server, one cache of routes.
+//! From it come [`Producer`]s and the [`Admin`]. Everything is async on tokio, also on a
+//! `current_thread` runtime, and what many tasks send at once leaves in one write.
+//!
+//! ```no_run
+//! use posthouse_client::{Client, Config, Message};
+//!
+//! #[tokio::main(flavor = "current_thread")]
+//! async fn main() -> posthouse_client::Result<()> {
+//!     let client = Client::new(Config::new("127.0.0.1:9876"));
+//!     let producer = client.producer("shop")?;
+//!     let message = Message::new("orders", "one parcel").key("order-17").tag("eu");
+//!     let sent = producer.send(message).await?;
+//!     println!("{} is at {} of {}", sent.id, sent.queue_offset, sent.queue);
+//!     client.shutdown().await;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! The way to a server is TCP, or a plain call if the server lives in the same process
+//! ([`Transport::Local`]). No language's binding has a word in here.
+
+mod admin;
+mod channel;
+mod client;
+mod clock;
+mod compress;
+mod config;
+mod error;
+mod ids;
+mod members;
+mod message;
+mod name_servers;
+mod producer;
+mod queue;
+mod received;
+mod route;
+mod upkeep;
+
+pub use admin::Admin;
+pub use client::Client;
+pub use compress::{Compression, decompress};
+pub use config::{Config, Entrance, Transport};
+pub use error::{Error, MessageError, Refusal, Result};
+pub use message::{Deliver, Message};
+pub use model::group::GroupConfig;
+pub use model::topic::TopicConfig;
+pub use model::{GroupName, NameError, TopicName};
+pub use producer::{BatchError, Producer, ProducerOptions, SendStatus, Sent};
+pub use queue::Queue;
+pub use received::Received;
+pub use remoting::Serialize;

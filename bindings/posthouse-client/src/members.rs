@@ -1,0 +1,117 @@
+//! The producers and consumers of a client, as its heartbeat names them, and what brokers say to them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use remoting::Command;
+use remoting::body::{ConsumerData, HeartbeatData, ProducerData};
+use remoting::code::{request, response};
+
+/// A consumer that brokers know.
+pub(crate) trait Member: Send + Sync {
+    /// What the heartbeat says of it.
+    fn data(&self) -> ConsumerData;
+    /// The group's members or their subscriptions changed.
+    fn rebalance(&self);
+    /// The client ends.
+    fn stop(&self) -> futures::Stopping<'_>;
+}
+
+/// What an object-safe async function returns.
+pub(crate) mod futures {
+    use std::pin::Pin;
+
+    pub(crate) type Stopping<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+}
+
+/// Who there is.
+#[derive(Default)]
+pub(crate) struct Members {
+    table: Mutex<Table>,
+}
+
+#[derive(Default)]
+struct Table {
+    /// Producer groups, and how many producers each has.
+    producers: BTreeMap<Arc<str>, usize>,
+    consumers: HashMap<Arc<str>, Arc<dyn Member>>,
+}
+
+impl Members {
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn add_producer(&self, group: Arc<str>) {
+        *self.lock().producers.entry(group).or_default() += 1;
+    }
+
+    /// Whether it was the group's last.
+    pub(crate) fn remove_producer(&self, group: &str) -> bool {
+        let mut table = self.lock();
+        let left = match table.producers.get_mut(group) {
+            Some(count) => {
+                *count = count.saturating_sub(1);
+                *count
+            }
+            None => 1,
+        };
+        if left == 0 {
+            table.producers.remove(group);
+        }
+        left == 0
+    }
+
+    pub(crate) fn groups(&self) -> (Vec<Arc<str>>, Vec<Arc<str>>) {
+        let table = self.lock();
+        let producers = table.producers.keys().cloned().collect();
+        (producers, table.consumers.keys().cloned().collect())
+    }
+
+    /// The heartbeat's body, `None` if there is nobody to speak for.
+    pub(crate) fn heartbeat(&self, client_id: &str) -> Option<HeartbeatData> {
+        let table = self.lock();
+        let producers = table.producers.keys().map(|group| ProducerData {
+            group_name: group.to_string(),
+        });
+        let data = HeartbeatData {
+            client_id: client_id.to_owned(),
+            producer_data_set: producers.collect(),
+            consumer_data_set: table
+                .consumers
+                .values()
+                .map(|member| member.data())
+                .collect(),
+            ..HeartbeatData::default()
+        };
+        let nobody = data.producer_data_set.is_empty() && data.consumer_data_set.is_empty();
+        (!nobody).then_some(data)
+    }
+
+    /// Takes what a broker says on its own.
+    pub(crate) fn incoming(&self, command: Command) -> Option<Command> {
+        match command.code {
+            request::NOTIFY_CONSUMER_IDS_CHANGED => {
+                let group = command.field("consumerGroup").unwrap_or_default();
+                let member = self.lock().consumers.get(group).cloned();
+                if let Some(member) = member {
+                    member.rebalance();
+                }
+                None
+            }
+            code => {
+                let unsupported = response::REQUEST_CODE_NOT_SUPPORTED;
+                let remark = format!(" request type {code} not supported");
+                Some(Command::response(0, unsupported).remark(remark))
+            }
+        }
+    }
+
+    /// Lets every consumer end its work.
+    pub(crate) async fn stop(&self) {
+        let all: Vec<_> = self.lock().consumers.values().cloned().collect();
+        for member in all {
+            member.stop().await;
+        }
+    }
+}

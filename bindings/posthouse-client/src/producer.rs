@@ -1,0 +1,308 @@
+//! Sends messages: which queue, how often, and what came of it.
+
+mod batch;
+mod outgoing;
+mod slow;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use model::tag::java_hash;
+use model::{GroupName, TopicName};
+use remoting::Serialize;
+use tokio::time::Instant;
+
+use crate::client::Inner;
+use crate::compress::Compression;
+use crate::error::{Error, MessageError, Result};
+use crate::message::Message;
+use crate::queue::Queue;
+use crate::route::{Route, Target};
+use outgoing::Outgoing;
+use slow::Slow;
+
+pub use batch::BatchError;
+pub use outgoing::{SendStatus, Sent};
+
+/// How a producer sends.
+#[derive(Clone, Debug)]
+pub struct ProducerOptions {
+    /// How long a send may take, its repetitions included.
+    pub timeout: Duration,
+    /// How often a send is repeated at another broker.
+    pub retries: u32,
+    /// Whether a message that one broker stored less safely than it is configured to is sent to another
+    /// one too: it may then be there twice.
+    pub retry_unsafe: bool,
+    /// Whether brokers that were slow or gave no answer are left alone for a while.
+    pub avoid_slow: bool,
+    /// The longest body.
+    pub body_max: usize,
+    /// Bodies of this length on are compressed. Batches never are.
+    pub compress_from: usize,
+    /// How; `None`: not at all.
+    pub compression: Option<Compression>,
+    /// How headers of sends are written. Every broker reads both.
+    pub serialize: Serialize,
+}
+
+impl Default for ProducerOptions {
+    fn default() -> Self {
+        ProducerOptions {
+            timeout: Duration::from_secs(3),
+            retries: 2,
+            retry_unsafe: false,
+            avoid_slow: true,
+            body_max: 4 << 20,
+            compress_from: 4096,
+            compression: Some(Compression::Zlib),
+            serialize: Serialize::Binary,
+        }
+    }
+}
+
+/// Sends messages. Cheap to clone; safe to use from many tasks at once, whose messages then leave
+/// together.
+#[derive(Clone)]
+pub struct Producer {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    client: Arc<Inner>,
+    group: Arc<str>,
+    options: ProducerOptions,
+    slow: Slow,
+    closed: AtomicBool,
+}
+
+impl Producer {
+    pub(crate) fn new(client: Arc<Inner>, group: &str, options: ProducerOptions) -> Result<Self> {
+        let group: Arc<str> = GroupName::parse(group)?.as_str().into();
+        client.members.add_producer(group.clone());
+        let slow = Slow::default();
+        let closed = AtomicBool::new(false);
+        let shared = Shared {
+            client,
+            group,
+            options,
+            slow,
+            closed,
+        };
+        Ok(Producer {
+            shared: Arc::new(shared),
+        })
+    }
+
+    /// Its group.
+    pub fn group(&self) -> &str {
+        &self.shared.group
+    }
+
+    /// Sends a message and returns when a broker has it as safely as it is configured to. A message
+    /// with a sharding key goes to that key's queue and is not tried elsewhere; any other goes round
+    /// the queues, and to another broker if the first one does not take it.
+    ///
+    /// # Errors
+    /// [`Error::Message`] if it was not sent. After [`Error::Call`] and [`Error::Timeout`] it may be
+    /// stored or not.
+    pub async fn send(&self, message: Message) -> Result<Sent> {
+        let shared = &*self.shared;
+        let outgoing = shared.outgoing(&message)?;
+        shared.deliver(&outgoing, None).await
+    }
+
+    /// Sends a message to this queue and no other.
+    ///
+    /// # Errors
+    /// As [`Producer::send`].
+    pub async fn send_to(&self, queue: &Queue, message: Message) -> Result<Sent> {
+        let shared = &*self.shared;
+        let outgoing = shared.outgoing(&message)?;
+        shared.deliver(&outgoing, Some(queue)).await
+    }
+
+    /// Sends a message and does not ask what became of it. Returns when the socket took it.
+    ///
+    /// # Errors
+    /// If it could not even be sent.
+    pub async fn send_oneway(&self, message: Message) -> Result<()> {
+        let shared = &*self.shared;
+        let outgoing = shared.outgoing(&message)?;
+        let route = shared.route(&outgoing.topic).await?;
+        let target = shared.choose(&route, &outgoing, None, None, Instant::now())?;
+        let channel = shared.client.channels.to(&target.master).await?;
+        let encode = |opaque, out: &mut Vec<u8>| {
+            shared.encode(&outgoing, target.queue.id, opaque, true, out);
+        };
+        channel.oneway(encode).await
+    }
+
+    /// Sends messages of one topic together, in as many requests as their size needs. They are stored in
+    /// the order given, the messages of one request in one queue.
+    ///
+    /// # Errors
+    /// [`BatchError`] says how many were sent before the first request that failed.
+    pub async fn send_batch(
+        &self,
+        messages: Vec<Message>,
+    ) -> std::result::Result<Vec<Sent>, BatchError> {
+        self.shared.send_batch(&messages).await
+    }
+
+    /// The queues of a topic that can be written.
+    ///
+    /// # Errors
+    /// [`Error::NoRoute`] if there is no such topic, nor one to make it from.
+    pub async fn queues(&self, topic: &str) -> Result<Vec<Queue>> {
+        let route = self.shared.route(topic).await?;
+        let queues = route.writable.iter().map(|target| target.queue.clone());
+        Ok(queues.collect())
+    }
+
+    /// Takes leave of the brokers. What is under way is not waited for.
+    pub async fn shutdown(&self) {
+        let shared = &self.shared;
+        let first = !shared.closed.swap(true, Ordering::AcqRel);
+        if first && shared.client.members.remove_producer(&shared.group) {
+            shared.client.leave(Some(&shared.group), None).await;
+        }
+    }
+}
+
+impl Shared {
+    fn outgoing(&self, message: &Message) -> Result<Outgoing> {
+        self.open()?;
+        TopicName::parse(&message.topic)?;
+        let max = self.options.body_max;
+        match message.body.len() {
+            0 => return Err(MessageError::EmptyBody.into()),
+            length if length > max => return Err(MessageError::TooLong(length, max).into()),
+            _ => {}
+        }
+        Ok(Outgoing::new(&self.client, &self.options, message)?)
+    }
+
+    fn open(&self) -> Result<()> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(Error::Closed);
+        }
+        self.client.open()
+    }
+
+    async fn route(&self, topic: &str) -> Result<Arc<Route>> {
+        let client = &self.client;
+        client.routes.to_publish(topic, &client.ask()).await
+    }
+
+    /// Sends, to another broker if need be, until one has it or time or tries are over.
+    async fn deliver(&self, outgoing: &Outgoing, to: Option<&Queue>) -> Result<Sent> {
+        let until = Instant::now() + self.options.timeout;
+        let mut route = self.route(&outgoing.topic).await?;
+        // A message of a sequence, and one whose queue was named, goes nowhere else.
+        let fixed = to.is_some() || outgoing.sharding_key.is_some();
+        let mut tries_left = if fixed { 0 } else { self.options.retries };
+        let mut avoid: Option<Arc<str>> = None;
+        loop {
+            let begun = Instant::now();
+            let target = self.choose(&route, outgoing, to, avoid.as_deref(), begun)?;
+            let left = until.saturating_duration_since(begun);
+            let result = self.once(target, outgoing, left).await;
+            let broker = &target.queue.broker;
+            self.slow.note(broker, begun, Instant::now(), &result);
+            let again = match &result {
+                Ok(sent) => sent.status != SendStatus::Stored && self.options.retry_unsafe,
+                Err(error) => error.is_retryable(),
+            };
+            if !again || tries_left == 0 {
+                return result;
+            }
+            tries_left -= 1;
+            if until <= Instant::now() {
+                return result.map_err(|last| Error::Timeout(Box::new(last)));
+            }
+            avoid = Some(broker.clone());
+            // The route may be why it failed.
+            let ask = self.client.ask();
+            let routes = &self.client.routes;
+            if let Ok(fresh) = routes.refresh_to_publish(&outgoing.topic, &ask).await {
+                route = fresh;
+            }
+        }
+    }
+
+    async fn once(&self, target: &Target, outgoing: &Outgoing, limit: Duration) -> Result<Sent> {
+        let channel = self.client.channels.to(&target.master).await?;
+        let encode = |opaque, out: &mut Vec<u8>| {
+            self.encode(outgoing, target.queue.id, opaque, false, out);
+        };
+        let answer = channel.request(encode, limit).await?;
+        let read = answer.read(|frame| outgoing.sent(&channel, &target.queue, frame));
+        read.map_err(|error| Error::malformed(channel.address(), error))?
+    }
+
+    fn encode(
+        &self,
+        outgoing: &Outgoing,
+        queue: u32,
+        opaque: i32,
+        oneway: bool,
+        out: &mut Vec<u8>,
+    ) {
+        let head = remoting::Head {
+            opaque,
+            serialize: self.options.serialize,
+        };
+        outgoing.encode(head, &self.group, queue, oneway, out);
+    }
+
+    /// The queue for a message: the one asked for, its key's, or the next one, not of the broker that
+    /// failed just now, nor of one that was slow.
+    fn choose<'r>(
+        &self,
+        route: &'r Route,
+        outgoing: &Outgoing,
+        to: Option<&Queue>,
+        avoid: Option<&str>,
+        now: Instant,
+    ) -> Result<&'r Target> {
+        let all = &route.writable;
+        let none = || Error::NoQueue(outgoing.topic.to_string(), "written");
+        if let Some(queue) = to {
+            let found = all.iter().find(|target| target.queue == *queue);
+            return found.ok_or_else(none);
+        }
+        if all.is_empty() {
+            return Err(none());
+        }
+        if let Some(key) = &outgoing.sharding_key {
+            // Java's `SelectMessageQueueByHash`.
+            let at = (java_hash(key) % all.len() as i32).unsigned_abs() as usize;
+            return all.get(at).ok_or_else(none);
+        }
+        let next = || all.get(route.next.fetch_add(1, Ordering::Relaxed) % all.len());
+        let other = |target: &&Target| avoid != Some(&*target.queue.broker);
+        let fast = |target: &&Target| {
+            !self.options.avoid_slow || self.slow.is_available(&target.queue.broker, now)
+        };
+        let turns = || (0..all.len()).filter_map(|_| next());
+        let chosen = turns().find(|target| other(target) && fast(target));
+        let chosen = chosen.or_else(|| turns().find(other)).or_else(next);
+        chosen.ok_or_else(none)
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if !self.closed.load(Ordering::Acquire) {
+            self.client.members.remove_producer(&self.group);
+        }
+    }
+}
+
+impl std::fmt::Debug for Producer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "producer of {}", self.shared.group)
+    }
+}

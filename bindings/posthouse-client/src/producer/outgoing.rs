@@ -1,0 +1,147 @@
+//! A message as it goes over the wire, and the answer to it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use remoting::code::{request, response};
+use remoting::header::send::SendAnswer;
+use remoting::{Frame, Head, Request};
+
+use super::ProducerOptions;
+use crate::channel::Channel;
+use crate::client::Inner;
+use crate::clock;
+use crate::error::{Error, MessageError, Result};
+use crate::message::Message;
+use crate::queue::Queue;
+use crate::route::{TEMPLATE, TEMPLATE_QUEUES};
+
+/// What a broker said to a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// The message's id, the one that consumers see.
+    pub id: String,
+    /// The id that says where it lies in the broker's log.
+    pub offset_id: String,
+    /// The queue it was sent to.
+    pub queue: Queue,
+    /// Its offset there; of a delayed message and of one in a transaction the offset where it waits.
+    pub queue_offset: u64,
+    /// How safe it is.
+    pub status: SendStatus,
+    /// What a delayed message can be called back with.
+    pub recall_handle: Option<String>,
+    /// How safe it is, in the words of a broker that says so.
+    pub durability: Option<String>,
+}
+
+/// How safely a message is stored. All of them mean that it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SendStatus {
+    /// As safely as the broker is configured to.
+    Stored,
+    /// The disk did not say in time that it has it.
+    FlushDiskTimeout,
+    /// The replicas did not say in time that they have it.
+    FlushSlaveTimeout,
+    /// There is no replica that could have it.
+    SlaveNotAvailable,
+}
+
+/// A message, or a batch, ready to be written.
+pub(super) struct Outgoing {
+    pub(super) topic: Arc<str>,
+    pub(super) sharding_key: Option<String>,
+    /// Of a batch, one of each message.
+    pub(super) id: String,
+    pub(super) properties: String,
+    pub(super) body: Bytes,
+    pub(super) batch: bool,
+    pub(super) sys_flag: i32,
+    pub(super) flag: i32,
+    pub(super) born_at: i64,
+}
+
+impl Outgoing {
+    pub(super) fn new(
+        client: &Inner,
+        options: &ProducerOptions,
+        message: &Message,
+    ) -> std::result::Result<Outgoing, MessageError> {
+        let born_at = clock::wall_ms();
+        let mut id = String::with_capacity(32);
+        client.ids.push(born_at, &mut id);
+        let mut outgoing = Outgoing {
+            topic: message.topic.clone(),
+            sharding_key: message.sharding_key.clone(),
+            properties: message.property_string(&id)?,
+            id,
+            body: message.body.clone(),
+            batch: false,
+            sys_flag: 0,
+            flag: message.flag,
+            born_at,
+        };
+        if let Some(kind) = options.compression
+            && outgoing.body.len() >= options.compress_from
+            && let Some(small) = kind.compress(&outgoing.body)
+        {
+            outgoing.body = small.into();
+            outgoing.sys_flag = kind.flag();
+        }
+        Ok(outgoing)
+    }
+
+    pub(super) fn encode(
+        &self,
+        head: Head,
+        group: &str,
+        queue: u32,
+        oneway: bool,
+        out: &mut Vec<u8>,
+    ) {
+        let code = match self.batch {
+            true => request::SEND_BATCH_MESSAGE,
+            false => request::SEND_MESSAGE_V2,
+        };
+        Request::new(out, head, code, oneway)
+            .field("a", group)
+            .field("b", &self.topic)
+            .field("c", TEMPLATE)
+            .number("d", TEMPLATE_QUEUES.into())
+            .number("e", queue.into())
+            .number("f", self.sys_flag.into())
+            .number("g", self.born_at)
+            .number("h", self.flag.into())
+            .field("i", &self.properties)
+            .number("j", 0)
+            .field("k", "false")
+            .field("m", if self.batch { "true" } else { "false" })
+            .body(&self.body);
+    }
+
+    /// Reads the answer.
+    pub(super) fn sent(&self, channel: &Channel, queue: &Queue, frame: &Frame<'_>) -> Result<Sent> {
+        let status = match frame.code {
+            response::SUCCESS => SendStatus::Stored,
+            response::FLUSH_DISK_TIMEOUT => SendStatus::FlushDiskTimeout,
+            response::FLUSH_SLAVE_TIMEOUT => SendStatus::FlushSlaveTimeout,
+            response::SLAVE_NOT_AVAILABLE => SendStatus::SlaveNotAvailable,
+            code => return Err(channel.refused(code, frame.remark)),
+        };
+        let answer = SendAnswer::read(frame);
+        let answer = answer.map_err(|error| Error::malformed(channel.address(), error))?;
+        Ok(Sent {
+            id: self.id.clone(),
+            offset_id: answer.msg_id.to_owned(),
+            queue: Queue {
+                id: answer.queue_id.unsigned_abs(),
+                ..queue.clone()
+            },
+            queue_offset: answer.queue_offset.unsigned_abs(),
+            status,
+            recall_handle: frame.ext.get("recallHandle").map(str::to_owned),
+            durability: frame.ext.get("durability").map(str::to_owned),
+        })
+    }
+}

@@ -1,0 +1,128 @@
+//! A message that came.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use model::flag::sys;
+use model::id::push_offset_id;
+use model::message::{key, properties, property};
+use model::record::View;
+
+use crate::compress::decompress;
+use crate::error::MessageError;
+use crate::queue::Queue;
+
+/// A message that came. Its body shares the bytes of the answer it came in: who keeps one message of
+/// many for long keeps the answer (at most 256 KiB and one message), unless it is copied.
+#[derive(Clone, Debug)]
+pub struct Received {
+    /// The topic; of a retried message its first one.
+    pub topic: Arc<str>,
+    /// The queue it was read from. Its topic is `%RETRY%group` for a retried message.
+    pub queue: Queue,
+    /// Its offset there.
+    pub queue_offset: u64,
+    /// Where it lies in the broker's log.
+    pub log_offset: u64,
+    /// The body, decompressed.
+    pub body: Bytes,
+    /// The sender's own number.
+    pub flag: i32,
+    /// When it was made, by the sender's clock: milliseconds since the Unix epoch.
+    pub born_at: i64,
+    /// Who sent it.
+    pub born_host: SocketAddr,
+    /// When it was stored, by the broker's clock: milliseconds since the Unix epoch.
+    pub stored_at: i64,
+    /// The broker that stored it.
+    pub store_host: SocketAddr,
+    /// How often it was delivered before.
+    pub reconsume_times: i32,
+    /// Bits for systems, see [`model::flag::sys`].
+    pub sys_flag: i32,
+    /// Log offset of the message that this one came from, or 0.
+    pub prepared_offset: u64,
+    properties: Box<str>,
+}
+
+impl Received {
+    /// The value of a property.
+    pub fn property(&self, name: &str) -> Option<&str> {
+        property(&self.properties, name)
+    }
+
+    /// All properties, RocketMQ's own included.
+    pub fn properties(&self) -> impl Iterator<Item = (&str, &str)> {
+        properties(&self.properties)
+    }
+
+    /// The id that its sender gave it; of a message without one, where it lies.
+    pub fn id(&self) -> String {
+        let id = self.property(key::UNIQ_KEY);
+        id.map_or_else(|| self.offset_id(), str::to_owned)
+    }
+
+    /// The id that says where it lies.
+    pub fn offset_id(&self) -> String {
+        let mut id = String::with_capacity(32);
+        let at = model::LogOffset(self.log_offset);
+        push_offset_id(&mut id, self.store_host, at);
+        id
+    }
+
+    /// The tag.
+    pub fn tag(&self) -> Option<&str> {
+        self.property(key::TAGS)
+    }
+
+    /// The keys.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        let keys = self.property(key::KEYS).unwrap_or_default();
+        keys.split(' ').filter(|key| !key.is_empty())
+    }
+}
+
+/// The messages in the body of an answer, and how many bytes each takes there. Ends at the first
+/// record that is none, as Java does.
+pub(crate) fn records(
+    body: &Bytes,
+    queue_of: impl Fn(&View<'_>) -> Queue,
+) -> Result<Vec<(Received, usize)>, MessageError> {
+    let mut rest = body.as_ref();
+    let mut found = Vec::new();
+    while let Ok(view) = View::parse(rest) {
+        found.push((received(body, &view, queue_of(&view))?, view.len()));
+        rest = rest.get(view.len()..).unwrap_or_default();
+    }
+    Ok(found)
+}
+
+fn received(from: &Bytes, view: &View<'_>, queue: Queue) -> Result<Received, MessageError> {
+    let sys_flag = view.sys_flag();
+    let body = if sys_flag & sys::COMPRESSED != 0 {
+        decompress(sys_flag, view.body())?.into()
+    } else {
+        from.slice_ref(view.body())
+    };
+    let topic = match view.property(key::RETRY_TOPIC) {
+        Some(first) if queue.topic.starts_with(model::name::RETRY_PREFIX) => first.into(),
+        _ => queue.topic.clone(),
+    };
+    Ok(Received {
+        topic,
+        queue,
+        queue_offset: view.queue_offset().0,
+        log_offset: view.log_offset().0,
+        body,
+        flag: view.flag(),
+        born_at: view.born_at(),
+        born_host: view.born_host(),
+        stored_at: view.stored_at(),
+        store_host: view.store_host(),
+        reconsume_times: view.reconsume_times(),
+        sys_flag,
+        prepared_offset: view.prepared_offset(),
+        properties: view.properties().into(),
+    })
+}

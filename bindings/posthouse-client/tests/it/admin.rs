@@ -1,0 +1,79 @@
+//! Topics, groups and offsets, at real servers.
+
+use std::time::{Duration, SystemTime};
+
+use posthouse_client::{Error, GroupConfig, GroupName, Message, TopicConfig, TopicName};
+
+use crate::places::{everywhere, fresh};
+
+#[test]
+fn a_topic_is_made_changed_and_deleted() {
+    everywhere(async |client| {
+        let admin = client.admin();
+        let name = fresh("topic");
+        let mut topic = TopicConfig::new(TopicName::parse(&name).unwrap(), 3);
+        topic
+            .attributes
+            .insert("message.type".into(), "FIFO".into());
+        admin.put_topic(&topic).await.unwrap();
+        assert_eq!(admin.topic(&name).await.unwrap(), topic);
+        assert_eq!(admin.queues(&name).await.unwrap().len(), 3);
+        assert!(admin.topics().await.unwrap().contains(&name));
+        topic.read_queues = 5;
+        topic.write_queues = 5;
+        admin.put_topic(&topic).await.unwrap();
+        assert_eq!(admin.queues(&name).await.unwrap().len(), 5);
+        admin.delete_topic(&name).await.unwrap();
+        assert!(matches!(admin.topic(&name).await, Err(Error::NoRoute(_))));
+        let system = TopicConfig::new(TopicName::parse("SCHEDULE_TOPIC_XXXX").unwrap(), 1);
+        let refused = admin.put_topic(&system).await.unwrap_err();
+        assert_eq!(refused.code(), Some(29));
+        assert!(refused.remark().unwrap().contains("system topic"));
+    });
+}
+
+#[test]
+fn a_group_is_made_changed_and_deleted() {
+    everywhere(async |client| {
+        let admin = client.admin();
+        let name = fresh("group");
+        let mut group = GroupConfig::new(GroupName::parse(&name).unwrap());
+        group.retry_max_times = 3;
+        admin.put_group(&group).await.unwrap();
+        assert_eq!(admin.group(&name).await.unwrap(), Some(group));
+        admin.delete_group(&name, true).await.unwrap();
+    });
+}
+
+#[test]
+fn offsets_are_those_of_the_queue_and_of_the_group() {
+    everywhere(async |client| {
+        let admin = client.admin();
+        let (topic, group) = (fresh("offsets"), fresh("group"));
+        let config = TopicConfig::new(TopicName::parse(&topic).unwrap(), 1);
+        admin.put_topic(&config).await.unwrap();
+        let config = GroupConfig::new(GroupName::parse(&group).unwrap());
+        admin.put_group(&config).await.unwrap();
+        let queue = admin.queues(&topic).await.unwrap()[0].clone();
+        assert_eq!(admin.max_offset(&queue).await.unwrap(), 0);
+        let producer = client.producer("shop").unwrap();
+        for _ in 0..3 {
+            producer
+                .send(Message::new(topic.as_str(), "x"))
+                .await
+                .unwrap();
+        }
+        assert_eq!(admin.min_offset(&queue).await.unwrap(), 0);
+        assert_eq!(admin.max_offset(&queue).await.unwrap(), 3);
+        let hour = Duration::from_secs(3600);
+        let now = SystemTime::now();
+        assert_eq!(admin.offset_at(&queue, now - hour).await.unwrap(), 0);
+        assert_eq!(admin.offset_at(&queue, now + hour).await.unwrap(), 3);
+        admin.set_group_offset(&group, &queue, 2).await.unwrap();
+        assert_eq!(admin.group_offset(&group, &queue).await.unwrap(), Some(2));
+        assert_eq!(
+            admin.group_members(&group, &topic).await.unwrap(),
+            Vec::<String>::new()
+        );
+    });
+}

@@ -1,0 +1,9 @@
+//! The client against real servers: the built binary over TCP, a server inside the process by plain
+//! calls, and scripted ones that say what real ones seldom say.
+#![allow(clippy::disallowed_methods, clippy::unwrap_used)] // tests ask for the time and stop at the first surprise
+
+mod admin;
+mod places;
+mod retry;
+mod send;
+mod toy;

@@ -1,0 +1,219 @@
+//! Sending, to real servers.
+
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use posthouse_client::{
+    Compression, Deliver, Error, Message, MessageError, ProducerOptions, SendStatus, TopicConfig,
+    TopicName,
+};
+
+use crate::places::{everywhere, fresh, over_tcp, run, until};
+
+#[test]
+fn a_message_is_sent_and_found_by_its_ids_and_keys() {
+    everywhere(async |client| {
+        let topic = fresh("sent");
+        let producer = client.producer("shop").unwrap();
+        let before = SystemTime::now();
+        let message = Message::new(topic.as_str(), "one parcel")
+            .tag("eu")
+            .key("k1")
+            .key("k2")
+            .property("colour", "red");
+        let sent = producer.send(message).await.unwrap();
+        assert_eq!(sent.status, SendStatus::Stored);
+        assert_eq!(&*sent.queue.topic, topic);
+        assert_eq!(sent.queue_offset, 0);
+
+        let admin = client.admin();
+        let lies = admin.message(&topic, &sent.offset_id).await.unwrap();
+        let lies = lies.unwrap();
+        assert_eq!(lies.body, "one parcel");
+        assert_eq!((lies.tag(), lies.id()), (Some("eu"), sent.id.clone()));
+        assert_eq!(lies.property("colour"), Some("red"));
+        assert_eq!(lies.keys().collect::<Vec<_>>(), ["k1", "k2"]);
+        // The index follows a little later.
+        let by_id = async || admin.message(&topic, &sent.id).await.unwrap();
+        let by_id = until(by_id, |found| found.is_some()).await.unwrap();
+        assert_eq!(by_id.offset_id(), sent.offset_id);
+        let after = SystemTime::now() + std::time::Duration::from_secs(60);
+        let by_key = admin
+            .messages_by_key(&topic, "k2", 10, (before, after))
+            .await
+            .unwrap();
+        assert_eq!(by_key.len(), 1);
+        assert_eq!(
+            admin
+                .message(&topic, "unknown")
+                .await
+                .unwrap()
+                .map(|m| m.id()),
+            None
+        );
+    });
+}
+
+#[test]
+fn a_batch_is_split_where_it_must_be_and_keeps_its_order() {
+    everywhere(async |client| {
+        let topic = fresh("batch");
+        let producer = client.producer("shop").unwrap();
+        let big = Bytes::from(vec![b'x'; 3 << 19]);
+        let messages: Vec<_> = (0..5_u32)
+            .map(|n| {
+                Message::new(topic.as_str(), big.clone())
+                    .sharding_key("one")
+                    .key(n.to_string())
+            })
+            .collect();
+        let sent = producer.send_batch(messages).await.unwrap();
+        let offsets: Vec<_> = sent.iter().map(|sent| sent.queue_offset).collect();
+        assert_eq!(offsets, [0, 1, 2, 3, 4]);
+        for (n, sent) in sent.iter().enumerate() {
+            let message = client.admin().message(&topic, &sent.offset_id).await;
+            let message = message.unwrap().unwrap();
+            assert_eq!(message.id(), sent.id);
+            assert_eq!(message.keys().next(), Some(n.to_string().as_str()));
+            assert_eq!(message.body.len(), big.len());
+        }
+        assert!(producer.send_batch(Vec::new()).await.unwrap().is_empty());
+    });
+}
+
+#[test]
+fn one_sharding_key_is_one_queue_and_no_key_is_all_of_them() {
+    everywhere(async |client| {
+        let topic = fresh("ordered");
+        let config = TopicConfig::new(TopicName::parse(&topic).unwrap(), 8);
+        client.admin().put_topic(&config).await.unwrap();
+        let producer = client.producer("shop").unwrap();
+        let send = |key: Option<&str>| {
+            let mut message = Message::new(topic.as_str(), "x");
+            message.sharding_key = key.map(str::to_owned);
+            let producer = producer.clone();
+            async move { producer.send(message).await.unwrap() }
+        };
+        let mut queues = std::collections::BTreeSet::new();
+        for turn in 0..8 {
+            let sent = send(Some("TagA")).await;
+            // 2598919, Java's hash of it, modulo 8.
+            assert_eq!((sent.queue.id, sent.queue_offset), (7, turn));
+        }
+        for _ in 0..8 {
+            queues.insert(send(None).await.queue.id);
+        }
+        assert_eq!(queues.len(), 8);
+        let third = producer.queues(&topic).await.unwrap()[3].clone();
+        let message = Message::new(topic.as_str(), "x");
+        assert_eq!(
+            producer.send_to(&third, message).await.unwrap().queue,
+            third
+        );
+    });
+}
+
+#[test]
+fn compressed_bodies_come_back_as_they_were() {
+    everywhere(async |client| {
+        let topic = fresh("compressed");
+        let body = "all work and no play ".repeat(1000);
+        for kind in [Compression::Zlib, Compression::Lz4, Compression::Zstd] {
+            let options = ProducerOptions {
+                compression: Some(kind),
+                ..ProducerOptions::default()
+            };
+            let producer = client.producer_with("shop", options).unwrap();
+            let message = Message::new(topic.as_str(), body.clone());
+            let sent = producer.send(message).await.unwrap();
+            let message = client.admin().message(&topic, &sent.offset_id).await;
+            let message = message.unwrap().unwrap();
+            assert_eq!(message.body, body);
+            assert_eq!(message.sys_flag & 0x701, kind.flag());
+        }
+    });
+}
+
+#[test]
+fn a_message_without_an_answer_arrives_too() {
+    everywhere(async |client| {
+        let topic = fresh("oneway");
+        let producer = client.producer("shop").unwrap();
+        let sent = producer
+            .send(Message::new(topic.as_str(), "x"))
+            .await
+            .unwrap();
+        for _ in 0..10 {
+            let message = Message::new(topic.as_str(), "x");
+            producer.send_oneway(message).await.unwrap();
+        }
+        let admin = client.admin();
+        let count = async || {
+            let mut all = 0;
+            for queue in admin.queues(&topic).await.unwrap() {
+                all += admin.max_offset(&queue).await.unwrap();
+            }
+            all
+        };
+        assert_eq!(until(count, |count| *count == 11).await, 11);
+        assert_eq!(sent.queue_offset, 0);
+    });
+}
+
+#[test]
+fn many_tasks_send_at_once() {
+    everywhere(async |client| {
+        let topic = fresh("many");
+        let producer = client.producer("shop").unwrap();
+        producer
+            .send(Message::new(topic.as_str(), "first"))
+            .await
+            .unwrap();
+        let mut tasks = tokio::task::JoinSet::new();
+        for _ in 0..64 {
+            let (producer, topic) = (producer.clone(), topic.clone());
+            tasks.spawn(async move {
+                for _ in 0..20 {
+                    let message = Message::new(topic.as_str(), vec![b'x'; 1024]);
+                    producer.send(message).await.unwrap();
+                }
+            });
+        }
+        while let Some(task) = tasks.join_next().await {
+            task.unwrap();
+        }
+        let mut all = 0;
+        for queue in client.admin().queues(&topic).await.unwrap() {
+            all += client.admin().max_offset(&queue).await.unwrap();
+        }
+        assert_eq!(all, 64 * 20 + 1);
+    });
+}
+
+#[test]
+fn what_no_broker_would_take_is_not_sent() {
+    run(async {
+        let client = over_tcp();
+        let producer = client.producer("shop").unwrap();
+        let topic = fresh("refused");
+        let refused = async |message: Message| match producer.send(message).await {
+            Err(Error::Message(error)) => error,
+            other => panic!("{other:?}"),
+        };
+        let empty = refused(Message::new(topic.as_str(), "")).await;
+        assert_eq!(empty, MessageError::EmptyBody);
+        let long = Message::new(topic.as_str(), vec![0; (4 << 20) + 1]);
+        assert!(matches!(refused(long).await, MessageError::TooLong(..)));
+        let name = producer.send(Message::new("no/topic", "x")).await;
+        assert!(matches!(name, Err(Error::Name(_))));
+        let batch = vec![
+            Message::new(topic.as_str(), "x"),
+            Message::new(topic.as_str(), "x").deliver(Deliver::Level(1)),
+        ];
+        let batch = producer.send_batch(batch).await.unwrap_err();
+        assert!(matches!(batch.error, Error::Message(MessageError::Batch)));
+        client.shutdown().await;
+        let closed = producer.send(Message::new(topic.as_str(), "x")).await;
+        assert!(matches!(closed, Err(Error::Closed)));
+    });
+}
