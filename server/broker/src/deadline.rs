@@ -42,14 +42,27 @@ impl Ticks {
 }
 
 impl Broker {
-    /// Does what is due at a moment of its own: leases that ran out. Returns when to call again; what
-    /// becomes due meanwhile is at most that late.
+    /// Does a piece of what is due at a moment of its own: delayed messages, leases that ran out. Returns
+    /// when to call again; [`Broker::wait_deadline`] ends earlier if a message arrives that is due
+    /// earlier.
     ///
     /// # Errors
     /// As [`Broker::commit`].
     pub fn deadlines_step(&self) -> Result<Duration, Error> {
-        let next = [self.lease_step()?];
-        Ok(next.into_iter().flatten().fold(LOOK, Duration::min))
+        let alarm = self.store.pending().alarm();
+        // What arrives while this looks around may be missed by it: then the alarm rings.
+        alarm.watch(i64::MAX);
+        let now = self.clock.wall();
+        let parts = [Some(self.delay_step(now)?), self.lease_step()?];
+        let next = parts.into_iter().flatten().fold(LOOK, Duration::min);
+        let millis = i64::try_from(next.as_millis()).unwrap_or(i64::MAX);
+        alarm.watch(now.saturating_add(millis));
+        Ok(next)
+    }
+
+    /// Blocks for so long, or until something is due earlier than the last step knew. For one thread.
+    pub fn wait_deadline(&self, limit: Duration) {
+        self.store.pending().alarm().wait(limit);
     }
 }
 

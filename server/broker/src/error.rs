@@ -221,6 +221,34 @@ pub enum Error {
         /// What it is of.
         key: String,
     },
+    /// A delayed message for a time that is too far ahead. Apache's text, which is one for all.
+    #[error(
+        "timer message illegal, the delay time should not be bigger than the max delay {max}ms; or if set del msg, the delay time should be bigger than the current time"
+    )]
+    TimerTooFar {
+        /// The farthest, in milliseconds from now.
+        max: i64,
+    },
+    /// A delay level or a time that is no number.
+    #[error("timer message illegal, {name} is no number: {text:?}")]
+    TimerUnreadable {
+        /// The property.
+        name: &'static str,
+        /// What it says, or the beginning of that.
+        text: String,
+    },
+    /// Messages for any time are switched off.
+    #[error("accurate timer message is not enabled, timerWheelEnable is false")]
+    TimersOff,
+    /// Messages of a batch cannot be delayed.
+    #[error("the message is illegal: messages of a batch cannot be delayed")]
+    BatchDelayed,
+    /// Recalls are switched off.
+    #[error("recall failed, operation is forbidden")]
+    RecallForbidden,
+    /// A recall handle that is none, or not for here or now.
+    #[error("{0}")]
+    Recall(&'static str),
     /// Something this broker does not do yet; nothing was stored.
     #[error("{0}")]
     NotServed(&'static str),
@@ -322,6 +350,8 @@ pub enum AskedFor {
     Config,
     /// Statistics.
     Stats,
+    /// A recall.
+    Recall,
 }
 
 fn ended(decision: Decision) -> &'static str {
@@ -338,6 +368,7 @@ fn topic_missing(topic: &str, asked: AskedFor) -> String {
         AskedFor::Commit => format!("Topic {topic} not exist!"),
         AskedFor::Config => format!("No topic in this broker. topic: {topic}"),
         AskedFor::Stats => format!("topic[{topic}] not exist"),
+        AskedFor::Recall => format!("recall failed, the topic[{topic}] not exist"),
     }
 }
 
@@ -346,7 +377,9 @@ fn group_missing(group: &str, asked: AskedFor) -> String {
         AskedFor::Commit => format!("Group {group} not exist!"),
         AskedFor::Send => format!("subscription group not exist, {group} {FAQ}"),
         AskedFor::Pull => format!("subscription group [{group}] does not exist, \n{FAQ}"),
-        AskedFor::Config | AskedFor::Stats => format!("No group in this broker. group: {group}"),
+        AskedFor::Config | AskedFor::Stats | AskedFor::Recall => {
+            format!("No group in this broker. group: {group}")
+        }
     }
 }
 

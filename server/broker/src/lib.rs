@@ -14,6 +14,7 @@ mod changes;
 pub mod client;
 mod cold;
 mod deadline;
+pub mod delay;
 mod error;
 mod filter;
 pub mod group;
@@ -53,6 +54,7 @@ pub use client::{
     Beat, Connection, ConsumeFrom, ConsumeType, ConsumerConnections, ConsumerData, Heartbeat,
     MessageModel,
 };
+pub use delay::{Delayed, Recalled};
 pub use error::{AskedFor, Error};
 pub use metrics::Metrics;
 pub use notice::{Notice, Outlet, Registrar};
@@ -77,6 +79,7 @@ use changes::Changes;
 use client::table::Clients;
 use cold::Cold;
 use deadline::Ticks;
+use delay::Delays;
 use group::Groups;
 use hold::Hold;
 use offset::Offsets;
@@ -109,6 +112,7 @@ pub struct Broker {
     hold: Hold,
     cold: Arc<Cold>,
     questions: Questions,
+    delays: Delays,
     moved_events: Mutex<MovedEvents>,
     transactions: Transactions,
     stats: Stats,
@@ -150,6 +154,7 @@ impl Broker {
             hold: Hold::default(),
             cold: Arc::new(Cold::new(Arc::clone(&clock))),
             questions: Questions::default(),
+            delays: Delays::default(),
             moved_events: Mutex::default(),
             transactions: Transactions::open(&store, now),
             stats: Stats::default(),

@@ -1,6 +1,7 @@
 //! The broker's figures, as plain numbers at one moment.
 
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 
 use crate::Broker;
 
@@ -41,6 +42,12 @@ pub struct Metrics {
     pub transaction_checks: u64,
     /// Half messages given up: each may be a message that somebody meant to send.
     pub transactions_dead: u64,
+    /// Messages that wait for their time.
+    pub delayed: usize,
+    /// Messages that came when their time had come.
+    pub delayed_delivered: u64,
+    /// Messages that were called back before.
+    pub delayed_recalled: u64,
 }
 
 impl Broker {
@@ -70,6 +77,9 @@ impl Broker {
             transactions_rolled_back: self.transactions.rolled_back.total(),
             transaction_checks: self.transactions.asked.total(),
             transactions_dead: self.transactions.dead.total(),
+            delayed: self.delayed_count(),
+            delayed_delivered: self.delays.delivered.load(Ordering::Relaxed),
+            delayed_recalled: self.delays.recalled.load(Ordering::Relaxed),
         }
     }
 }

@@ -79,6 +79,14 @@ pub struct Options {
     pub lock_life: Duration,
     /// How long a client may be silent (`CHANNEL_EXPIRED_TIMEOUT`).
     pub client_life: Duration,
+    /// `messageDelayLevel`: what each level waits, milliseconds, the first one first.
+    pub delay_levels: Vec<i64>,
+    /// `timerWheelEnable`: whether messages may wait for any time.
+    pub timers: bool,
+    /// `timerMaxDelaySec`, in milliseconds: as far ahead as a message may wait.
+    pub timer_max: i64,
+    /// `recallMessageEnable`; on, unlike Apache's.
+    pub recall: bool,
     /// The effective configuration by RocketMQ's names, for administration tools. The broker shows
     /// it and reads nothing from it.
     pub shown: Vec<(String, String)>,
@@ -141,6 +149,10 @@ impl Options {
             in_memory: 4 << 30,
             lock_life: Duration::from_secs(60),
             client_life: Duration::from_secs(120),
+            delay_levels: crate::delay::parse_levels(crate::delay::LEVELS).unwrap_or_default(),
+            timers: true,
+            timer_max: 3 * 86_400_000,
+            recall: true,
             shown: Vec::new(),
             pop_retry_v2: false,
             pop_by_default: false,

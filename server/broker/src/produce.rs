@@ -16,8 +16,9 @@ use store::{Draft, Queue, StageError, Staged};
 
 pub(crate) use properties::{Facts, rewrite};
 
-use properties::facts;
+use properties::{facts, is_ours};
 
+use crate::delay::{Wait, handle};
 use crate::retry::Retry;
 use crate::topic::{Topic, system, topic_missing};
 use crate::transaction::is_half;
@@ -71,6 +72,8 @@ pub struct Produced<'a> {
     pub more: Vec<LogOffset>,
     /// The message's `UNIQ_KEY`; for a batch, the outer one, if it came with one.
     pub unique_key: Option<UniqueKey<'a>>,
+    /// By which a message that waits can be called back. Levels have none.
+    pub recall_handle: Option<String>,
     /// The address in the ids.
     pub store_host: SocketAddr,
 }
@@ -150,9 +153,6 @@ impl Broker {
             return Err(Error::TransactionForbidden {
                 broker: self.options.address,
             });
-        }
-        if !half {
-            facts.refuse_unserved()?;
         }
         self.check_body(send.body)?;
         if half {
@@ -251,19 +251,33 @@ impl Broker {
         facts: Facts<'a>,
     ) -> Result<(Produced<'a>, LogOffset), Error> {
         let made = facts.unique_key.is_none().then(|| self.new_unique_key());
+        let wait = match facts.waits() {
+            true => self.wait_of(send.properties)?,
+            false => None,
+        };
         let staged = PROPERTIES.with_borrow_mut(|text| {
             text.clear();
             // Ours in front: Java prints properties that share a bucket of its map in this order.
             text.push_str(&self.own.properties);
-            rewrite(send.properties, facts.unclean, text);
+            match &wait {
+                None => rewrite(send.properties, facts.unclean, text),
+                Some(wait) => wait.copy(send.properties, is_ours, text),
+            }
             if let Some(made) = &made {
                 append(text, key::UNIQ_KEY, made);
+            }
+            if let Some(wait) = &wait {
+                wait.push(queue, text);
             }
             if text.len() > PROPERTIES_MAX {
                 return Err(self.too_large());
             }
+            let (stored_in, tags_code) = match &wait {
+                None => (queue, facts.tags_code),
+                Some(wait) => (&wait.queue, wait.due),
+            };
             let draft = Draft {
-                queue,
+                queue: stored_in,
                 flag: send.flag,
                 sys_flag: send.sys_flag & !sys::TRANSACTION_MASK,
                 born_at: send.born_at,
@@ -272,19 +286,33 @@ impl Broker {
                 prepared_offset: 0,
                 body: send.body,
                 properties: text,
-                tags_code: facts.tags_code,
+                tags_code,
             };
             self.store
                 .stage(&draft)
                 .map_err(|error| self.not_staged(error, send.topic))
         })?;
-        self.stored(topic, &staged);
+        self.stored(wait.as_ref().map_or(topic, |wait| &wait.topic), &staged);
         let unique_key = match made {
             Some(made) => Some(UniqueKey::Made(made)),
             None => facts.unique_key.map(UniqueKey::Sent),
         };
-        let produced = self.produced(queue, staged, unique_key, facts.no_wait);
+        let mut produced = self.produced(queue, staged, unique_key, facts.no_wait);
+        if let (Some(wait), Some(key)) = (wait, &produced.unique_key)
+            && !wait.level
+        {
+            let (topic, broker) = (topic.config.name.as_str(), &self.options.name);
+            let handle = handle::write(topic, broker, wait.due, key.as_str());
+            produced.recall_handle = Some(handle);
+        }
         Ok((produced, staged.end))
+    }
+
+    /// Where a message that is to come later waits.
+    #[cold]
+    fn wait_of(&self, properties: &str) -> Result<Option<Wait>, Error> {
+        let when = self.when(properties)?;
+        when.map_or(Ok(None), |when| self.wait_until(when))
     }
 
     fn stage_batch<'a>(
@@ -296,6 +324,9 @@ impl Broker {
         outer: Facts<'a>,
     ) -> Result<(Produced<'a>, LogOffset), Error> {
         let mut items = batch::parse(send.body)?;
+        if outer.waits() {
+            return Err(Error::BatchDelayed);
+        }
         for item in &mut items {
             self.check_item(item)?;
         }
@@ -337,7 +368,9 @@ impl Broker {
         if item.facts.transaction {
             return Err(Error::TransactionShape("a batch"));
         }
-        item.facts.refuse_unserved()?;
+        if item.facts.waits() {
+            return Err(Error::BatchDelayed);
+        }
         if item.facts.unclean || item.facts.unique_key.is_none() {
             let mut text = String::with_capacity(item.properties.len() + 64);
             rewrite(&item.properties, item.facts.unclean, &mut text);
@@ -369,6 +402,7 @@ impl Broker {
             queue_offset: staged.queue_offset,
             log_offset: staged.log_offset,
             more: Vec::new(),
+            recall_handle: None,
             unique_key,
             store_host: self.options.address,
         }

@@ -22,6 +22,7 @@ use model::tag::tags_code;
 use model::{GroupName, Level, LogOffset, Mark, TopicName};
 use store::{Draft, Queue, ReadError, Reads, Staged, Wait};
 
+use crate::delay::When;
 use crate::offset::read_failed;
 use crate::produce::{Produce, Produced};
 use crate::stats::item::Rare;
@@ -273,13 +274,19 @@ impl Broker {
     /// Stores it so that it comes to the topic after a pause.
     fn stage_paused(
         &self,
-        _topic: &Topic,
-        _returned: &Returned<'_>,
-        _pause: Pause,
+        topic: &Topic,
+        returned: &Returned<'_>,
+        pause: Pause,
     ) -> Result<Staged, Error> {
-        Err(Error::NotServed(
-            "messages sent back are not served by this broker yet",
-        ))
+        let id = (self.random() % u64::from(topic.config.write_queues.max(1))) as u32;
+        let queue = topic.queue(&self.store, id);
+        let name = topic.config.name.as_str();
+        let queue = queue.ok_or_else(|| topic_missing(name, AskedFor::Send))?;
+        let when = match pause {
+            Pause::Level(level) => When::Level(level),
+            Pause::Millis(millis) => When::After(millis),
+        };
+        self.stage_later(&returned.draft(queue), when)
     }
 }
 

@@ -111,7 +111,7 @@ impl Broker {
 
     fn refuse_system_topic(&self, name: &TopicName) -> Result<(), Error> {
         let protected = self.options.protect_system_topics && self.topics.is_system(name.as_str());
-        match protected || system::is_stores(name.as_str()) {
+        match protected || !system::consumable(name.as_str()) {
             true => Err(Error::SystemTopic(name.clone())),
             false => Ok(()),
         }

@@ -8,7 +8,7 @@ use remoting::server::{Outcome, Peer, Run};
 use remoting::{Frame, Head, Reply};
 use serde::de::DeserializeOwned;
 
-use crate::{Endpoint, pop, send, status};
+use crate::{Endpoint, pop, recall, send, status};
 
 /// A request and where its answer goes.
 pub(crate) struct Ask<'a> {
@@ -182,6 +182,7 @@ impl Refused {
                 None => reply.empty_fields().finish(),
             },
             POP_MESSAGE | PEEK_MESSAGE => pop::nothing(reply).finish(),
+            RECALL_MESSAGE => recall::region(endpoint, reply).finish(),
             QUERY_MESSAGE => reply
                 .number("indexLastUpdateTimestamp", 0)
                 .number("indexLastUpdatePhyoffset", 0)

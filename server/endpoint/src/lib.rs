@@ -15,6 +15,7 @@ mod outlet;
 mod pop;
 mod pull;
 mod query;
+mod recall;
 mod reply;
 mod retry;
 mod running;

@@ -54,6 +54,9 @@ fn write(endpoint: &Endpoint, ask: &mut Ask<'_>, produced: &Produced<'_>) {
         if let Some(key) = &produced.unique_key {
             reply = reply.field("transactionId", key.as_str());
         }
+        if let Some(handle) = &produced.recall_handle {
+            reply = reply.field("recallHandle", handle);
+        }
         common_fields(endpoint, reply).finish();
     });
 }

@@ -13,7 +13,8 @@ use remoting::server::{Door, Outcome, Peer, Refusal, Run, Service};
 use crate::ask::{Ask, Refused, Served};
 use crate::bodies::Bodies;
 use crate::{
-    admin, client, offset, pop, pull, query, reply, retry, running, send, status, transaction,
+    admin, client, offset, pop, pull, query, recall, reply, retry, running, send, status,
+    transaction,
 };
 
 /// Serves a broker to RocketMQ's clients and tools.
@@ -72,6 +73,7 @@ impl Endpoint {
             GET_ALL_MESSAGE_REQUEST_MODE => pop::modes(self, ask),
             QUERY_MESSAGE => query::by_key(self, ask),
             VIEW_MESSAGE_BY_ID => query::by_offset(self, ask),
+            RECALL_MESSAGE => recall::recall(self, ask),
             QUERY_CONSUMER_OFFSET => offset::query(self, ask),
             UPDATE_CONSUMER_OFFSET => offset::update(self, ask),
             SEARCH_OFFSET_BY_TIMESTAMP => offset::search(self, ask),

@@ -23,7 +23,9 @@ pub(crate) fn code(error: &Error) -> i32 {
         | Error::GroupNotReadable(_)
         | Error::PopForbidden { .. }
         | Error::RetryTopicMode
+        | Error::RecallForbidden
         | Error::BroadcastForbidden(_) => NO_PERMISSION,
+        Error::Recall(_) => ILLEGAL_OPERATION,
         Error::TopicMissing { .. } => TOPIC_NOT_EXIST,
         Error::GroupMissing { .. } => SUBSCRIPTION_GROUP_NOT_EXIST,
         Error::GroupNotLive | Error::NotSubscribed => SUBSCRIPTION_NOT_EXIST,
@@ -36,6 +38,9 @@ pub(crate) fn code(error: &Error) -> i32 {
         | Error::BodyCorrupt
         | Error::BatchToRetry(_)
         | Error::TransactionShape(_)
+        | Error::TimerTooFar { .. }
+        | Error::TimerUnreadable { .. }
+        | Error::BatchDelayed
         | Error::NotServed(_) => MESSAGE_ILLEGAL,
         Error::NoOffset | Error::NoOffsetNoZero | Error::NoMessageWithKey => QUERY_NOT_FOUND,
         Error::TransactionLate | Error::TransactionDecided { .. } => ILLEGAL_OPERATION,
@@ -46,6 +51,7 @@ pub(crate) fn code(error: &Error) -> i32 {
         Error::NotYetServing { .. }
         | Error::SqlNotSupported
         | Error::Receipt(_)
+        | Error::TimersOff
         | Error::BodyEmpty
         | Error::BatchMalformed(_)
         | Error::Attributes(_)

@@ -74,6 +74,8 @@ pub mod key {
     pub const TIMER_OUT_MS: &str = "TIMER_OUT_MS";
     /// When a delayed message was stored, to the second.
     pub const TIMER_ENQUEUE_MS: &str = "TIMER_ENQUEUE_MS";
+    /// In the marker of a recall: the topic, `+`, the `UNIQ_KEY`.
+    pub const TIMER_DEL_UNIQKEY: &str = "TIMER_DEL_UNIQKEY";
     /// When a delayed message was delivered.
     pub const TIMER_DEQUEUE_MS: &str = "TIMER_DEQUEUE_MS";
     /// The checksum over the whole record; always last.

@@ -26,6 +26,8 @@ pub enum Kind {
     Addresses,
     /// Hours of the day, several separated by `;`: `04` or `04;16`.
     Hours,
+    /// Numbers with a unit `s`, `m`, `h` or `d`, separated by blanks: `1s 5s 1m`.
+    Levels,
     /// Anything.
     Text,
 }
@@ -99,7 +101,7 @@ const fn both(name: &'static str, kind: Kind, default: &'static str, meaning: &'
     }
 }
 
-use Kind::{Addresses, Bool, Hours, Int, Ip, Name, OneOf, Text};
+use Kind::{Addresses, Bool, Hours, Int, Ip, Levels, Name, OneOf, Text};
 
 /// Milliseconds up to one day.
 const MILLIS: Kind = Int(1, 86_400_000);
@@ -128,6 +130,10 @@ pub const EFFECTIVE: &[Key] = &[
     broker("transactionTimeOut", MILLIS, "6000", "milliseconds after which a producer is asked about its half message, unless the message says another time"),
     broker("transactionCheckInterval", MILLIS, "30000", "milliseconds between two questions about one half message"),
     broker("transactionCheckMax", Int(1, 10_000), "15", "questions about one half message before it is put into TRANS_CHECK_MAX_TIME_TOPIC"),
+    broker("messageDelayLevel", Levels, ::broker::delay::LEVELS, "how long a message with each delay level waits, level 1 first; messages that wait already keep their time"),
+    broker("timerWheelEnable", Bool, "true", "whether messages may wait for any time (TIMER_DELAY_SEC, TIMER_DELAY_MS, TIMER_DELIVER_MS)"),
+    broker("timerMaxDelaySec", Int(1, 315_619_200), "259200", "seconds ahead that such a message may be due, up to ten years"),
+    broker("recallMessageEnable", Bool, "true", "whether such a message may be called back (Apache: false)"),
     broker("regionId", Text, "DefaultRegion", "the region stamped on messages"),
     broker("traceOn", Bool, "true", "whether clients are told to trace"),
     broker("longPollingEnable", Bool, "true", "whether a pull may wait for messages"),
@@ -360,17 +366,8 @@ fn why_quiet(name: &str) -> &'static str {
             "one record ends a transaction, and its figures cost nothing",
         ),
         (
-            &[
-                "ransaction",
-                "essageDelayLevel",
-                "timer",
-                "Timer",
-                "recall",
-                "Delay",
-                "Schedule",
-                "schedule",
-            ],
-            "delayed and transactional messages are not served yet",
+            &["timer", "Timer", "Delay", "Schedule", "schedule"],
+            "delayed messages wait in the log itself, to the millisecond",
         ),
         (
             &["pop", "Pop", "revive", "Revive", "Ck", "Ack", "ack"],
@@ -552,6 +549,7 @@ mod tests {
             Ip => "an IP address".to_owned(),
             Addresses => "`host:port;…`".to_owned(),
             Hours => "`04` or `04;16`".to_owned(),
+            Levels => "like `1s 5s 1m 2h 3d`".to_owned(),
             Text => String::new(),
         }
     }

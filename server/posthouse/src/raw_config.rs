@@ -207,6 +207,13 @@ fn check(kind: Kind, value: &str) -> Result<(), String> {
                 false => Err("allowed are hours from 00 to 23, separated by ;".to_owned()),
             }
         }
+        Kind::Levels => match ::broker::delay::parse_levels(value) {
+            Ok(levels) if !levels.is_empty() => Ok(()),
+            Ok(_) => Err("there must be a level".to_owned()),
+            Err(entry) => Err(format!(
+                "{entry} is not a number with s, m, h or d, up to ten years"
+            )),
+        },
         Kind::Text => Ok(()),
     }
 }

@@ -35,7 +35,7 @@ pub use pop::{
     PopHeader,
 };
 pub use pull::{PullAnswer, PullHeader};
-pub use query::{QueryAnswer, QueryHeader, ViewHeader};
+pub use query::{QueryAnswer, QueryHeader, RecallHeader, ViewHeader};
 pub use register::{
     BrokerHeartbeatHeader, ChangedAnswer, MemberGroupHeader, RegisterAnswer, RegisterHeader,
     UnregisterBrokerHeader,

@@ -4,7 +4,7 @@
 use model::message::{NAME_END, VALUE_END, key};
 use model::tag::tags_code;
 
-use crate::Error;
+use crate::delay::copy_without;
 
 /// What a send's properties say.
 #[derive(Clone, Copy, Debug, Default)]
@@ -45,7 +45,7 @@ pub(crate) fn facts(text: &str) -> Facts<'_> {
 }
 
 /// Properties only the broker sets; those of a client are taken out.
-fn is_ours(name: &str) -> bool {
+pub(crate) fn is_ours(name: &str) -> bool {
     matches!(
         name,
         key::POP_CK | key::CRC32 | key::MSG_REGION | key::TRACE_ON | key::CLUSTER
@@ -53,35 +53,16 @@ fn is_ours(name: &str) -> bool {
 }
 
 impl Facts<'_> {
-    /// Refuses what this broker does not do yet: nothing may be served half.
-    pub fn refuse_unserved(&self) -> Result<(), Error> {
-        if self.delay {
-            return Err(Error::NotServed(
-                "delay levels are not served by this broker yet",
-            ));
-        }
-        if self.timer {
-            return Err(Error::NotServed(
-                "timer messages are not served by this broker yet",
-            ));
-        }
-        Ok(())
+    /// Whether it may have to wait.
+    pub fn waits(&self) -> bool {
+        self.delay || self.timer
     }
 }
 
 /// Appends to `out` what is stored of a client's string: all but what is ours, closed by a separator.
 pub(crate) fn rewrite(text: &str, unclean: bool, out: &mut String) {
     if unclean {
-        let kept = text.split(char::from(VALUE_END)).filter(|segment| {
-            let name = segment
-                .split_once(char::from(NAME_END))
-                .map(|(name, _)| name);
-            !segment.is_empty() && !name.is_some_and(is_ours)
-        });
-        for segment in kept {
-            out.push_str(segment);
-            out.push(char::from(VALUE_END));
-        }
+        copy_without(text, is_ours, out);
         return;
     }
     out.push_str(text);

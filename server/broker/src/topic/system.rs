@@ -26,6 +26,8 @@ const NOT_SENDABLE: &[&str] = &[
     DEAD_HALVES,
     "SELF_TEST_TOPIC",
     OFFSET_MOVED,
+    // Apache takes these, and then knows neither when nor where to.
+    store::pending::TIMER_TOPIC,
 ];
 
 /// System topics that need not exist.
@@ -50,10 +52,7 @@ pub(crate) fn sendable(topic: &str) -> bool {
 /// Whether what lies in a topic may have been handed to a consumer. The others hold what waits for its
 /// time, and what is the store's own.
 pub(crate) fn consumable(topic: &str) -> bool {
-    !matches!(
-        topic,
-        "SCHEDULE_TOPIC_XXXX" | "RMQ_SYS_TRANS_HALF_TOPIC" | "rmq_sys_wheel_timer"
-    ) && !is_stores(topic)
+    store::Kind::of(topic).is_none() && !is_stores(topic)
 }
 
 /// Whether a topic is the store's own.
@@ -61,8 +60,8 @@ pub(crate) fn is_stores(topic: &str) -> bool {
     topic.starts_with(STORE_PREFIX)
 }
 
-/// The topics every broker has. Delay levels, replies and timers do not work yet, but
-/// their topics are registered like Apache's, so that clients and tools find what they expect.
+/// The topics every broker has. Some nothing is stored in here, but they are registered like Apache's,
+/// so that clients and tools find what they expect.
 pub(crate) fn at_start(options: &Options) -> Vec<TopicConfig> {
     let own = |open| if open { Perm(7) } else { Perm(Perm::INHERIT) };
     let (cluster, name) = (&options.cluster, &options.name);

@@ -4,6 +4,7 @@
 mod checks;
 mod clients;
 mod cost;
+mod delay;
 mod house;
 mod offsets;
 mod pop;

@@ -198,29 +198,6 @@ fn refusal_after_creation(house: &House, send: Produce<'_>) -> String {
 }
 
 #[test]
-fn delays_and_timers_are_refused_until_they_are_served() {
-    let house = House::new();
-    house.create("t", |_| ()).unwrap();
-    for properties in [
-        "DELAY\u{1}3\u{2}",
-        "DELAY\u{1}x\u{2}",
-        "TIMER_DELAY_SEC\u{1}1\u{2}",
-        "TIMER_DELAY_MS\u{1}1\u{2}",
-        "TIMER_DELIVER_MS\u{1}1\u{2}",
-    ] {
-        let send = Produce {
-            properties,
-            ..message("t")
-        };
-        assert!(
-            matches!(refusal(&house, send), Error::NotServed(_)),
-            "{properties:?}"
-        );
-    }
-    house.put("t", 0, "not delayed", "DELAY\u{1}0\u{2}");
-}
-
-#[test]
 fn bodies_and_properties_have_limits() {
     let house = House::with(|options| options.body_max = 1000);
     house.create("t", |_| ()).unwrap();

@@ -3,6 +3,7 @@
 
 mod admin;
 mod consumers;
+mod delay;
 mod live;
 mod nonsense;
 mod pull;

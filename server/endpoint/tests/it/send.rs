@@ -162,24 +162,6 @@ fn check_11_transactions_are_forbidden_where_they_are_switched_off() {
 }
 
 #[test]
-fn delays_and_timers_are_illegal_until_they_are_served() {
-    let world = World::new();
-    for property in [
-        "DELAY\u{1}3",
-        "TIMER_DELAY_SEC\u{1}9",
-        "TIMER_DELAY_MS\u{1}9",
-        "TIMER_DELIVER_MS\u{1}9",
-    ] {
-        let answer = world.ask(send_with("T", 0, property, b"x"));
-        refused(&answer, MESSAGE_ILLEGAL, "");
-    }
-    assert_eq!(
-        world.ask(send_with("T", 0, "DELAY\u{1}0\u{2}", b"x")).code,
-        SUCCESS
-    );
-}
-
-#[test]
 fn a_mandatory_field_that_is_missing_or_no_number_is_code_1_and_named() {
     let world = World::new();
     for letter in ["a", "b", "c", "d", "e", "f", "g", "h"] {

@@ -189,14 +189,15 @@ impl Broker {
         self.loops
             .every("retain", move || pause_of(store.retain_step(clock.wall())))?;
         let broker = self.broker.clone();
-        let deadlines = move || match broker.deadlines_step() {
-            Ok(pause) => Some(pause),
-            Err(error) => {
-                tracing::warn!(%error, "what was due could not be stored");
-                Some(Duration::from_secs(1))
+        self.loops.spawn("deadlines", move |end: &End| {
+            while !end.wait(Duration::ZERO) {
+                let pause = broker.deadlines_step().unwrap_or_else(|error| {
+                    tracing::warn!(%error, "what is due could not be stored");
+                    LOOK
+                });
+                broker.wait_deadline(pause.min(LOOK));
             }
-        };
-        self.loops.every("deadlines", deadlines)?;
+        })?;
         let broker = self.broker.clone();
         self.loops.every("tick", move || match broker.tick() {
             Ok(pause) => Some(pause),
@@ -320,6 +321,10 @@ fn options(config: &Config, port: u16) -> ::broker::Options {
         transaction_check_interval: broker.transaction_check_interval,
         transaction_check_max: broker.transaction_check_max,
         half_life: broker.reserved,
+        delay_levels: broker.delay_levels.clone(),
+        timers: broker.timers,
+        timer_max: broker.timer_max_ms,
+        recall: broker.recall,
         region: broker.region.clone(),
         trace_on: broker.trace_on,
         accept_sends_from: broker.accept_sends_from,

@@ -1,4 +1,4 @@
-//! Looking messages up: 12 and 33.
+//! Looking messages up, 12 and 33, and calling one back, 370.
 
 use super::header;
 
@@ -27,6 +27,16 @@ header! {
         indexed_until: i64 = b"indexLastUpdateTimestamp",
         /// Log offset the index has reached.
         indexed_offset: i64 = b"indexLastUpdatePhyoffset",
+    }
+}
+
+header! {
+    /// Header of 370.
+    RecallHeader<'a> {
+        /// The topic the message goes to.
+        topic: &'a str = b"topic",
+        /// What the answer to its send said.
+        handle: &'a str = b"recallHandle",
     }
 }
 
