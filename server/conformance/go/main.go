@@ -29,6 +29,7 @@ var scenarios = map[string]func(*run){
 	"restart":        restart,
 	"pull":           pull,
 	"pull-from":      pullFrom,
+	"transaction":    transaction,
 	"delay-refused":  delayRefused,
 	"retry-not-lost": retryNotLost,
 }

@@ -291,6 +291,62 @@ func pullFrom(r *run) {
 	r.equal(1, result.GetMessageExts()[0].QueueOffset, "first offset")
 }
 
+// Decides by a message's text, and remembers what it was asked.
+type transactions struct {
+	mu    sync.Mutex
+	asked []*primitive.MessageExt
+}
+
+func (t *transactions) ExecuteLocalTransaction(message *primitive.Message) primitive.LocalTransactionState {
+	switch {
+	case strings.HasSuffix(string(message.Body), "commit"):
+		return primitive.CommitMessageState
+	case strings.HasSuffix(string(message.Body), "rollback"):
+		return primitive.RollbackMessageState
+	}
+	return primitive.UnknowState
+}
+
+func (t *transactions) CheckLocalTransaction(message *primitive.MessageExt) primitive.LocalTransactionState {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.asked = append(t.asked, message)
+	if strings.Contains(string(message.Body), "keep") {
+		return primitive.CommitMessageState
+	}
+	return primitive.RollbackMessageState
+}
+
+func (t *transactions) count() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.asked)
+}
+
+func transaction(r *run) {
+	topic := r.topic("GoTx")
+	decide := &transactions{}
+	p, err := rocketmq.NewTransactionProducer(decide,
+		producer.WithNameServer(r.servers()),
+		producer.WithGroupName(r.topic("GoTxP")),
+		producer.WithInstanceName(r.instance()),
+		producer.WithRetry(0))
+	r.fine(err)
+	r.fine(p.Start())
+	r.atEnd(func() { _ = p.Shutdown() })
+	for _, text := range []string{"commit", "rollback", "keep, asked", "drop, asked"} {
+		message := r.message(topic, text)
+		message.WithProperty("CHECK_IMMUNITY_TIME_IN_SECONDS", "1")
+		result, err := p.SendMessageInTransaction(context.Background(), message)
+		r.fine(err)
+		r.equal(primitive.SendOK, result.Status, "send status")
+	}
+	in := r.collect(topic, "*")
+	got := in.expect([]string{"commit", "keep, asked"}, 60*time.Second)
+	r.await("two questions", 60*time.Second, func() bool { return decide.count() >= 2 })
+	r.equal(got["keep, asked"].TransactionId, got["keep, asked"].GetProperty("UNIQ_KEY"), "transaction id")
+}
+
 func delayRefused(r *run) {
 	topic := r.topic("GoLater")
 	p := r.producer(producer.WithRetry(0))

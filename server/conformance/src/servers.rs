@@ -46,6 +46,9 @@ pub enum Posthouse<'a> {
     Broker(&'a str),
 }
 
+/// Settings under which a scenario about waiting is short.
+const QUICK: &str = "transactionCheckInterval=3000\ntransactionCheckMax=3\n";
+
 /// Starts Posthouse with ports of its own choice, and reads from its banner which.
 pub fn posthouse(part: Posthouse<'_>) -> Server {
     let data = scratch("posthouse");
@@ -67,6 +70,11 @@ pub fn posthouse(part: Posthouse<'_>) -> Server {
         arguments.extend(["--broker-addr".into(), "127.0.0.1:0".into()]);
     }
     arguments.extend(["--data".into(), store]);
+    if !matches!(part, Posthouse::NameServer) {
+        let config = data.join("broker.conf");
+        std::fs::write(&config, QUICK).unwrap();
+        arguments.extend(["-c".into(), config.display().to_string()]);
+    }
     let process = Process::hold(&binary(), &arguments, Some(&data));
     let read = |label: &str| {
         process
@@ -198,7 +206,7 @@ fn broker_config(home: &Path, port: u16, namesrv: &str) -> String {
     format!(
         "brokerClusterName=DefaultCluster\nbrokerName=broker-a\nbrokerIP1=127.0.0.1\nnamesrvAddr={namesrv}\n\
          listenPort={port}\nhaListenPort={}\nstorePathRootDir={}\nstorePathCommitLog={}\n\
-         mappedFileSizeCommitLog=67108864\nmappedFileSizeConsumeQueue=30000\nrejectTransactionMessage=true\n",
+         mappedFileSizeCommitLog=67108864\nmappedFileSizeConsumeQueue=30000\n{QUICK}",
         port + 1,
         store.display(),
         store.join("commitlog").display()

@@ -7,11 +7,7 @@ import org.apache.rocketmq.client.consumer.MessageSelector;
 import org.apache.rocketmq.client.exception.MQBrokerException;
 import org.apache.rocketmq.client.exception.MQClientException;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
-import org.apache.rocketmq.client.producer.LocalTransactionState;
-import org.apache.rocketmq.client.producer.TransactionListener;
-import org.apache.rocketmq.client.producer.TransactionMQProducer;
 import org.apache.rocketmq.common.message.Message;
-import org.apache.rocketmq.common.message.MessageExt;
 import org.apache.rocketmq.common.message.MessageQueue;
 import org.apache.rocketmq.remoting.RemotingClient;
 import org.apache.rocketmq.remoting.protocol.RemotingCommand;
@@ -22,7 +18,6 @@ final class Refusing {
         scenarios.put("too-big", Refusing::tooBig);
         scenarios.put("properties-too-big", Refusing::propertiesTooBig);
         scenarios.put("illegal-requests", Refusing::illegalRequests);
-        scenarios.put("transaction-refused", Refusing::transactionRefused);
         scenarios.put("delay-refused", Refusing::delayRefused);
         scenarios.put("sql-refused", Refusing::sqlRefused);
         scenarios.put("unknown-topic", Refusing::unknownTopic);
@@ -98,7 +93,7 @@ final class Refusing {
         expect(run, remoting, broker, ask(203, "consumerGroup", run.group("none")), 206, "");
     }
 
-    private static void expect(Run run, RemotingClient remoting, String broker, RemotingCommand request, int code, String remark)
+    static void expect(Run run, RemotingClient remoting, String broker, RemotingCommand request, int code, String remark)
         throws Exception {
         RemotingCommand answer = remoting.invokeSync(broker, request, 5_000);
         String what = "answer to " + request.getCode() + " " + request.getExtFields();
@@ -108,7 +103,7 @@ final class Refusing {
         }
     }
 
-    private static RemotingCommand ask(int code, String... fields) {
+    static RemotingCommand ask(int code, String... fields) {
         RemotingCommand request = RemotingCommand.createRequestCommand(code, null);
         HashMap<String, String> map = new HashMap<>();
         for (int i = 0; i < fields.length; i += 2) {
@@ -142,30 +137,6 @@ final class Refusing {
         DefaultMQProducer producer = run.producer();
         run.refused("a queue of another broker", () -> producer.send(new Message(run.topic("Nowhere"), new byte[] {1}),
             new MessageQueue(run.topic("Nowhere"), "broker-z", 0)));
-    }
-
-    private static void transactionRefused(Run run) throws Exception {
-        String topic = run.create("Tx", 1);
-        TransactionMQProducer producer = new TransactionMQProducer(run.group("tx"));
-        producer.setNamesrvAddr(run.namesrv());
-        producer.setRetryTimesWhenSendFailed(0);
-        producer.setTransactionListener(new TransactionListener() {
-            @Override
-            public LocalTransactionState executeLocalTransaction(Message message, Object argument) {
-                return LocalTransactionState.COMMIT_MESSAGE;
-            }
-
-            @Override
-            public LocalTransactionState checkLocalTransaction(MessageExt message) {
-                return LocalTransactionState.COMMIT_MESSAGE;
-            }
-        });
-        run.atEnd(producer::shutdown);
-        producer.start();
-        Throwable refusal = run.refused("a transaction",
-            () -> producer.sendMessageInTransaction(new Message(topic, run.body("half")), null));
-        run.equal(16, code(refusal), "code of " + said(refusal));
-        run.check(said(refusal).contains("sending transaction message is forbidden"), said(refusal));
     }
 
     private static void delayRefused(Run run) throws Exception {

@@ -25,6 +25,7 @@ public final class Runner {
         Pulling.register(scenarios);
         Asking.register(scenarios);
         Refusing.register(scenarios);
+        Transactions.register(scenarios);
         Admin.register(scenarios);
         Dialect.register(scenarios);
         say("{\"run\":0,\"event\":\"ready\"}");

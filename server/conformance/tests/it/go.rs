@@ -38,6 +38,7 @@ scenarios! {
     orderly: "orderly",
     pull_consumer: "pull",
     pull_from_an_offset: "pull-from",
+    transactions_and_check_back: "transaction",
 }
 
 /// Apache delays such messages; Posthouse refuses them until it can.

@@ -61,6 +61,13 @@ both!({
     tutorial_4_2_ordered: "ordered",
     tutorial_4_4_batch: "batch",
     tutorial_4_4_batch_splitting: "batch-splitting",
+    tutorial_4_6_1_transactions: "transaction-sample",
+    // Transactions.
+    transaction_nobody_decides_is_found_again: "transaction-given-up",
+    transaction_check_decides: "transaction-check",
+    transaction_another_member_is_asked: "transaction-other-member",
+    transaction_ends_once: "transaction-ended-once",
+    transaction_with_a_delay_is_13: "transaction-with-delay",
     // Sending.
     compressed_body: "compressed",
     body_of_four_mebibytes: "big-message",
@@ -91,7 +98,6 @@ both!({
     properties_too_big_are_13: "properties-too-big",
     illegal_requests_get_their_codes: "illegal-requests",
     unknown_topic: "unknown-topic",
-    transaction_is_refused_with_16: "transaction-refused",
     sql_filter_is_refused: "sql-refused",
 }, {
     compression_codecs: "compression-codecs",
