@@ -16,6 +16,7 @@ final class Dialect {
     static void register(Map<String, Runner.Scenario> scenarios) {
         scenarios.put("compression-codecs", Dialect::codecs);
         scenarios.put("heartbeat-v2", Dialect::heartbeatV2);
+        Popping.register(scenarios);
     }
 
     /** LZ4, ZSTD and zlib bodies arrive as they were, and the flag says what they were packed with. */

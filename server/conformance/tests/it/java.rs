@@ -102,6 +102,11 @@ both!({
 }, {
     compression_codecs: "compression-codecs",
     heartbeat_v2: "heartbeat-v2",
+    // Popping.
+    pop_push_consumer: "pop-push",
+    pop_two_members: "pop-push-two-members",
+    pop_requests: "pop-requests",
+    pop_in_order: "pop-ordered",
 });
 
 scenarios!(binary_header_5_3_3, Release::V5, &["-Drocketmq.serialize.type=ROCKETMQ"], {

@@ -1,0 +1,326 @@
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Collections;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.TreeSet;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.stream.Collectors;
+
+import org.apache.rocketmq.client.consumer.AckCallback;
+import org.apache.rocketmq.client.consumer.AckResult;
+import org.apache.rocketmq.client.consumer.AckStatus;
+import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
+import org.apache.rocketmq.client.consumer.PopCallback;
+import org.apache.rocketmq.client.consumer.PopResult;
+import org.apache.rocketmq.client.consumer.PopStatus;
+import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
+import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
+import org.apache.rocketmq.client.impl.MQClientAPIImpl;
+import org.apache.rocketmq.client.producer.DefaultMQProducer;
+import org.apache.rocketmq.common.message.Message;
+import org.apache.rocketmq.common.message.MessageConst;
+import org.apache.rocketmq.common.message.MessageExt;
+import org.apache.rocketmq.common.message.MessageQueue;
+import org.apache.rocketmq.common.message.MessageRequestMode;
+import org.apache.rocketmq.remoting.protocol.header.AckMessageRequestHeader;
+import org.apache.rocketmq.remoting.protocol.header.ChangeInvisibleTimeRequestHeader;
+import org.apache.rocketmq.remoting.protocol.header.ExtraInfoUtil;
+import org.apache.rocketmq.remoting.protocol.header.PopMessageRequestHeader;
+
+/** Popping: the push consumer in POP mode, and the requests by themselves. */
+final class Popping {
+    static void register(Map<String, Runner.Scenario> scenarios) {
+        scenarios.put("pop-push", Popping::push);
+        scenarios.put("pop-push-two-members", Popping::twoMembers);
+        scenarios.put("pop-requests", Popping::requests);
+        scenarios.put("pop-ordered", Popping::ordered);
+    }
+
+    /** What asks a broker by itself. */
+    private static final class Asking {
+        final Run run;
+        final MQClientAPIImpl api;
+        final String topic;
+        final String group;
+        final String broker;
+        final String address;
+
+        Asking(Run run, String topic, String group) throws Exception {
+            this.run = run;
+            this.topic = topic;
+            this.group = run.group(group);
+            DefaultMQProducer producer = run.producer();
+            List<MessageQueue> queues = producer.fetchPublishMessageQueues(topic);
+            this.broker = queues.get(0).getBrokerName();
+            producer.getDefaultMQProducerImpl().getMqClientFactory().updateTopicRouteInfoFromNameServer(topic);
+            this.address = producer.getDefaultMQProducerImpl().getMqClientFactory().findBrokerAddressInPublish(broker);
+            this.api = producer.getDefaultMQProducerImpl().getMqClientFactory().getMQClientAPIImpl();
+        }
+
+        void mode(MessageRequestMode mode) throws Exception {
+            api.setMessageRequestMode(address, topic, group, mode, 8, 5000);
+        }
+
+        PopResult pop(int max, long invisible, long poll, boolean order, String attempt) throws Exception {
+            PopMessageRequestHeader header = new PopMessageRequestHeader();
+            header.setConsumerGroup(group);
+            header.setTopic(topic);
+            header.setQueueId(-1);
+            header.setMaxMsgNums(max);
+            header.setInvisibleTime(invisible);
+            header.setPollTime(poll);
+            header.setBornTime(System.currentTimeMillis());
+            header.setInitMode(0);
+            header.setExpType("TAG");
+            header.setExp("*");
+            header.setOrder(order);
+            header.setAttemptId(attempt);
+            CompletableFuture<PopResult> answer = new CompletableFuture<>();
+            api.popMessageAsync(broker, address, header, poll + 10_000, new PopCallback() {
+                @Override
+                public void onSuccess(PopResult result) {
+                    answer.complete(result);
+                }
+
+                @Override
+                public void onException(Throwable e) {
+                    answer.completeExceptionally(e);
+                }
+            });
+            return answer.get(poll + 20_000, TimeUnit.MILLISECONDS);
+        }
+
+        List<MessageExt> found(int max, long invisible, long poll) throws Exception {
+            PopResult result = pop(max, invisible, poll, false, null);
+            return result.getPopStatus() == PopStatus.FOUND ? result.getMsgFoundList() : Collections.emptyList();
+        }
+
+        String real(String handle) {
+            return ExtraInfoUtil.getRealTopic(ExtraInfoUtil.split(handle), topic, group);
+        }
+
+        private AckCallback callback(CompletableFuture<AckResult> answer) {
+            return new AckCallback() {
+                @Override
+                public void onSuccess(AckResult result) {
+                    answer.complete(result);
+                }
+
+                @Override
+                public void onException(Throwable e) {
+                    answer.completeExceptionally(e);
+                }
+            };
+        }
+
+        void ack(String handle) throws Exception {
+            String[] parts = ExtraInfoUtil.split(handle);
+            AckMessageRequestHeader header = new AckMessageRequestHeader();
+            header.setConsumerGroup(group);
+            header.setTopic(real(handle));
+            header.setQueueId(ExtraInfoUtil.getQueueId(parts));
+            header.setOffset(ExtraInfoUtil.getQueueOffset(parts));
+            header.setExtraInfo(handle);
+            CompletableFuture<AckResult> answer = new CompletableFuture<>();
+            api.ackMessageAsync(address, 5000, callback(answer), header);
+            run.equal(AckStatus.OK, answer.get(10, TimeUnit.SECONDS).getStatus(), "ack status");
+        }
+
+        void ack(List<String> handles) throws Exception {
+            CompletableFuture<AckResult> answer = new CompletableFuture<>();
+            api.batchAckMessageAsync(address, 5000, callback(answer), topic, group, handles);
+            run.equal(AckStatus.OK, answer.get(10, TimeUnit.SECONDS).getStatus(), "batch ack status");
+        }
+
+        /** The new handle. */
+        String extend(String handle, long invisible) throws Exception {
+            String[] parts = ExtraInfoUtil.split(handle);
+            ChangeInvisibleTimeRequestHeader header = new ChangeInvisibleTimeRequestHeader();
+            header.setConsumerGroup(group);
+            header.setTopic(real(handle));
+            header.setQueueId(ExtraInfoUtil.getQueueId(parts));
+            header.setOffset(ExtraInfoUtil.getQueueOffset(parts));
+            header.setExtraInfo(handle);
+            header.setInvisibleTime(invisible);
+            CompletableFuture<AckResult> answer = new CompletableFuture<>();
+            api.changeInvisibleTimeAsync(broker, address, header, 5000, callback(answer));
+            AckResult result = answer.get(10, TimeUnit.SECONDS);
+            run.equal(AckStatus.OK, result.getStatus(), "change status");
+            return result.getExtraInfo();
+        }
+    }
+
+    private static String handle(MessageExt message) {
+        return message.getProperty(MessageConst.PROPERTY_POP_CK);
+    }
+
+    private static Set<String> texts(List<MessageExt> messages) {
+        return messages.stream().map(Inbox::text).collect(Collectors.toCollection(TreeSet::new));
+    }
+
+    private static DefaultMQPushConsumer popping(Run run, String topic, MessageListenerConcurrently listener)
+        throws Exception {
+        DefaultMQPushConsumer consumer = run.newPush("popping");
+        consumer.setClientRebalance(false);
+        consumer.setPopInvisibleTime(10_000);
+        consumer.setPopBatchNums(8);
+        consumer.subscribe(topic, "*");
+        consumer.registerMessageListener(listener);
+        consumer.start();
+        return consumer;
+    }
+
+    /** A push consumer in POP mode gets everything; what its listener fails on comes again, counted. */
+    private static void push(Run run) throws Exception {
+        String topic = run.create("PopPush", 4);
+        new Asking(run, topic, "popping").mode(MessageRequestMode.POP);
+        DefaultMQProducer producer = run.producer();
+        Map<String, List<Integer>> times = new ConcurrentHashMap<>();
+        Set<String> handled = ConcurrentHashMap.newKeySet();
+        Set<String> topics = ConcurrentHashMap.newKeySet();
+        AtomicInteger popped = new AtomicInteger();
+        popping(run, topic, (batch, context) -> {
+            boolean fails = false;
+            for (MessageExt message : batch) {
+                String text = Inbox.text(message);
+                popped.addAndGet(handle(message) == null ? 0 : 1);
+                topics.add(message.getTopic());
+                List<Integer> before = times.computeIfAbsent(text, key -> Collections.synchronizedList(new ArrayList<>()));
+                before.add(message.getReconsumeTimes());
+                fails |= text.endsWith("7") && before.size() == 1;
+                if (!fails) {
+                    handled.add(text);
+                }
+            }
+            return fails ? ConsumeConcurrentlyStatus.RECONSUME_LATER : ConsumeConcurrentlyStatus.CONSUME_SUCCESS;
+        });
+        Set<String> texts = new TreeSet<>();
+        for (int i = 0; i < 40; i++) {
+            run.sent(producer.send(new Message(topic, run.body("n" + i))));
+            texts.add("n" + i);
+        }
+        run.await("all messages to be handled", 60, () -> handled.containsAll(texts));
+        run.equal(new TreeSet<>(Collections.singleton(topic)), new TreeSet<>(topics), "topics shown");
+        run.check(popped.get() >= 44, "only " + popped.get() + " messages had a receipt handle");
+        for (String failed : Arrays.asList("n7", "n17", "n27", "n37")) {
+            run.equal(Arrays.asList(0, 1), times.get(failed), "times of " + failed);
+        }
+        long once = times.values().stream().filter(list -> list.size() == 1).count();
+        run.equal(36L, once, "messages handled once");
+    }
+
+    /** Two members pop one topic: every message to one of them; when one goes, nothing stays behind. */
+    private static void twoMembers(Run run) throws Exception {
+        String topic = run.create("PopMembers", 4);
+        new Asking(run, topic, "popping").mode(MessageRequestMode.POP);
+        Inbox first = new Inbox(run);
+        Inbox second = new Inbox(run);
+        DefaultMQPushConsumer leaving = popping(run, topic, first.concurrently());
+        DefaultMQPushConsumer staying = run.newPush("popping");
+        staying.setInstanceName(run.mark + "staying");
+        staying.setClientRebalance(false);
+        staying.setPopInvisibleTime(10_000);
+        staying.setPopBatchNums(2);
+        staying.subscribe(topic, "*");
+        staying.registerMessageListener(second.concurrently());
+        staying.start();
+        DefaultMQProducer producer = run.producer();
+        Set<String> texts = new TreeSet<>();
+        for (int i = 0; i < 100; i++) {
+            run.sent(producer.send(new Message(topic, run.body("m" + i))));
+            texts.add("m" + i);
+        }
+        run.await("100 messages", 40, () -> first.size() + second.size() >= 100);
+        Set<String> got = texts(first.take(0, 1));
+        got.addAll(texts(second.take(0, 1)));
+        run.equal(texts, got, "what both got");
+        run.equal(100, first.size() + second.size(), "messages got");
+        leaving.shutdown();
+        int before = second.size();
+        for (int i = 0; i < 10; i++) {
+            run.sent(producer.send(new Message(topic, run.body("after" + i))));
+        }
+        run.await("10 messages for the one that stays", 40, () -> second.size() + first.size() >= 110);
+        run.check(second.size() > before, "the member that stays got nothing");
+    }
+
+    /** Pop, ack, batch ack and change of invisible time, with the handles that Apache's client makes. */
+    private static void requests(Run run) throws Exception {
+        String topic = run.create("PopRequests", 2);
+        Asking asking = new Asking(run, topic, "asking");
+        DefaultMQProducer producer = run.producer();
+        run.equal(0, asking.found(8, 5000, 0).size(), "messages of an empty topic");
+        for (int i = 0; i < 12; i++) {
+            run.sent(producer.send(new Message(topic, run.body("r" + i))));
+        }
+        List<MessageExt> all = new ArrayList<>();
+        run.await("12 messages", 10, () -> {
+            all.addAll(asking.found(32, 4000, 0));
+            return all.size() >= 12;
+        });
+        long popped = System.nanoTime();
+        run.equal(12, texts(all).size(), "different messages");
+        for (MessageExt message : all) {
+            String[] parts = ExtraInfoUtil.split(handle(message));
+            run.equal(message.getQueueOffset(), ExtraInfoUtil.getQueueOffset(parts), "offset in the handle");
+            run.equal(message.getQueueId(), ExtraInfoUtil.getQueueId(parts), "queue in the handle");
+        }
+        asking.ack(handle(all.get(0)));
+        List<String> batch = new ArrayList<>();
+        for (MessageExt message : all.subList(1, 8)) {
+            batch.add(handle(message));
+        }
+        asking.ack(batch);
+        String longer = asking.extend(handle(all.get(8)), 60_000);
+        run.check(!longer.equals(handle(all.get(8))), "the handle is the same");
+        // 9, 10 and 11 come back when their lease ends; a held pop is answered then.
+        List<MessageExt> again = new ArrayList<>(asking.found(32, 20_000, 15_000));
+        long waited = (System.nanoTime() - popped) / 1_000_000;
+        run.check(waited > 3000, "came back after " + waited + " ms");
+        run.await("three messages", 10, () -> {
+            if (again.size() < 3) {
+                again.addAll(asking.found(32, 20_000, 0));
+            }
+            return again.size() >= 3;
+        });
+        run.equal(texts(all.subList(9, 12)), texts(again), "what came back");
+        for (MessageExt message : again) {
+            run.equal(1, message.getReconsumeTimes(), "times");
+            run.equal(topic, message.getTopic(), "topic shown");
+            run.check(asking.real(handle(message)).startsWith("%RETRY%"), "not from a retry topic: " + handle(message));
+        }
+        asking.ack(again.stream().map(Popping::handle).collect(Collectors.toList()));
+        asking.ack(longer);
+        run.equal(0, asking.found(32, 5000, 1000).size(), "messages left");
+    }
+
+    /** Messages of one group follow each other; another group does not wait for them. */
+    private static void ordered(Run run) throws Exception {
+        String topic = run.create("PopOrdered", 1);
+        Asking asking = new Asking(run, topic, "ordered");
+        DefaultMQProducer producer = run.producer();
+        for (String text : Arrays.asList("a1", "a2", "b1", "a3")) {
+            Message message = new Message(topic, run.body(text));
+            message.putUserProperty("__SHARDINGKEY", text.substring(0, 1));
+            run.sent(producer.send(message));
+        }
+        List<MessageExt> first = asking.pop(1, 60_000, 5000, true, "one").getMsgFoundList();
+        run.equal(new TreeSet<>(Collections.singleton("a1")), texts(first), "the first");
+        if (!run.apache()) {
+            List<MessageExt> other = asking.pop(8, 60_000, 0, true, "two").getMsgFoundList();
+            run.equal(new TreeSet<>(Collections.singleton("b1")), texts(other), "of the other group");
+        }
+        // The same attempt asks again: its answer may have been lost.
+        Thread.sleep(5);
+        List<MessageExt> same = asking.pop(1, 60_000, 0, true, "one").getMsgFoundList();
+        run.equal(new TreeSet<>(Collections.singleton("a1")), texts(same), "the same again");
+        asking.ack(handle(same.get(0)));
+        List<MessageExt> next = asking.pop(1, 60_000, 5000, true, "three").getMsgFoundList();
+        run.equal(new TreeSet<>(Collections.singleton("a2")), texts(next), "the next");
+    }
+}
