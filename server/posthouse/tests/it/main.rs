@@ -6,6 +6,7 @@ mod config;
 mod embedded;
 mod failed_disk;
 mod kill;
+mod kill_pop;
 mod ledger;
 mod nonsense;
 mod process;
