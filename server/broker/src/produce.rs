@@ -12,7 +12,7 @@ use model::flag::sys;
 use model::id::push_offset_id;
 use model::message::{PROPERTIES_MAX, append, key};
 use model::{Level, LogOffset, Mark, QueueId, QueueOffset, TopicName};
-use store::{Draft, Queue, StageError, Staged};
+use store::{Draft, Keys, Queue, StageError, Staged};
 
 pub(crate) use properties::{Facts, rewrite};
 
@@ -287,6 +287,10 @@ impl Broker {
                 body: send.body,
                 properties: text,
                 tags_code,
+                keys: Keys::Read {
+                    unique: (made.as_deref()).or(facts.unique_key).unwrap_or_default(),
+                    keys: facts.keys.unwrap_or_default(),
+                },
             };
             self.store
                 .stage(&draft)
@@ -342,6 +346,7 @@ impl Broker {
                 body: item.body,
                 properties: &item.properties,
                 tags_code: item.facts.tags_code,
+                keys: item.keys(),
             })
             .collect();
         let mut staged = Vec::with_capacity(drafts.len());

@@ -20,7 +20,7 @@ use model::name::RETRY_PREFIX;
 use model::record::View;
 use model::tag::tags_code;
 use model::{GroupName, Level, LogOffset, Mark, TopicName};
-use store::{Draft, Queue, ReadError, Reads, Staged, Wait};
+use store::{Draft, Keys, Queue, ReadError, Reads, Staged, Wait};
 
 use crate::delay::When;
 use crate::offset::read_failed;
@@ -329,6 +329,7 @@ impl<'a> Returned<'a> {
             body: self.body,
             properties: self.properties,
             tags_code: self.tags_code,
+            keys: Keys::Unread,
         }
     }
 }

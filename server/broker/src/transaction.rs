@@ -29,7 +29,7 @@ use model::message::{append, key};
 use model::record::View;
 use model::{Level, LogOffset, Mark, QueueOffset};
 use store::pending::Kind;
-use store::{Draft, ReadError, Reads, Staged, Store, Wait};
+use store::{Draft, Keys, ReadError, Reads, Staged, Store, Wait};
 
 use crate::offset::read_failed;
 use crate::topic::{system, topic_missing};
@@ -318,6 +318,7 @@ fn copy<'a>(
         body: half.body(),
         properties,
         tags_code: model::tag::tags_code(model::message::property(properties, key::TAGS)),
+        keys: Keys::Unread,
     }
 }
 

@@ -1,4 +1,7 @@
 //! What follows dispatch with a cursor of its own: the key index.
+//!
+//! Records staged by this run of the server bring their keys along ([`crate::index::feed`]); others are
+//! read from the log.
 
 use std::time::Duration;
 
@@ -7,6 +10,7 @@ use model::record::{self, View};
 
 use crate::disk::Wait;
 use crate::error::ReadError;
+use crate::lock;
 use crate::store::{Next, Store};
 use crate::table;
 
@@ -32,12 +36,30 @@ pub(crate) fn step(store: &Store) -> Next {
 
 fn piece(store: &Store) -> Result<bool, ReadError> {
     let begin = store.keys.next().max(store.log_start());
+    let dispatched = store.marks().dispatched;
+    if begin >= dispatched {
+        return Ok(false);
+    }
+    let mut items = Vec::new();
+    let (taken, fed_from) = {
+        let mut feed = lock(&store.log.feed);
+        let taken = feed.take(begin.0, dispatched.0, &mut items);
+        (taken, feed.from())
+    };
+    if let Some(to) = taken {
+        store.keys.extend(&mut items, LogOffset(to));
+        store.keys.step()?;
+        return Ok(false);
+    }
+    from_log(store, begin, LogOffset(fed_from).min(dispatched))?;
+    Ok(true)
+}
+
+/// Reads what was staged before this run of the server, or so fast that the feed could not wait.
+fn from_log(store: &Store, begin: LogOffset, end: LogOffset) -> Result<(), ReadError> {
     let mut at = begin;
     let mut window = Vec::new();
-    while at.0 - begin.0 < PIECE {
-        if at >= store.marks().dispatched {
-            return Ok(false);
-        }
+    while at < end && at.0 - begin.0 < PIECE {
         window.clear();
         store.log.window(at, WINDOW, &mut window)?;
         let whole = records(store, at, &window);
@@ -47,7 +69,7 @@ fn piece(store: &Store) -> Result<bool, ReadError> {
         };
         store.keys.step()?;
     }
-    Ok(true)
+    Ok(())
 }
 
 /// Adds the whole records at the head of `window`; returns the position behind them. Their checksums

@@ -6,7 +6,9 @@
 //! range of the log it covers, so the runs alone say how far the index is. It follows dispatch with a
 //! cursor of its own, and everything in it can be derived from the log again.
 
+pub(crate) mod feed;
 pub(crate) mod hash;
+pub(crate) mod keys;
 mod merge;
 mod run;
 #[cfg(test)]
@@ -16,12 +18,11 @@ use std::io;
 use std::sync::{Arc, Mutex};
 
 use model::LogOffset;
-use model::flag::sys;
-use model::message::{self, key};
 use model::record::View;
 
 use crate::disk::Disk;
 use crate::lock;
+pub use keys::Keys;
 use run::{Run, Writer};
 
 const DIR: &str = "keys";
@@ -66,8 +67,11 @@ pub(crate) struct KeyIndex {
 struct State {
     /// Oldest first, without gaps.
     runs: Vec<Arc<Run>>,
+    /// What is becoming a run, sorted: entries of the log from `from` to `sealed_to`.
+    sealing: Arc<Vec<Item>>,
+    sealed_to: u64,
     buffer: Vec<Item>,
-    /// The buffer covers the log from here to `next`.
+    /// No run covers the log from here to `next`.
     from: u64,
     next: u64,
 }
@@ -111,9 +115,9 @@ impl KeyIndex {
         let next = runs.last().map_or(start.0, |run| run.to);
         let state = State {
             runs,
-            buffer: Vec::new(),
             from: next,
             next,
+            ..State::default()
         };
         Ok(KeyIndex {
             disk: Arc::clone(disk),
@@ -135,28 +139,18 @@ impl KeyIndex {
 
     /// Adds a record's keys; `end` is the position behind it.
     pub fn add(&self, view: &View<'_>, end: LogOffset) {
+        let place = (view.log_offset().0, view.stored_at());
+        let (seed, text) = (keys::seed(view.topic()), view.stored_properties());
         let mut state = lock(&self.state);
-        if view.sys_flag() & sys::TRANSACTION_MASK != sys::TRANSACTION_ROLLBACK {
-            let (mut unique, mut keys) = ("", "");
-            for (name, value) in message::properties(view.stored_properties()) {
-                match name {
-                    key::UNIQ_KEY => unique = value,
-                    key::KEYS => keys = value,
-                    _ => {}
-                }
-            }
-            let (at, stored_at) = (view.log_offset().0, view.stored_at());
-            for key in std::iter::once(unique).chain(keys.split(' ')) {
-                if !key.is_empty() {
-                    let hash = hash::of(&[view.topic(), key]);
-                    state.buffer.push(Item {
-                        hash,
-                        at,
-                        stored_at,
-                    });
-                }
-            }
-        }
+        let out = &mut state.buffer;
+        keys::push(seed, place, view.sys_flag(), Keys::Unread, text, out);
+        state.next = end.0;
+    }
+
+    /// Adds the entries of all records up to `end`.
+    pub fn extend(&self, items: &mut Vec<Item>, end: LogOffset) {
+        let mut state = lock(&self.state);
+        state.buffer.append(items);
         state.next = end.0;
     }
 
@@ -183,7 +177,8 @@ impl KeyIndex {
         };
         let (mut found, runs) = {
             let state = lock(&self.state);
-            let found = state.buffer.iter().filter(|item| asked(item));
+            let waiting = state.sealing.iter().chain(&state.buffer);
+            let found = waiting.filter(|item| asked(item));
             (found.copied().collect::<Vec<_>>(), state.runs.clone())
         };
         let mut runs = runs.iter().rev();
@@ -213,6 +208,7 @@ impl KeyIndex {
     pub fn reset(&self, log_start: LogOffset) -> io::Result<()> {
         let mut state = lock(&self.state);
         let runs = std::mem::take(&mut state.runs);
+        state.sealing = Arc::default();
         state.buffer.clear();
         state.from = log_start.0;
         state.next = log_start.0;
@@ -240,17 +236,20 @@ impl KeyIndex {
 
     /// Makes a run of the buffer, so that the next start need not derive it.
     pub fn seal(&self) -> io::Result<()> {
-        let (mut items, from, to) = {
-            let state = lock(&self.state);
-            (state.buffer.clone(), state.from, state.next)
+        let (items, from, to) = {
+            let mut state = lock(&self.state);
+            if state.sealing.is_empty() {
+                state.buffer.sort_unstable();
+                state.sealing = Arc::new(std::mem::take(&mut state.buffer));
+                state.sealed_to = state.next;
+            }
+            (Arc::clone(&state.sealing), state.from, state.sealed_to)
         };
         if items.is_empty() {
             return Ok(());
         }
-        let count = items.len();
-        items.sort_unstable();
         let mut writer = Writer::new(&*self.disk, from, to)?;
-        for item in &items {
+        for item in items.iter() {
             writer.push(item)?;
         }
         let run = Arc::new(writer.finish(&*self.disk)?);
@@ -259,9 +258,13 @@ impl KeyIndex {
             if state.from != from {
                 return self.remove(&[run]);
             }
-            state.buffer.drain(..count);
             state.runs.push(run);
             state.from = to;
+            state.sealing = Arc::default();
+            if let (Ok(mut space), true) = (Arc::try_unwrap(items), state.buffer.is_empty()) {
+                space.clear();
+                state.buffer = space;
+            }
         }
         self.merge()
     }

@@ -23,6 +23,8 @@ use model::LogOffset;
 
 use crate::clock::Clock;
 use crate::error::WriteError;
+use crate::index::Item;
+use crate::index::feed::Feed;
 use crate::lock;
 use crate::marks::Marks;
 use crate::options::Options;
@@ -46,6 +48,8 @@ pub(crate) struct Log {
     zeroed: Condvar,
     tail: RwLock<Tail>,
     dispatcher: Mutex<Dispatcher>,
+    /// Entries for the key index, of records from some position on.
+    pub feed: Mutex<Feed>,
     flusher: Mutex<Flusher>,
     /// Notified when there is something to flush.
     unflushed: Condvar,
@@ -63,6 +67,7 @@ struct Writer {
     pieces: Vec<Piece>,
     pending: Vec<Pending>,
     transitions: Vec<Transition>,
+    keys: Vec<Item>,
     /// The segment written last.
     segment: Option<Arc<Segment>>,
     /// Log offsets that the background is filling with zeros right now.
@@ -95,6 +100,7 @@ impl Log {
             full: Vec::new(),
             pending: Vec::new(),
             transitions: Vec::new(),
+            keys: Vec::new(),
             segment_end: segment.end(),
             reserved: end,
             stored_at: position.stored_at,
@@ -109,12 +115,14 @@ impl Log {
                 pieces: Vec::new(),
                 pending: Vec::new(),
                 transitions: Vec::new(),
+                keys: Vec::new(),
                 segment: None,
                 zeroing: None,
             }),
             zeroed: Condvar::new(),
             tail: RwLock::new(Tail::new(options.tail_max)),
             dispatcher: Mutex::default(),
+            feed: Mutex::new(Feed::new(end)),
             flusher: Mutex::new(Flusher::new(end)),
             unflushed: Condvar::new(),
             failure: OnceLock::new(),
@@ -186,6 +194,7 @@ impl Log {
         writer.pieces.append(&mut stage.full);
         writer.pending.append(&mut stage.pending);
         writer.transitions.append(&mut stage.transitions);
+        writer.keys.append(&mut stage.keys);
         let bytes = std::mem::replace(&mut stage.buffer, spare);
         stage.base = end;
         drop(stage);
@@ -213,6 +222,9 @@ impl Log {
 
     fn write(&self, writer: &mut Writer) -> std::io::Result<()> {
         lock(&self.dispatcher).extend(&mut writer.pending, &mut writer.transitions);
+        if let Some(last) = writer.pieces.last() {
+            lock(&self.feed).extend(&mut writer.keys, last.end);
+        }
         let mut pieces = std::mem::take(&mut writer.pieces);
         for piece in pieces.drain(..) {
             if !piece.bytes.is_empty() {

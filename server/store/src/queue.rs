@@ -24,8 +24,10 @@ pub(crate) use registry::Queues;
 
 use list::List;
 
+use crate::index::keys;
 use crate::lock;
 use crate::pending::Kind;
+use crate::table;
 
 /// How many entries a full block has.
 const BLOCK: usize = 512;
@@ -59,6 +61,8 @@ pub struct Queue {
     pub id: QueueId,
     /// What its records wait for, if they wait: see [`crate::pending`].
     pub kind: Option<Kind>,
+    /// Where hashing its messages' keys begins; the tables' records have no keys.
+    pub(crate) key_seed: Option<u64>,
     /// A small number of its own, for tables with one row a queue; of a dropped queue it is used again.
     pub slot: u32,
     start: AtomicU64,
@@ -76,6 +80,7 @@ impl Queue {
         Arc::new_cyclic(|me| Queue {
             me: me.clone(),
             kind: Kind::of(topic.as_str()),
+            key_seed: (topic.as_str() != table::TOPIC).then(|| keys::seed(topic.as_str())),
             topic,
             id,
             slot,

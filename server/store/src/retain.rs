@@ -14,6 +14,7 @@ use model::{LogOffset, QueueOffset};
 
 use crate::disk::{Space, Wait};
 use crate::error::{ReadError, StageError, WriteError};
+use crate::index::Keys;
 use crate::lock;
 use crate::log::stage::Draft;
 use crate::open;
@@ -226,6 +227,7 @@ fn append_again(store: &Store, from: LogOffset) -> Result<Option<LogOffset>, Ref
         body: view.body(),
         properties: view.properties(),
         tags_code: open::tags_code(&view),
+        keys: Keys::Unread,
     };
     let mut staged = store.log.stage_system(&draft, |_| ());
     if staged == Err(StageError::Busy) {

@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::derive;
 use crate::disk::{Disk, LockError, Reads, Space, Wait};
 use crate::error::{Error, ReadError, StageError, WriteError};
-use crate::index::{KeyIndex, Limits as KeyLimits};
+use crate::index::{KeyIndex, Keys, Limits as KeyLimits};
 use crate::lock;
 use crate::log::Log;
 use crate::log::segments::Segments;
@@ -505,6 +505,7 @@ impl Store {
             body,
             properties: "",
             tags_code: 0,
+            keys: Keys::Unread,
         }
     }
 }

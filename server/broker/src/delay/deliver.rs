@@ -10,7 +10,7 @@ use model::message::{PROPERTIES_MAX, append, key};
 use model::record::View;
 use model::tag::tags_code;
 use model::{LogOffset, QueueId, TopicName};
-use store::{Draft, Entry, Kind, Open, Queue, ReadError, StageError, Wait};
+use store::{Draft, Entry, Keys, Kind, Open, Queue, ReadError, StageError, Wait};
 
 use crate::topic::Topic;
 use crate::{Broker, Error};
@@ -167,6 +167,7 @@ impl Broker {
             body: view.body(),
             properties: delivered(view, now, text),
             tags_code: tags_code(view.property(key::TAGS)),
+            keys: Keys::Unread,
         };
         let mut staged = self.store.stage(&draft);
         if staged == Err(StageError::Busy) {

@@ -11,7 +11,7 @@ use model::message::{append, key};
 use model::record::View;
 use model::{Level, LogOffset, Mark};
 use store::pending::{self, TIMER_TOPIC};
-use store::{Draft, Open, Reads, Staged, Wait};
+use store::{Draft, Keys, Open, Reads, Staged, Wait};
 
 use super::handle;
 use crate::offset::read_failed;
@@ -177,6 +177,7 @@ impl Broker {
             body: b"0",
             properties: &properties,
             tags_code: 0,
+            keys: Keys::Unread,
         });
         let staged = staged.map_err(|error| self.not_staged(error, TIMER_TOPIC))?;
         self.stored(&timers, &staged);

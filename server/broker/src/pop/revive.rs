@@ -12,7 +12,7 @@ use model::id::push_offset_id;
 use model::message::{PROPERTIES_MAX, append, key};
 use model::receipt::PopTopic;
 use model::record::View;
-use store::{Draft, Entry, Reads, Wait};
+use store::{Draft, Entry, Keys, Reads, Wait};
 
 use super::flight::{LeaseKey, Open};
 use super::line::{FlightId, Line};
@@ -169,6 +169,7 @@ impl Broker {
             body: view.body(),
             properties: &properties,
             tags_code: entry.tags_code,
+            keys: Keys::Unread,
         };
         self.settled(line, lapsed, |broker| {
             let staged = broker.store.stage(&draft)?;

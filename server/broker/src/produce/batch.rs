@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 
 use model::record::crc;
+use store::Keys;
 
 use super::properties::{Facts, facts};
 use crate::{Error, limits};
@@ -18,6 +19,19 @@ pub(crate) struct Item<'a> {
     pub body: &'a [u8],
     pub properties: Cow<'a, str>,
     pub facts: Facts<'a>,
+}
+
+impl Item<'_> {
+    /// Its keys; if it got one here, the store looks.
+    pub fn keys(&self) -> Keys<'_> {
+        match self.facts.unique_key {
+            Some(unique) => Keys::Read {
+                unique,
+                keys: self.facts.keys.unwrap_or_default(),
+            },
+            None => Keys::Unread,
+        }
+    }
 }
 
 /// Reads all messages of a batch; there is at least one.

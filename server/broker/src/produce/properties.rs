@@ -11,6 +11,8 @@ use crate::delay::copy_without;
 pub(crate) struct Facts<'a> {
     pub unique_key: Option<&'a str>,
     pub tags_code: i64,
+    /// Index keys, with blanks between them.
+    pub keys: Option<&'a str>,
     /// `WAIT=false`: the producer does not wait for flush or replicas.
     pub no_wait: bool,
     /// `TRAN_MSG=true`
@@ -31,6 +33,7 @@ pub(crate) fn facts(text: &str) -> Facts<'_> {
         match name {
             key::UNIQ_KEY => facts.unique_key = Some(value),
             key::TAGS => tags = Some(value),
+            key::KEYS => facts.keys = Some(value),
             key::WAIT => facts.no_wait = value == "false",
             key::TRAN_MSG => facts.transaction = value.eq_ignore_ascii_case("true"),
             key::DELAY => facts.delay = value.parse::<i64>().map_or(true, |level| level > 0),

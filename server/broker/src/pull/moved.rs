@@ -8,7 +8,7 @@ use std::time::Duration;
 use model::message::{append, key};
 use model::tag::tags_code;
 use model::{GroupName, TopicName};
-use store::Draft;
+use store::{Draft, Keys};
 
 use crate::Broker;
 use crate::topic::system;
@@ -82,6 +82,7 @@ impl Broker {
             body: body.as_bytes(),
             properties: &properties,
             tags_code: tags_code(Some(group)),
+            keys: Keys::Unread,
         };
         self.store.stage(&draft).is_ok()
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use model::flag::sys;
 use model::message::{NAME_END, PROPERTIES_MAX, VALUE_END, append, key, property};
 use model::{Level, Mark};
-use store::{Draft, Queue};
+use store::{Draft, Keys, Queue};
 
 use crate::produce::{Facts, PROPERTIES, Produce, Produced, UniqueKey, rewrite};
 use crate::topic::{Topic, system, topic_missing};
@@ -102,6 +102,7 @@ impl Broker {
                 body: send.body,
                 properties: text,
                 tags_code: facts.tags_code,
+                keys: Keys::Unread,
             };
             let staged = self.store.stage(&draft);
             staged.map_err(|error| self.not_staged(error, send.topic))

@@ -54,6 +54,7 @@ fn a_send_and_a_pull() {
         body: &body,
         properties: PROPERTIES,
         tags_code: 2_598_919,
+        keys: store::Keys::Unread,
     };
     each("of this the store, 64 a commit", MESSAGES, || {
         for n in 0..MESSAGES {

@@ -10,7 +10,8 @@ fn fold(a: u64, b: u64) -> u64 {
     (product as u64) ^ ((product >> 64) as u64)
 }
 
-fn add(state: u64, bytes: &[u8]) -> u64 {
+/// Goes on hashing with one more text.
+pub(crate) fn add(state: u64, bytes: &[u8]) -> u64 {
     let (words, rest) = bytes.as_chunks::<8>();
     let mut state = words.iter().fold(state, |state, word| {
         fold(state ^ u64::from_le_bytes(*word), A)

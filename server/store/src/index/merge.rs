@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::collections::binary_heap::PeekMut;
 use std::io;
 use std::sync::Arc;
 
@@ -48,10 +49,16 @@ pub(super) fn merge(disk: &dyn Disk, runs: &[Arc<Run>]) -> io::Result<Run> {
         heap.extend(cursor.next()?.map(|item| Reverse((item, number))));
     }
     let mut writer = Writer::new(disk, from, to)?;
-    while let Some(Reverse((item, number))) = heap.pop() {
+    while let Some(mut first) = heap.peek_mut() {
+        let Reverse((item, number)) = *first;
         writer.push(&item)?;
-        if let Some(cursor) = cursors.get_mut(number) {
-            heap.extend(cursor.next()?.map(|item| Reverse((item, number))));
+        let next = match cursors.get_mut(number) {
+            Some(cursor) => cursor.next()?,
+            None => None,
+        };
+        match next {
+            Some(next) => *first = Reverse((next, number)),
+            None => drop(PeekMut::pop(first)),
         }
     }
     writer.finish(disk)

@@ -15,6 +15,7 @@ use model::{LogOffset, QueueOffset};
 
 use super::Log;
 use crate::error::StageError;
+use crate::index::{Item, Keys, keys};
 use crate::pending::{Place, Transition};
 use crate::queue::{Entry, Queue};
 
@@ -46,6 +47,8 @@ pub struct Draft<'a> {
     pub properties: &'a str,
     /// The hash of its tag, 0 if it has none; of a delayed message, when it is due.
     pub tags_code: i64,
+    /// Its keys.
+    pub keys: Keys<'a>,
 }
 
 /// Where a record will lie.
@@ -93,6 +96,8 @@ pub(crate) struct Stage {
     pub pending: Vec<Pending>,
     /// What the records mean for what waits; most mean nothing.
     pub transitions: Vec<Transition>,
+    /// Entries for the key index.
+    pub keys: Vec<Item>,
     /// Log offset behind the current segment.
     pub segment_end: u64,
     /// Log offset up to which there is space.
@@ -153,6 +158,11 @@ impl Stage {
                 tags_code: draft.tags_code,
             },
         });
+        if let Some(seed) = draft.queue.key_seed {
+            let place = (log_offset.0, self.stored_at);
+            let (flag, text) = (draft.sys_flag, draft.properties);
+            keys::push(seed, place, flag, draft.keys, text, &mut self.keys);
+        }
         if draft.prepared_offset != 0 || draft.queue.kind.is_some() {
             self.note(draft, log_offset, size, skew);
         }

@@ -10,6 +10,7 @@ use crate::clock::ManualClock;
 use crate::disk::memory::Memory;
 use crate::disk::{Disk, Wait};
 use crate::error::StageError;
+use crate::index::Keys;
 use crate::log::stage::{Draft, Staged};
 use crate::options::{Flush, Options};
 use crate::queue::Queue;
@@ -51,6 +52,7 @@ pub(crate) fn draft<'a>(queue: &'a Arc<Queue>, body: &'a [u8]) -> Draft<'a> {
         body,
         properties: "TAGS\u{1}a\u{2}",
         tags_code: 97,
+        keys: Keys::Unread,
     }
 }
 

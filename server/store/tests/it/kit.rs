@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use model::TopicName;
 use store::disk::real::Real;
-use store::{Clock, Draft, Error, Options, Queue, Recovery, Store};
+use store::{Clock, Draft, Error, Keys, Options, Queue, Recovery, Store};
 
 pub struct RealClock(Instant);
 
@@ -55,5 +55,6 @@ pub fn draft<'a>(queue: &'a Arc<Queue>, body: &'a [u8]) -> Draft<'a> {
         body,
         properties: "UNIQ_KEY\u{1}7F0000010000000000000000000000ff\u{2}WAIT\u{1}true\u{2}",
         tags_code: 0,
+        keys: Keys::Unread,
     }
 }
