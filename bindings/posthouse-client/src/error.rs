@@ -6,6 +6,8 @@ use model::NameError;
 use remoting::client::CallError;
 use remoting::code::response;
 
+use crate::queue::Queue;
+
 /// A result of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -33,6 +35,12 @@ pub enum Error {
     /// A broker that no route names.
     #[error("no route leads to broker {0}")]
     UnknownBroker(String),
+    /// The group has a consumer in this client already.
+    #[error("group {0} has a consumer in this client already")]
+    GroupInUse(String),
+    /// The queue is not the consumer's own just now.
+    #[error("{0} is not assigned to this consumer")]
+    NotAssigned(Queue),
     /// The server said no.
     #[error("{0}")]
     Refused(Box<Refusal>),

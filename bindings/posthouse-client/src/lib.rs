@@ -2,7 +2,7 @@
 //! Apache RocketMQ 4.9 and 5.
 //!
 //! A [`Client`] is one member of a cluster: one id, one connection to each server, one cache of routes.
-//! From it come [`Producer`]s and the [`Admin`]. Everything is async on tokio, also on a
+//! From it come [`Producer`]s, [`PushConsumer`]s, [`PullConsumer`]s and the [`Admin`]. Everything is async on tokio, also on a
 //! `current_thread` runtime, and what many tasks send at once leaves in one write.
 //!
 //! ```no_run
@@ -30,14 +30,20 @@ mod clock;
 mod compress;
 mod config;
 mod error;
+mod filter;
 mod ids;
 mod members;
 mod message;
 mod name_servers;
+mod process_queue;
 mod producer;
+mod pull_consumer;
+mod push_consumer;
 mod queue;
+mod reader;
 mod received;
 mod route;
+mod strategy;
 mod upkeep;
 
 pub use admin::Admin;
@@ -45,11 +51,17 @@ pub use client::Client;
 pub use compress::{Compression, decompress};
 pub use config::{Config, Entrance, Transport};
 pub use error::{Error, MessageError, Refusal, Result};
+pub use filter::Filter;
 pub use message::{Deliver, Message};
 pub use model::group::GroupConfig;
 pub use model::topic::TopicConfig;
 pub use model::{GroupName, NameError, TopicName};
+pub use process_queue::FlowLimits;
 pub use producer::{BatchError, Producer, ProducerOptions, SendStatus, Sent};
+pub use pull_consumer::{PullConsumer, PullOptions};
+pub use push_consumer::{PushConsumer, PushOptions, Settle};
 pub use queue::Queue;
+pub use reader::{ConsumeFrom, Model};
 pub use received::Received;
 pub use remoting::Serialize;
+pub use strategy::Strategy;

@@ -62,6 +62,20 @@ impl Members {
         left == 0
     }
 
+    /// `false` if the group has a consumer in this client.
+    pub(crate) fn add_consumer(&self, group: Arc<str>, member: Arc<dyn Member>) -> bool {
+        let mut table = self.lock();
+        if table.consumers.contains_key(&group) {
+            return false;
+        }
+        table.consumers.insert(group, member);
+        true
+    }
+
+    pub(crate) fn remove_consumer(&self, group: &str) {
+        self.lock().consumers.remove(group);
+    }
+
     pub(crate) fn groups(&self) -> (Vec<Arc<str>>, Vec<Arc<str>>) {
         let table = self.lock();
         let producers = table.producers.keys().cloned().collect();

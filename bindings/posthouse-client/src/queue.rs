@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use remoting::body::MessageQueue;
+
 /// One queue of a topic on one broker. Queues are ordered as Java orders them: by topic, broker, number.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Queue {
@@ -21,6 +23,15 @@ impl Queue {
             topic: topic.into(),
             broker: broker.into(),
             id,
+        }
+    }
+
+    /// As bodies write it.
+    pub(crate) fn wire(&self) -> MessageQueue {
+        MessageQueue {
+            broker_name: self.broker.to_string(),
+            queue_id: self.id as i32,
+            topic: self.topic.to_string(),
         }
     }
 }

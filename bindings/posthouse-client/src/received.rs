@@ -10,7 +10,6 @@ use model::message::{key, properties, property};
 use model::record::View;
 
 use crate::compress::decompress;
-use crate::error::MessageError;
 use crate::queue::Queue;
 
 /// A message that came. Its body shares the bytes of the answer it came in: who keeps one message of
@@ -25,7 +24,7 @@ pub struct Received {
     pub queue_offset: u64,
     /// Where it lies in the broker's log.
     pub log_offset: u64,
-    /// The body, decompressed.
+    /// The body, decompressed; as it was sent, if it cannot be.
     pub body: Bytes,
     /// The sender's own number.
     pub flag: i32,
@@ -83,33 +82,57 @@ impl Received {
     }
 }
 
+#[cfg(test)]
+impl Received {
+    pub(crate) fn for_tests(topic: &str, offset: u64) -> Received {
+        let host = SocketAddr::from(([127, 0, 0, 1], 10911));
+        Received {
+            topic: topic.into(),
+            queue: Queue::new(topic, "b", 0),
+            queue_offset: offset,
+            log_offset: 0,
+            body: Bytes::new(),
+            flag: 0,
+            born_at: 0,
+            born_host: host,
+            stored_at: 0,
+            store_host: host,
+            reconsume_times: 0,
+            sys_flag: 0,
+            prepared_offset: 0,
+            properties: "".into(),
+        }
+    }
+}
+
 /// The messages in the body of an answer, and how many bytes each takes there. Ends at the first
 /// record that is none, as Java does.
 pub(crate) fn records(
     body: &Bytes,
     queue_of: impl Fn(&View<'_>) -> Queue,
-) -> Result<Vec<(Received, usize)>, MessageError> {
+) -> Vec<(Received, usize)> {
     let mut rest = body.as_ref();
     let mut found = Vec::new();
     while let Ok(view) = View::parse(rest) {
-        found.push((received(body, &view, queue_of(&view))?, view.len()));
+        found.push((received(body, &view, queue_of(&view)), view.len()));
         rest = rest.get(view.len()..).unwrap_or_default();
     }
-    Ok(found)
+    found
 }
 
-fn received(from: &Bytes, view: &View<'_>, queue: Queue) -> Result<Received, MessageError> {
+fn received(from: &Bytes, view: &View<'_>, queue: Queue) -> Received {
     let sys_flag = view.sys_flag();
-    let body = if sys_flag & sys::COMPRESSED != 0 {
-        decompress(sys_flag, view.body())?.into()
-    } else {
-        from.slice_ref(view.body())
-    };
+    let small = sys_flag & sys::COMPRESSED != 0;
+    // A body that is not what it says must not hold up those behind it.
+    let whole = small
+        .then(|| decompress(sys_flag, view.body()).ok())
+        .flatten();
+    let body = whole.map_or_else(|| from.slice_ref(view.body()), Bytes::from);
     let topic = match view.property(key::RETRY_TOPIC) {
         Some(first) if queue.topic.starts_with(model::name::RETRY_PREFIX) => first.into(),
         _ => queue.topic.clone(),
     };
-    Ok(Received {
+    Received {
         topic,
         queue,
         queue_offset: view.queue_offset().0,
@@ -124,5 +147,5 @@ fn received(from: &Bytes, view: &View<'_>, queue: Queue) -> Result<Received, Mes
         sys_flag,
         prepared_offset: view.prepared_offset(),
         properties: view.properties().into(),
-    })
+    }
 }

@@ -100,6 +100,6 @@ fn found(channel: &Channel, answer: &remoting::Answer, broker: &str) -> Result<V
     let body = body.map_err(|error| Error::malformed(channel.address(), error))?;
     let queue_of =
         |view: &model::record::View<'_>| Queue::new(view.topic(), broker, view.queue().0);
-    let records = records(&body, queue_of)?;
+    let records = records(&body, queue_of);
     Ok(records.into_iter().map(|(message, _)| message).collect())
 }

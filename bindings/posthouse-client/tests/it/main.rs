@@ -3,7 +3,10 @@
 #![allow(clippy::disallowed_methods, clippy::unwrap_used)] // tests ask for the time and stop at the first surprise
 
 mod admin;
+mod consume;
 mod places;
+mod pull;
 mod retry;
 mod send;
+mod speed;
 mod toy;

@@ -1,0 +1,285 @@
+//! The messages of one queue that were pulled and are not done.
+//!
+//! ```text
+//! committed ≤ first unfinished … taken by handlers … | ready … | next to pull
+//! ```
+//! What may be committed is the lowest offset that is not done: one slow message holds it back.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::queue::Queue;
+use crate::received::Received;
+
+/// How much of one queue may be here and not done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlowLimits {
+    /// Messages.
+    pub messages: usize,
+    /// Bytes of their records.
+    pub bytes: usize,
+    /// From the first to the last offset; not for orderly consumers.
+    pub span: u64,
+}
+
+impl Default for FlowLimits {
+    fn default() -> Self {
+        FlowLimits {
+            messages: 1000,
+            bytes: 100 << 20,
+            span: 2000,
+        }
+    }
+}
+
+/// See the head of this file.
+pub(crate) struct ProcessQueue {
+    pub(crate) queue: Queue,
+    state: Mutex<State>,
+    dropped: AtomicBool,
+    paused: AtomicBool,
+    /// There is something to take, or nothing ever will be.
+    pub(crate) arrived: Notify,
+    /// Something was done, or sought, or resumed, or nothing ever will be.
+    pub(crate) moved: Notify,
+    /// Somebody sought another place, or the queue is dropped.
+    pub(crate) sought: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    ready: VecDeque<Received>,
+    /// Size of each message that is not done.
+    open: BTreeMap<u64, usize>,
+    bytes: usize,
+    /// The next offset to pull.
+    next: u64,
+    /// Counts seeks: what was pulled before one is not wanted any more.
+    era: u64,
+    /// When the broker last said that the queue is locked for us.
+    locked: Option<Instant>,
+}
+
+/// Java trusts its lock for so long; brokers keep it twice as long.
+const LOCK_LIFE: Duration = Duration::from_secs(30);
+
+impl ProcessQueue {
+    pub(crate) fn new(queue: Queue, next: u64) -> ProcessQueue {
+        let state = State {
+            next,
+            ..State::default()
+        };
+        ProcessQueue {
+            queue,
+            state: Mutex::new(state),
+            dropped: AtomicBool::new(false),
+            paused: AtomicBool::new(false),
+            arrived: Notify::new(),
+            moved: Notify::new(),
+            sought: Notify::new(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Nothing more is pulled, and nothing taken.
+    pub(crate) fn drop_it(&self) {
+        self.dropped.store(true, Ordering::Release);
+        self.arrived.notify_waiters();
+        self.arrived.notify_one();
+        self.moved.notify_waiters();
+        self.moved.notify_one();
+        self.sought.notify_one();
+    }
+
+    /// Which seek the queue is in.
+    pub(crate) fn era(&self) -> u64 {
+        self.lock().era
+    }
+
+    pub(crate) fn is_dropped(&self) -> bool {
+        self.dropped.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn pause(&self, paused: bool) {
+        self.paused.store(paused, Ordering::Release);
+        self.moved.notify_one();
+        self.arrived.notify_one();
+    }
+
+    pub(crate) fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::Acquire)
+    }
+
+    /// What to pull next, and the era it belongs to; `None` while there is enough here.
+    pub(crate) fn to_pull(&self, limits: &FlowLimits) -> Option<(u64, u64)> {
+        if self.is_paused() {
+            return None;
+        }
+        let state = self.lock();
+        let first = state.open.first_key_value().map(|(offset, _)| *offset);
+        let last = state.open.last_key_value().map(|(offset, _)| *offset);
+        let span = last.unwrap_or_default() - first.unwrap_or_default();
+        let full = state.open.len() >= limits.messages
+            || state.bytes >= limits.bytes
+            || span > limits.span;
+        (!full).then_some((state.next, state.era))
+    }
+
+    /// Takes what was pulled: the messages that are wanted, with their sizes, and where to go on.
+    pub(crate) fn put(&self, messages: Vec<(Received, usize)>, next: u64, era: u64) {
+        let mut state = self.lock();
+        if state.era != era {
+            return;
+        }
+        let some = !messages.is_empty();
+        for (message, size) in messages {
+            if state.open.insert(message.queue_offset, size).is_none() {
+                state.bytes += size;
+                state.ready.push_back(message);
+            }
+        }
+        state.next = next;
+        drop(state);
+        if some {
+            self.arrived.notify_one();
+        }
+    }
+
+    /// The next messages for a handler, at most so many.
+    pub(crate) fn take(&self, max: usize) -> Vec<Received> {
+        if self.is_dropped() || self.is_paused() {
+            return Vec::new();
+        }
+        let mut state = self.lock();
+        let count = max.min(state.ready.len());
+        state.ready.drain(..count).collect()
+    }
+
+    /// Puts messages back that were taken and will be taken again, first.
+    pub(crate) fn put_back(&self, messages: Vec<Received>) {
+        let mut state = self.lock();
+        for message in messages.into_iter().rev() {
+            if state.open.contains_key(&message.queue_offset) {
+                state.ready.push_front(message);
+            }
+        }
+        drop(state);
+        self.arrived.notify_one();
+    }
+
+    /// These offsets are done. Returns what may be committed now.
+    pub(crate) fn done(&self, offsets: impl IntoIterator<Item = u64>) -> u64 {
+        let mut state = self.lock();
+        for offset in offsets {
+            if let Some(size) = state.open.remove(&offset) {
+                state.bytes -= size;
+            }
+        }
+        let committable = state.committable();
+        drop(state);
+        self.moved.notify_one();
+        committable
+    }
+
+    /// What may be committed.
+    pub(crate) fn committable(&self) -> u64 {
+        self.lock().committable()
+    }
+
+    /// Forgets everything here and goes on at this offset.
+    pub(crate) fn seek(&self, offset: u64) {
+        let mut state = self.lock();
+        let locked = state.locked;
+        *state = State {
+            next: offset,
+            era: state.era + 1,
+            locked,
+            ..State::default()
+        };
+        drop(state);
+        self.moved.notify_one();
+        self.sought.notify_one();
+    }
+
+    /// The broker said that the queue is ours, or that it is not.
+    pub(crate) fn set_locked(&self, locked: Option<Instant>) {
+        self.lock().locked = locked;
+        self.arrived.notify_one();
+    }
+
+    pub(crate) fn is_locked(&self, now: Instant) -> bool {
+        let locked = self.lock().locked;
+        locked.is_some_and(|at| now.saturating_duration_since(at) < LOCK_LIFE)
+    }
+}
+
+impl State {
+    fn committable(&self) -> u64 {
+        let first = self.open.first_key_value();
+        first.map_or(self.next, |(offset, _)| *offset)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(offset: u64) -> (Received, usize) {
+        (Received::for_tests("t", offset), 100)
+    }
+
+    fn queue() -> ProcessQueue {
+        ProcessQueue::new(Queue::new("t", "b", 0), 10)
+    }
+
+    #[test]
+    fn the_slowest_message_decides_what_is_committed() {
+        let queue = queue();
+        assert_eq!(queue.committable(), 10);
+        queue.put(vec![message(10), message(11), message(13)], 14, 0);
+        let taken = queue.take(10);
+        assert_eq!(taken.len(), 3);
+        assert_eq!(queue.done([11]), 10);
+        assert_eq!(queue.done([10]), 13);
+        assert_eq!(queue.done([13]), 14);
+    }
+
+    #[test]
+    fn enough_is_enough() {
+        let queue = queue();
+        let limits = FlowLimits {
+            messages: 3,
+            bytes: 250,
+            span: 5,
+        };
+        assert_eq!(queue.to_pull(&limits), Some((10, 0)));
+        queue.put(vec![message(10), message(11)], 12, 0);
+        assert_eq!(queue.to_pull(&limits), Some((12, 0)));
+        queue.put(vec![message(12)], 13, 0);
+        assert_eq!(queue.to_pull(&limits), None, "300 bytes are here");
+        queue.done([11, 12]);
+        queue.put(vec![message(16)], 17, 0);
+        assert_eq!(queue.to_pull(&limits), None, "10 to 16 is too far");
+        queue.done([10]);
+        assert_eq!(queue.to_pull(&limits), Some((17, 0)));
+    }
+
+    #[test]
+    fn what_was_pulled_before_a_seek_is_not_wanted() {
+        let queue = queue();
+        queue.put(vec![message(10)], 11, 0);
+        queue.seek(5);
+        queue.put(vec![message(11)], 12, 0);
+        assert!(queue.take(10).is_empty());
+        assert_eq!(queue.to_pull(&FlowLimits::default()), Some((5, 1)));
+        assert_eq!(queue.done([10]), 5);
+    }
+}

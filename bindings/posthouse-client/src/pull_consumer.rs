@@ -1,0 +1,268 @@
+//! Messages for who asks for them (Java's lite pull consumer).
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::time::{Instant, timeout_at};
+
+use crate::client::Client;
+use crate::clock;
+use crate::error::{Error, Result};
+use crate::filter::Filter;
+use crate::process_queue::FlowLimits;
+use crate::queue::Queue;
+use crate::reader::{ConsumeFrom, Membership, Model, ReadOptions, Reader};
+use crate::received::Received;
+use crate::strategy::Strategy;
+
+/// How a pull consumer works.
+#[derive(Clone, Debug)]
+pub struct PullOptions {
+    /// Where a group without an offset begins.
+    pub from: ConsumeFrom,
+    /// How members share the queues of subscribed topics. All members must use the same.
+    pub strategy: Strategy,
+    /// How much of one queue may be here and not handed out.
+    pub limits: FlowLimits,
+    /// Messages handed out at once, at most.
+    pub batch: usize,
+    /// Whether brokers are told what was handed out, every few seconds and at the end.
+    pub auto_commit: bool,
+    /// How long a broker may hold a pull.
+    pub hold: Duration,
+    /// How often queues are shared out anew when no broker says that they must be.
+    pub rebalance_period: Duration,
+    /// How often brokers are told the offsets.
+    pub persist_period: Duration,
+}
+
+impl Default for PullOptions {
+    fn default() -> Self {
+        PullOptions {
+            from: ConsumeFrom::Last,
+            strategy: Strategy::Average,
+            limits: FlowLimits::default(),
+            batch: 10,
+            auto_commit: true,
+            hold: Duration::from_secs(20),
+            rebalance_period: Duration::from_secs(20),
+            persist_period: Duration::from_secs(5),
+        }
+    }
+}
+
+/// A consumer that is asked.
+///
+/// ```no_run
+/// # async fn example() -> posthouse_client::Result<()> {
+/// use std::time::Duration;
+/// use posthouse_client::{Client, Config, Filter, PullOptions};
+///
+/// let client = Client::new(Config::new("127.0.0.1:9876"));
+/// let consumer = client.pull_consumer("audit", PullOptions::default())?;
+/// consumer.subscribe("orders", &Filter::All).await?;
+/// for message in consumer.poll(Duration::from_secs(5)).await? {
+///     println!("{} at {}", message.id(), message.queue_offset);
+/// }
+/// consumer.commit().await?;
+/// consumer.shutdown().await;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct PullConsumer {
+    membership: Arc<Membership>,
+    batch: usize,
+}
+
+impl Client {
+    /// A consumer that is asked for messages. Must be called inside a tokio runtime. It reads nothing
+    /// before it is told what: see [`PullConsumer::subscribe`] and [`PullConsumer::assign`].
+    ///
+    /// # Errors
+    /// If no broker takes the group's name, or the group has a consumer in this client already.
+    pub fn pull_consumer(&self, group: &str, options: PullOptions) -> Result<PullConsumer> {
+        self.keep_up()?;
+        let read = ReadOptions {
+            model: Model::Clustering,
+            from: options.from,
+            strategy: options.strategy,
+            limits: options.limits,
+            batch: options.batch.clamp(1, 1024) as i32,
+            hold: options.hold,
+            orderly: false,
+            rebalance_period: options.rebalance_period,
+            persist_period: options.persist_period,
+            auto_commit: options.auto_commit,
+            lite: true,
+            grace: Duration::ZERO,
+        };
+        let reader = Reader::new(self.inner.clone(), group, read, Box::new(|_, _| None))?;
+        let membership = Membership::of(reader);
+        let membership = membership.ok_or_else(|| Error::GroupInUse(group.to_owned()))?;
+        Ok(PullConsumer {
+            membership: Arc::new(membership),
+            batch: options.batch.max(1),
+        })
+    }
+}
+
+impl PullConsumer {
+    fn reader(&self) -> &Arc<Reader> {
+        &self.membership.0
+    }
+
+    /// Shares a topic's queues with the other members of the group.
+    ///
+    /// # Errors
+    /// If the topic has no route, or a broker refuses the filter.
+    pub async fn subscribe(&self, topic: &str, filter: &Filter) -> Result<()> {
+        let reader = self.reader();
+        reader.client.route(topic).await?;
+        reader.subscribe(topic, filter)?;
+        reader.check(topic).await?;
+        reader.client.heartbeat().await;
+        reader.start();
+        Ok(())
+    }
+
+    /// Reads these queues and no others, whoever else reads them.
+    ///
+    /// # Errors
+    /// If a queue's offset cannot be had.
+    pub async fn assign(&self, queues: &[Queue]) -> Result<()> {
+        let reader = self.reader();
+        let mut topics: Vec<&Arc<str>> = queues.iter().map(|queue| &queue.topic).collect();
+        topics.sort();
+        topics.dedup();
+        for own in reader.own() {
+            if !topics.contains(&&own.queue.topic) {
+                reader.own_now(&own.queue.topic, Vec::new()).await?;
+            }
+        }
+        for topic in topics {
+            let theirs = queues.iter().filter(|queue| queue.topic == *topic);
+            reader.own_now(topic, theirs.cloned().collect()).await?;
+        }
+        reader.start_offsets();
+        Ok(())
+    }
+
+    /// The queues that are its own just now.
+    pub fn queues(&self) -> Vec<Queue> {
+        let own = self.reader().own();
+        let mut queues: Vec<Queue> = own.iter().map(|own| own.queue.clone()).collect();
+        queues.sort();
+        queues
+    }
+
+    /// The next messages, of one queue: as soon as there are some, none when the time is over. What was
+    /// handed out counts as done.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] once it was shut down.
+    pub async fn poll(&self, limit: Duration) -> Result<Vec<Received>> {
+        let reader = self.reader();
+        let end = Instant::now() + limit;
+        loop {
+            if reader.is_stopped() {
+                return Err(Error::Closed);
+            }
+            let arrived = reader.arrived.notified();
+            for own in reader.own() {
+                let messages = own.take(self.batch);
+                if !messages.is_empty() {
+                    let done = messages.iter().map(|message| message.queue_offset);
+                    let committable = own.done(done);
+                    reader.offsets.set(&own.queue, committable);
+                    return Ok(messages);
+                }
+            }
+            if timeout_at(end, arrived).await.is_err() {
+                return Ok(Vec::new());
+            }
+        }
+    }
+
+    /// Goes on at this offset of a queue.
+    ///
+    /// # Errors
+    /// [`Error::NotAssigned`] if the queue is not its own.
+    pub fn seek(&self, queue: &Queue, offset: u64) -> Result<()> {
+        let reader = self.reader();
+        let own = reader.find(queue);
+        let own = own.ok_or_else(|| Error::NotAssigned(queue.clone()))?;
+        own.seek(offset);
+        reader.offsets.set(queue, offset);
+        Ok(())
+    }
+
+    /// Goes on at the start of a queue.
+    ///
+    /// # Errors
+    /// [`Error::NotAssigned`] if the queue is not its own; others if its broker gives no answer.
+    pub async fn seek_to_begin(&self, queue: &Queue) -> Result<()> {
+        self.seek(queue, self.reader().client.min_offset(queue).await?)
+    }
+
+    /// Goes on at the end of a queue.
+    ///
+    /// # Errors
+    /// [`Error::NotAssigned`] if the queue is not its own; others if its broker gives no answer.
+    pub async fn seek_to_end(&self, queue: &Queue) -> Result<()> {
+        self.seek(queue, self.reader().client.max_offset(queue).await?)
+    }
+
+    /// Goes on at the first message that was stored at this time or later.
+    ///
+    /// # Errors
+    /// [`Error::NotAssigned`] if the queue is not its own; others if its broker gives no answer.
+    pub async fn seek_to_time(&self, queue: &Queue, time: SystemTime) -> Result<()> {
+        let offset = self
+            .reader()
+            .client
+            .offset_at(queue, clock::ms(time))
+            .await?;
+        self.seek(queue, offset)
+    }
+
+    /// Reads nothing more of these queues until they are resumed.
+    pub fn pause(&self, queues: &[Queue]) {
+        self.set_paused(queues, true);
+    }
+
+    /// Goes on with these queues.
+    pub fn resume(&self, queues: &[Queue]) {
+        self.set_paused(queues, false);
+    }
+
+    fn set_paused(&self, queues: &[Queue], paused: bool) {
+        let reader = self.reader();
+        for own in queues.iter().filter_map(|queue| reader.find(queue)) {
+            own.pause(paused);
+        }
+        reader.arrived.notify_waiters();
+    }
+
+    /// Tells brokers what was handed out.
+    ///
+    /// # Errors
+    /// The first broker that does not take it.
+    pub async fn commit(&self) -> Result<()> {
+        self.reader().commit().await
+    }
+
+    /// What the group has done in a queue, as its broker knows it.
+    ///
+    /// # Errors
+    /// If its broker gives no answer.
+    pub async fn committed(&self, queue: &Queue) -> Result<Option<u64>> {
+        let reader = self.reader();
+        reader.client.group_offset(&reader.group, queue).await
+    }
+
+    /// Ends: offsets are told if it commits by itself, queues are given up.
+    pub async fn shutdown(&self) {
+        self.membership.leave().await;
+    }
+}

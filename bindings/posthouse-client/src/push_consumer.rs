@@ -1,0 +1,254 @@
+//! Hands messages to a function: many at a time, or one queue's messages one after the other.
+
+mod concurrent;
+mod orderly;
+mod send_back;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
+use crate::client::Client;
+use crate::error::{Error, Result};
+use crate::filter::Filter;
+use crate::process_queue::{FlowLimits, ProcessQueue};
+use crate::queue::Queue;
+use crate::reader::{ConsumeFrom, Membership, Model, ReadOptions, Reader};
+use crate::received::Received;
+use crate::strategy::Strategy;
+
+/// What became of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settle {
+    /// It is done.
+    Ack,
+    /// Deliver it again. A concurrent consumer sends it back: the broker waits for the group's next
+    /// interval, or for this delay level. An orderly one tries it again after a pause, and nothing
+    /// behind it before.
+    Retry(Option<u8>),
+    /// It can never be handled: to the group's dead-letter topic.
+    Reject,
+}
+
+/// How a push consumer works.
+#[derive(Clone, Debug)]
+pub struct PushOptions {
+    /// Whether the group's members share the messages or each gets all.
+    pub model: Model,
+    /// Where a group without an offset begins.
+    pub from: ConsumeFrom,
+    /// How members share the queues. All members must use the same.
+    pub strategy: Strategy,
+    /// Whether the messages of a queue are handled one after the other.
+    pub orderly: bool,
+    /// Messages handled at the same time, all queues together.
+    pub concurrency: usize,
+    /// How much of one queue may be here and not done.
+    pub limits: FlowLimits,
+    /// Deliveries before a message is dead-lettered. Unset: 16, or without end if orderly.
+    pub max_attempts: Option<u32>,
+    /// How long an orderly consumer waits before it tries a message again.
+    pub suspend: Duration,
+    /// Messages asked for at once.
+    pub batch: u32,
+    /// How long a broker may hold a pull.
+    pub hold: Duration,
+    /// How often queues are shared out anew when no broker says that they must be.
+    pub rebalance_period: Duration,
+    /// How often brokers are told the offsets.
+    pub persist_period: Duration,
+    /// How long the end waits for what is being handled.
+    pub grace: Duration,
+}
+
+impl Default for PushOptions {
+    fn default() -> Self {
+        PushOptions {
+            model: Model::Clustering,
+            from: ConsumeFrom::Last,
+            strategy: Strategy::Average,
+            orderly: false,
+            concurrency: 20,
+            limits: FlowLimits::default(),
+            max_attempts: None,
+            suspend: Duration::from_secs(1),
+            batch: 32,
+            hold: Duration::from_secs(15),
+            rebalance_period: Duration::from_secs(20),
+            persist_period: Duration::from_secs(5),
+            grace: Duration::from_secs(10),
+        }
+    }
+}
+
+/// What handles a message, boxed.
+type Handler =
+    dyn Fn(Received) -> std::pin::Pin<Box<dyn Future<Output = Settle> + Send>> + Send + Sync;
+
+/// A running push consumer.
+///
+/// ```no_run
+/// # async fn example() -> posthouse_client::Result<()> {
+/// use posthouse_client::{Client, Config, Filter, PushOptions, Settle};
+///
+/// let client = Client::new(Config::new("127.0.0.1:9876"));
+/// let wanted = [("orders", Filter::tags("eu || us"))];
+/// let consumer = client
+///     .push_consumer("billing", &wanted, PushOptions::default(), |message| async move {
+///         println!("{}: {} bytes", message.id(), message.body.len());
+///         Settle::Ack
+///     })
+///     .await?;
+/// // … until it is time to go:
+/// consumer.shutdown().await;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct PushConsumer {
+    membership: Arc<Membership>,
+}
+
+/// What the tasks of queues share.
+struct Work {
+    handler: Box<Handler>,
+    places: Arc<Semaphore>,
+    suspend: Duration,
+    max_attempts: Option<u32>,
+    model: Model,
+}
+
+impl Client {
+    /// Starts a consumer that hands messages to `handler`. Must be called inside a tokio runtime. A
+    /// client has at most one consumer of a group.
+    ///
+    /// # Errors
+    /// If a name is none, if a broker refuses an SQL filter, or if the group has a consumer in this
+    /// client already.
+    pub async fn push_consumer<F, S>(
+        &self,
+        group: &str,
+        wanted: &[(&str, Filter)],
+        options: PushOptions,
+        handler: F,
+    ) -> Result<PushConsumer>
+    where
+        F: Fn(Received) -> S + Send + Sync + 'static,
+        S: Future<Output = Settle> + Send + 'static,
+    {
+        self.keep_up()?;
+        let work = Arc::new(Work {
+            handler: Box::new(move |message| Box::pin(handler(message))),
+            places: Arc::new(Semaphore::new(options.concurrency.max(1))),
+            suspend: options.suspend,
+            max_attempts: options.max_attempts,
+            model: options.model,
+        });
+        let orderly = options.orderly;
+        let handle = move |reader: &Arc<Reader>, queue: Arc<ProcessQueue>| {
+            let (reader, work) = (Arc::downgrade(reader), work.clone());
+            Some(match orderly {
+                true => tokio::spawn(orderly::run(reader, work, queue)),
+                false => tokio::spawn(concurrent::run(reader, work, queue)),
+            })
+        };
+        let reader = Reader::new(
+            self.inner.clone(),
+            group,
+            read_options(&options),
+            Box::new(handle),
+        )?;
+        for (topic, filter) in wanted {
+            reader.subscribe(topic, filter)?;
+            reader.check(topic).await?;
+        }
+        if options.model == Model::Clustering {
+            let retry = format!("{}{group}", model::name::RETRY_PREFIX);
+            reader.subscribe(&retry, &Filter::All)?;
+        }
+        for topic in reader.topics() {
+            // Brokers that no route names yet cannot be told; the upkeep asks again.
+            let _ = self.inner.route(&topic).await;
+        }
+        let membership = Membership::of(reader.clone());
+        let membership = membership.ok_or_else(|| Error::GroupInUse(group.to_owned()))?;
+        self.inner.heartbeat().await;
+        reader.start();
+        Ok(PushConsumer {
+            membership: Arc::new(membership),
+        })
+    }
+}
+
+fn read_options(options: &PushOptions) -> ReadOptions {
+    ReadOptions {
+        model: options.model,
+        from: options.from,
+        strategy: options.strategy,
+        limits: FlowLimits {
+            span: match options.orderly {
+                true => u64::MAX,
+                false => options.limits.span,
+            },
+            ..options.limits
+        },
+        batch: options.batch as i32,
+        hold: options.hold,
+        orderly: options.orderly && options.model == Model::Clustering,
+        rebalance_period: options.rebalance_period,
+        persist_period: options.persist_period,
+        auto_commit: options.model == Model::Clustering,
+        lite: false,
+        grace: options.grace,
+    }
+}
+
+impl PushConsumer {
+    fn reader(&self) -> &Arc<Reader> {
+        &self.membership.0
+    }
+
+    /// Its group.
+    pub fn group(&self) -> &str {
+        &self.reader().group
+    }
+
+    /// The queues that are its own just now.
+    pub fn queues(&self) -> Vec<Queue> {
+        let own = self.reader().own();
+        let mut queues: Vec<Queue> = own.iter().map(|own| own.queue.clone()).collect();
+        queues.sort();
+        queues
+    }
+
+    /// Hands out no more messages until [`PushConsumer::resume`]; what is being handled goes on.
+    pub fn pause(&self) {
+        for own in self.reader().own() {
+            own.pause(true);
+        }
+    }
+
+    /// Goes on.
+    pub fn resume(&self) {
+        for own in self.reader().own() {
+            own.pause(false);
+        }
+    }
+
+    /// Wants another topic too, or wants one otherwise. All members of a group must want the same.
+    ///
+    /// # Errors
+    /// If the topic's name is none.
+    pub async fn subscribe(&self, topic: &str, filter: &Filter) -> Result<()> {
+        self.reader().subscribe(topic, filter)?;
+        self.reader().client.heartbeat().await;
+        Ok(())
+    }
+
+    /// Ends: no more messages, what is being handled is waited for, offsets are told, queues are given
+    /// up.
+    pub async fn shutdown(&self) {
+        self.membership.leave().await;
+    }
+}

@@ -1,0 +1,72 @@
+//! Handles messages of a queue at the same time, as many as there are places.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use super::{Settle, Work};
+use crate::process_queue::ProcessQueue;
+use crate::reader::{Model, Reader};
+use crate::received::Received;
+
+/// A message that could not be sent back is handled again here, after this.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// Runs until the queue is dropped, and what it began is done.
+pub(super) async fn run(reader: Weak<Reader>, work: Arc<Work>, queue: Arc<ProcessQueue>) {
+    let mut running = JoinSet::new();
+    while !queue.is_dropped() {
+        let arrived = queue.arrived.notified();
+        // A place first: a message that waits for one can still go to somebody else.
+        let Ok(place) = work.places.clone().acquire_owned().await else {
+            break;
+        };
+        let Some(message) = queue.take(1).pop() else {
+            drop(place);
+            arrived.await;
+            continue;
+        };
+        let (reader, work, queue) = (reader.clone(), work.clone(), queue.clone());
+        running.spawn(async move {
+            handle(&reader, &work, &queue, message).await;
+            drop(place);
+        });
+        while running.try_join_next().is_some() {}
+    }
+    while running.join_next().await.is_some() {}
+}
+
+async fn handle(reader: &Weak<Reader>, work: &Work, queue: &ProcessQueue, message: Received) {
+    loop {
+        let settled = (work.handler)(message.clone()).await;
+        let Some(reader) = reader.upgrade() else {
+            return;
+        };
+        let level = match settled {
+            Settle::Ack => None,
+            // Nobody keeps a message for one member of a broadcasting group.
+            _ if work.model == Model::Broadcasting => None,
+            Settle::Retry(level) => Some(level.map_or(0, i32::from)),
+            Settle::Reject => Some(-1),
+        };
+        let sent_back = match level {
+            Some(level) => reader.send_back(&message, level, work.max_attempts).await,
+            None => Ok(()),
+        };
+        if let Err(error) = sent_back {
+            tracing::warn!(id = message.id(), %error, "a message cannot be sent back yet");
+            drop(reader);
+            if queue.is_dropped() {
+                return;
+            }
+            tokio::time::sleep(AGAIN).await;
+            continue;
+        }
+        let committable = queue.done([message.queue_offset]);
+        if !queue.is_dropped() {
+            reader.offsets.set(&queue.queue, committable);
+        }
+        return;
+    }
+}

@@ -1,0 +1,106 @@
+//! Gives a message back that could not be handled.
+
+use model::message::{append, key};
+use model::name::RETRY_PREFIX;
+use remoting::Command;
+use remoting::code::request;
+use remoting::header::send::SendHeader;
+
+use crate::clock;
+use crate::error::Result;
+use crate::reader::Reader;
+use crate::received::Received;
+use crate::route::{TEMPLATE, TEMPLATE_QUEUES};
+
+/// Java's default.
+const ATTEMPTS: u32 = 16;
+/// The group under which clients send what consumers give back.
+const INNER_GROUP: &str = "CLIENT_INNER_PRODUCER";
+
+impl Reader {
+    /// Sends a message back to the broker that keeps it: below 0 to the dead-letter topic, 0 as the
+    /// broker likes, else after this delay level. If that fails, sends it as a new message.
+    pub(super) async fn send_back(
+        &self,
+        message: &Received,
+        level: i32,
+        max_attempts: Option<u32>,
+    ) -> Result<()> {
+        let queue = &message.queue;
+        let id = message.id();
+        let command = Command::request(request::CONSUMER_SEND_MSG_BACK)
+            .with("offset", message.log_offset)
+            .with("group", &self.group)
+            .with("delayLevel", level)
+            .with("originMsgId", id)
+            .with("originTopic", &message.topic)
+            .with("unitMode", false)
+            .with("maxReconsumeTimes", max_attempts.unwrap_or(ATTEMPTS));
+        let channel = self.client.master_of(&queue.topic, &queue.broker).await?;
+        let limit = self.client.config.timeout;
+        match channel.call(command, limit).await {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                tracing::debug!(%error, "a message is not taken back; it is sent again");
+                self.send_to_retry(message, max_attempts, level < 0).await
+            }
+        }
+    }
+
+    /// Sends a message as a new one to the group's retry topic, where the broker counts on.
+    pub(super) async fn send_to_retry(
+        &self,
+        message: &Received,
+        max_attempts: Option<u32>,
+        dead: bool,
+    ) -> Result<()> {
+        let topic = format!("{RETRY_PREFIX}{}", self.group);
+        let max = max_attempts.unwrap_or(ATTEMPTS) as i32;
+        // More than were allowed: the broker dead-letters it.
+        let times = match dead {
+            true => max + 1,
+            false => message.reconsume_times + 1,
+        };
+        let mut properties = String::new();
+        let left_out = [
+            key::DELAY,
+            key::WAIT,
+            key::TRAN_MSG,
+            key::RETRY_TOPIC,
+            "RECONSUME_TIME",
+            "MAX_RECONSUME_TIMES",
+            key::CRC32,
+        ];
+        for (name, value) in message.properties() {
+            if !left_out.contains(&name) {
+                append(&mut properties, name, value);
+            }
+        }
+        append(&mut properties, key::RETRY_TOPIC, &message.topic);
+        append(&mut properties, "RECONSUME_TIME", &times.to_string());
+        append(&mut properties, "MAX_RECONSUME_TIMES", &max.to_string());
+        append(&mut properties, key::DELAY, &(3 + times).to_string());
+        let header = SendHeader {
+            producer_group: INNER_GROUP,
+            topic: &topic,
+            default_topic: TEMPLATE,
+            default_topic_queues: TEMPLATE_QUEUES as i32,
+            queue_id: 0,
+            sys_flag: 0,
+            born_at: clock::wall_ms(),
+            flag: message.flag,
+            properties: Some(&properties),
+            reconsume_times: Some(times),
+            unit_mode: false,
+            max_reconsume_times: Some(max),
+            batch: false,
+            broker_name: None,
+        };
+        let command = header.fill_letters(Command::request(request::SEND_MESSAGE_V2));
+        let command = command.body(message.body.to_vec());
+        let queue = &message.queue;
+        let channel = self.client.master_of(&queue.topic, &queue.broker).await?;
+        channel.call(command, self.client.config.timeout).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,164 @@
+//! Pulls one queue for as long as it is ours.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use model::flag::pull;
+use remoting::code::{request, response};
+use remoting::header::pull::{PullAnswer, PullHeader};
+use remoting::{Answer, Command};
+use tokio::time::sleep;
+
+use super::Reader;
+use crate::error::{Error, Result};
+use crate::process_queue::ProcessQueue;
+use crate::received::records;
+
+/// What a broker said to a pull.
+enum Pulled {
+    /// Go on there; perhaps with messages.
+    Went(Answer, PullAnswer),
+    /// That offset is not there; go on at this one.
+    Moved(PullAnswer),
+}
+
+/// Behind the hold time: how long the answer may take.
+const SLACK: Duration = Duration::from_secs(15);
+/// How long Java waits after an error, and after being told that there is too much traffic.
+const PAUSE: Duration = Duration::from_secs(1);
+const BUSY_PAUSE: Duration = Duration::from_millis(20);
+
+/// Runs until the queue is dropped.
+pub(super) async fn run(reader: Weak<Reader>, queue: Arc<ProcessQueue>) {
+    let mut member = 0;
+    while !queue.is_dropped() {
+        let Some(strong) = reader.upgrade() else {
+            return;
+        };
+        let moved = queue.moved.notified();
+        let Some((offset, era)) = queue.to_pull(&strong.options.limits) else {
+            drop(strong);
+            moved.await;
+            continue;
+        };
+        if strong.options.orderly && !queue.is_locked(tokio::time::Instant::now()) {
+            drop(strong);
+            sleep(PAUSE).await;
+            continue;
+        }
+        let pulled = tokio::select! {
+            pulled = strong.pull(&queue, offset, member) => pulled,
+            // A seek does not wait for the old place's long poll.
+            () = strong.sought(&queue, era) => continue,
+        };
+        let taken = match pulled {
+            Ok(Pulled::Went(answer, header)) => {
+                member = header.suggested_broker;
+                strong.take(&queue, &answer, &header, era)
+            }
+            Ok(Pulled::Moved(header)) => {
+                let next = header.next_offset.unsigned_abs();
+                tracing::info!(queue = %queue.queue, offset, next, "the offset is not there");
+                queue.seek(next);
+                strong.note_offset(&queue);
+                Ok(())
+            }
+            Err(error) => Err(error),
+        };
+        if let Err(error) = taken {
+            tracing::debug!(queue = %queue.queue, %error, "a pull failed");
+            member = 0;
+            let pause = match error.code() {
+                Some(response::FLOW_CONTROL) => BUSY_PAUSE,
+                _ => PAUSE,
+            };
+            drop(strong);
+            sleep(pause).await;
+        }
+    }
+}
+
+impl Reader {
+    async fn sought(&self, queue: &ProcessQueue, era: u64) {
+        while queue.era() == era && !queue.is_dropped() {
+            queue.sought.notified().await;
+        }
+    }
+
+    async fn pull(&self, queue: &ProcessQueue, offset: u64, member: i64) -> Result<Pulled> {
+        let name = &queue.queue;
+        let wanted = self.wanted(&name.topic);
+        let expression = wanted.as_ref().map(|wanted| &wanted.subscription);
+        let commit = match self.options.auto_commit && member == 0 {
+            true => self.offsets.get(name).filter(|offset| *offset > 0),
+            false => None,
+        };
+        let mut sys_flag = pull::SUSPEND | pull::SUBSCRIPTION;
+        if commit.is_some() {
+            sys_flag |= pull::COMMIT_OFFSET;
+        }
+        if self.options.lite {
+            sys_flag |= pull::LITE_PULL;
+        }
+        let header = PullHeader {
+            consumer_group: &self.group,
+            topic: &name.topic,
+            queue_id: name.id as i32,
+            queue_offset: offset.cast_signed(),
+            max_msgs: self.options.batch,
+            sys_flag,
+            commit_offset: commit.unwrap_or_default().cast_signed(),
+            suspend_ms: self.options.hold.as_millis() as i64,
+            subscription: Some(expression.map_or("*", |wanted| &wanted.expression)),
+            sub_version: expression.map_or(0, |wanted| wanted.version),
+            expression_type: Some(expression.map_or("TAG", |wanted| wanted.kind.as_str())),
+            max_bytes: None,
+        };
+        let channel = self.client.member_of(&name.topic, &name.broker, member);
+        let channel = channel.await?;
+        let command = header.fill(Command::request(request::PULL_MESSAGE));
+        let answer = channel.ask(command, self.options.hold + SLACK).await?;
+        let read = answer.read(|frame| match frame.code {
+            response::SUCCESS
+            | response::PULL_NOT_FOUND
+            | response::PULL_RETRY_IMMEDIATELY
+            | response::PULL_OFFSET_MOVED => {
+                let header = PullAnswer::read(frame);
+                let header = header.map_err(|error| Error::malformed(channel.address(), error))?;
+                Ok((frame.code == response::PULL_OFFSET_MOVED, header))
+            }
+            code => Err(channel.refused(code, frame.remark)),
+        });
+        let (moved, header) =
+            read.map_err(|error| Error::malformed(channel.address(), error))??;
+        Ok(match moved {
+            true => Pulled::Moved(header),
+            false => Pulled::Went(answer, header),
+        })
+    }
+
+    fn take(
+        &self,
+        queue: &ProcessQueue,
+        answer: &Answer,
+        header: &PullAnswer,
+        era: u64,
+    ) -> Result<()> {
+        let address: Arc<str> = queue.queue.broker.clone();
+        let body = answer.body();
+        let body = body.map_err(|error| Error::malformed(&address, error))?;
+        let mut messages = records(&body, |_| queue.queue.clone());
+        if let Some(wanted) = self.wanted(&queue.queue.topic) {
+            messages.retain(|(message, _)| wanted.accepts(message));
+        }
+        let some = !messages.is_empty();
+        queue.put(messages, header.next_offset.unsigned_abs(), era);
+        if some {
+            self.arrived.notify_waiters();
+        } else {
+            // What was filtered out is done.
+            self.note_offset(queue);
+        }
+        Ok(())
+    }
+}

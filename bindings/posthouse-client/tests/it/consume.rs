@@ -1,0 +1,303 @@
+//! Push consumers, at real servers.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use posthouse_client::{
+    Client, ConsumeFrom, Error, Filter, Message, Model, PushConsumer, PushOptions, Received,
+    Settle, Strategy, TopicConfig, TopicName,
+};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+use crate::places::{everywhere, fresh, inside, over_tcp, run, until};
+
+/// Makes a topic with so many queues.
+pub async fn topic(client: &Client, queues: u32) -> String {
+    let name = fresh("consumed");
+    let config = TopicConfig::new(TopicName::parse(&name).unwrap(), queues);
+    client.admin().put_topic(&config).await.unwrap();
+    name
+}
+
+/// Sends messages with the bodies `0`, `1` …
+pub async fn send(client: &Client, topic: &str, range: std::ops::Range<u32>) {
+    let producer = client.producer("shop").unwrap();
+    for n in range {
+        let message =
+            Message::new(topic, n.to_string()).tag(if n % 2 == 0 { "even" } else { "odd" });
+        producer.send(message).await.unwrap();
+    }
+}
+
+fn first() -> PushOptions {
+    PushOptions {
+        from: ConsumeFrom::First,
+        rebalance_period: Duration::from_secs(1),
+        ..PushOptions::default()
+    }
+}
+
+/// A consumer whose messages come out of a channel.
+async fn consume(
+    client: &Client,
+    group: &str,
+    topic: &str,
+    filter: Filter,
+    options: PushOptions,
+) -> (PushConsumer, UnboundedReceiver<Received>) {
+    let (sender, messages) = unbounded_channel();
+    let handler = move |message: Received| {
+        let _ = sender.send(message);
+        async { Settle::Ack }
+    };
+    let wanted = [(topic, filter)];
+    let consumer = client.push_consumer(group, &wanted, options, handler).await;
+    (consumer.unwrap(), messages)
+}
+
+fn number(message: &Received) -> u32 {
+    std::str::from_utf8(&message.body).unwrap().parse().unwrap()
+}
+
+/// The numbers of the next messages, sorted.
+async fn numbers(messages: &mut UnboundedReceiver<Received>, count: usize) -> Vec<u32> {
+    let mut numbers = Vec::new();
+    while numbers.len() < count {
+        numbers.push(number(&messages.recv().await.unwrap()));
+    }
+    numbers.sort_unstable();
+    numbers
+}
+
+#[test]
+fn every_message_comes_once_and_the_next_consumer_goes_on() {
+    everywhere(async |client| {
+        let (topic, group) = (topic(client, 4).await, fresh("group"));
+        send(client, &topic, 0..50).await;
+        let (consumer, mut messages) = consume(client, &group, &topic, Filter::All, first()).await;
+        let twice = [(topic.as_str(), Filter::All)];
+        let twice = client
+            .push_consumer(&group, &twice, first(), async |_| Settle::Ack)
+            .await;
+        assert!(matches!(twice.map(drop), Err(Error::GroupInUse(_))));
+        assert_eq!(
+            numbers(&mut messages, 50).await,
+            (0..50).collect::<Vec<_>>()
+        );
+        consumer.shutdown().await;
+        for queue in client.admin().queues(&topic).await.unwrap() {
+            let end = client.admin().max_offset(&queue).await.unwrap();
+            let done = client.admin().group_offset(&group, &queue).await.unwrap();
+            assert_eq!(done, Some(end), "{queue}");
+        }
+        send(client, &topic, 50..60).await;
+        let (consumer, mut messages) = consume(client, &group, &topic, Filter::All, first()).await;
+        assert_eq!(
+            numbers(&mut messages, 10).await,
+            (50..60).collect::<Vec<_>>()
+        );
+        // A long poll is answered when there is something.
+        send(client, &topic, 60..61).await;
+        assert_eq!(numbers(&mut messages, 1).await, [60]);
+        consumer.shutdown().await;
+    });
+}
+
+#[test]
+fn members_share_the_queues_and_take_over_from_who_leaves() {
+    for strategy in [
+        Strategy::Average,
+        Strategy::AverageByCircle,
+        Strategy::ConsistentHash,
+    ] {
+        run(async {
+            let (one, two) = (over_tcp(), over_tcp());
+            let (topic, group) = (topic(&one, 8).await, fresh("group"));
+            let options = PushOptions {
+                strategy,
+                ..first()
+            };
+            let (first, mut ones) =
+                consume(&one, &group, &topic, Filter::All, options.clone()).await;
+            until(async || first.queues().len(), |count| *count >= 8).await;
+            // The broker tells the first member of the second one at once.
+            let (second, mut twos) = consume(&two, &group, &topic, Filter::All, options).await;
+            let of = |consumer: &PushConsumer| -> Vec<u32> {
+                let queues = consumer.queues();
+                let own = queues.iter().filter(|queue| *queue.topic == topic);
+                own.map(|queue| queue.id).collect()
+            };
+            let shared = |(a, b): &(Vec<u32>, Vec<u32>)| {
+                let mut all = [a.as_slice(), b.as_slice()].concat();
+                all.sort_unstable();
+                all == (0..8).collect::<Vec<_>>() && !a.is_empty() && !b.is_empty()
+            };
+            until(async || (of(&first), of(&second)), shared).await;
+            send(&one, &topic, 0..64).await;
+            let mut all = Vec::new();
+            while all.len() < 64 {
+                tokio::select! {
+                    Some(message) = ones.recv() => all.push(number(&message)),
+                    Some(message) = twos.recv() => all.push(number(&message)),
+                }
+            }
+            all.sort_unstable();
+            assert_eq!(all, (0..64).collect::<Vec<_>>());
+            second.shutdown().await;
+            until(async || of(&first).len(), |count| *count == 8).await;
+            one.shutdown().await;
+            two.shutdown().await;
+        });
+    }
+}
+
+#[test]
+fn only_wanted_tags_come() {
+    everywhere(async |client| {
+        let (topic, group) = (topic(client, 2).await, fresh("group"));
+        send(client, &topic, 0..20).await;
+        let filter = Filter::tags("odd || other");
+        let (consumer, mut messages) = consume(client, &group, &topic, filter, first()).await;
+        let odd: Vec<u32> = (0..20).filter(|n| n % 2 == 1).collect();
+        assert_eq!(numbers(&mut messages, 10).await, odd);
+        consumer.shutdown().await;
+        assert!(messages.try_recv().is_err());
+    });
+}
+
+#[test]
+fn a_broadcast_reaches_every_member() {
+    run(async {
+        let (one, two) = (over_tcp(), over_tcp());
+        let (topic, group) = (topic(&one, 3).await, fresh("group"));
+        send(&one, &topic, 0..12).await;
+        let options = PushOptions {
+            model: Model::Broadcasting,
+            ..first()
+        };
+        let (_first, mut ones) = consume(&one, &group, &topic, Filter::All, options.clone()).await;
+        let (_second, mut twos) = consume(&two, &group, &topic, Filter::All, options).await;
+        let all: Vec<u32> = (0..12).collect();
+        assert_eq!(numbers(&mut ones, 12).await, all);
+        assert_eq!(numbers(&mut twos, 12).await, all);
+        one.shutdown().await;
+        two.shutdown().await;
+    });
+}
+
+#[test]
+fn an_orderly_consumer_keeps_the_order_whatever_fails() {
+    everywhere(async |client| {
+        let (topic, group) = (topic(client, 3).await, fresh("group"));
+        send(client, &topic, 0..60).await;
+        let (sender, mut messages) = unbounded_channel();
+        let failed = Mutex::new(BTreeMap::<u64, u32>::new());
+        let handler = move |message: Received| {
+            let mut failed = failed.lock().unwrap();
+            let times = failed.entry(message.log_offset).or_default();
+            *times += 1;
+            // Every seventh message fails the first time.
+            let fails = number(&message).is_multiple_of(7) && *times == 1;
+            if !fails {
+                assert_eq!(message.reconsume_times, *times as i32 - 1);
+                let _ = sender.send(message);
+            }
+            async move {
+                if fails {
+                    Settle::Retry(None)
+                } else {
+                    Settle::Ack
+                }
+            }
+        };
+        let options = PushOptions {
+            orderly: true,
+            suspend: Duration::from_millis(10),
+            ..first()
+        };
+        let wanted = [(topic.as_str(), Filter::All)];
+        let consumer = client
+            .push_consumer(&group, &wanted, options, handler)
+            .await
+            .unwrap();
+        let mut last = BTreeMap::new();
+        for _ in 0..60 {
+            let message = messages.recv().await.unwrap();
+            let before = last.insert(message.queue.id, message.queue_offset);
+            assert_eq!(message.queue_offset, before.map_or(0, |before| before + 1));
+        }
+        consumer.shutdown().await;
+    });
+}
+
+#[test]
+fn an_orderly_queue_has_one_owner() {
+    run(async {
+        let (one, two) = (over_tcp(), over_tcp());
+        let (topic, group) = (topic(&one, 1).await, fresh("group"));
+        let options = PushOptions {
+            orderly: true,
+            ..first()
+        };
+        let (first, _ones) = consume(&one, &group, &topic, Filter::All, options.clone()).await;
+        let of = |consumer: &PushConsumer| {
+            let queues = consumer.queues();
+            queues.iter().filter(|queue| *queue.topic == topic).count()
+        };
+        until(async || of(&first), |count| *count == 1).await;
+        let (second, mut twos) = consume(&two, &group, &topic, Filter::All, options).await;
+        // Whichever of the two the strategy likes, it is one of them.
+        until(async || of(&first) + of(&second), |count| *count == 1).await;
+        first.shutdown().await;
+        until(async || of(&second), |count| *count == 1).await;
+        send(&one, &topic, 0..1).await;
+        assert_eq!(numbers(&mut twos, 1).await, [0]);
+        one.shutdown().await;
+        two.shutdown().await;
+    });
+}
+
+#[test]
+fn a_message_sent_back_comes_again_and_a_rejected_one_is_dead() {
+    run(async {
+        let client = inside();
+        let (topic, group) = (topic(&client, 1).await, fresh("group"));
+        let (sender, mut messages) = unbounded_channel();
+        let handler = move |message: Received| {
+            let settle = match (number(&message), message.reconsume_times) {
+                // After the first delay level, a second.
+                (0, 0) => Settle::Retry(Some(1)),
+                (1, _) => Settle::Reject,
+                _ => Settle::Ack,
+            };
+            let _ = sender.send(message);
+            async move { settle }
+        };
+        let wanted = [(topic.as_str(), Filter::All)];
+        let consumer = client
+            .push_consumer(&group, &wanted, first(), handler)
+            .await
+            .unwrap();
+        send(&client, &topic, 0..2).await;
+        let mut came = Vec::new();
+        for _ in 0..3 {
+            let message = messages.recv().await.unwrap();
+            assert_eq!(*message.topic, topic);
+            came.push((number(&message), message.reconsume_times));
+        }
+        came.sort_unstable();
+        assert_eq!(came, [(0, 0), (0, 1), (1, 0)]);
+        let dead = format!("%DLQ%{group}");
+        let admin = client.admin();
+        let route = async || admin.queues(&dead).await;
+        let queue = until(route, Result::is_ok).await.unwrap()[0].clone();
+        until(
+            async || admin.max_offset(&queue).await.unwrap(),
+            |end| *end == 1,
+        )
+        .await;
+        consumer.shutdown().await;
+        client.shutdown().await;
+    });
+}

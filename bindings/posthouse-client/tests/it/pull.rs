@@ -1,0 +1,118 @@
+//! Pull consumers, at real servers.
+
+use std::time::{Duration, SystemTime};
+
+use posthouse_client::{ConsumeFrom, Error, Filter, PullConsumer, PullOptions, Queue, Received};
+
+use crate::consume::{send, topic};
+use crate::places::{everywhere, fresh};
+
+const SOON: Duration = Duration::from_secs(10);
+
+fn first() -> PullOptions {
+    PullOptions {
+        from: ConsumeFrom::First,
+        ..PullOptions::default()
+    }
+}
+
+async fn poll(consumer: &PullConsumer, count: usize) -> Vec<Received> {
+    let mut all = Vec::new();
+    while all.len() < count {
+        all.extend(consumer.poll(SOON).await.unwrap());
+    }
+    all
+}
+
+fn offsets(messages: &[Received]) -> Vec<u64> {
+    messages
+        .iter()
+        .map(|message| message.queue_offset)
+        .collect()
+}
+
+#[test]
+fn an_assigned_queue_is_read_sought_paused_and_committed() {
+    everywhere(async |client| {
+        let (topic, group) = (topic(client, 1).await, fresh("group"));
+        send(client, &topic, 0..20).await;
+        let queue = client.admin().queues(&topic).await.unwrap()[0].clone();
+        let manual = PullOptions {
+            auto_commit: false,
+            ..first()
+        };
+        let consumer = client.pull_consumer(&group, manual).unwrap();
+        let elsewhere = Queue::new("other", "b", 0);
+        assert!(matches!(
+            consumer.seek(&elsewhere, 0),
+            Err(Error::NotAssigned(_))
+        ));
+        consumer.assign(std::slice::from_ref(&queue)).await.unwrap();
+        assert_eq!(consumer.queues(), std::slice::from_ref(&queue));
+        assert_eq!(
+            offsets(&poll(&consumer, 20).await),
+            (0..20).collect::<Vec<_>>()
+        );
+        assert_eq!(consumer.committed(&queue).await.unwrap().unwrap_or(0), 0);
+        consumer.seek(&queue, 15).unwrap();
+        assert_eq!(offsets(&poll(&consumer, 5).await), [15, 16, 17, 18, 19]);
+        consumer.seek_to_begin(&queue).await.unwrap();
+        let ten = poll(&consumer, 10).await;
+        assert_eq!(offsets(&ten)[..10], (0..10).collect::<Vec<_>>()[..]);
+        consumer.commit().await.unwrap();
+        assert_eq!(
+            consumer.committed(&queue).await.unwrap(),
+            Some(ten.len() as u64)
+        );
+        consumer.seek_to_end(&queue).await.unwrap();
+        send(client, &topic, 20..21).await;
+        assert_eq!(offsets(&poll(&consumer, 1).await), [20]);
+        consumer.pause(std::slice::from_ref(&queue));
+        send(client, &topic, 21..22).await;
+        assert!(
+            consumer
+                .poll(Duration::from_millis(50))
+                .await
+                .unwrap()
+                .is_empty()
+        );
+        consumer.resume(std::slice::from_ref(&queue));
+        assert_eq!(offsets(&poll(&consumer, 1).await), [21]);
+        let future = SystemTime::now() + Duration::from_secs(3600);
+        consumer.seek_to_time(&queue, future).await.unwrap();
+        assert!(
+            consumer
+                .poll(Duration::from_millis(50))
+                .await
+                .unwrap()
+                .is_empty()
+        );
+        consumer.shutdown().await;
+        assert!(matches!(consumer.poll(SOON).await, Err(Error::Closed)));
+    });
+}
+
+#[test]
+fn a_subscription_is_filtered_and_committed_by_itself() {
+    everywhere(async |client| {
+        let (topic, group) = (topic(client, 3).await, fresh("group"));
+        send(client, &topic, 0..40).await;
+        let consumer = client.pull_consumer(&group, first()).unwrap();
+        consumer.subscribe(&topic, &Filter::All).await.unwrap();
+        poll(&consumer, 40).await;
+        consumer.shutdown().await;
+        let admin = client.admin();
+        for queue in admin.queues(&topic).await.unwrap() {
+            let end = admin.max_offset(&queue).await.unwrap();
+            let done = admin.group_offset(&group, &queue).await.unwrap();
+            assert_eq!(done, Some(end), "{queue}");
+        }
+        let consumer = client.pull_consumer(&fresh("group"), first()).unwrap();
+        let even = Filter::tags("even");
+        consumer.subscribe(&topic, &even).await.unwrap();
+        let messages = poll(&consumer, 20).await;
+        assert!(messages.iter().all(|message| message.tag() == Some("even")));
+        assert_eq!(messages.len(), 20);
+        consumer.shutdown().await;
+    });
+}
