@@ -42,8 +42,8 @@ impl Ticks {
 }
 
 impl Broker {
-    /// Does a piece of what is due at a moment of its own: delayed messages, leases that ran out. Returns
-    /// when to call again; [`Broker::wait_deadline`] ends earlier if a message arrives that is due
+    /// Does a piece of what is due at a moment of its own: delayed messages, questions about half messages,
+    /// leases that ran out. Returns when to call again; [`Broker::wait_deadline`] ends earlier if a message arrives that is due
     /// earlier.
     ///
     /// # Errors
@@ -53,7 +53,11 @@ impl Broker {
         // What arrives while this looks around may be missed by it: then the alarm rings.
         alarm.watch(i64::MAX);
         let now = self.clock.wall();
-        let parts = [Some(self.delay_step(now)?), self.lease_step()?];
+        let parts = [
+            Some(self.delay_step(now)?),
+            Some(self.transaction_step(now)?),
+            self.lease_step()?,
+        ];
         let next = parts.into_iter().flatten().fold(LOOK, Duration::min);
         let millis = i64::try_from(next.as_millis()).unwrap_or(i64::MAX);
         alarm.watch(now.saturating_add(millis));

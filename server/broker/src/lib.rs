@@ -274,7 +274,6 @@ impl Broker {
             self.offsets.sample(now);
             self.stats.sample_items(now);
         }
-        self.transaction_step(self.clock.wall());
         self.commit()?;
         Ok(deadline::SECOND)
     }

@@ -38,8 +38,11 @@ enum Asking {
 
 impl Broker {
     /// Asks about half messages that are due at `now` (ms since the Unix epoch), some at a time.
-    /// Returns when to call again. Something may have been staged.
-    pub(crate) fn transaction_step(&self, now: i64) -> Duration {
+    /// Returns when to call again.
+    ///
+    /// # Errors
+    /// As [`Broker::commit`].
+    pub(crate) fn transaction_step(&self, now: i64) -> Result<Duration, Error> {
         self.wake_returned(now);
         let mut due = Vec::new();
         let pending = self.store.pending();
@@ -50,17 +53,22 @@ impl Broker {
                 pending.postpone(open.at, now + self.check_interval());
             }
         }
-        if let Err(error) = self.transactions.state().persist(&self.store) {
+        let rows = self.transactions.state().persist(&self.store);
+        let staged = rows.unwrap_or_else(|error| {
             // They are in memory, and are tried again with the next step.
             tracing::warn!(%error, "how often producers were asked could not be staged");
+            false
+        });
+        if staged || !due.is_empty() {
+            self.commit()?;
         }
         if due.len() == limits::CHECKS_AT_ONCE {
-            return Duration::ZERO;
+            return Ok(Duration::ZERO);
         }
         let next = pending.next_due(Kind::Half).map_or(LOOK, |next| {
             Duration::from_millis(u64::try_from(next.saturating_sub(now)).unwrap_or(0).max(1))
         });
-        next.min(LOOK)
+        Ok(next.min(LOOK))
     }
 
     fn check_interval(&self) -> i64 {
@@ -70,7 +78,7 @@ impl Broker {
     /// Makes due whose producers were away and are back.
     fn wake_returned(&self, now: i64) {
         let mut state = self.transactions.state();
-        if state.away.is_empty() {
+        if state.away.is_empty() || !state.looks(now) {
             return;
         }
         let clients = self.clients();

@@ -46,6 +46,8 @@ pub(crate) struct State {
     changed: HashSet<LogOffset>,
     /// By producer group, the half messages that wait for one of its producers to come back.
     pub away: HashMap<Box<str>, Vec<LogOffset>>,
+    /// When was looked last whether some of them are back, ms since the Unix epoch.
+    looked: i64,
 }
 
 impl Transactions {
@@ -65,6 +67,7 @@ impl Transactions {
             asked: asked.collect(),
             changed: HashSet::new(),
             away: HashMap::new(),
+            looked: 0,
         };
         // A kill may have come between a decision and the end of its row.
         state.retain(|at, asked| {
@@ -141,10 +144,19 @@ impl State {
         });
     }
 
-    /// Stages the rows that changed, as one record.
-    pub fn persist(&mut self, store: &Store) -> Result<(), Error> {
+    /// Whether it is time to look whether producers came back: once a second.
+    pub fn looks(&mut self, now: i64) -> bool {
+        let due = (now - self.looked).abs() >= 1_000;
+        if due {
+            self.looked = now;
+        }
+        due
+    }
+
+    /// Stages the rows that changed, as one record; whether there were any.
+    pub fn persist(&mut self, store: &Store) -> Result<bool, Error> {
         if self.changed.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         let rows: Vec<([u8; 8], Option<[u8; 12]>)> = (self.changed.iter())
             .map(|at| (at.0.to_be_bytes(), self.asked.get(at).map(row)))
@@ -154,7 +166,7 @@ impl State {
             .collect();
         store.put(&changes)?;
         self.changed.clear();
-        Ok(())
+        Ok(true)
     }
 }
 

@@ -160,10 +160,12 @@ fn what_nobody_can_be_asked_about_is_given_up_when_it_is_as_old_as_messages_get(
     prepare(&house, "orphan", TRAN);
     for _ in 0..3 {
         house.advance(1800);
+        house.broker.deadlines_step().unwrap();
     }
     assert_eq!(house.broker.metrics().transactions_dead, 0);
     for _ in 0..3 {
         house.advance(1800);
+        house.broker.deadlines_step().unwrap();
     }
     assert_eq!(house.broker.metrics().transactions_dead, 1);
     assert_eq!(content(&house, DEAD, 0).len(), 1);
@@ -306,7 +308,7 @@ fn a_half_message_outlives_its_segment_with_its_count() {
         house.store.retain_step(store::Clock::wall(&*house.clock));
     }
     assert!(house.store.log_start() > half.log, "its segment is gone");
-    house.broker.tick().unwrap();
+    house.broker.deadlines_step().unwrap();
     assert_eq!(house.broker.metrics().halves, 1);
     assert_eq!(commit(&house, half), Err(Error::HalfMissing));
     pass(&house, 2, &[1]);

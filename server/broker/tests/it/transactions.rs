@@ -137,6 +137,7 @@ pub fn pass(house: &House, seconds: u64, alive: &[u64]) {
     for _ in 0..seconds {
         alive.iter().for_each(|&connection| beat(house, connection));
         house.advance(1);
+        house.broker.deadlines_step().unwrap();
     }
 }
 
@@ -414,8 +415,12 @@ fn a_retry_of_an_old_client_is_no_half_message() {
         reconsume_times: 1,
         ..half("again", "TRAN_MSG\u{1}true\u{2}DELAY\u{1}4\u{2}")
     };
-    // Delayed, or refused while delays are not served: in no case a half message.
-    let _ = house.send(retry);
+    house.send(retry).unwrap();
+    assert_eq!(
+        house.store.pending().len(store::Kind::Timer),
+        1,
+        "it is delayed"
+    );
     assert_eq!(house.broker.metrics().halves, 0);
     let first = Produce {
         reconsume_times: 0,

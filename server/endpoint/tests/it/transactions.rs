@@ -181,7 +181,7 @@ fn semantics_20_a_check_is_a_oneway_39_to_any_live_producer_of_the_group() {
     producer_beats(&world, 4, "Q");
     producer_beats(&world, 5, "P");
     world.clock.advance(std::time::Duration::from_secs(6));
-    world.broker.tick().unwrap();
+    world.broker.deadlines_step().unwrap();
     let notices = std::mem::take(&mut *world.heard.notices.lock().unwrap());
     let [(5, Notice::CheckTransaction(check))] = &notices[..] else {
         panic!("{notices:?}");
@@ -216,13 +216,13 @@ fn a_dead_half_message_is_put_back_by_its_id() {
     producer_beats(&world, 5, "P");
     for seconds in [6, 30] {
         world.clock.advance(std::time::Duration::from_secs(seconds));
-        world.broker.tick().unwrap();
+        world.broker.deadlines_step().unwrap();
     }
     assert_eq!(world.broker.metrics().transactions_dead, 1);
     world.heard.notices.lock().unwrap().clear();
     world.index();
     assert_eq!(world.ask(resume()).code, SUCCESS);
-    world.broker.tick().unwrap();
+    world.broker.deadlines_step().unwrap();
     assert_eq!(world.heard.notices.lock().unwrap().len(), 1);
     let nothing = but(resume(), "msgId", "7F0000010000");
     assert_eq!(world.ask(nothing).code, SYSTEM_ERROR);
