@@ -7,6 +7,7 @@ mod embedded;
 mod failed_disk;
 mod kill;
 mod kill_pop;
+mod kill_tx;
 mod ledger;
 mod nonsense;
 mod process;
