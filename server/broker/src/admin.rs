@@ -94,7 +94,7 @@ impl Broker {
         (self.options.shown.clone(), version)
     }
 
-    fn message_queue(&self, topic: &str, id: u32) -> MessageQueue {
+    pub(crate) fn message_queue(&self, topic: &str, id: u32) -> MessageQueue {
         MessageQueue {
             topic: topic.to_owned(),
             broker: self.options.name.clone(),

@@ -275,6 +275,31 @@ pub enum Error {
         /// The topic.
         topic: String,
     },
+    /// The queue does not reach to where the group is to be sent.
+    #[error("Target offset {offset} not in consume queue range [{min}-{max}]")]
+    OffsetOutOfRange {
+        /// The offset asked for.
+        offset: i64,
+        /// The queue's first kept position.
+        min: i64,
+        /// The position behind its last message.
+        max: i64,
+    },
+    /// The group has no offsets in the topic that could be reset.
+    #[error("THe consumer group <{0}> not exist")]
+    NoOffsets(String),
+    /// The consumers should be told of a reset, and there is none.
+    #[error(
+        "Consumer not online, so can not reset offset, Group: {group} Topic: {topic} Timestamp: {time}"
+    )]
+    ResetOffline {
+        /// The group.
+        group: String,
+        /// The topic.
+        topic: String,
+        /// The time of the reset, ms since the Unix epoch.
+        time: i64,
+    },
     /// No record begins there.
     #[error("can not find message by the offset, {0}")]
     NoRecord(i64),
@@ -352,6 +377,8 @@ pub enum AskedFor {
     Stats,
     /// A recall.
     Recall,
+    /// A reset of offsets.
+    Reset,
 }
 
 fn ended(decision: Decision) -> &'static str {
@@ -369,6 +396,7 @@ fn topic_missing(topic: &str, asked: AskedFor) -> String {
         AskedFor::Config => format!("No topic in this broker. topic: {topic}"),
         AskedFor::Stats => format!("topic[{topic}] not exist"),
         AskedFor::Recall => format!("recall failed, the topic[{topic}] not exist"),
+        AskedFor::Reset => format!("Topic {topic} does not exist"),
     }
 }
 
@@ -380,6 +408,7 @@ fn group_missing(group: &str, asked: AskedFor) -> String {
         AskedFor::Config | AskedFor::Stats | AskedFor::Recall => {
             format!("No group in this broker. group: {group}")
         }
+        AskedFor::Reset => format!("Group {group} does not exist"),
     }
 }
 

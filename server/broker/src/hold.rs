@@ -154,8 +154,8 @@ impl Hold {
         }
     }
 
-    /// The queue is gone: everyone who waits for it runs again.
-    pub fn dropped(&self, queue: &Queue, woken: &mut Vec<(ConnectionId, u64)>) {
+    /// Everyone who waits for the queue runs again: it is gone, or a group is to go elsewhere.
+    pub fn wake_all(&self, queue: &Queue, woken: &mut Vec<(ConnectionId, u64)>) {
         if let Some(slot) = self.find(queue.slot) {
             slot.change(&self.held, |waiters| {
                 let all = waiters.0.drain(..);

@@ -6,6 +6,7 @@ use model::{GroupName, TopicName};
 
 use crate::HalfCheck;
 use crate::call::ConnectionId;
+use crate::ordering::MessageQueue;
 use crate::request_reply::Reply;
 
 /// The way back to the clients. Implemented by the door; called from any thread, and never blocks.
@@ -68,6 +69,19 @@ pub enum Notice {
         group: String,
         /// The topic.
         topic: String,
+    },
+    /// Go on at these offsets (Apache `RESET_CONSUMER_CLIENT_OFFSET`).
+    ResetOffsets {
+        /// The group.
+        group: String,
+        /// The topic.
+        topic: String,
+        /// The time that the offsets belong to, ms since the Unix epoch.
+        time: i64,
+        /// The offset of each queue.
+        offsets: Vec<(MessageQueue, i64)>,
+        /// Whether the client is to get a list rather than a map.
+        as_list: bool,
     },
     /// This is the reply you wait for (Apache `PUSH_REPLY_MESSAGE_TO_CLIENT`).
     Reply {

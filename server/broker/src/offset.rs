@@ -23,6 +23,15 @@ pub enum Boundary {
     Upper,
 }
 
+/// What became of a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Commit {
+    /// It counts.
+    Done,
+    /// It does not: an operator sent the group elsewhere, and its consumer has not heard of it.
+    Reset,
+}
+
 /// All committed offsets of one group in one topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupOffsets {
@@ -89,7 +98,7 @@ impl Broker {
         topic: &str,
         queue: Option<i32>,
         offset: Option<i64>,
-    ) -> Result<Answer<()>, Error> {
+    ) -> Result<Answer<Commit>, Error> {
         let asked = AskedFor::Commit;
         let config = self.groups.find(group).ok_or_else(|| Error::GroupMissing {
             group: group.to_owned(),
@@ -117,14 +126,18 @@ impl Broker {
         let moved = self
             .offsets
             .commit(&config.name, &found.config.name, id, offset, true)?;
-        self.popped_elsewhere(group, topic, id);
-        if let Moved::Back(from) = moved {
-            self.stats.lowered.add(1);
-            tracing::warn!(group, topic, queue, from, to = offset, client = %caller.remote,
-                "a committed offset was moved back");
+        match moved {
+            Moved::Forward => {}
+            Moved::Back(from) => {
+                self.stats.lowered.add(1);
+                tracing::warn!(group, topic, queue, from, to = offset, client = %caller.remote,
+                    "a committed offset was moved back");
+            }
+            Moved::Reset => return Ok(Answer::Ready(Commit::Reset)),
         }
+        self.popped_elsewhere(group, topic, id);
         // The row is staged by `commit`, which every batch with an `After` ends with.
-        Ok(Answer::After(Mark::REACHED, ()))
+        Ok(Answer::After(Mark::REACHED, Commit::Done))
     }
 
     /// The position behind a queue's last message; 0 for a queue nobody wrote.

@@ -38,6 +38,9 @@ pub struct Options {
     pub trace_topic: bool,
     /// `storeReplyMessageEnable`: whether a reply is stored once it was handed over.
     pub store_replies: bool,
+    /// `useServerSideResetOffset`: whether a reset of offsets is kept here, rather than told to the
+    /// consumers that are online.
+    pub server_side_reset: bool,
     /// `longPollingEnable`
     pub long_polling: bool,
     /// `shortPollingTimeMills`: how long a pull is held when long polling is off.
@@ -129,6 +132,7 @@ impl Options {
             broker_topic: true,
             trace_topic: false,
             store_replies: true,
+            server_side_reset: true,
             long_polling: true,
             short_polling: Duration::from_millis(1000),
             lite_pull: true,

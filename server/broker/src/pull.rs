@@ -114,11 +114,14 @@ impl Broker {
         if !caller.may_wait {
             self.hold
                 .leave(&checked.queue, caller.connection, caller.ticket);
-            if let Some(cold) = self.cold.take::<ColdPull>(caller) {
-                let ColdPull { pulled, records } = cold?;
-                out.extend_from_slice(&records);
-                return Ok(self.finish(&checked, pulled, records.len()));
-            }
+        }
+        if let Some(target) = self.sent_elsewhere(&checked) {
+            return Ok(Answer::After(Mark::REACHED, target));
+        }
+        if let Some(cold) = self.cold.take::<ColdPull>(caller) {
+            let ColdPull { pulled, records } = cold?;
+            out.extend_from_slice(&records);
+            return Ok(self.finish(&checked, pulled, records.len()));
         }
         if let Some(offset) = pull.commit {
             let (group, topic) = (&checked.group.name, &checked.topic.config.name);
@@ -260,6 +263,25 @@ impl Broker {
         self.offsets
             .pulled(group, topic, checked.queue.id.0, next, got);
         checked.answer(pulled)
+    }
+
+    /// An operator sent the group to another offset, and this is its first pull since.
+    fn sent_elsewhere(&self, checked: &Checked) -> Option<Pulled> {
+        let (group, topic) = (&checked.group.name, &checked.topic.config);
+        let queue = &checked.queue;
+        let target = self.offsets.take_reset(group, &topic.name, queue.id.0)?;
+        tracing::info!(%group, topic = %topic.name, queue = queue.id.0, target, "a consumer goes where it was reset to");
+        Some(Pulled {
+            verdict: Verdict::OffsetMoved,
+            status: "OFFSET_RESET",
+            count: 0,
+            next: QueueOffset(u64::try_from(target).unwrap_or(0)),
+            min: queue.start(),
+            max: queue.end(),
+            suggested_broker: 0,
+            topic_sys_flag: topic.sys_flag,
+            group_sys_flag: checked.group.sys_flag,
+        })
     }
 
     /// The consumer is sent to another offset: that is also written down where

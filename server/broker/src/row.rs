@@ -219,16 +219,48 @@ pub(crate) fn offset_key(out: &mut Vec<u8>, group: &str, topic: &str, queue: u32
     out.extend_from_slice(&queue.to_be_bytes());
 }
 
-/// Reads the row of a committed offset.
-pub(crate) fn read_offset(key: &[u8], value: &[u8]) -> Option<(GroupName, TopicName, u32, i64)> {
+/// The row of a committed offset: the offset 8; behind it a 1 if it is a reset that the group's
+/// consumer has not heard of.
+pub(crate) struct Offset {
+    bytes: [u8; 9],
+    len: usize,
+}
+
+impl Offset {
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
+
+/// Writes the row of a committed offset.
+pub(crate) fn offset(committed: i64, reset: bool) -> Offset {
+    let mut bytes = [1; 9];
+    bytes[..8].copy_from_slice(&committed.to_be_bytes());
+    Offset {
+        bytes,
+        len: if reset { 9 } else { 8 },
+    }
+}
+
+/// Reads the row of a committed offset: group, topic, queue, offset, whether it is a reset.
+pub(crate) fn read_offset(
+    key: &[u8],
+    value: &[u8],
+) -> Option<(GroupName, TopicName, u32, i64, bool)> {
     let (names, queue) = key.split_last_chunk::<4>()?;
     let names = std::str::from_utf8(names).ok()?.strip_suffix('\0')?;
     let (group, topic) = names.split_once('\0')?;
+    let (offset, reset) = match value.split_first_chunk::<8>()? {
+        (offset, []) => (offset, false),
+        (offset, [1]) => (offset, true),
+        _ => return None,
+    };
     Some((
         GroupName::parse(group).ok()?,
         TopicName::parse(topic).ok()?,
         u32::from_be_bytes(*queue),
-        i64::from_be_bytes(value.try_into().ok()?),
+        i64::from_be_bytes(*offset),
+        reset,
     ))
 }
 
@@ -271,11 +303,13 @@ mod tests {
     fn an_offset_comes_back_as_it_was() {
         let mut key = Vec::new();
         offset_key(&mut key, "g", "%RETRY%g", 7);
-        let read = read_offset(&key, &(-1i64).to_be_bytes()).unwrap();
-        assert_eq!(
-            (read.0.as_str(), read.1.as_str(), read.2, read.3),
-            ("g", "%RETRY%g", 7, -1)
-        );
+        for reset in [false, true] {
+            let read = read_offset(&key, offset(-1, reset).bytes()).unwrap();
+            assert_eq!(
+                (read.0.as_str(), read.1.as_str(), read.2, read.3, read.4),
+                ("g", "%RETRY%g", 7, -1, reset)
+            );
+        }
     }
 
     /// Rows come from a disk: any bytes are read or refused, never a panic.

@@ -136,7 +136,7 @@ impl Broker {
         let mut woken = Vec::new();
         if let Some(gone) = gone {
             for queue in (0..gone.queue_count()).filter_map(|id| gone.known_queue(id)) {
-                self.hold.dropped(queue, &mut woken);
+                self.hold.wake_all(queue, &mut woken);
             }
         }
         if !woken.is_empty() {

@@ -17,6 +17,7 @@ mod pull;
 mod query;
 mod recall;
 mod reply;
+mod reset;
 mod retry;
 mod running;
 mod send;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use broker::Boundary;
+use broker::{Boundary, Commit};
 use remoting::body::ConsumerOffsets;
 use remoting::code::response;
 use remoting::header::{QueryOffsetHeader, QueueHeader, SearchOffsetHeader, UpdateOffsetHeader};
@@ -31,8 +31,15 @@ pub(crate) fn update(endpoint: &Endpoint, ask: &mut Ask<'_>) -> Served {
         header.queue_id,
         header.commit_offset,
     )?;
-    ask.answer(answer, |ask, ()| {
-        ask.reply(response::SUCCESS).empty_fields().finish();
+    ask.answer(answer, |ask, commit| {
+        let reply = ask.reply(response::SUCCESS);
+        match commit {
+            Commit::Done => reply.empty_fields().finish(),
+            Commit::Reset => reply
+                .remark("Offset has been previously reset")
+                .empty_fields()
+                .finish(),
+        }
     })
 }
 

@@ -85,6 +85,13 @@ pub(crate) fn command(notice: &Notice) -> Command {
                 .with("topic", topic)
                 .with("group", group)
         }
+        Notice::ResetOffsets {
+            group,
+            topic,
+            time,
+            offsets,
+            as_list,
+        } => crate::reset::command(group, topic, *time, offsets, *as_list),
         Notice::Reply { reply, .. } => crate::reply::command(reply),
         Notice::CheckTransaction(check) => transaction::check(check),
     }
@@ -102,5 +109,32 @@ mod tests {
         let command = command(&Notice::IdsChanged { group });
         assert_eq!((command.code, command.flag), (40, 2));
         assert_eq!(command.field("consumerGroup"), Some("g"));
+    }
+
+    /// How 220 looks to Java and Go, and to C++ (9.3, 6).
+    #[test]
+    fn cpp_6_a_reset_comes_in_a_map_or_in_a_list() {
+        let queue = broker::MessageQueue {
+            topic: "T".to_owned(),
+            broker: "b".to_owned(),
+            queue: 1,
+        };
+        let notice = |as_list| Notice::ResetOffsets {
+            group: "g".to_owned(),
+            topic: "T".to_owned(),
+            time: 7,
+            offsets: vec![(queue.clone(), 5)],
+            as_list,
+        };
+        let text = |as_list| {
+            let command = command(&notice(as_list));
+            assert_eq!((command.code, command.flag), (220, 2));
+            assert_eq!(command.field("timestamp"), Some("7"));
+            String::from_utf8(command.body).unwrap()
+        };
+        let map = r#"{"offsetTable":{{"brokerName":"b","queueId":1,"topic":"T"}:5}}"#;
+        assert_eq!(text(false), map);
+        let list = r#"{"offsetTable":[{"brokerName":"b","offset":5,"queueId":1,"topic":"T"}]}"#;
+        assert_eq!(text(true), list);
     }
 }

@@ -13,7 +13,7 @@ use remoting::server::{Door, Outcome, Peer, Refusal, Run, Service};
 use crate::ask::{Ask, Refused, Served};
 use crate::bodies::Bodies;
 use crate::{
-    admin, client, offset, pop, pull, query, recall, reply, retry, running, send, status,
+    admin, client, offset, pop, pull, query, recall, reply, reset, retry, running, send, status,
     transaction,
 };
 
@@ -113,6 +113,8 @@ impl Endpoint {
             GET_CONSUMER_RUNNING_INFO => running::info(self, ask),
             CONSUME_MESSAGE_DIRECTLY => running::consume(self, ask),
             INVOKE_BROKER_TO_GET_CONSUMER_STATUS => running::status(self, ask),
+            INVOKE_BROKER_TO_RESET_OFFSET => reset::reset(self, ask),
+            CLONE_GROUP_OFFSET => reset::clone(self, ask),
             CONSUMER_SEND_MSG_BACK => retry::send_back(self, ask),
             _ => Err(Refused::NotSupported),
         }

@@ -44,7 +44,7 @@ pub(crate) fn code(error: &Error) -> i32 {
         | Error::NotServed(_) => MESSAGE_ILLEGAL,
         Error::NoOffset | Error::NoOffsetNoZero | Error::NoMessageWithKey => QUERY_NOT_FOUND,
         Error::TransactionLate | Error::TransactionDecided { .. } => ILLEGAL_OPERATION,
-        Error::ConsumersOffline(_) => CONSUMER_NOT_ONLINE,
+        Error::ConsumersOffline(_) | Error::ResetOffline { .. } => CONSUMER_NOT_ONLINE,
         Error::ConsumerSilent { .. } => CONSUME_MSG_TIMEOUT,
         Error::Busy(_) => SYSTEM_BUSY,
         Error::Unavailable(_) => SERVICE_NOT_AVAILABLE,
@@ -58,6 +58,8 @@ pub(crate) fn code(error: &Error) -> i32 {
         | Error::HalfMissing
         | Error::HalfDiffers(_)
         | Error::NoRecord(_)
+        | Error::OffsetOutOfRange { .. }
+        | Error::NoOffsets(_)
         | Error::NothingToSendBack(_)
         | Error::NoMembers(_)
         | Error::ProducersOffline(_)

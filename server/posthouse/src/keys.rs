@@ -139,6 +139,7 @@ pub const EFFECTIVE: &[Key] = &[
     broker("longPollingEnable", Bool, "true", "whether a pull may wait for messages"),
     broker("shortPollingTimeMills", MILLIS, "1000", "how long a pull waits when long polling is off"),
     broker("storeReplyMessageEnable", Bool, "true", "whether a reply is stored once its requester has it"),
+    broker("useServerSideResetOffset", Bool, "true", "whether a reset of offsets is kept by the broker (true) or told to the consumers that are online"),
     broker("litePullMessageEnable", Bool, "true", "whether LITE_PULL_MESSAGE is served"),
     broker("defaultMessageRequestMode", OneOf(&["PULL", "POP"]), "PULL", "how groups without a mode of their own (setConsumeMode) are told to consume"),
     broker("defaultPopShareQueueNum", Int(-1, 1_024), "-1", "with how many others a popping member shares queues; -1: all pop all"),

@@ -22,7 +22,8 @@ pub use admin::{
     TopicHeader,
 };
 pub use consumer::{
-    ConsumeDirectlyHeader, ConsumerStatusHeader, ResetOffsetHeader, RunningInfoHeader,
+    CloneOffsetHeader, ConsumeDirectlyHeader, ConsumerStatusHeader, ResetOffsetHeader,
+    RunningInfoHeader,
 };
 pub use heartbeat::{ConsumerGroupHeader, HeartbeatAnswer, ProducerGroupHeader, UnregisterHeader};
 pub use kv::{KvHeader, KvNamespaceHeader, PutKvHeader};

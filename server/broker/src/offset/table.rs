@@ -1,7 +1,8 @@
 //! The offsets in memory. A commit changes memory at once; the rows that changed since the last batch
 //! go into the log as one record, by whoever ends the next batch.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -91,6 +92,8 @@ type Committed = (GroupName, TopicName, Vec<(u32, i64)>);
 struct Inner {
     groups: HashMap<GroupName, Topics>,
     dirty: Vec<(GroupName, TopicName, u32)>,
+    /// Resets that the group's consumer has not heard of. Then the committed offset is the target.
+    resets: HashSet<(GroupName, TopicName, u32)>,
     /// Rows to take out of the log.
     gone: Vec<(GroupName, TopicName, u32)>,
     /// Positions in memory.
@@ -105,12 +108,16 @@ pub(crate) enum Moved {
     Forward,
     /// Back from this offset.
     Back(i64),
+    /// It does not count: the group is being sent elsewhere.
+    Reset,
 }
 
 /// All offsets of all groups.
 #[derive(Debug, Default)]
 pub(crate) struct Offsets {
     inner: Mutex<Inner>,
+    /// How many resets nobody has heard of: a pull looks no further when there is none.
+    resets: AtomicUsize,
 }
 
 /// Rows that were taken over into a batch's changes.
@@ -127,7 +134,11 @@ impl Offsets {
         inner.version.timestamp = now;
         for (key, value) in store.rows(Table::Offsets) {
             match row::read_offset(&key, &value) {
-                Some((group, topic, queue, offset)) if queue < limits::QUEUES_PER_TOPIC => {
+                Some((group, topic, queue, offset, reset)) if queue < limits::QUEUES_PER_TOPIC => {
+                    if reset {
+                        let queue = (group.clone(), topic.clone(), queue);
+                        inner.resets.insert(queue);
+                    }
                     let progress = inner.progress(&group, &topic);
                     let growth = progress.growth(queue);
                     progress.at(queue).committed = offset;
@@ -139,6 +150,7 @@ impl Offsets {
             }
         }
         Offsets {
+            resets: AtomicUsize::new(inner.resets.len()),
             inner: Mutex::new(inner),
         }
     }
@@ -153,6 +165,9 @@ impl Offsets {
         lower: bool,
     ) -> Result<Moved, Error> {
         let mut inner = self.lock();
+        if inner.is_reset(group, topic, queue) {
+            return Ok(Moved::Reset);
+        }
         let position = inner.position(group, topic, queue)?;
         let before = position.committed;
         if before == offset || (!lower && offset < before) {
@@ -168,6 +183,39 @@ impl Offsets {
         } else {
             Moved::Forward
         })
+    }
+
+    /// Sends a group elsewhere: until [`Offsets::take_reset`] nothing else can be committed.
+    pub fn reset(
+        &self,
+        group: &GroupName,
+        topic: &TopicName,
+        queue: u32,
+        offset: i64,
+    ) -> Result<(), Error> {
+        let mut inner = self.lock();
+        inner.position(group, topic, queue)?.committed = offset;
+        let key = (group.clone(), topic.clone(), queue);
+        inner.resets.insert(key);
+        inner.touch(group, topic, queue);
+        self.resets.store(inner.resets.len(), Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// Where a group is to go on in a queue, once.
+    pub fn take_reset(&self, group: &GroupName, topic: &TopicName, queue: u32) -> Option<i64> {
+        if self.resets.load(Ordering::SeqCst) == 0 {
+            return None;
+        }
+        let mut inner = self.lock();
+        if !inner.is_reset(group, topic, queue) {
+            return None;
+        }
+        let key = (group.clone(), topic.clone(), queue);
+        inner.resets.remove(&key);
+        inner.touch(group, topic, queue);
+        self.resets.store(inner.resets.len(), Ordering::SeqCst);
+        inner.progress(group, topic).committed(queue)
     }
 
     /// Remembers where the group's next pull of a queue starts, and what it got; if there are too many
@@ -233,6 +281,8 @@ impl Offsets {
         for group in groups {
             inner.remove(&group, topic);
         }
+        inner.resets.retain(|(_, of, _)| of != topic);
+        self.resets.store(inner.resets.len(), Ordering::SeqCst);
     }
 
     /// Forgets a group.
@@ -246,6 +296,8 @@ impl Offsets {
             inner.remove(&name, &topic);
         }
         inner.groups.remove(group);
+        inner.resets.retain(|(of, _, _)| of.as_str() != group);
+        self.resets.store(inner.resets.len(), Ordering::SeqCst);
     }
 
     /// Samples the groups' counters.
@@ -265,12 +317,12 @@ impl Offsets {
         }
         let gone = std::mem::take(&mut inner.gone);
         let dirty = std::mem::take(&mut inner.dirty);
-        let mut add = |group: &GroupName, topic: &TopicName, queue, value: Option<i64>| {
+        let mut add = |group: &GroupName, topic: &TopicName, queue, value: Option<row::Offset>| {
             changes.add(
                 Table::Offsets,
                 |key| row::offset_key(key, group.as_str(), topic.as_str(), queue),
                 |out| {
-                    out.extend_from_slice(&value.unwrap_or(0).to_be_bytes());
+                    out.extend_from_slice(value.as_ref().map_or(&[], row::Offset::bytes));
                     value.is_some()
                 },
             );
@@ -279,11 +331,17 @@ impl Offsets {
             add(group, topic, *queue, None);
         }
         for (group, topic, queue) in &dirty {
+            let reset = inner.is_reset(group, topic, *queue);
             let progress = inner.groups.get_mut(group).and_then(|g| g.get_mut(topic));
             if let Some(progress) = progress {
                 let position = progress.at(*queue);
                 position.dirty = false;
-                add(group, topic, *queue, Some(position.committed));
+                add(
+                    group,
+                    topic,
+                    *queue,
+                    Some(row::offset(position.committed, reset)),
+                );
             }
         }
         Taken { dirty, gone }
@@ -300,6 +358,20 @@ impl Offsets {
 }
 
 impl Inner {
+    fn is_reset(&self, group: &GroupName, topic: &TopicName, queue: u32) -> bool {
+        // Nearly always there is none, and then no name is copied.
+        !self.resets.is_empty() && (self.resets).contains(&(group.clone(), topic.clone(), queue))
+    }
+
+    /// A position's row in the log is older than the position.
+    fn touch(&mut self, group: &GroupName, topic: &TopicName, queue: u32) {
+        self.version.counter += 1;
+        let position = self.progress(group, topic).at(queue);
+        if !std::mem::replace(&mut position.dirty, true) {
+            self.dirty.push((group.clone(), topic.clone(), queue));
+        }
+    }
+
     fn progress(&mut self, group: &GroupName, topic: &TopicName) -> &mut Progress {
         // Looked up first: the usual case must not clone the names.
         if !self.groups.contains_key(group) {

@@ -224,6 +224,8 @@ impl Broker {
     /// Goes where somebody else has moved the committed offset.
     fn follow(&self, checked: &Checked<'_>, id: FlightId, flight: &mut Flight) {
         let (group, topic) = (&checked.group.name, checked.line.topic(id.0));
+        // Whoever pops hears of a reset by what it gets.
+        self.offsets.take_reset(group, topic, id.1);
         self.follow_committed(group.as_str(), topic.as_str(), id.1, flight);
     }
 

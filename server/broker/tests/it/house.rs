@@ -52,7 +52,10 @@ impl Outlet for Heard {
             Notice::CheckTransaction(check) => {
                 self.checks.lock().unwrap().push((connection.0, *check));
             }
-            _ => {}
+            other => {
+                let mut notices = self.notices.lock().unwrap();
+                notices.push((connection.0, format!("{other:?}")));
+            }
         }
         true
     }

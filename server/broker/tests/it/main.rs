@@ -13,6 +13,7 @@ mod popping;
 mod produce;
 mod pull;
 mod query;
+mod reset;
 mod restart;
 mod retry;
 mod stats;

@@ -5,11 +5,13 @@ use broker::{AskedFor, Boundary, Error};
 use crate::house::{House, START, caller, from_start};
 
 fn commit(house: &House, group: &str, topic: &str, queue: i32, offset: i64) -> Result<(), Error> {
-    house.run(caller(2), |caller| {
-        house
-            .broker
-            .set_offset(caller, group, topic, Some(queue), Some(offset))
-    })
+    house
+        .run(caller(2), |caller| {
+            house
+                .broker
+                .set_offset(caller, group, topic, Some(queue), Some(offset))
+        })
+        .map(drop)
 }
 
 fn committed(house: &House, group: &str, topic: &str, queue: i32) -> Result<i64, Error> {
@@ -63,9 +65,11 @@ fn a_commit_needs_its_group_its_topic_its_queue_and_its_offset() {
         "Topic NoTopic not exist!"
     );
     let ask = |queue, offset| {
-        house.run(caller(2), |caller| {
-            house.broker.set_offset(caller, "g", "t", queue, offset)
-        })
+        house
+            .run(caller(2), |caller| {
+                house.broker.set_offset(caller, "g", "t", queue, offset)
+            })
+            .map(drop)
     };
     assert_eq!(text(ask(None, Some(1))), "QueueId is null, topic is t");
     assert_eq!(text(ask(Some(0), None)), "Offset is null, topic is t");

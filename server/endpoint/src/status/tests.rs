@@ -95,6 +95,19 @@ fn all() -> Vec<Error> {
             what: "QueueId",
             topic: "t".to_owned(),
         },
+        Error::OffsetOutOfRange {
+            offset: 9,
+            min: 0,
+            max: 3,
+        },
+        Error::NoOffsets("g".to_owned()),
+        Error::ResetOffline {
+            group: "g".to_owned(),
+            topic: "t".to_owned(),
+            time: 7,
+        },
+        topic_missing(AskedFor::Reset),
+        group_missing(AskedFor::Reset),
         Error::NoRecord(7),
         Error::NothingToSendBack(7),
         Error::NoMessageWithKey,
@@ -181,6 +194,11 @@ fn codes_and_texts_of_errors_stay_what_clients_know() {
          22 "Not found, V3_0_6_SNAPSHOT maybe this group consumer boot first"
          22 "Not found, do not set to zero, maybe this group boot first"
          29 "QueueId is null, topic is t"
+          1 "Target offset 9 not in consume queue range [0-3]"
+          1 "THe consumer group <g> not exist"
+        206 "Consumer not online, so can not reset offset, Group: g Topic: t Timestamp: 7"
+         17 "Topic t does not exist"
+         26 "Group g does not exist"
           1 "can not find message by the offset, 7"
           1 "look message by offset failed, 7"
          22 "can not find message, maybe time range not correct"

@@ -8,6 +8,7 @@ mod live;
 mod nonsense;
 mod pull;
 mod recorded;
+mod reset;
 mod retry;
 mod say;
 mod send;

@@ -306,6 +306,7 @@ fn options(config: &Config, port: u16) -> ::broker::Options {
         broker_topic: broker.broker_topic,
         trace_topic: broker.trace_topic,
         store_replies: broker.store_replies,
+        server_side_reset: broker.server_side_reset,
         long_polling: broker.long_polling,
         short_polling: broker.short_polling,
         lite_pull: broker.lite_pull,

@@ -59,3 +59,17 @@ header! {
         force: bool = b"isForce",
     }
 }
+
+header! {
+    /// Header of 314 (Apache `CloneGroupOffsetRequestHeader`).
+    CloneOffsetHeader<'a> {
+        /// The group that has offsets.
+        source: &'a str = b"srcGroup",
+        /// The group that gets them.
+        target: &'a str = b"destGroup",
+        /// One topic; all without it.
+        topic: Option<&'a str> = b"topic",
+        /// Also topics that the online members of the source do not subscribe to.
+        offline: bool = b"offline",
+    }
+}
