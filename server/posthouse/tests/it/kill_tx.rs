@@ -206,8 +206,9 @@ impl<'a> Torture<'a> {
             self.ledger().vanished += 1;
             return Ok(false);
         }
-        let how = if rng.u8(..3) < 2 { COMMIT } else { ROLLBACK };
-        self.ledger().decided.insert(n, how);
+        let wish = if rng.u8(..3) < 2 { COMMIT } else { ROLLBACK };
+        // Whoever was asked meanwhile, and found nothing, has rolled it back.
+        let how = *self.ledger().decided.entry(n).or_insert(wish);
         if chance < 4 {
             self.ledger().vanished += 1;
             return Ok(false);
@@ -241,7 +242,7 @@ impl<'a> Torture<'a> {
                 continue;
             }
             let n = number(View::parse(&asked.body).unwrap().body());
-            let how = self.ledger().decided.get(&n).copied().unwrap_or(ROLLBACK);
+            let how = *self.ledger().decided.entry(n).or_insert(ROLLBACK);
             let at = asked.field("commitLogOffset").unwrap().parse().unwrap();
             let answer = end(asked.field("tranStateTableOffset").unwrap(), at, how, true).oneway();
             if client.post(answer).is_err() {
