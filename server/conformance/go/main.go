@@ -30,8 +30,8 @@ var scenarios = map[string]func(*run){
 	"pull":           pull,
 	"pull-from":      pullFrom,
 	"transaction":    transaction,
-	"delay-refused":  delayRefused,
 	"retry-not-lost": retryNotLost,
+	"scheduled":      scheduled,
 }
 
 var console sync.Mutex

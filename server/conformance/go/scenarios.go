@@ -347,15 +347,6 @@ func transaction(r *run) {
 	r.equal(got["keep, asked"].TransactionId, got["keep, asked"].GetProperty("UNIQ_KEY"), "transaction id")
 }
 
-func delayRefused(r *run) {
-	topic := r.topic("GoLater")
-	p := r.producer(producer.WithRetry(0))
-	r.send(p, r.message(topic, "now"))
-	_, err := p.SendSync(context.Background(), r.message(topic, "later").WithDelayTimeLevel(3))
-	r.check(err != nil, "a delay level was not refused")
-	r.send(p, r.message(topic, "now again"))
-}
-
 // A listener that fails once gets its message again.
 func retryNotLost(r *run) {
 	topic := r.topic("GoRetry")
@@ -372,4 +363,32 @@ func retryNotLost(r *run) {
 	r.fine(c.Start())
 	r.atEnd(func() { _ = c.Shutdown() })
 	r.await("the second try", 40*time.Second, func() bool { return tries.Load() >= 2 })
+}
+
+// Section 4.3 of the tutorial: messages of level 3 come ten seconds later.
+func scheduled(r *run) {
+	topic := r.topic("GoScheduled")
+	p := r.producer()
+	r.send(p, r.message(topic, "now"))
+	in := &inbox{run: r}
+	late := sync.Map{}
+	c := r.push("GoScheduled")
+	r.fine(c.Subscribe(topic, tags("*"), func(ctx context.Context, messages ...*primitive.MessageExt) (consumer.ConsumeResult, error) {
+		for _, m := range messages {
+			late.Store(m.MsgId, time.Now().UnixMilli()-m.BornTimestamp)
+		}
+		return in.listen(ctx, messages...)
+	}))
+	r.fine(c.Start())
+	r.atEnd(func() { _ = c.Shutdown() })
+	texts := numbered("Hello scheduled message", 100)
+	for _, text := range texts {
+		r.send(p, r.message(topic, text).WithDelayTimeLevel(3))
+	}
+	got := in.expect(append(texts, "now"), 60*time.Second)
+	for _, text := range texts {
+		after, _ := late.Load(got[text].MsgId)
+		r.check(after.(int64) >= 10_000 && after.(int64) < 30_000, fmt.Sprintf("%s came after %d ms", text, after))
+		r.equal("3", got[text].GetProperty(primitive.PropertyDelayTimeLevel), "level")
+	}
 }

@@ -206,7 +206,8 @@ fn broker_config(home: &Path, port: u16, namesrv: &str) -> String {
     format!(
         "brokerClusterName=DefaultCluster\nbrokerName=broker-a\nbrokerIP1=127.0.0.1\nnamesrvAddr={namesrv}\n\
          listenPort={port}\nhaListenPort={}\nstorePathRootDir={}\nstorePathCommitLog={}\n\
-         mappedFileSizeCommitLog=67108864\nmappedFileSizeConsumeQueue=30000\n{QUICK}",
+         mappedFileSizeCommitLog=67108864\nmappedFileSizeConsumeQueue=30000\n\
+         recallMessageEnable=true\nenablePropertyFilter=true\n{QUICK}",
         port + 1,
         store.display(),
         store.join("commitlog").display()

@@ -1,6 +1,5 @@
 import java.util.HashMap;
 import java.util.Map;
-import java.util.TreeSet;
 
 import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
 import org.apache.rocketmq.client.consumer.MessageSelector;
@@ -18,7 +17,6 @@ final class Refusing {
         scenarios.put("too-big", Refusing::tooBig);
         scenarios.put("properties-too-big", Refusing::propertiesTooBig);
         scenarios.put("illegal-requests", Refusing::illegalRequests);
-        scenarios.put("delay-refused", Refusing::delayRefused);
         scenarios.put("sql-refused", Refusing::sqlRefused);
         scenarios.put("unknown-topic", Refusing::unknownTopic);
     }
@@ -137,24 +135,6 @@ final class Refusing {
         DefaultMQProducer producer = run.producer();
         run.refused("a queue of another broker", () -> producer.send(new Message(run.topic("Nowhere"), new byte[] {1}),
             new MessageQueue(run.topic("Nowhere"), "broker-z", 0)));
-    }
-
-    private static void delayRefused(Run run) throws Exception {
-        String topic = run.create("Later", 1);
-        DefaultMQProducer producer = run.newProducer("P_later");
-        producer.setRetryTimesWhenSendFailed(0);
-        producer.start();
-        Message message = new Message(topic, run.body("later"));
-        message.setDelayTimeLevel(3);
-        Throwable refusal = run.refused("a delay level", () -> producer.send(message));
-        run.equal(13, code(refusal), "code of " + said(refusal));
-        Message timed = new Message(topic, run.body("timed"));
-        timed.putUserProperty("x", "y");
-        timed.getProperties().put("TIMER_DELAY_SEC", "5");
-        Throwable second = run.refused("a timer", () -> producer.send(timed));
-        run.equal(13, code(second), "code of " + said(second));
-        run.sent(producer.send(new Message(topic, run.body("now"))));
-        run.collect(topic, "*").expect(new TreeSet<>(java.util.Collections.singleton("now")), 15);
     }
 
     private static void sqlRefused(Run run) throws Exception {

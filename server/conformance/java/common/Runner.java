@@ -26,6 +26,7 @@ public final class Runner {
         Asking.register(scenarios);
         Refusing.register(scenarios);
         Transactions.register(scenarios);
+        Later.register(scenarios);
         Admin.register(scenarios);
         Dialect.register(scenarios);
         say("{\"run\":0,\"event\":\"ready\"}");

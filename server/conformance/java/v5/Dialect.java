@@ -17,6 +17,7 @@ final class Dialect {
         scenarios.put("compression-codecs", Dialect::codecs);
         scenarios.put("heartbeat-v2", Dialect::heartbeatV2);
         Popping.register(scenarios);
+        Timing.register(scenarios);
     }
 
     /** LZ4, ZSTD and zlib bodies arrive as they were, and the flag says what they were packed with. */

@@ -25,6 +25,7 @@ macro_rules! scenarios {
 
 scenarios! {
     retry_nothing_is_lost: "retry-not-lost",
+    tutorial_4_3_scheduled: "scheduled",
     load_balancing: "load-balancing",
     broadcasting: "broadcasting",
     restarted_group_goes_on: "restart",
@@ -39,12 +40,4 @@ scenarios! {
     pull_consumer: "pull",
     pull_from_an_offset: "pull-from",
     transactions_and_check_back: "transaction",
-}
-
-/// Apache delays such messages; Posthouse refuses them until it can.
-#[test]
-fn delay_is_refused() {
-    if target() == "posthouse" {
-        play("delay-refused");
-    }
 }

@@ -59,6 +59,7 @@ both!({
     tutorial_4_1_2_load_balancing: "load-balancing",
     tutorial_4_1_2_broadcasting: "broadcasting",
     tutorial_4_2_ordered: "ordered",
+    tutorial_4_3_scheduled: "scheduled",
     tutorial_4_4_batch: "batch",
     tutorial_4_4_batch_splitting: "batch-splitting",
     tutorial_4_6_1_transactions: "transaction-sample",
@@ -75,6 +76,7 @@ both!({
     properties_and_checksum_tolerated: "properties",
     chosen_queue_has_dense_offsets: "chosen-queue",
     send_without_waiting_for_the_disk: "no-wait",
+    delay_levels_overtake_each_other: "delay-levels",
     // Consuming.
     tag_filter: "tag-filter",
     long_poll_is_woken: "long-poll",
@@ -107,6 +109,8 @@ both!({
     pop_two_members: "pop-push-two-members",
     pop_requests: "pop-requests",
     pop_in_order: "pop-ordered",
+    timers_told_in_each_way: "timers",
+    recalled_messages_never_come: "recall",
 });
 
 scenarios!(binary_header_5_3_3, Release::V5, &["-Drocketmq.serialize.type=ROCKETMQ"], {
@@ -120,17 +124,3 @@ scenarios!(binary_header_5_3_3, Release::V5, &["-Drocketmq.serialize.type=ROCKET
     properties: "properties",
     illegal_requests_get_their_codes: "illegal-requests",
 });
-
-/// Apache delays such messages; Posthouse refuses them until it can.
-mod until_delay_is_served {
-    use super::*;
-
-    #[test]
-    fn delay_is_refused_with_13() {
-        static CLIENT: OnceLock<Client> = OnceLock::new();
-        if target() == "posthouse" {
-            let start = || Client::java(Release::V5, "java-delay", &[], &shared().namesrv);
-            play(&CLIENT, start, "delay-refused");
-        }
-    }
-}
