@@ -419,8 +419,7 @@ impl Cell {
     ) -> Result<Row, Wrong> {
         let template = Template::batch(topic, 128, 16, Serialize::Binary);
         let ends = fill(admin, topic, template, run, target)?;
-        let messages = ends.iter().sum();
-        let mut load = Popping::new(topic, QUEUES as usize, messages, run);
+        let mut load = Popping::new(topic, &ends, run);
         let shape = Shape {
             warm: times.warm / 4,
             ..self.shape(times)

@@ -16,6 +16,7 @@ struct Queue {
     handles: VecDeque<(u64, String)>,
     popping: bool,
     next: u64,
+    end: u64,
 }
 
 /// Pops and acks over queues that hold so much each.
@@ -35,19 +36,20 @@ pub struct Popping {
 const INVISIBLE_MS: u64 = 120_000;
 
 impl Popping {
-    /// One connection for each queue; `messages` are in all of them together.
-    pub fn new(topic: &str, queues: usize, messages: u64, run: u64) -> Popping {
-        let queue = || Queue {
+    /// One connection for each queue; the queues end there.
+    pub fn new(topic: &str, ends: &[u64], run: u64) -> Popping {
+        let queue = |&end| Queue {
             handles: VecDeque::new(),
             popping: false,
             next: 0,
+            end,
         };
         Popping {
             topic: topic.to_owned(),
             run,
-            queues: (0..queues).map(|_| queue()).collect(),
+            queues: ends.iter().map(queue).collect(),
             acking: HashMap::new(),
-            left: messages,
+            left: ends.iter().sum(),
             empty: 0,
             wrong: None,
         }
@@ -127,7 +129,7 @@ impl Load for Popping {
                 self.acking.insert((connection, opaque), ());
                 self.ack(connection, offset, &handle)
             }
-            None if queue.popping || self.left == 0 => return false,
+            None if queue.popping || queue.next >= queue.end => return false,
             None => {
                 queue.popping = true;
                 self.pop(connection)
