@@ -143,12 +143,14 @@ impl Broker {
         registrar: Arc<dyn Registrar>,
     ) -> Broker {
         let now = clock.wall();
+        let offsets = Offsets::open(&store, now);
+        let moment = pop::moment(&*clock);
         Broker {
             topics: Topics::open(&options, &store, registrar, now),
             groups: Groups::open(&store, now),
             clients: RwLock::default(),
-            offsets: Offsets::open(&store, now),
-            pops: Pops::open(&store, options.pop_retry_v2, pop::moment(&*clock)),
+            pops: Pops::open(&store, &offsets, options.pop_retry_v2, moment),
+            offsets,
             modes: Modes::open(&store),
             reviving: Mutex::default(),
             persisting: Mutex::default(),

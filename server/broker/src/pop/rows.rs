@@ -8,13 +8,15 @@ use super::flight::Changed;
 use super::line::{FlightId, Line, Pops};
 use super::row::{Moment, Row, push_key, push_value, read};
 use crate::changes::Changes;
+use crate::offset::Offsets;
+use crate::stats::history::Count;
 
 /// Rows that were taken over into a batch's changes.
 pub(crate) type Taken = Vec<(Arc<Line>, FlightId, Vec<Changed>)>;
 
 impl Pops {
-    /// What the store knows.
-    pub fn open(store: &Store, retry_v2: bool, now: Moment) -> Pops {
+    /// What the store knows. Where the next pops start is told to the offsets, as each pop does.
+    pub fn open(store: &Store, offsets: &Offsets, retry_v2: bool, now: Moment) -> Pops {
         let pops = Pops::new(retry_v2);
         let rows = store.rows(Table::Leases);
         let rows: Vec<_> = (rows.iter())
@@ -47,9 +49,11 @@ impl Pops {
         }
         for line in pops.all() {
             let mut state = line.lock();
-            for flight in state.flights.values_mut() {
+            for (id, flight) in &mut state.flights {
                 flight.committed = Some(flight.lowest() as i64);
                 flight.changed.clear();
+                let (topic, next) = (line.topic(id.0), flight.next() as i64);
+                offsets.pulled(&line.group, topic, id.1, next, Count::default());
             }
             line.set_due(&state);
         }

@@ -122,5 +122,6 @@ scenarios!(binary_header_5_3_3, Release::V5, &["-Drocketmq.serialize.type=ROCKET
     lite_pull_subscribe: "lite-subscribe",
     query_by_key: "query-message",
     properties: "properties",
+    pop_push_consumer: "pop-push",
     illegal_requests_get_their_codes: "illegal-requests",
 });

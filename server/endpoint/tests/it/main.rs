@@ -6,6 +6,7 @@ mod consumers;
 mod delay;
 mod live;
 mod nonsense;
+mod pop;
 mod pull;
 mod recorded;
 mod reset;
