@@ -60,7 +60,7 @@ pub use error::{AskedFor, Error};
 pub use metrics::Metrics;
 pub use notice::{Notice, Outlet, Registrar};
 pub use offset::{Boundary, Commit, GroupOffsets};
-pub use options::{Options, Role};
+pub use options::{Options, Planted, Role};
 pub use ordering::MessageQueue;
 pub use pop::{Notification, Notified, Peek, Peeked, Pop, PopVerdict, Popped, PoppedQueue};
 pub use produce::{Produce, Produced, SendStatus, UniqueKey};

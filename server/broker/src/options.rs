@@ -90,6 +90,8 @@ pub struct Options {
     pub timer_max: i64,
     /// `recallMessageEnable`; on, unlike Apache's.
     pub recall: bool,
+    /// Nothing, outside of tests.
+    pub planted: Planted,
     /// The effective configuration by RocketMQ's names, for administration tools. The broker shows
     /// it and reads nothing from it.
     pub shown: Vec<(String, String)>,
@@ -102,6 +104,17 @@ pub struct Options {
     /// Seeds what is random here: the queue of a send that leaves the choice to the broker, and the
     /// ids of messages that came without one.
     pub seed: u64,
+}
+
+/// A bug planted on purpose, so that the tests which must find it can be tested. Debug builds of the
+/// binary set one if they are told to; nothing else does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Planted {
+    /// None.
+    #[default]
+    Nothing,
+    /// A delayed message is delivered by one record, and taken from what waits by another, later one.
+    DeliveredInTwoSteps,
 }
 
 /// What the broker is to its replicas (`brokerRole`).
@@ -157,6 +170,7 @@ impl Options {
             timers: true,
             timer_max: 3 * 86_400_000,
             recall: true,
+            planted: Planted::Nothing,
             shown: Vec::new(),
             pop_retry_v2: false,
             pop_by_default: false,

@@ -21,6 +21,16 @@ pub fn service(service: Arc<dyn Service>) -> Arc<dyn Service> {
     }
 }
 
+/// The bug planted in what the broker does, if one is.
+pub fn broker() -> broker::Planted {
+    #[cfg(debug_assertions)]
+    if std::env::var("POSTHOUSE_SEEDED_BUG").as_deref() == Ok("delivered-in-two-steps") {
+        tracing::error!("this broker has a planted bug: it delivers delayed messages in two steps");
+        return broker::Planted::DeliveredInTwoSteps;
+    }
+    broker::Planted::Nothing
+}
+
 /// Never returns if the planted bug is an end without end.
 pub fn end() {
     #[cfg(debug_assertions)]

@@ -13,7 +13,7 @@ use model::{LogOffset, QueueId, TopicName};
 use store::{Draft, Entry, Keys, Kind, Open, Queue, ReadError, StageError, Wait};
 
 use crate::topic::Topic;
-use crate::{Broker, Error};
+use crate::{Broker, Error, Planted};
 
 /// So many messages are delivered at once.
 const BATCH: usize = 512;
@@ -35,6 +35,8 @@ pub(super) struct Scratch {
     /// What was read, in the order it was due.
     found: Vec<(Open, Range<usize>)>,
     text: String,
+    /// What the planted bug has delivered and not closed.
+    unclosed: Vec<LogOffset>,
 }
 
 impl Broker {
@@ -45,6 +47,9 @@ impl Broker {
         let scratch = self.delays.scratch.lock();
         let mut scratch = scratch.unwrap_or_else(PoisonError::into_inner);
         let scratch = &mut *scratch;
+        for at in scratch.unclosed.drain(..) {
+            self.stage_marker(at, "planted", "bug")?;
+        }
         scratch.due.clear();
         pending.claim_due(Kind::Timer, now, BATCH, BATCH_BYTES, &mut scratch.due);
         if !scratch.due.is_empty() {
@@ -120,7 +125,11 @@ impl Broker {
     /// Stores what was read. What was not stored is given back.
     fn store_due(&self, scratch: &mut Scratch, now: i64) -> Result<(), StageError> {
         let Scratch {
-            bytes, found, text, ..
+            bytes,
+            found,
+            text,
+            unclosed,
+            ..
         } = scratch;
         let mut goes: Option<Goes> = None;
         let mut left = found.iter();
@@ -128,7 +137,12 @@ impl Broker {
             let view = View::parse(bytes.get(range.clone()).unwrap_or_default());
             let Ok(view) = view else { continue };
             match self.deliver(&view, now, &mut goes, text) {
-                Ok(()) => _ = self.delays.delivered.fetch_add(1, Ordering::Relaxed),
+                Ok(()) => {
+                    self.delays.delivered.fetch_add(1, Ordering::Relaxed);
+                    if self.options.planted == Planted::DeliveredInTwoSteps {
+                        unclosed.push(open.at);
+                    }
+                }
                 Err(error @ StageError::TooLarge(_)) => {
                     tracing::error!(at = open.at.0, %error, "a delayed message cannot be stored; it waits on");
                     self.wait_on(open.at, now);
@@ -163,7 +177,10 @@ impl Broker {
             born_at: view.born_at(),
             born_host: view.born_host(),
             reconsume_times: view.reconsume_times(),
-            prepared_offset: view.log_offset().0,
+            prepared_offset: match self.options.planted {
+                Planted::Nothing => view.log_offset().0,
+                Planted::DeliveredInTwoSteps => 0,
+            },
             body: view.body(),
             properties: delivered(view, now, text),
             tags_code: tags_code(view.property(key::TAGS)),

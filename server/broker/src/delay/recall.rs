@@ -156,7 +156,12 @@ impl Broker {
         staged.map(Some)
     }
 
-    fn stage_marker(&self, at: LogOffset, topic: &str, unique_key: &str) -> Result<Staged, Error> {
+    pub(super) fn stage_marker(
+        &self,
+        at: LogOffset,
+        topic: &str,
+        unique_key: &str,
+    ) -> Result<Staged, Error> {
         let missing = || topic_missing(TIMER_TOPIC, AskedFor::Recall);
         let timers = self.topics.find(TIMER_TOPIC).ok_or_else(missing)?;
         let queue = timers.queue(&self.store, 0).ok_or_else(missing)?;

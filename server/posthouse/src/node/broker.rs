@@ -326,6 +326,7 @@ fn options(config: &Config, port: u16) -> ::broker::Options {
         timers: broker.timers,
         timer_max: broker.timer_max_ms,
         recall: broker.recall,
+        planted: seeded::broker(),
         region: broker.region.clone(),
         trace_on: broker.trace_on,
         accept_sends_from: broker.accept_sends_from,

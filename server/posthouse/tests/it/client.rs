@@ -144,6 +144,13 @@ pub fn send(topic: &str, queue: u32, body: &[u8]) -> Command {
         .body(body.to_vec())
 }
 
+/// A copy with one field set anew.
+pub fn with_properties(mut send: Command, properties: &str) -> Command {
+    let fields = send.ext.get_or_insert_default();
+    fields.retain(|(name, _)| name != "i");
+    send.with("i", properties)
+}
+
 fn messages(mut body: &[u8]) -> Vec<(u64, Vec<u8>)> {
     let mut found = Vec::new();
     while !body.is_empty() {

@@ -6,6 +6,7 @@ mod config;
 mod embedded;
 mod failed_disk;
 mod kill;
+mod kill_delay;
 mod kill_pop;
 mod kill_tx;
 mod ledger;
