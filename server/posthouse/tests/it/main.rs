@@ -3,6 +3,7 @@
 
 mod client;
 mod config;
+mod delay_speed;
 mod embedded;
 mod failed_disk;
 mod kill;
