@@ -2,7 +2,8 @@
 //! Apache RocketMQ 4.9 and 5.
 //!
 //! A [`Client`] is one member of a cluster: one id, one connection to each server, one cache of routes.
-//! From it come [`Producer`]s, [`PushConsumer`]s, [`PullConsumer`]s and the [`Admin`]. Everything is async on tokio, also on a
+//! From it come [`Producer`]s, [`PushConsumer`]s, [`PullConsumer`]s, [`SimpleConsumer`]s and the
+//! [`Admin`]. Everything is async on tokio, also on a
 //! `current_thread` runtime, and what many tasks send at once leaves in one write.
 //!
 //! ```no_run
@@ -32,6 +33,7 @@ mod config;
 mod error;
 mod filter;
 mod ids;
+mod lease;
 mod members;
 mod message;
 mod name_servers;
@@ -43,6 +45,7 @@ mod queue;
 mod reader;
 mod received;
 mod route;
+mod simple_consumer;
 mod strategy;
 mod upkeep;
 
@@ -52,6 +55,7 @@ pub use compress::{Compression, decompress};
 pub use config::{Config, Entrance, Transport};
 pub use error::{Error, MessageError, Refusal, Result};
 pub use filter::Filter;
+pub use lease::{Lease, LeaseError};
 pub use message::{Deliver, Message};
 pub use model::group::GroupConfig;
 pub use model::topic::TopicConfig;
@@ -64,4 +68,5 @@ pub use queue::Queue;
 pub use reader::{ConsumeFrom, Model};
 pub use received::Received;
 pub use remoting::Serialize;
+pub use simple_consumer::{Leased, Receive, SimpleConsumer};
 pub use strategy::Strategy;

@@ -89,7 +89,10 @@ impl Reader {
         let name = &queue.queue;
         let wanted = self.wanted(&name.topic);
         let expression = wanted.as_ref().map(|wanted| &wanted.subscription);
-        let commit = match self.options.auto_commit && member == 0 {
+        // As in Java, a pull consumer's pulls carry no offset: a broker may take one later than a commit
+        // that was sent after it.
+        let rides = self.options.auto_commit && !self.options.lite && member == 0;
+        let commit = match rides {
             true => self.offsets.get(name).filter(|offset| *offset > 0),
             false => None,
         };

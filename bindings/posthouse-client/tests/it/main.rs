@@ -8,5 +8,6 @@ mod places;
 mod pull;
 mod retry;
 mod send;
+mod simple;
 mod speed;
 mod toy;

@@ -11,12 +11,10 @@ use posthouse_client::{Client, Config, Entrance, Transport};
 /// No wait of these tests is longer.
 pub const LIMIT: Duration = Duration::from_secs(30);
 
-/// The binary that most tests share.
+/// The binary that most tests share; Apache's servers, if `CONFORMANCE_TARGET=apache`.
 fn binary() -> &'static str {
     static SERVER: OnceLock<Server> = OnceLock::new();
-    &SERVER
-        .get_or_init(|| servers::posthouse(servers::Posthouse::Standalone))
-        .namesrv
+    &SERVER.get_or_init(servers::standalone).namesrv
 }
 
 /// The server inside this process that most tests share, and the ways into it.

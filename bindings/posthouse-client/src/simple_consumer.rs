@@ -1,0 +1,363 @@
+//! Messages on loan: popped by who asks, acked one by one, by whoever holds the lease (Apache's POP).
+//!
+//! No queue belongs to anybody, so nothing is shared out, and a message that is not acked in time comes
+//! again, to any member.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use model::GroupName;
+use remoting::code::{request, response};
+use remoting::header::pop::{AckHeader, ChangeInvisibleHeader, NotificationHeader, PopHeader};
+use remoting::{Answer, Command};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::channel::Channel;
+use crate::client::{Client, Inner};
+use crate::error::{Error, Result};
+use crate::filter::{Filter, Wanted};
+use crate::lease::{Lease, Pop};
+use crate::queue::Queue;
+use crate::reader::ConsumeFrom;
+use crate::received::{Received, records};
+
+/// A message on loan.
+#[derive(Clone, Debug)]
+pub struct Leased {
+    /// The message.
+    pub message: Received,
+    /// What it is acked with.
+    pub lease: Lease,
+}
+
+/// What is wanted of a topic at once.
+#[derive(Clone, Debug)]
+pub struct Receive {
+    /// At most so many messages; brokers give at most 32.
+    pub max: u32,
+    /// How long the messages are lent. A message that is not acked by then comes again.
+    pub invisible: Duration,
+    /// How long to wait while there are none.
+    pub wait: Duration,
+    /// What is wanted. All members of a group must want the same.
+    pub filter: Filter,
+    /// Where a group without an offset begins.
+    pub from: ConsumeFrom,
+}
+
+impl Default for Receive {
+    fn default() -> Self {
+        Receive {
+            max: 16,
+            invisible: Duration::from_secs(60),
+            wait: Duration::from_secs(15),
+            filter: Filter::All,
+            from: ConsumeFrom::First,
+        }
+    }
+}
+
+/// The most that brokers give at once.
+const POP_MAX: u32 = 32;
+/// Behind the wait: how long an answer may take.
+const SLACK: Duration = Duration::from_secs(10);
+
+/// A consumer of messages on loan. Cheap to clone; it has no state that another process with the same
+/// group could not have.
+///
+/// ```no_run
+/// # async fn example() -> posthouse_client::Result<()> {
+/// use posthouse_client::{Client, Config, Receive};
+///
+/// let client = Client::new(Config::new("127.0.0.1:9876"));
+/// let consumer = client.simple_consumer("billing")?;
+/// for leased in consumer.receive("orders", &Receive::default()).await? {
+///     println!("{} bytes", leased.message.body.len());
+///     consumer.ack(&leased.lease).await?;
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct SimpleConsumer {
+    client: Arc<Inner>,
+    group: Arc<str>,
+    turn: Arc<AtomicUsize>,
+}
+
+impl Client {
+    /// A consumer of messages on loan.
+    ///
+    /// # Errors
+    /// If no broker takes the group's name.
+    pub fn simple_consumer(&self, group: &str) -> Result<SimpleConsumer> {
+        self.inner.open()?;
+        Ok(SimpleConsumer {
+            client: self.inner.clone(),
+            group: GroupName::parse(group)?.as_str().into(),
+            turn: Arc::new(AtomicUsize::new(0)),
+        })
+    }
+}
+
+impl SimpleConsumer {
+    /// Its group.
+    pub fn group(&self) -> &str {
+        &self.group
+    }
+
+    /// The next messages of a topic, as soon as there are some; none when the wait is over.
+    ///
+    /// # Errors
+    /// If the topic has no route, or a broker refuses or gives no answer.
+    pub async fn receive(&self, topic: &str, receive: &Receive) -> Result<Vec<Leased>> {
+        self.client.open()?;
+        let wanted = Wanted::new(topic, &receive.filter)?;
+        let end = Instant::now() + receive.wait;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            let brokers = self.brokers(topic).await?;
+            // With one broker, it waits for us; with several, nobody must lend while another one waits.
+            let hold = if brokers.len() == 1 {
+                left
+            } else {
+                Duration::ZERO
+            };
+            for (name, channel) in &brokers {
+                let found = self.pop(&wanted, receive, hold, name, channel).await?;
+                if !found.is_empty() {
+                    return Ok(found);
+                }
+            }
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() || !self.any_has_some(topic, brokers, left).await {
+                return Ok(Vec::new());
+            }
+        }
+    }
+
+    /// The message is done.
+    ///
+    /// # Errors
+    /// If the broker that lent it refuses or gives no answer. A lease that ended is no error.
+    pub async fn ack(&self, lease: &Lease) -> Result<()> {
+        let topic = lease.real_topic(&self.group);
+        let header = AckHeader {
+            consumer_group: &self.group,
+            topic: &topic,
+            queue_id: lease.queue_id() as i32,
+            receipt: lease.receipt(),
+            offset: lease.offset().cast_signed(),
+        };
+        let command = header.fill(Command::request(request::ACK_MESSAGE));
+        let channel = self.lender(lease).await?;
+        channel.call(command, self.client.config.timeout).await?;
+        Ok(())
+    }
+
+    /// Lends the message for so long from now on. The old lease is worth nothing any more.
+    ///
+    /// # Errors
+    /// If the lease has ended, or the broker that lent it gives no answer.
+    pub async fn extend(&self, lease: &Lease, invisible: Duration) -> Result<Lease> {
+        let topic = lease.real_topic(&self.group);
+        let header = ChangeInvisibleHeader {
+            consumer_group: &self.group,
+            topic: &topic,
+            queue_id: lease.queue_id() as i32,
+            receipt: lease.receipt(),
+            offset: lease.offset().cast_signed(),
+            invisible_ms: invisible.as_millis() as i64,
+        };
+        let command = header.fill(Command::request(request::CHANGE_MESSAGE_INVISIBLETIME));
+        let channel = self.lender(lease).await?;
+        let answer = channel.call(command, self.client.config.timeout).await?;
+        let read = answer.read(|frame| {
+            let number = |name| frame.ext.get(name)?.parse::<i64>().ok();
+            let revive = i32::try_from(number("reviveQid")?).ok()?;
+            Some(lease.again(number("popTime")?, number("invisibleTime")?, revive))
+        });
+        let read = read.map_err(|error| Error::malformed(channel.address(), error))?;
+        read.ok_or_else(|| Error::malformed(channel.address(), "no new lease"))
+    }
+
+    /// To the group's dead-letter topic with it, and the lease is over.
+    ///
+    /// # Errors
+    /// If the broker that lent it refuses or gives no answer.
+    pub async fn dead_letter(&self, leased: &Leased) -> Result<()> {
+        let command = Command::request(request::CONSUMER_SEND_MSG_BACK)
+            .with("offset", leased.message.log_offset)
+            .with("group", &self.group)
+            .with("delayLevel", -1)
+            .with("originMsgId", leased.message.id())
+            .with("originTopic", &leased.message.topic)
+            .with("unitMode", false)
+            .with("maxReconsumeTimes", 16);
+        let channel = self.lender(&leased.lease).await?;
+        channel.call(command, self.client.config.timeout).await?;
+        self.ack(&leased.lease).await
+    }
+
+    async fn lender(&self, lease: &Lease) -> Result<Arc<Channel>> {
+        self.client.open()?;
+        self.client.master_of(lease.topic(), lease.broker()).await
+    }
+
+    /// The brokers of a topic, another one first each time.
+    async fn brokers(&self, topic: &str) -> Result<Vec<(Arc<str>, Arc<Channel>)>> {
+        let route = self.client.route(topic).await?;
+        let readable = |name: &str| route.readable.iter().any(|queue| &*queue.broker == name);
+        let mut brokers = Vec::new();
+        for broker in route.brokers.iter().filter(|broker| readable(&broker.name)) {
+            if let Some(address) = broker.master() {
+                let channel = self.client.channels.to(address).await?;
+                brokers.push((broker.name.clone(), channel));
+            }
+        }
+        if brokers.is_empty() {
+            return Err(Error::NoQueue(topic.to_owned(), "read"));
+        }
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % brokers.len();
+        brokers.rotate_left(turn);
+        Ok(brokers)
+    }
+
+    async fn pop(
+        &self,
+        wanted: &Wanted,
+        receive: &Receive,
+        hold: Duration,
+        broker: &str,
+        channel: &Channel,
+    ) -> Result<Vec<Leased>> {
+        let header = PopHeader {
+            consumer_group: &self.group,
+            topic: &wanted.topic,
+            queue_id: -1,
+            max_msgs: receive.max.clamp(1, POP_MAX) as i32,
+            invisible_ms: receive.invisible.as_millis() as i64,
+            poll_ms: hold.as_millis() as i64,
+            // The broker's now: its clock is not ours.
+            born_at: 0,
+            init_mode: i32::from(receive.from == ConsumeFrom::Last),
+            expression_type: Some(wanted.subscription.kind.as_str()),
+            expression: Some(&wanted.subscription.expression),
+            order: false,
+            attempt: None,
+        };
+        let command = header.fill(Command::request(request::POP_MESSAGE));
+        let answer = channel.ask(command, hold + SLACK).await?;
+        let malformed = |what: String| Error::malformed(channel.address(), what);
+        let read = answer.read(|frame| match frame.code {
+            response::SUCCESS => Ok(true),
+            response::POLLING_FULL | response::POLLING_TIMEOUT | response::PULL_NOT_FOUND => {
+                Ok(false)
+            }
+            code => Err(channel.refused(code, frame.remark)),
+        });
+        if !read.map_err(|error| malformed(error.to_string()))?? {
+            return Ok(Vec::new());
+        }
+        let mut leased = leased(&answer, &wanted.topic, broker).map_err(malformed)?;
+        // Brokers compare hashes of tags; what was not wanted is done.
+        let mut kept = Vec::with_capacity(leased.len());
+        for one in leased.drain(..) {
+            match wanted.accepts(&one.message) {
+                true => kept.push(one),
+                false => self.ack(&one.lease).await?,
+            }
+        }
+        Ok(kept)
+    }
+
+    /// Waits until one of the brokers has something.
+    async fn any_has_some(
+        &self,
+        topic: &str,
+        brokers: Vec<(Arc<str>, Arc<Channel>)>,
+        wait: Duration,
+    ) -> bool {
+        if brokers.len() == 1 {
+            // It has waited already.
+            return false;
+        }
+        let header = NotificationHeader {
+            consumer_group: &self.group,
+            topic,
+            queue_id: -1,
+            poll_ms: wait.as_millis() as i64,
+            born_at: 0,
+            order: false,
+            attempt: None,
+        };
+        let mut asked = JoinSet::new();
+        for (_, channel) in brokers {
+            let command = header.fill(Command::request(request::NOTIFICATION));
+            asked.spawn(async move {
+                let answer = channel.call(command, wait + SLACK).await.ok()?;
+                let has = answer.read(|frame| frame.ext.get("hasMsg") == Some("true"));
+                has.ok().filter(|has| *has)
+            });
+        }
+        while let Some(answer) = asked.join_next().await {
+            if matches!(answer, Ok(Some(_))) {
+                return true;
+            }
+        }
+        false
+    }
+}
+
+/// The messages of an answer, each with its lease.
+fn leased(
+    answer: &Answer,
+    topic: &Arc<str>,
+    broker: &str,
+) -> std::result::Result<Vec<Leased>, String> {
+    let body = answer.body().map_err(|error| error.to_string())?;
+    let read = answer.read(|frame| {
+        let number = |name| frame.ext.get(name)?.parse::<i64>().ok();
+        let pop = Pop {
+            popped_at: number("popTime")?,
+            invisible_ms: number("invisibleTime")?,
+            revive_queue: i32::try_from(number("reviveQid")?).ok()?,
+            broker,
+        };
+        let starts = starts(frame.ext.get("startOffsetInfo").unwrap_or_default());
+        Some((pop, starts))
+    });
+    let (pop, starts) = read
+        .map_err(|error| error.to_string())?
+        .ok_or("the answer to a pop lacks its time")?;
+    let queue_of =
+        |view: &model::record::View<'_>| Queue::new(topic.clone(), broker, view.queue().0);
+    let mut all = Vec::new();
+    for (message, _) in records(&body, queue_of) {
+        let handle = match message.property("POP_CK") {
+            // A message that came before: the broker made its handle.
+            Some(handle) => handle.to_owned(),
+            None => {
+                let (queue, offset) = (message.queue.id, message.queue_offset);
+                let start = starts.get(&queue).copied().unwrap_or(offset);
+                Lease::handle(&pop, start, queue, offset)
+            }
+        };
+        let lease = Lease::new(topic.clone(), &handle).map_err(|error| error.to_string())?;
+        all.push(Leased { message, lease });
+    }
+    Ok(all)
+}
+
+/// The first offset of each queue of the topic itself: `0 queue offset`, with `;` between.
+fn starts(info: &str) -> HashMap<u32, u64> {
+    let items = info.split(';').filter_map(|item| {
+        let mut fields = item.split(' ');
+        let (retry, queue, offset) = (fields.next()?, fields.next()?, fields.next()?);
+        (retry == "0").then_some((queue.parse().ok()?, offset.parse().ok()?))
+    });
+    items.collect()
+}
