@@ -61,8 +61,9 @@ fn deviations() -> BTreeSet<String> {
 /// The names in a body: those of an object, and below each name those of what it holds. Maps that are
 /// keyed by data (topics, groups, queues, figures) count as lists.
 fn names(value: &Value, path: &str, out: &mut BTreeSet<String>) {
-    const BY_DATA: [&str; 7] = [
+    const BY_DATA: [&str; 8] = [
         ".offsetTable",
+        ".consumeStatsList[]",
         ".subscriptionTable",
         ".topicConfigTable",
         ".subscriptionGroupTable",
@@ -74,7 +75,7 @@ fn names(value: &Value, path: &str, out: &mut BTreeSet<String>) {
         Value::Object(members) => {
             for (name, member) in members {
                 let number = name.bytes().all(|byte| byte.is_ascii_digit());
-                let data = BY_DATA.contains(&path) || path.ends_with(".attributes") || number;
+                let data = BY_DATA.iter().any(|by_data| path.ends_with(by_data)) || number;
                 let below = match data {
                     true => format!("{path}[]"),
                     false => format!("{path}.{name}"),
@@ -138,6 +139,12 @@ fn furnish(world: &World) {
     let producer = r#"{"clientID":"c","producerDataSet":[{"groupName":"AdminProducerGroup"}]}"#;
     world.ask_on(900, Command::request(34).body(producer.as_bytes().to_vec()));
     world.ask(say::send("AdminTopic", b"m"));
+    assert_eq!(
+        world.ask(say::pull("AdminGroup", "AdminTopic", 0, 0)).code,
+        0
+    );
+    world.ask(say::create_topic("T_j53_pop", 4, 6));
+    world.ask(say::create_group(r#"{"groupName":"G_j53_pop"}"#));
     let commit = say::queue(15, "AdminTopic", 0).with("consumerGroup", "AdminGroup");
     assert_eq!(world.ask(commit.with("commitOffset", 1)).code, 0);
 }
