@@ -14,7 +14,7 @@ import (
 	"github.com/apache/rocketmq-client-go/v2/producer"
 )
 
-const patience = 25 * time.Second
+const patience = 60 * time.Second
 
 func numbered(name string, n int) []string {
 	texts := []string{}

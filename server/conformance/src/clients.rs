@@ -13,7 +13,7 @@ use crate::toolchain::{self, Release};
 use crate::workshop;
 
 /// How long a scenario may take: far more than it should, so that only a hang ends here.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(300);
 
 /// A process that plays scenarios.
 pub struct Client {

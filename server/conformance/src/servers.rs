@@ -78,7 +78,7 @@ pub fn posthouse(part: Posthouse<'_>) -> Server {
     let process = Process::hold(&binary(), &arguments, Some(&data));
     let read = |label: &str| {
         process
-            .line(Duration::from_secs(20), |line| {
+            .line(Duration::from_secs(60), |line| {
                 labelled_address(line, label)
             })
             .unwrap_or_else(|why| {
@@ -192,7 +192,7 @@ pub fn apache(part: Apache<'_>) -> Server {
     let process = Process::hold(Path::new("java"), &arguments, Some(&home));
     let ready = |line: &str| (line == "ready").then_some(());
     process
-        .line(Duration::from_secs(60), ready)
+        .line(Duration::from_secs(180), ready)
         .unwrap_or_else(|why| panic!("Apache did not start: {why}"));
     Server {
         namesrv,

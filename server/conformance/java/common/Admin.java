@@ -85,7 +85,7 @@ final class Admin {
         }
         // A Java 5 consumer whose start meets the heartbeat of its instance's other members gives its own up, and is
         // known only after the next one: 30 s later.
-        run.check(read.await(60, TimeUnit.SECONDS), "the holder read too little: " + read.getCount());
+        run.check(read.await(120, TimeUnit.SECONDS), "the holder read too little: " + read.getCount());
         for (int queue = 0; queue < 4; queue++) {
             MessageQueue one = new MessageQueue(topic, "broker-a", queue);
             run.await("the offset of " + one + " to be committed", 60, () -> consumer.getDefaultMQPushConsumerImpl()

@@ -216,7 +216,7 @@ final class Run {
      * the same with any broker.
      */
     int patience(int seconds) {
-        return seconds + 30;
+        return seconds + 60;
     }
 
     void emit(String event, Object... fields) {

@@ -107,7 +107,7 @@ fn start(folder: &Path, arguments: &str) -> Process {
         binary.display()
     );
     let process = Process::hold(Path::new("sh"), &["-c".into(), line], None);
-    let banner = process.line(Duration::from_secs(20), |line| {
+    let banner = process.line(Duration::from_secs(60), |line| {
         line.contains("process").then_some(())
     });
     banner.unwrap_or_else(|why| panic!("posthouse {arguments}: {why}"));
