@@ -126,7 +126,7 @@ impl Broker {
             Asking::Nobody => {
                 pending.postpone(open.at, now + AWAY);
                 let mut state = self.transactions.state();
-                state.away.entry(group.into()).or_default().push(open.at);
+                state.away.entry(group.into()).or_default().insert(open.at);
             }
         }
         Ok(())

@@ -45,7 +45,7 @@ pub(crate) struct State {
     /// Rows that differ from [`State::asked`].
     changed: HashSet<LogOffset>,
     /// By producer group, the half messages that wait for one of its producers to come back.
-    pub away: HashMap<Box<str>, Vec<LogOffset>>,
+    pub away: HashMap<Box<str>, HashSet<LogOffset>>,
     /// When was looked last whether some of them are back, ms since the Unix epoch.
     looked: i64,
 }
