@@ -53,6 +53,7 @@ struct Cursor<'a> {
 }
 
 impl Cursor<'_> {
+    #[inline(always)]
     fn array<const N: usize>(&mut self) -> Result<[u8; N], FrameError> {
         let rest = self.header.get(self.at..).unwrap_or_default();
         let array = rest.first_chunk::<N>().ok_or(FrameError::Binary(self.at))?;
@@ -60,6 +61,7 @@ impl Cursor<'_> {
         Ok(*array)
     }
 
+    #[inline(always)]
     fn long(&mut self) -> Result<usize, FrameError> {
         let length = i32::from_be_bytes(self.array()?);
         usize::try_from(length).map_err(|_| FrameError::Binary(self.at))
@@ -67,6 +69,7 @@ impl Cursor<'_> {
 
     /// A string of `length` bytes; `None` if it is empty. Whether it is UTF-8 is judged by who reads
     /// it: most fields are numbers.
+    #[inline(always)]
     fn text(&mut self, length: usize) -> Result<Option<Span>, FrameError> {
         if length == 0 {
             return Ok(None);
