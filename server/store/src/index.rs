@@ -280,6 +280,9 @@ impl KeyIndex {
             return Ok(());
         }
         let merged = Arc::new(merge::merge(&*self.disk, &small)?);
+        if merged.count >= self.limits.merged {
+            merged.give_back();
+        }
         {
             let mut state = lock(&self.state);
             let same = |run: &Arc<Run>| small.iter().any(|old| Arc::ptr_eq(old, run));

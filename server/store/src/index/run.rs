@@ -75,6 +75,13 @@ impl Run {
         }))
     }
 
+    /// The system may use the memory of its bytes: it is only read for queries from now on.
+    pub fn give_back(&self) {
+        let len = (self.pages() * (PAGE + 8) + FOOTER) as u64;
+        // Only a hint.
+        let _ = self.file.forget(0..len);
+    }
+
     pub fn pages(&self) -> usize {
         self.fences.len()
     }

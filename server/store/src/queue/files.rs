@@ -179,8 +179,10 @@ impl Files {
             let extents: Vec<_> = all.files.values().map(|one| one.extent).collect();
             (dirty, names, extents)
         };
-        for (_, file) in &dirty {
+        for (extent, file) in &dirty {
             file.sync_data()?;
+            // The newest entries are kept in memory by others; the system need not keep them again.
+            let _ = file.forget(0..u64::from(extent.len) / 4096 * 4096);
         }
         if names {
             self.disk.sync_dir(DIR)?;
