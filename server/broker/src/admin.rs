@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError};
 
 use model::topic::DataVersion;
 use model::{GroupName, QueueOffset};
-use store::{Queue, Store};
+use store::{Queue, Store, Wait};
 
 use crate::ordering::MessageQueue;
 use crate::topic::topic_missing;
@@ -109,9 +109,9 @@ fn stored_at(store: &Store, queue: &Queue, at: u64) -> i64 {
         return 0;
     }
     let mut entry = Vec::with_capacity(1);
-    let read = store.entries(queue, QueueOffset(at), 1, &mut entry);
+    let read = store.entries(queue, QueueOffset(at), 1, Wait::Yes, &mut entry);
     match (read, entry.first()) {
-        (Ok(()), Some(entry)) => store.stored_at(entry.log_offset).unwrap_or(0),
+        (Ok(_), Some(entry)) => store.stored_at(entry.log_offset).unwrap_or(0),
         _ => 0,
     }
 }

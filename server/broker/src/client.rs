@@ -7,11 +7,12 @@ use std::net::SocketAddr;
 use std::sync::{PoisonError, RwLockReadGuard};
 
 use model::group::GroupConfig;
-use model::subscription::{ExpressionKind, Subscription};
+use model::subscription::Subscription;
 use model::{GroupName, Mark, TopicName};
 
 use table::{Clients, News, Who};
 
+use crate::filter;
 use crate::{Answer, AskedFor, Broker, Caller, ConnectionId, Error, Notice, limits};
 
 /// A heartbeat (Apache `HeartbeatData`).
@@ -129,12 +130,39 @@ pub struct ConsumerConnections {
     pub divergence: Option<String>,
 }
 
+/// What a member subscribes to stays in memory, so it is bounded.
+fn check_subscriptions(subscriptions: &[Subscription]) -> Result<(), Error> {
+    if subscriptions.len() > limits::SUBSCRIPTIONS {
+        return Err(Error::Invalid(format!(
+            "a member may subscribe to {} topics, not {}",
+            limits::SUBSCRIPTIONS,
+            subscriptions.len()
+        )));
+    }
+    let mut bytes = 0;
+    for subscription in subscriptions {
+        filter::check_size(subscription)?;
+        bytes += subscription.expression.len();
+    }
+    if bytes > limits::MEMBER_EXPRESSIONS {
+        return Err(Error::SubscriptionUnparsable(format!(
+            "a member's expressions have up to {} bytes, not {bytes}",
+            limits::MEMBER_EXPRESSIONS
+        )));
+    }
+    Ok(())
+}
+
 impl Broker {
     /// Notes that a client lives and what it wants. Creates its groups and their retry topics; groups
     /// that may not be created are passed over in silence, as with Apache.
     ///
+    /// An expression that cannot be compiled is refused, but the client is not: what else it wants it
+    /// gets, and only pulls with the broken expression are refused as well.
+    ///
     /// # Errors
-    /// [`Error::Busy`] when the client table is full, [`Error::Invalid`].
+    /// [`Error::Busy`] when the client table is full, [`Error::Invalid`],
+    /// [`Error::SubscriptionUnparsable`], [`Error::SqlNotSupported`].
     pub fn heartbeat(&self, caller: &Caller, beat: &Heartbeat) -> Result<Answer<Beat>, Error> {
         if beat.client.len() > limits::CLIENT_ID {
             return Err(Error::Invalid(format!(
@@ -146,15 +174,11 @@ impl Broker {
         let mut mark = None;
         let mut joins = Vec::new();
         for data in &beat.consumers {
-            if data.subscriptions.len() > limits::SUBSCRIPTIONS {
-                return Err(Error::Invalid(format!(
-                    "a member may subscribe to {} topics, not {}",
-                    limits::SUBSCRIPTIONS,
-                    data.subscriptions.len()
-                )));
-            }
-            let Ok((config, made)) = self.find_group(&data.group, AskedFor::Config) else {
-                continue;
+            check_subscriptions(&data.subscriptions)?;
+            let (config, made) = match self.find_group(&data.group, AskedFor::Config) {
+                Ok(found) => found,
+                Err(Error::GroupMissing { .. } | Error::Name(_)) => continue,
+                Err(error) => return Err(error),
             };
             let retried = self.ensure_retry_topic_of(&config, data)?;
             mark = retried.or(made).or(mark);
@@ -166,9 +190,14 @@ impl Broker {
             let who = self.who(caller, &beat.client);
             clients.beat(&who, beat, &joins, &mut news)
         };
-        let own = self.tell(news, Some(caller.connection));
-        let mut answer = answer?;
-        answer.changed = own;
+        let mut answer = match answer {
+            Ok((answer, None)) => answer,
+            Ok((_, Some(refused))) | Err(refused) => {
+                self.tell(news, None);
+                return Err(refused);
+            }
+        };
+        answer.changed = self.tell(news, Some(caller.connection));
         Ok(match mark {
             Some(mark) => Answer::After(mark, answer),
             None => Answer::Ready(answer),
@@ -192,12 +221,13 @@ impl Broker {
         self.ensure_retry_topic(name, config.retry_queues, order, data.unit_mode)
     }
 
-    fn who<'a>(&self, caller: &'a Caller, client: &'a str) -> Who<'a> {
+    fn who<'a>(&'a self, caller: &'a Caller, client: &'a str) -> Who<'a> {
         Who {
             caller,
             client,
             now: self.clock.mono(),
             wall: self.clock.wall(),
+            filters: &self.filters,
         }
     }
 
@@ -291,16 +321,12 @@ impl Broker {
         Ok(members)
     }
 
-    /// Whether a consumer may start with this kind of expression (Apache `CHECK_CLIENT_CONFIG`).
+    /// Whether a consumer may start with this expression (Apache `CHECK_CLIENT_CONFIG`).
     ///
     /// # Errors
-    /// [`Error::SqlNotSupported`].
-    pub fn check_expression(&self, kind: &ExpressionKind) -> Result<(), Error> {
-        match kind {
-            ExpressionKind::Tag => Ok(()),
-            ExpressionKind::Sql92 => Err(Error::SqlNotSupported),
-            ExpressionKind::Other(_) => Err(Error::SubscriptionUnparsable),
-        }
+    /// [`Error::SubscriptionUnparsable`], [`Error::SqlNotSupported`].
+    pub fn check_expression(&self, kind: Option<&str>, expression: &str) -> Result<(), Error> {
+        self.filters.compile(kind, expression).map(|_| ())
     }
 
     /// The live members of a consumer group.

@@ -133,9 +133,9 @@ pub enum Error {
     #[error("the consumer's subscription not latest")]
     SubscriptionNotLatest,
     /// The expression in the pull does not parse.
-    #[error("parse the consumer's subscription failed")]
-    SubscriptionUnparsable,
-    /// SQL92 filters are not served.
+    #[error("parse the consumer's subscription failed: {0}")]
+    SubscriptionUnparsable(String),
+    /// SQL92 filters are switched off.
     #[error("The broker does not support consumer to filter message by SQL92")]
     SqlNotSupported,
     /// The broker may not be read by popping.

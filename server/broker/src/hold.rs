@@ -1,19 +1,20 @@
 //! Who waits for messages of which queue, and who is woken when some arrive.
 //!
 //! A pull that found nothing is kept here as a waiter at its queue. When dispatch has made entries
-//! visible, the waiters look at their tag codes: one whose filter lets nothing through goes on
-//! waiting. Nothing is looked at again by a timer, so an answer is never late by one.
+//! visible, the waiters look at them (at their tag codes, or at the properties of their records): one
+//! whose filter lets nothing through goes on waiting. Nothing is looked at again by a timer, so an answer is never late by one.
 //!
 //! Two threads may meet: one finds the queue empty and starts to wait, the other makes an entry
 //! visible and looks for waiters. The first one therefore looks at the queue's end once more *after* it
 //! stands in the list, and both put a fence between their write and their read.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use model::QueueOffset;
-use store::{Queue, Store};
+use store::{Properties, Queue, Reads, Store, Wait};
 
 use crate::filter::Filter;
 use crate::{ConnectionId, Error, limits};
@@ -35,17 +36,21 @@ pub(crate) struct Waiter {
 pub(crate) struct Waiters(Vec<Waiter>);
 
 impl Waiters {
-    /// Entries from position `first` on became visible; these are their tag codes. Moves those who
-    /// want one of them to `woken`. Positions before `first` that a waiter has not seen wake it too:
+    /// `count` entries from position `first` on became visible. Moves those whose filter says that it
+    /// passes one of them to `woken`. Positions before `first` that a waiter has not seen wake it too:
     /// it will find out by itself.
-    fn arrived(&mut self, first: u64, codes: &[i64], woken: &mut Vec<(ConnectionId, u64)>) {
-        let end = first + codes.len() as u64;
+    fn arrived(
+        &mut self,
+        first: u64,
+        count: usize,
+        passes: impl Fn(&Filter, usize) -> bool,
+        woken: &mut Vec<(ConnectionId, u64)>,
+    ) {
+        let end = first + count as u64;
         self.0.retain_mut(|waiter| {
             let unseen = match waiter.next.checked_sub(first) {
                 None => true,
-                Some(skip) => {
-                    (codes.iter().skip(skip as usize)).any(|&code| waiter.filter.accepts(code))
-                }
+                Some(skip) => (skip as usize..count).any(|n| passes(&waiter.filter, n)),
             };
             if unseen {
                 woken.push((waiter.connection, waiter.ticket));
@@ -212,17 +217,40 @@ fn wake(store: &Store, queue: &Queue, waiters: &mut Waiters, woken: &mut Vec<(Co
         queue,
         QueueOffset(first),
         limits::SCAN_ENTRIES,
+        Wait::No,
         &mut entries,
     );
     let all_seen = queue.end().0 <= first + entries.len() as u64;
-    if read.is_err() || !all_seen || queue.start().0 > first {
+    if !matches!(read, Ok(Reads::Done)) || !all_seen || queue.start().0 > first {
         // Too far behind to judge here: let them look for themselves.
         let all = waiters.0.drain(..);
         woken.extend(all.map(|waiter| (waiter.connection, waiter.ticket)));
         return;
     }
-    let codes: Vec<i64> = entries.iter().map(|entry| entry.tags_code).collect();
-    waiters.arrived(first, &codes, woken);
+    let mut properties = Properties::default();
+    let mut readable = false;
+    if waiters
+        .0
+        .iter()
+        .any(|waiter| waiter.filter.reads_properties())
+    {
+        let read = store.properties(&entries, Wait::No, &mut properties);
+        readable = matches!(read, Ok(Reads::Done));
+    }
+    // Many filters over many messages take longer than others can wait: then the filter is tried
+    // where the pull runs again.
+    let left = Cell::new(limits::WAKE_EVALUATIONS);
+    let passes = |filter: &Filter, n: usize| {
+        let Some(entry) = entries.get(n).filter(|entry| entry.size > 0) else {
+            return false;
+        };
+        if !filter.reads_properties() {
+            return filter.passes(entry.tags_code, &[]);
+        }
+        left.set(left.get().saturating_sub(1));
+        !readable || left.get() == 0 || filter.passes(entry.tags_code, properties.get(n))
+    };
+    waiters.arrived(first, entries.len(), passes, woken);
 }
 
 #[cfg(test)]

@@ -57,6 +57,7 @@ pub use client::{
 };
 pub use delay::{Delayed, Recalled};
 pub use error::{AskedFor, Error};
+pub use filter::sql::Compat;
 pub use metrics::Metrics;
 pub use notice::{Notice, Outlet, Registrar};
 pub use offset::{Boundary, Commit, GroupOffsets};
@@ -82,6 +83,7 @@ use client::table::Clients;
 use cold::Cold;
 use deadline::Ticks;
 use delay::Delays;
+use filter::Filters;
 use group::Groups;
 use hold::Hold;
 use offset::Offsets;
@@ -112,6 +114,7 @@ pub struct Broker {
     persisting: Mutex<()>,
     locks: Mutex<Locks>,
     hold: Hold,
+    filters: Filters,
     cold: Arc<Cold>,
     questions: Questions,
     delays: Delays,
@@ -156,6 +159,7 @@ impl Broker {
             persisting: Mutex::default(),
             locks: Mutex::default(),
             hold: Hold::default(),
+            filters: Filters::new(&options),
             cold: Arc::new(Cold::new(Arc::clone(&clock))),
             questions: Questions::default(),
             delays: Delays::default(),

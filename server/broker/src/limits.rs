@@ -75,7 +75,25 @@ pub const QUERY_MESSAGES: usize = 64;
 pub const UNIQUE_QUERY_MESSAGES: usize = 32;
 /// The longest expression of a subscription, in bytes.
 pub const EXPRESSION: usize = 64 * 1024;
+/// The expressions of one member of a group together, in bytes.
+pub const MEMBER_EXPRESSIONS: usize = 1 << 20;
 /// Bytes of records behind which a query by key stops.
 pub const QUERY_BYTES: usize = 8 << 20;
 /// Questions to clients that are not answered yet.
 pub const QUESTIONS: usize = 10_000;
+/// Terms and operators of an SQL expression, the texts of its INs not counted.
+pub const EXPRESSION_NODES: usize = 1_024;
+/// How deep the terms of an SQL expression may be nested.
+pub const EXPRESSION_DEPTH: usize = 64;
+/// Properties an SQL expression reads.
+pub const EXPRESSION_PROPERTIES: usize = 64;
+/// Compiled SQL expressions that are remembered by their text,
+pub const EXPRESSIONS: usize = 1_024;
+/// and the bytes of these texts.
+pub const EXPRESSIONS_BYTES: usize = 4 << 20;
+/// How long one pull may look at messages that do not match, on a thread that serves others too.
+pub const SCAN_TIME: Duration = Duration::from_micros(200);
+/// The same where waiting for the disk is allowed.
+pub const SCAN_TIME_COLD: Duration = Duration::from_millis(100);
+/// Expressions evaluated when messages arrive, to find out whom to wake; the rest looks for itself.
+pub const WAKE_EVALUATIONS: usize = 4_096;

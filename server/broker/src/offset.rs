@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use model::topic::DataVersion;
 use model::{Mark, QueueOffset};
-use store::{Queue, ReadError};
+use store::{Entry, Queue, ReadError, Reads, Store, Wait};
 
 pub(crate) use table::{Moved, Offsets, Progress};
 
@@ -51,6 +51,7 @@ impl Broker {
     /// [`Error::NoOffset`], [`Error::NoOffsetNoZero`].
     pub fn offset(
         &self,
+        caller: &Caller,
         group: &str,
         topic: &str,
         queue: i32,
@@ -63,26 +64,45 @@ impl Broker {
         match committed {
             Some(offset) => Ok(Answer::Ready(offset)),
             None if !zero_if_missing => Err(Error::NoOffsetNoZero),
-            None if self.begins_in_memory(topic, queue)? => Ok(Answer::Ready(0)),
-            None => Err(Error::NoOffset),
+            None => self.offset_of_new(caller, topic, queue),
+        }
+    }
+
+    /// Where a new group starts in a queue.
+    fn offset_of_new(
+        &self,
+        caller: &Caller,
+        topic: &str,
+        queue: i32,
+    ) -> Result<Answer<i64>, Error> {
+        let queue = self.find_queue(topic, queue).ok_or(Error::NoOffset)?;
+        let zero = |begins: bool| begins.then_some(0).ok_or(Error::NoOffset);
+        if let Some(read) = self.cold.take(caller) {
+            return read.and_then(zero).map(Answer::Ready);
+        }
+        let in_memory = self.options.in_memory;
+        match begins_in_memory(&self.store, &queue, in_memory, Wait::No)? {
+            Some(begins) => zero(begins).map(Answer::Ready),
+            None => {
+                let store = Arc::clone(&self.store);
+                let answer = self.cold.defer(caller, move || {
+                    let begins = begins_in_memory(&store, &queue, in_memory, Wait::Yes)?;
+                    Ok(begins.unwrap_or(false))
+                })?;
+                Ok(answer.map(|_| 0))
+            }
         }
     }
 
     /// Whether the queue has all it ever had, and its first record is recent enough to be in memory.
+    /// May block.
     pub(crate) fn begins_in_memory(&self, topic: &str, queue: i32) -> Result<bool, Error> {
         let Some(queue) = self.find_queue(topic, queue) else {
             return Ok(false);
         };
-        if queue.start().0 > 0 || queue.end().0 == 0 {
-            return Ok(false);
-        }
-        let mut first = Vec::with_capacity(1);
-        self.store
-            .entries(&queue, QueueOffset(0), 1, &mut first)
-            .map_err(read_failed)?;
-        let end = self.store.marks().appended.0;
-        Ok((first.first())
-            .is_some_and(|entry| end.saturating_sub(entry.log_offset.0) <= self.options.in_memory))
+        let in_memory = self.options.in_memory;
+        let begins = begins_in_memory(&self.store, &queue, in_memory, Wait::Yes)?;
+        Ok(begins.unwrap_or(false))
     }
 
     /// Commits a group's offset (Apache `UPDATE_CONSUMER_OFFSET`). A lower one is accepted too: it is
@@ -169,7 +189,7 @@ impl Broker {
         self.cold.answer(caller, move || {
             let mut first = Vec::with_capacity(1);
             store
-                .entries(&queue, queue.start(), 1, &mut first)
+                .entries(&queue, queue.start(), 1, Wait::Yes, &mut first)
                 .map_err(read_failed)?;
             let Some(first) = first.first() else {
                 return Ok(-1);
@@ -221,6 +241,27 @@ impl Broker {
     pub(crate) fn find_queue(&self, topic: &str, queue: i32) -> Option<Arc<Queue>> {
         self.store.find_queue(topic, u32::try_from(queue).ok()?)
     }
+}
+
+/// Whether the queue has all it ever had, and its first record lies within the log's last `in_memory`
+/// bytes. `None`: finding out would wait for the disk.
+fn begins_in_memory(
+    store: &Store,
+    queue: &Queue,
+    in_memory: u64,
+    wait: Wait,
+) -> Result<Option<bool>, Error> {
+    if queue.start().0 > 0 || queue.end().0 == 0 {
+        return Ok(Some(false));
+    }
+    let mut first = Vec::with_capacity(1);
+    let read = store.entries(queue, QueueOffset(0), 1, wait, &mut first);
+    if read.map_err(read_failed)? == Reads::WouldBlock {
+        return Ok(None);
+    }
+    let end = store.marks().appended.0;
+    let near = |entry: &Entry| end.saturating_sub(entry.log_offset.0) <= in_memory;
+    Ok(Some(first.first().is_some_and(near)))
 }
 
 /// The store could not read.

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use model::flag::Perm;
 
+use crate::Compat;
+
 /// Settings of a [`crate::Broker`].
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -47,6 +49,10 @@ pub struct Options {
     pub short_polling: Duration,
     /// `litePullMessageEnable`
     pub lite_pull: bool,
+    /// `enablePropertyFilter`: whether SQL92 expressions are served. Apache's default is off.
+    pub property_filter: bool,
+    /// `sql92Compat`
+    pub sql92: Compat,
     /// `notifyConsumerIdsChangedEnable`
     pub notify_ids_changed: bool,
     /// `validateSystemTopicWhenUpdateTopic`
@@ -149,6 +155,8 @@ impl Options {
             long_polling: true,
             short_polling: Duration::from_millis(1000),
             lite_pull: true,
+            property_filter: true,
+            sql92: Compat::Strict,
             notify_ids_changed: true,
             protect_system_topics: true,
             mixed_message_type: false,

@@ -225,8 +225,7 @@ impl Broker {
         }
         let filter = match pop.expression {
             Some(expression) if !expression.is_empty() => {
-                let name = &topic.config.name;
-                Filter::parse(name, expression, pop.expression_kind, now)?
+                self.filters.compile(pop.expression_kind, expression)?
             }
             _ => Filter::All,
         };

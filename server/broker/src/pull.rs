@@ -8,15 +8,14 @@ use std::time::Duration;
 
 use model::group::GroupConfig;
 use model::{Mark, QueueOffset};
-use store::{Entry, Queue, Wait};
+use store::{Queue, Wait};
 
-use look::Looked;
+use look::{Look, Looked, Wish};
 pub(crate) use moved::{MovedEvents, OffsetMoved};
 
 use crate::client::table::Subscribed;
 use crate::filter::Filter;
 use crate::hold::Waiter;
-use crate::offset::read_failed;
 use crate::topic::{Topic, topic_missing};
 use crate::{Answer, AskedFor, Broker, Caller, Error, MessageModel, limits};
 
@@ -121,7 +120,10 @@ impl Broker {
         if let Some(cold) = self.cold.take::<ColdPull>(caller) {
             let ColdPull { pulled, records } = cold?;
             out.extend_from_slice(&records);
-            return Ok(self.finish(&checked, pulled, records.len()));
+            return Ok(match pulled.verdict {
+                Verdict::OffsetMoved => self.moved(&checked, pull, pulled),
+                _ => self.finish(&checked, pulled, records.len()),
+            });
         }
         if let Some(offset) = pull.commit {
             let (group, topic) = (&checked.group.name, &checked.topic.config.name);
@@ -129,8 +131,17 @@ impl Broker {
                 .commit(group, topic, checked.queue.id.0, offset, false)?;
         }
         let before = out.len();
+        let wish = self.wish(&checked, pull);
         loop {
-            match self.look(&checked, pull, out)? {
+            let look = Look {
+                store: &self.store,
+                clock: &*self.clock,
+                queue: &checked.queue,
+                filter: &checked.filter,
+                wish,
+                wait: Wait::No,
+            };
+            match look.look(out)? {
                 Looked::Here(pulled) if pulled.verdict == Verdict::NotFound => {
                     match self.hold_pull(caller, pull, &checked, &pulled)? {
                         Held::Yes(limit) => return Ok(Answer::Hold(limit)),
@@ -144,9 +155,7 @@ impl Broker {
                 Looked::Here(pulled) => {
                     return Ok(self.finish(&checked, pulled, out.len() - before));
                 }
-                Looked::Cold(entries, pulled) => {
-                    return self.read_cold(caller, entries, pulled);
-                }
+                Looked::Cold => return self.look_cold(caller, &checked, wish),
             }
         }
     }
@@ -178,10 +187,7 @@ impl Broker {
             consumer: caller.remote,
         })?;
         let filter = match pull.expression {
-            Some(expression) => {
-                let name = &topic.config.name;
-                Filter::parse(name, expression, pull.expression_kind, pull.version)?
-            }
+            Some(expression) => self.filters.compile(pull.expression_kind, expression)?,
             None => self.registered_filter(caller, pull, &group)?,
         };
         Ok(Checked {
@@ -204,7 +210,7 @@ impl Broker {
             let clients = self.clients.read().unwrap_or_else(PoisonError::into_inner);
             clients.subscribed(pull.group, caller.connection, pull.topic)
         };
-        let (subscription, model) = match subscribed {
+        let (wish, model) = match subscribed {
             Subscribed::NoGroup => return Err(Error::GroupNotLive),
             Subscribed::NoTopic(model) if self.may_broadcast(group, model) => {
                 return Err(Error::NotSubscribed);
@@ -212,15 +218,15 @@ impl Broker {
             Subscribed::NoTopic(_) => {
                 return Err(Error::BroadcastForbidden(group.name.clone()));
             }
-            Subscribed::To(subscription, model) => (subscription, model),
+            Subscribed::To(wish, model) => (wish, model),
         };
         if !self.may_broadcast(group, model) {
             return Err(Error::BroadcastForbidden(group.name.clone()));
         }
-        if subscription.version < pull.version {
+        if wish.version < pull.version {
             return Err(Error::SubscriptionNotLatest);
         }
-        Filter::of(&subscription)
+        wish.filter.clone()
     }
 
     fn may_broadcast(&self, group: &GroupConfig, model: MessageModel) -> bool {
@@ -302,21 +308,41 @@ impl Broker {
         checked.answer(pulled)
     }
 
-    fn read_cold(
+    /// Has a job look into the queue again, waiting for the disk.
+    fn look_cold(
         &self,
         caller: &Caller,
-        entries: Vec<Entry>,
-        pulled: Pulled,
+        checked: &Checked,
+        wish: Wish,
     ) -> Result<Answer<Pulled>, Error> {
-        let store = Arc::clone(&self.store);
+        let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock));
+        let (queue, filter) = (Arc::clone(&checked.queue), checked.filter.clone());
         let answer = self.cold.defer(caller, move || {
+            let look = Look {
+                store: &store,
+                clock: &*clock,
+                queue: &queue,
+                filter: &filter,
+                wish,
+                wait: Wait::Yes,
+            };
             let mut records = Vec::new();
-            store
-                .read_runs(&entries, &mut records, Wait::Yes)
-                .map_err(read_failed)?;
-            Ok(ColdPull { pulled, records })
+            match look.look(&mut records)? {
+                Looked::Here(pulled) => Ok(ColdPull { pulled, records }),
+                Looked::Cold => Err(Error::Store("a read that may wait did not".to_owned())),
+            }
         })?;
         Ok(answer.map(|cold| cold.pulled))
+    }
+
+    fn wish(&self, checked: &Checked, pull: &Pull<'_>) -> Wish {
+        Wish {
+            offset: pull.offset,
+            count_max: (pull.max.max(1) as usize).min(self.options.pull_count_max),
+            bytes_max: self.options.pull_bytes_max,
+            topic_sys_flag: checked.topic.config.sys_flag,
+            group_sys_flag: checked.group.sys_flag,
+        }
     }
 }
 

@@ -23,6 +23,7 @@ var scenarios = map[string]func(*run){
 	"properties":     properties,
 	"through":        through,
 	"push-tags":      pushTags,
+	"sql-filter":     sqlFilter,
 	"load-balancing": loadBalancing,
 	"broadcasting":   broadcasting,
 	"orderly":        orderly,

@@ -144,6 +144,29 @@ func pushTags(r *run) {
 	two.expect([]string{"TagA", "TagB", "late"}, patience)
 }
 
+// The tutorial's SQL92 consumer; some messages come while its pulls are held.
+func sqlFilter(r *run) {
+	topic := r.topic("GoSql")
+	p := r.producer()
+	send := func(from, to int) {
+		for i := from; i < to; i++ {
+			m := r.message(topic, fmt.Sprint(i))
+			m.WithProperty("a", fmt.Sprint(i))
+			r.send(p, m)
+		}
+	}
+	send(0, 2)
+	in := &inbox{run: r}
+	c := r.push("GoSqlC")
+	between := consumer.MessageSelector{Type: consumer.SQL92, Expression: "a between 0 and 3"}
+	r.fine(c.Subscribe(topic, between, in.listen))
+	r.fine(c.Start())
+	r.atEnd(func() { _ = c.Shutdown() })
+	in.expect([]string{"0", "1"}, patience)
+	send(2, 10)
+	in.expect([]string{"0", "1", "2", "3"}, patience)
+}
+
 // Two members share the queues: every message once, and both read some.
 func loadBalancing(r *run) {
 	topic := r.topic("GoShare")

@@ -63,8 +63,8 @@ pub(crate) fn check(endpoint: &Endpoint, ask: &mut Ask<'_>) -> Served {
     if !ask.frame.body.is_empty() {
         let check = ask.read::<CheckClient>()?;
         if let Some(subscription) = &check.subscription_data {
-            let kind = from::expression_kind(subscription);
-            endpoint.broker.check_expression(&kind)?;
+            let kind = subscription.expression_type.as_deref();
+            (endpoint.broker).check_expression(kind, &subscription.sub_string)?;
         }
     }
     ask.done()

@@ -64,10 +64,6 @@ fn subscription(data: &body::SubscriptionData) -> Option<Subscription> {
     Some(subscription)
 }
 
-pub(crate) fn expression_kind(data: &body::SubscriptionData) -> ExpressionKind {
-    ExpressionKind::parse(data.expression_type.as_deref())
-}
-
 pub(crate) fn queue(queue: &body::MessageQueue) -> broker::MessageQueue {
     broker::MessageQueue {
         topic: queue.topic.clone(),

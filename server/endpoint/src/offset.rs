@@ -14,6 +14,7 @@ use crate::ask::{Ask, Served};
 pub(crate) fn query(endpoint: &Endpoint, ask: &mut Ask<'_>) -> Served {
     let header = QueryOffsetHeader::read(ask.frame)?;
     let answer = endpoint.broker.offset(
+        &ask.caller(),
         header.consumer_group,
         header.topic,
         header.queue_id,

@@ -30,7 +30,7 @@ pub(crate) fn code(error: &Error) -> i32 {
         Error::GroupMissing { .. } => SUBSCRIPTION_GROUP_NOT_EXIST,
         Error::GroupNotLive | Error::NotSubscribed => SUBSCRIPTION_NOT_EXIST,
         Error::SubscriptionNotLatest => SUBSCRIPTION_NOT_LATEST,
-        Error::SubscriptionUnparsable => SUBSCRIPTION_PARSE_FAILED,
+        Error::SubscriptionUnparsable(_) => SUBSCRIPTION_PARSE_FAILED,
         Error::PopTooOld { .. } => POLLING_TIMEOUT,
         Error::NoSuchPopOffset { .. } | Error::NoAcks => NO_MESSAGE,
         Error::NoSuchPopQueue { .. }

@@ -10,11 +10,15 @@
 //! covers the position, so a record that was left behind by an earlier life of a segment is as
 //! detectable as a flipped bit.
 
+mod sparse;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::flag::sys;
 use crate::message::{NAME_END, PROPERTIES_MAX, VALUE_END, key};
 use crate::queue::{LogOffset, QueueId, QueueOffset};
+
+pub use sparse::{HEAD, properties_of};
 
 /// Magic of a record whose topic length is one byte.
 pub const MAGIC_V1: u32 = 0xDAA3_20A7;

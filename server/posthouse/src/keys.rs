@@ -144,6 +144,8 @@ pub const EFFECTIVE: &[Key] = &[
     broker("defaultMessageRequestMode", OneOf(&["PULL", "POP"]), "PULL", "how groups without a mode of their own (setConsumeMode) are told to consume"),
     broker("defaultPopShareQueueNum", Int(-1, 1_024), "-1", "with how many others a popping member shares queues; -1: all pop all"),
     broker("enableRetryTopicV2", Bool, "false", "whether what was popped and not acked goes to %RETRY%group+topic, which is never ambiguous"),
+    broker("enablePropertyFilter", Bool, "true", "whether consumers may filter by SQL92 expressions (Apache: false)"),
+    broker("sql92Compat", OneOf(&["strict", "lenient"]), "strict", "whether a whole SQL92 expression must be understood, or, as with Apache, only its beginning"),
     broker("validateSystemTopicWhenUpdateTopic", Bool, "true", "whether system topics are protected from changes"),
     broker("enableMixedMessageType", Bool, "false", "whether a topic may have message.type MIXED"),
     broker("startAcceptSendRequestTimeStamp", Int(0, i64::MAX), "0", "milliseconds since 1970 before which sends are refused"),

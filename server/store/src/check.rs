@@ -127,7 +127,13 @@ fn dropped(store: &Store) -> Result<HashMap<String, LogOffset>, Error> {
     let queue = &store.table_queue;
     let mut dropped = HashMap::new();
     let mut entries = Vec::new();
-    let read = store.entries(queue, queue.start(), usize::MAX >> 1, &mut entries);
+    let read = store.entries(
+        queue,
+        queue.start(),
+        usize::MAX >> 1,
+        Wait::Yes,
+        &mut entries,
+    );
     read.map_err(broken)?;
     let mut bytes = Vec::new();
     for entry in entries.iter().filter(|entry| entry.size > 0) {
@@ -158,7 +164,7 @@ fn record(store: &Store, view: &View<'_>, seen: &mut HashMap<u32, u64>, report: 
         return report.contradiction(|| format!("{}: no such queue, but a record at {at}", name()));
     };
     let mut found = Vec::new();
-    let read = store.entries(&queue, view.queue_offset(), 1, &mut found);
+    let read = store.entries(&queue, view.queue_offset(), 1, Wait::Yes, &mut found);
     let inside = view.queue_offset() >= queue.start();
     let expected = (view.log_offset(), view.len() as u32);
     match (read, found.first()) {
@@ -184,7 +190,7 @@ fn entries(store: &Store, seen: &HashMap<u32, u64>, report: &mut Report) {
         let mut found = Vec::new();
         while at < queue.end() {
             found.clear();
-            if let Err(e) = store.entries(&queue, at, 4_096, &mut found) {
+            if let Err(e) = store.entries(&queue, at, 4_096, Wait::Yes, &mut found) {
                 report.contradiction(|| format!("{} {} {at}: {e}", queue.topic, queue.id));
                 break;
             }

@@ -34,6 +34,7 @@ pub use clock::Clock;
 pub use disk::{Disk, File, Reads, Space, Wait};
 pub use error::{Error, ReadError, StageError, WriteError};
 pub use index::Keys;
+pub use log::properties::Properties;
 pub use log::stage::{Draft, Staged};
 pub use marks::MarksView;
 pub use options::{Flush, Options};

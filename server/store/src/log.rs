@@ -9,6 +9,7 @@ pub(crate) mod ahead;
 pub(crate) mod cached;
 pub(crate) mod dispatch;
 pub(crate) mod flush;
+pub(crate) mod properties;
 pub(crate) mod read;
 pub(crate) mod segments;
 pub(crate) mod stage;

@@ -16,6 +16,7 @@ use crate::error::{Error, ReadError, StageError, WriteError};
 use crate::index::{KeyIndex, Keys, Limits as KeyLimits};
 use crate::lock;
 use crate::log::Log;
+use crate::log::properties::Properties;
 use crate::log::segments::Segments;
 use crate::log::stage::{Draft, Staged};
 use crate::marks::MarksView;
@@ -363,15 +364,32 @@ impl Store {
         LogOffset(self.log.segments.start())
     }
 
-    /// Up to `max` entries of a queue from `from` on, appended to `out`; fewer at its end.
+    /// Up to `max` entries of a queue from `from` on, appended to `out`; fewer at its end. With
+    /// [`Wait::No`] also fewer before entries that are not in memory; `WouldBlock` only if the first
+    /// one is not.
     pub fn entries(
         &self,
         queue: &Queue,
         from: QueueOffset,
         max: usize,
+        wait: Wait,
         out: &mut Vec<Entry>,
-    ) -> Result<(), ReadError> {
-        (self.queues.entries(queue, from, max, Wait::Yes, out)).map(|_| ())
+    ) -> Result<Reads, ReadError> {
+        self.queues.entries(queue, from, max, wait, out)
+    }
+
+    /// Fills `out` with the property texts of the records of `entries`, for filters: not verified, and
+    /// empty where there is none.
+    ///
+    /// # Errors
+    /// [`ReadError::Missing`]: the log does not reach back that far any more.
+    pub fn properties(
+        &self,
+        entries: &[Entry],
+        wait: Wait,
+        out: &mut Properties,
+    ) -> Result<Reads, ReadError> {
+        self.log.properties(entries, wait, out)
     }
 
     /// Appends the records of `entries` to `out`, or nothing. A record that turns out damaged is left
@@ -437,7 +455,7 @@ impl Store {
         let mut entries = Vec::new();
         for at in from..to {
             entries.clear();
-            self.entries(queue, QueueOffset(at), 1, &mut entries)?;
+            self.entries(queue, QueueOffset(at), 1, Wait::Yes, &mut entries)?;
             if let Some(entry) = entries.first().filter(|entry| entry.size > 0) {
                 return self.stored_at(entry.log_offset).map(Some);
             }

@@ -239,7 +239,9 @@ fn damage_below_the_durable_mark_cuts_nothing() {
     assert_eq!(kit.bodies("t", 0).len(), 18);
     let mut entries = Vec::new();
     let queue = kit.store.find_queue("t", 0).unwrap();
-    let read = kit.store.entries(&queue, QueueOffset(4), 1, &mut entries);
+    let read = kit
+        .store
+        .entries(&queue, QueueOffset(4), 1, Wait::Yes, &mut entries);
     assert!(read.is_ok() && entries[0].size == 0);
     assert_eq!(kit.send("t", 0, b"next").queue_offset, QueueOffset(20));
 }

@@ -5,6 +5,7 @@
 //! replaces its old one.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use super::{
     Beat, Connection, ConsumeFrom, ConsumeType, ConsumerConnections, ConsumerData, Heartbeat,
     MessageModel,
 };
+use crate::filter::{Filter, Filters};
 use crate::{Caller, ConnectionId, Error, limits};
 use kept::Kept;
 
@@ -29,6 +31,29 @@ pub(crate) struct Who<'a> {
     pub now: Duration,
     /// Milliseconds since the Unix epoch.
     pub wall: i64,
+    pub filters: &'a Filters,
+}
+
+/// What a member wants of a topic, and what was made of it: once, as long as it stays the same.
+#[derive(Debug)]
+pub(crate) struct Wish {
+    pub subscription: Subscription,
+    /// An expression that was refused is refused again with each pull.
+    pub filter: Result<Filter, Error>,
+}
+
+impl Deref for Wish {
+    type Target = Subscription;
+
+    fn deref(&self) -> &Subscription {
+        &self.subscription
+    }
+}
+
+impl PartialEq for Wish {
+    fn eq(&self, other: &Wish) -> bool {
+        self.subscription == other.subscription
+    }
 }
 
 /// What others must hear of.
@@ -48,7 +73,7 @@ pub(crate) enum Subscribed {
     /// Whoever was asked does not subscribe to the topic.
     NoTopic(MessageModel),
     /// This one.
-    To(Arc<Subscription>, MessageModel),
+    To(Arc<Wish>, MessageModel),
 }
 
 #[derive(Debug)]
@@ -63,7 +88,7 @@ struct Member {
     subscriptions: Subscriptions,
 }
 
-type Subscriptions = BTreeMap<TopicName, Arc<Subscription>>;
+type Subscriptions = BTreeMap<TopicName, Arc<Wish>>;
 
 #[derive(Debug)]
 struct Group {
@@ -97,14 +122,15 @@ pub(crate) struct Clients {
 }
 
 impl Clients {
-    /// Takes in a heartbeat. `joins` are its consumer groups that exist.
+    /// Takes in a heartbeat. `joins` are its consumer groups that exist. The second part is why an
+    /// expression of theirs was refused.
     pub fn beat(
         &mut self,
         who: &Who<'_>,
         beat: &Heartbeat,
         joins: &[(Arc<GroupConfig>, &ConsumerData)],
         news: &mut News,
-    ) -> Result<Beat, Error> {
+    ) -> Result<(Beat, Option<Error>), Error> {
         if self.registrations + joins.len() + beat.producers.len() > limits::REGISTRATIONS {
             return Err(Error::Busy("too many clients are registered"));
         }
@@ -123,11 +149,13 @@ impl Clients {
             divergence: None,
             changed: Vec::new(),
         };
+        let mut refused = None;
         for (config, data) in joins {
             self.remember(who.caller.connection, &config.name);
-            self.join(who, beat, config, data, &mut answer, news);
+            let broken = self.join(who, beat, config, data, &mut answer, news);
+            refused = refused.or(broken);
         }
-        Ok(answer)
+        Ok((answer, refused))
     }
 
     fn remember(&mut self, connection: ConnectionId, group: &GroupName) {
@@ -165,7 +193,7 @@ impl Clients {
         data: &ConsumerData,
         answer: &mut Beat,
         news: &mut News,
-    ) {
+    ) -> Option<Error> {
         let group = (self.consumers.entry(config.name.clone())).or_insert_with(|| Group {
             name: config.name.clone(),
             kind: data.kind,
@@ -181,7 +209,7 @@ impl Clients {
             let member = group.members.get_mut(&connection);
             let known = member.is_some_and(|member| member.beats(who, beat.fingerprint));
             answer.subscriptions_changed |= !known;
-            return;
+            return None;
         }
         // A client that comes back on a new connection brings only its fingerprint too. What it had
         // is still its own; if that is forgotten it is a member all the same, and sends it next time.
@@ -191,11 +219,13 @@ impl Clients {
             let bare = own.is_none();
             (own.unwrap_or_default(), bare)
         } else {
-            (shared(known, &data.subscriptions), false)
+            (shared(who.filters, known, &data.subscriptions), false)
         };
         answer.subscriptions_changed |= bare;
         let same_topics = known.is_some_and(|m| m.subscriptions.keys().eq(subscriptions.keys()));
         let same = known.is_some_and(|member| member.subscriptions == subscriptions);
+        let mut refused = (subscriptions.values()).filter_map(|wish| wish.filter.as_ref().err());
+        let refused = refused.next().cloned();
         self.changes += u64::from(!same);
         let member = Member {
             who: who.connection(),
@@ -225,6 +255,7 @@ impl Clients {
         if let Some(text) = &group.divergence {
             answer.disagree(&group.name, text);
         }
+        refused
     }
 
     /// A client leaves groups of its own accord.
@@ -329,7 +360,7 @@ impl Clients {
     }
 
     /// What the members of a group subscribe to in a topic.
-    pub fn subscriptions(&self, group: &str, topic: &str) -> Vec<Arc<Subscription>> {
+    pub fn subscriptions(&self, group: &str, topic: &str) -> Vec<Arc<Wish>> {
         let members = self.consumers.get(group).into_iter();
         let members = members.flat_map(|group| group.members.values());
         (members.filter_map(|member| member.subscriptions.get(topic)))
@@ -403,9 +434,7 @@ impl Clients {
             .filter_map(|topic| group.newest(topic.as_str()));
         Some(ConsumerConnections {
             connections,
-            subscriptions: newest
-                .map(|subscription| Subscription::clone(subscription))
-                .collect(),
+            subscriptions: newest.map(|wish| wish.subscription.clone()).collect(),
             kind: group.kind,
             model: group.model,
             from: group.from,
@@ -482,15 +511,22 @@ impl Who<'_> {
 
 /// What a member subscribes to now: the same objects while nothing changes, since held pulls share
 /// them.
-fn shared(known: Option<&Member>, subscriptions: &[Subscription]) -> Subscriptions {
+fn shared(
+    filters: &Filters,
+    known: Option<&Member>,
+    subscriptions: &[Subscription],
+) -> Subscriptions {
     let one = |subscription: &Subscription| {
         let topic = subscription.topic.clone();
         let before = known.and_then(|member| member.subscriptions.get(&topic));
-        let same = before.filter(|before| ***before == *subscription).cloned();
-        (
-            topic,
-            same.unwrap_or_else(|| Arc::new(subscription.clone())),
-        )
+        let same = before.filter(|before| before.subscription == *subscription);
+        let new = || {
+            Arc::new(Wish {
+                subscription: subscription.clone(),
+                filter: filters.of(subscription),
+            })
+        };
+        (topic, same.cloned().unwrap_or_else(new))
     };
     subscriptions.iter().map(one).collect()
 }
@@ -511,7 +547,7 @@ impl Group {
         members.find(is).map(|member| member.subscriptions.clone())
     }
 
-    fn newest(&self, topic: &str) -> Option<&Arc<Subscription>> {
+    fn newest(&self, topic: &str) -> Option<&Arc<Wish>> {
         let with_topic = self.members.values().filter_map(|member| {
             let subscription = member.subscriptions.get(topic)?;
             Some((member.changed, subscription))

@@ -4,38 +4,46 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use expect_test::{Expect, expect};
-use model::TopicName;
 use model::tag::tags_code;
 
 use super::{Waiter, Waiters};
-use crate::ConnectionId;
-use crate::filter::Filter;
+use crate::filter::{Filter, Filters};
+use crate::{ConnectionId, Options};
 
-/// Lines: `wait TICKET NEXT EXPRESSION`, `arrived FIRST TAG…` (`-` is no tag), `leave TICKET`.
+/// Lines: `wait TICKET NEXT EXPRESSION`, `arrived FIRST TAG…` (`-` is no tag, `a=1` a property and no
+/// tag), `leave TICKET`. An expression with a `>` is SQL.
 fn check(script: &str, expected: Expect) {
-    let topic = TopicName::parse("t").unwrap();
+    let options = Options::new("c", "b", "127.0.0.1:10911".parse().unwrap());
+    let filters = Filters::new(&options);
     let mut waiters = Waiters::default();
     let mut out = String::new();
     for line in script.lines().map(str::trim) {
         let words: Vec<&str> = line.split(' ').collect();
         match words[..] {
-            ["wait", ticket, next, expression] => waiters.0.push(Waiter {
-                connection: ConnectionId(1),
-                ticket: ticket.parse().unwrap(),
-                next: next.parse().unwrap(),
-                filter: Filter::parse(&topic, expression, None, 0).unwrap(),
-                until: Duration::ZERO,
-            }),
+            ["wait", ticket, next, expression] => {
+                let kind = expression.contains('>').then_some("SQL92");
+                waiters.0.push(Waiter {
+                    connection: ConnectionId(1),
+                    ticket: ticket.parse().unwrap(),
+                    next: next.parse().unwrap(),
+                    filter: filters.compile(kind, expression).unwrap(),
+                    until: Duration::ZERO,
+                });
+            }
             ["leave", ticket] => {
                 let left = waiters.remove(ConnectionId(1), ticket.parse().unwrap());
                 writeln!(out, "{line} -> {left}").unwrap();
             }
             ["arrived", first, ref tags @ ..] => {
-                let codes: Vec<i64> = (tags.iter())
-                    .map(|&tag| tags_code((tag != "-").then_some(tag)))
-                    .collect();
+                let passes = |filter: &Filter, n: usize| match tags[n].split_once('=') {
+                    Some((name, value)) => {
+                        filter.passes(0, format!("{name}\u{1}{value}\u{2}").as_bytes())
+                    }
+                    None => filter.passes(tags_code((tags[n] != "-").then_some(tags[n])), &[]),
+                };
                 let mut woken = Vec::new();
-                waiters.arrived(first.parse().unwrap(), &codes, &mut woken);
+                let first = first.parse().unwrap();
+                waiters.arrived(first, tags.len(), passes, &mut woken);
                 let tickets: Vec<u64> = woken.iter().map(|&(_, ticket)| ticket).collect();
                 writeln!(out, "{line} -> woken {tickets:?}").unwrap();
             }
@@ -60,6 +68,22 @@ fn only_who_wants_the_message_wakes_and_only_once() {
             arrived 7 - -> woken []
             arrived 8 B -> woken [3]
             arrived 9 A -> woken []
+        "#]],
+    );
+}
+
+#[test]
+fn an_sql_filter_wakes_for_its_own_messages_only() {
+    check(
+        "wait 1 0 a>5
+         wait 2 0 A
+         arrived 0 - a=5 a=x
+         arrived 3 A
+         arrived 4 a=6",
+        expect![[r#"
+            arrived 0 - a=5 a=x -> woken []
+            arrived 3 A -> woken [2]
+            arrived 4 a=6 -> woken [1]
         "#]],
     );
 }

@@ -8,7 +8,7 @@ use model::QueueOffset;
 use model::message::{PROPERTIES_MAX, append, key};
 use model::receipt::{PopTopic, Receipt};
 use model::record::{self, Record, View};
-use store::{Entry, Queue, ReadError, Reads, Wait};
+use store::{Entry, Properties, Queue, ReadError, Reads, Wait};
 
 use super::flight::{Changed, Flight, Open, Take, Terms};
 use super::line::{FlightId, Member, State};
@@ -327,7 +327,9 @@ impl Broker {
                 plan.closed.push(at);
                 continue;
             };
-            if checked.filter.accepts(entry.tags_code) {
+            let properties = self.properties(checked, others, &[entry])?;
+            let passes = |filter: &Filter| filter.passes(entry.tags_code, properties.get(0));
+            if passes(&checked.filter) {
                 let take = Take {
                     at,
                     count: open.count,
@@ -336,13 +338,14 @@ impl Broker {
                 if plan.takes.len() == room.count || !plan.take(take, entry, room.bytes) {
                     return Ok(());
                 }
-            } else if !others.iter().any(|other| other.accepts(entry.tags_code)) {
+            } else if !others.iter().any(passes) {
                 plan.closed.push(at);
             }
         }
         let scan = match checked.filter {
             Filter::All => room.count - plan.takes.len(),
-            _ => limits::SCAN_ENTRIES,
+            Filter::Tags(_) => limits::SCAN_ENTRIES,
+            Filter::Sql(_) => SCAN_RECORDS,
         };
         let mut rounds = 0;
         while plan.takes.len() < room.count
@@ -353,11 +356,14 @@ impl Broker {
             let mut scanned = std::mem::take(&mut plan.scanned);
             scanned.clear();
             let from = QueueOffset(plan.next);
-            let read = self.store.entries(queue, from, scan, &mut scanned);
+            let read = (self.store).entries(queue, from, scan, Wait::Yes, &mut scanned);
             read.map_err(read_failed)?;
+            let properties = self.properties(checked, others, &scanned)?;
             let full = scanned.is_empty()
-                || !scanned.iter().all(|entry| {
-                    let more = self.choose_new(checked, flight, others, room, plan, *entry);
+                || !scanned.iter().enumerate().all(|(n, entry)| {
+                    let passes =
+                        |filter: &Filter| filter.passes(entry.tags_code, properties.get(n));
+                    let more = choose_new(checked, flight, others, room, plan, *entry, passes);
                     plan.next += u64::from(more);
                     more
                 });
@@ -369,37 +375,24 @@ impl Broker {
         Ok(())
     }
 
-    /// What becomes of the next new message. `false`: the pop ends before it.
-    fn choose_new(
+    /// The property texts of these entries' records, if one of the filters needs them. May block.
+    pub(super) fn properties(
         &self,
         checked: &Checked<'_>,
-        flight: &Flight,
         others: &[Filter],
-        room: &Room,
-        plan: &mut Plan,
-        entry: Entry,
-    ) -> bool {
-        let at = plan.next;
-        // A size of 0 is a position whose record was lost.
-        if entry.size == 0 {
-            return true;
-        }
-        if checked.filter.accepts(entry.tags_code) {
-            let take = Take {
-                at,
-                count: 0,
-                group: 0,
-            };
-            return plan.takes.len() < room.count && plan.take(take, entry, room.bytes);
-        }
-        if others.iter().any(|other| other.accepts(entry.tags_code)) {
-            // Too much is left for others already: they must come first.
-            if flight.open_len() + plan.left.len() >= limits::LEFT_FOR_OTHERS {
-                return false;
+        entries: &[Entry],
+    ) -> Result<Properties, Error> {
+        let mut properties = Properties::default();
+        let mut filters = others.iter().chain([&checked.filter]);
+        if filters.any(Filter::reads_properties) {
+            let read = (self.store).properties(entries, Wait::Yes, &mut properties);
+            match read {
+                // What the log has lost passes no filter, and the entry is gone with the next look.
+                Ok(_) | Err(ReadError::Missing(_)) => {}
+                Err(error) => return Err(read_failed(error)),
             }
-            plan.left.push((at, Open::default()));
         }
-        true
+        Ok(properties)
     }
 
     /// The entry of one position; `None` if it is not there any more.
@@ -408,9 +401,9 @@ impl Broker {
             return Ok(None);
         }
         let mut entry = Vec::with_capacity(1);
-        let read = self.store.entries(queue, QueueOffset(at), 1, &mut entry);
+        let read = (self.store).entries(queue, QueueOffset(at), 1, Wait::Yes, &mut entry);
         match read {
-            Ok(()) => Ok(entry.first().copied().filter(|entry| entry.size > 0)),
+            Ok(_) => Ok(entry.first().copied().filter(|entry| entry.size > 0)),
             Err(ReadError::Missing(_) | ReadError::Damaged(_)) => Ok(None),
             Err(error) => Err(read_failed(error)),
         }
@@ -528,7 +521,9 @@ impl Broker {
             let clients = self.clients.read().unwrap_or_else(PoisonError::into_inner);
             let group = checked.group.name.as_str();
             let all = clients.subscriptions(group, checked.topic.config.name.as_str());
-            all.iter().filter_map(|one| Filter::of(one).ok()).collect()
+            (all.iter())
+                .filter_map(|wish| wish.filter.clone().ok())
+                .collect()
         };
         let own = checked.pop.expression.unwrap_or_default();
         let popped = state
@@ -587,4 +582,40 @@ fn shown<'a>(view: &View<'a>, topic: &'a str, properties: &'a str) -> Record<'a>
         body: view.body(),
         properties,
     }
+}
+
+/// Records whose properties a pop with an expression looks at in one round.
+const SCAN_RECORDS: usize = 64;
+
+/// What becomes of the next new message. `false`: the pop ends before it.
+fn choose_new(
+    checked: &Checked<'_>,
+    flight: &Flight,
+    others: &[Filter],
+    room: &Room,
+    plan: &mut Plan,
+    entry: Entry,
+    passes: impl Fn(&Filter) -> bool,
+) -> bool {
+    let at = plan.next;
+    // A size of 0 is a position whose record was lost.
+    if entry.size == 0 {
+        return true;
+    }
+    if passes(&checked.filter) {
+        let take = Take {
+            at,
+            count: 0,
+            group: 0,
+        };
+        return plan.takes.len() < room.count && plan.take(take, entry, room.bytes);
+    }
+    if others.iter().any(passes) {
+        // Too much is left for others already: they must come first.
+        if flight.open_len() + plan.left.len() >= limits::LEFT_FOR_OTHERS {
+            return false;
+        }
+        plan.left.push((at, Open::default()));
+    }
+    true
 }

@@ -58,8 +58,10 @@ impl Broker {
                 Some(group) => group,
                 None => self.read_group(entry)?,
             };
-            if !checked.filter.accepts(entry.tags_code) {
-                match others.iter().any(|other| other.accepts(entry.tags_code)) {
+            let properties = self.properties(checked, others, &[entry])?;
+            let passes = |filter: &Filter| filter.passes(entry.tags_code, properties.get(0));
+            if !passes(&checked.filter) {
+                match others.iter().any(passes) {
                     true => drop(stays.insert(group)),
                     false => plan.closed.push(at),
                 }
@@ -92,17 +94,17 @@ impl Broker {
         let mut scanned: Vec<Entry> = Vec::new();
         let from = QueueOffset(plan.next);
         let scan = limits::ORDERED_SCAN.max(room.count);
-        let read = self.store.entries(queue, from, scan, &mut scanned);
+        let read = (self.store).entries(queue, from, scan, Wait::Yes, &mut scanned);
         read.map_err(read_failed)?;
-        for entry in scanned {
+        let properties = self.properties(checked, others, &scanned)?;
+        for (n, entry) in scanned.into_iter().enumerate() {
             if plan.takes.len() == room.count {
                 break;
             }
             let at = plan.next;
-            let wanted = entry.size > 0 && checked.filter.accepts(entry.tags_code);
-            let left = entry.size > 0
-                && !wanted
-                && others.iter().any(|other| other.accepts(entry.tags_code));
+            let passes = |filter: &Filter| filter.passes(entry.tags_code, properties.get(n));
+            let wanted = entry.size > 0 && passes(&checked.filter);
+            let left = entry.size > 0 && !wanted && others.iter().any(passes);
             if wanted || left {
                 let group = self.read_group(entry)?;
                 let take = Take {

@@ -228,7 +228,7 @@ impl Broker {
             let before = entries.len();
             if room > 0 && bytes < self.options.pull_bytes_max {
                 self.store
-                    .entries(&queue, QueueOffset(from), room, &mut entries)
+                    .entries(&queue, QueueOffset(from), room, Wait::Yes, &mut entries)
                     .map_err(read_failed)?;
             }
             let looked = (entries.len() - before) as u64;

@@ -76,7 +76,10 @@ fn a_level_waits_its_time_and_comes_as_apaches_does() {
     );
     let mut entries = Vec::new();
     let queue = house.store.find_queue("t", 0).unwrap();
-    (house.store.entries(&queue, QueueOffset(0), 1, &mut entries)).unwrap();
+    (house
+        .store
+        .entries(&queue, QueueOffset(0), 1, Wait::Yes, &mut entries))
+    .unwrap();
     assert_eq!(entries[0].tags_code, 65);
     let mut bytes = Vec::new();
     (house

@@ -5,6 +5,7 @@ mod checks;
 mod clients;
 mod cost;
 mod delay;
+mod filter;
 mod house;
 mod offsets;
 mod pop;

@@ -16,7 +16,7 @@ fn commit(house: &House, group: &str, topic: &str, queue: i32, offset: i64) -> R
 
 fn committed(house: &House, group: &str, topic: &str, queue: i32) -> Result<i64, Error> {
     house.run(caller(2), |_| {
-        house.broker.offset(group, topic, queue, true)
+        house.broker.offset(&caller(2), group, topic, queue, true)
     })
 }
 
@@ -128,7 +128,9 @@ fn a_new_group_on_a_young_topic_starts_at_zero() {
         committed(&house, "g", "nowhere", 0).unwrap_err(),
         Error::NoOffset
     );
-    let asked_not_to = house.run(caller(2), |_| house.broker.offset("g", "t", 0, false));
+    let asked_not_to = house.run(caller(2), |caller| {
+        house.broker.offset(caller, "g", "t", 0, false)
+    });
     let text = "Not found, do not set to zero, maybe this group boot first";
     assert_eq!(asked_not_to.unwrap_err().to_string(), text);
     let house = old_house();

@@ -156,7 +156,7 @@ pub fn pass(house: &House, ms: u64) {
 }
 
 pub fn committed(house: &House, topic: &str, queue: i32) -> i64 {
-    let answer = house.broker.offset("g", topic, queue, false);
+    let answer = house.broker.offset(&caller(2), "g", topic, queue, false);
     match answer.unwrap() {
         Answer::Ready(offset) => offset,
         other => panic!("{other:?}"),

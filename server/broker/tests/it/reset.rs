@@ -37,7 +37,9 @@ impl House {
     }
 
     fn committed(&self) -> i64 {
-        let offset = self.run(caller(1), |_| self.broker.offset("g", "t", 0, false));
+        let offset = self.run(caller(1), |caller| {
+            self.broker.offset(caller, "g", "t", 0, false)
+        });
         offset.unwrap()
     }
 
@@ -261,7 +263,9 @@ fn offsets_are_cloned() {
         })
     };
     clone(Some("t"), false).unwrap();
-    let offset = house.run(caller(9), |_| house.broker.offset("h", "t", 0, false));
+    let offset = house.run(caller(9), |caller| {
+        house.broker.offset(caller, "h", "t", 0, false)
+    });
     assert_eq!(offset, Ok(4));
     assert!(clone(Some("x"), false).is_err());
     clone(None, true).unwrap();

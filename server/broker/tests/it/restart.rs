@@ -26,7 +26,9 @@ fn a_kill_loses_no_committed_offset_and_none_goes_back() {
         }
         house = house.killed();
         for queue in 0..4 {
-            let offset = house.run(caller(2), |_| house.broker.offset("g", "t", queue, true));
+            let offset = house.run(caller(2), |caller| {
+                house.broker.offset(caller, "g", "t", queue, true)
+            });
             assert_eq!(offset, Ok(round * 10 + i64::from(queue)));
         }
     }
@@ -49,7 +51,9 @@ fn an_offset_that_rode_on_a_pull_is_stored_by_the_next_tick() {
     house.advance(1);
     let house = house.killed();
     assert_eq!(
-        house.run(caller(2), |_| house.broker.offset("g", "t", 0, true)),
+        house.run(caller(2), |caller| house
+            .broker
+            .offset(caller, "g", "t", 0, true)),
         Ok(3)
     );
 }
@@ -141,7 +145,9 @@ fn a_real_disk_keeps_all_of_it_too() {
     drop(house);
     let house = open(START + 1000);
     assert_eq!(
-        house.run(caller(2), |_| house.broker.offset("g", "t", 0, false)),
+        house.run(caller(2), |caller| house
+            .broker
+            .offset(caller, "g", "t", 0, false)),
         Ok(1)
     );
     assert_eq!(house.pull(from_start("t")).unwrap().1, ["hello"]);

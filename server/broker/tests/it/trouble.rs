@@ -117,7 +117,9 @@ fn a_full_disk_refuses_sends_only() {
     };
     commit(1).unwrap();
     assert_eq!(
-        house.run(caller(2), |_| house.broker.offset("g", "t", 0, false)),
+        house.run(caller(2), |caller| house
+            .broker
+            .offset(caller, "g", "t", 0, false)),
         Ok(1)
     );
     assert_eq!(house.pull(from_start("t")).unwrap().1[0], "before");
@@ -128,7 +130,9 @@ fn a_full_disk_refuses_sends_only() {
     );
     let house = house.killed();
     assert_eq!(
-        house.run(caller(2), |_| house.broker.offset("g", "t", 0, false)),
+        house.run(caller(2), |caller| house
+            .broker
+            .offset(caller, "g", "t", 0, false)),
         Ok(1)
     );
 }

@@ -2,7 +2,6 @@ import java.util.HashMap;
 import java.util.Map;
 
 import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
-import org.apache.rocketmq.client.consumer.MessageSelector;
 import org.apache.rocketmq.client.exception.MQBrokerException;
 import org.apache.rocketmq.client.exception.MQClientException;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
@@ -17,7 +16,6 @@ final class Refusing {
         scenarios.put("too-big", Refusing::tooBig);
         scenarios.put("properties-too-big", Refusing::propertiesTooBig);
         scenarios.put("illegal-requests", Refusing::illegalRequests);
-        scenarios.put("sql-refused", Refusing::sqlRefused);
         scenarios.put("unknown-topic", Refusing::unknownTopic);
     }
 
@@ -34,7 +32,7 @@ final class Refusing {
         return Integer.MIN_VALUE;
     }
 
-    private static String said(Throwable e) {
+    static String said(Throwable e) {
         StringBuilder text = new StringBuilder();
         for (; e != null; e = e.getCause()) {
             text.append(e.getMessage()).append('\n');
@@ -135,17 +133,5 @@ final class Refusing {
         DefaultMQProducer producer = run.producer();
         run.refused("a queue of another broker", () -> producer.send(new Message(run.topic("Nowhere"), new byte[] {1}),
             new MessageQueue(run.topic("Nowhere"), "broker-z", 0)));
-    }
-
-    private static void sqlRefused(Run run) throws Exception {
-        String topic = run.create("Sql", 1);
-        DefaultMQPushConsumer consumer = run.newPush("sql");
-        consumer.subscribe(topic, MessageSelector.bySql("a between 0 and 3"));
-        consumer.registerMessageListener(new Inbox(run).concurrently());
-        Throwable refusal = run.refused("an SQL filter", () -> {
-            consumer.start();
-            return "started";
-        });
-        run.check(said(refusal).contains("The broker does not support consumer to filter message by SQL92"), said(refusal));
     }
 }

@@ -24,6 +24,7 @@ public final class Runner {
         Consuming.register(scenarios);
         Pulling.register(scenarios);
         Asking.register(scenarios);
+        Filtering.register(scenarios);
         Refusing.register(scenarios);
         Transactions.register(scenarios);
         Later.register(scenarios);

@@ -36,6 +36,7 @@ scenarios! {
     compressed_body: "compressed",
     properties_and_checksum_tolerated: "properties",
     push_with_tags: "push-tags",
+    tutorial_4_5_filtered: "sql-filter",
     orderly: "orderly",
     pull_consumer: "pull",
     pull_from_an_offset: "pull-from",

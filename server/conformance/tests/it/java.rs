@@ -79,6 +79,11 @@ both!({
     delay_levels_overtake_each_other: "delay-levels",
     // Consuming.
     tag_filter: "tag-filter",
+    tutorial_4_5_filtered: "sql-filter",
+    sql_language: "sql-language",
+    sql_that_is_none_is_23: "sql-bad",
+    sql_with_each_pull: "sql-with-each-pull",
+    sql_pull_consumer: "sql-pull",
     long_poll_is_woken: "long-poll",
     consume_from_last: "from-last",
     consume_from_timestamp: "from-timestamp",
@@ -100,7 +105,6 @@ both!({
     properties_too_big_are_13: "properties-too-big",
     illegal_requests_get_their_codes: "illegal-requests",
     unknown_topic: "unknown-topic",
-    sql_filter_is_refused: "sql-refused",
 }, {
     compression_codecs: "compression-codecs",
     heartbeat_v2: "heartbeat-v2",

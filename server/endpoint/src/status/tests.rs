@@ -74,7 +74,7 @@ fn all() -> Vec<Error> {
         Error::GroupNotLive,
         Error::NotSubscribed,
         Error::SubscriptionNotLatest,
-        Error::SubscriptionUnparsable,
+        Error::SubscriptionUnparsable("at character 3: found LIKE".to_owned()),
         Error::SqlNotSupported,
         Error::BodyEmpty,
         Error::TooLarge { body_max: 4096 },
@@ -179,7 +179,7 @@ fn codes_and_texts_of_errors_stay_what_clients_know() {
          24 "the consumer's group info not exist\nSee https://rocketmq.apache.org/docs/bestPractice/06FAQ for further details."
          24 "the consumer's subscription not exist\nSee https://rocketmq.apache.org/docs/bestPractice/06FAQ for further details."
          25 "the consumer's subscription not latest"
-         23 "parse the consumer's subscription failed"
+         23 "parse the consumer's subscription failed: at character 3: found LIKE"
           1 "The broker does not support consumer to filter message by SQL92"
           1 "the message body is empty"
          13 "the message is illegal, maybe msg body or properties length not matched. msg body length limit 4096B, msg properties length limit 32KB."

@@ -213,22 +213,40 @@ fn check_8f_a_subscription_may_be_older_than_the_pull() {
 }
 
 #[test]
-fn check_9_sql_is_not_served_yet() {
+fn check_9_an_sql_expression_is_compiled_or_refused_with_the_reason() {
     let world = world_with(1);
-    let text = "The broker does not support consumer to filter message by SQL92";
-    let request = but(pull("g", "T", 0, 0), "expressionType", "SQL92");
+    let asking = |expression: &str| {
+        let request = but(pull("g", "T", 0, 0), "expressionType", "SQL92");
+        world.ask(but(request, "subscription", expression))
+    };
+    let text = "parse the consumer's subscription failed: at character 3: found LIKE where AND, OR or the end should be (LIKE is not supported, use STARTSWITH, ENDSWITH or CONTAINS)";
     refused(
-        &world.ask(but(request, "subscription", "a > 1")),
-        SYSTEM_ERROR,
+        &asking("a LIKE 'x%'"),
+        SUBSCRIPTION_PARSE_FAILED,
         text,
         None,
     );
-    let check = br#"{"clientId":"c","group":"g","subscriptionData":{"topic":"T","subString":"a > 1","expressionType":"SQL92"}}"#;
-    let answer = world.ask(Command::request(CHECK_CLIENT_CONFIG).body(check.to_vec()));
+    found(&asking("a IS NULL"), SUCCESS, "FOUND", 1, 0, 1);
+    found(
+        &asking("a > 1"),
+        PULL_RETRY_IMMEDIATELY,
+        "NO_MATCHED_MESSAGE",
+        1,
+        0,
+        1,
+    );
+    let check = |expression: &str| {
+        let body = format!(
+            r#"{{"clientId":"c","group":"g","subscriptionData":{{"topic":"T","subString":"{expression}","expressionType":"SQL92"}}}}"#
+        );
+        world.ask(Command::request(CHECK_CLIENT_CONFIG).body(body.into_bytes()))
+    };
+    let answer = check("a LIKE 'x%'");
     assert_eq!(
         (answer.code, answer.remark.as_deref()),
-        (SYSTEM_ERROR, Some(text))
+        (SUBSCRIPTION_PARSE_FAILED, Some(text))
     );
+    assert_eq!(check("a > 1").code, SUCCESS);
 }
 
 #[test]

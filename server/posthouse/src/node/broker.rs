@@ -313,6 +313,11 @@ fn options(config: &Config, port: u16) -> ::broker::Options {
         pop_by_default: broker.pop_by_default,
         pop_share_queues: broker.pop_share_queues,
         pop_retry_v2: broker.pop_retry_v2,
+        property_filter: broker.property_filter,
+        sql92: match broker.sql92_lenient {
+            true => ::broker::Compat::Lenient,
+            false => ::broker::Compat::Strict,
+        },
         notify_ids_changed: broker.notify_ids_changed,
         protect_system_topics: broker.protect_system_topics,
         mixed_message_type: broker.mixed_message_type,

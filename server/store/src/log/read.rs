@@ -69,7 +69,7 @@ impl Log {
     }
 
     /// How many at the head of `entries` must come from files: at least one, if there is one.
-    fn outside_tail(&self, entries: &[Entry]) -> usize {
+    pub(super) fn outside_tail(&self, entries: &[Entry]) -> usize {
         let start = {
             let tail = self.tail.read().unwrap_or_else(PoisonError::into_inner);
             tail.start()

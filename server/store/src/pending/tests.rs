@@ -173,7 +173,9 @@ fn the_queue_says_when_a_delayed_message_is_due_after_a_rebuild_too() {
     kit.reopen();
     let queue = kit.store.find_queue(SCHEDULE_TOPIC, 0).unwrap();
     let mut entries = Vec::new();
-    (kit.store.entries(&queue, queue.start(), 1, &mut entries)).unwrap();
+    (kit.store
+        .entries(&queue, queue.start(), 1, Wait::Yes, &mut entries))
+    .unwrap();
     assert_eq!(entries[0].tags_code, 3_000);
 }
 

@@ -126,7 +126,7 @@ impl Kit {
         let all = usize::MAX >> 1;
         let read = self
             .store
-            .entries(&queue, QueueOffset(0), all, &mut entries);
+            .entries(&queue, QueueOffset(0), all, Wait::Yes, &mut entries);
         read.unwrap();
         let mut bytes = Vec::new();
         (self.store.read_runs(&entries, &mut bytes, Wait::Yes)).unwrap();

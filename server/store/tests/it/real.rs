@@ -59,7 +59,7 @@ fn records_are_read_back_from_files_after_a_restart() {
         let mut entries = Vec::new();
         let all = usize::MAX >> 1;
         store
-            .entries(&queue, QueueOffset(0), all, &mut entries)
+            .entries(&queue, QueueOffset(0), all, Wait::Yes, &mut entries)
             .unwrap();
         assert_eq!(entries.len(), bodies.len());
         for wait in [Wait::Yes, Wait::No] {

@@ -68,7 +68,7 @@ fn staging_and_writing_1_kib_records_in_batches() {
             entries.clear();
             out.clear();
             store
-                .entries(queue, QueueOffset(at), 32, &mut entries)
+                .entries(queue, QueueOffset(at), 32, Wait::Yes, &mut entries)
                 .unwrap();
             let read = store.read_runs(&entries, &mut out, Wait::No).unwrap();
             blocked += usize::from(read == Reads::WouldBlock);
@@ -186,7 +186,7 @@ fn reading_queue_entries_warm_and_from_the_files() {
             let queue = &queues[(round % 8) as usize];
             let from = queue.end().0 - back + (round / 8 * 32) % (back - 32);
             store
-                .entries(queue, QueueOffset(from), 32, &mut entries)
+                .entries(queue, QueueOffset(from), 32, Wait::Yes, &mut entries)
                 .unwrap();
             assert_eq!(entries.len(), 32);
         }

@@ -11,7 +11,8 @@ use model::{GroupName, TopicName};
 
 use super::super::{ConsumeFrom, ConsumeType, ConsumerData, Heartbeat, MessageModel};
 use super::{Clients, News, Subscribed, Who};
-use crate::{Caller, ConnectionId};
+use crate::filter::Filters;
+use crate::{Caller, ConnectionId, Options};
 
 fn caller(connection: u64) -> Caller {
     Caller {
@@ -30,6 +31,8 @@ fn caller(connection: u64) -> Caller {
 /// `close CONNECTION`, `leave CONNECTION GROUP`, `expire SECONDS`, `members GROUP`,
 /// `pull CONNECTION GROUP TOPIC`.
 fn check(script: &str, expected: Expect) {
+    let options = Options::new("c", "b", "127.0.0.1:10911".parse().unwrap());
+    let filters = Filters::new(&options);
     let mut clients = Clients::default();
     let mut now = Duration::ZERO;
     let mut out = String::new();
@@ -47,9 +50,11 @@ fn check(script: &str, expected: Expect) {
                     client,
                     now,
                     wall: 0,
+                    filters: &filters,
                 };
                 let joins = [(Arc::new(config), &beat.consumers[0])];
-                let answer = clients.beat(&who, &beat, &joins, &mut news).unwrap();
+                let (answer, refused) = clients.beat(&who, &beat, &joins, &mut news).unwrap();
+                assert_eq!(refused, None);
                 if words[0] == "v2" {
                     write!(said, " again={}", answer.subscriptions_changed).unwrap();
                 }
@@ -66,6 +71,7 @@ fn check(script: &str, expected: Expect) {
                     client: "",
                     now,
                     wall: 0,
+                    filters: &filters,
                 };
                 clients.leave(&who, None, Some(group), &mut news);
             }

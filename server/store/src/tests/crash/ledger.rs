@@ -256,7 +256,7 @@ fn audit_queue(store: &Store, id: u32, kept: &[(LogOffset, What)]) -> Result<(),
     let mut bytes = Vec::new();
     if let Some(queue) = store.find_queue("t", id) {
         let all = usize::MAX >> 1;
-        let read = store.entries(&queue, QueueOffset(0), all, &mut entries);
+        let read = store.entries(&queue, QueueOffset(0), all, Wait::Yes, &mut entries);
         read.map_err(|e| e.to_string())?;
         if entries.len() as u64 != queue.end().0 {
             return Err(format!("queue {id} ends elsewhere than its entries"));
