@@ -5,6 +5,7 @@
 //! its own ([`flight`]), changed in memory at once and staged as rows with the batch's commit, so an
 //! answer never promises what a kill could take back.
 
+mod doubt;
 mod flight;
 mod line;
 mod look;

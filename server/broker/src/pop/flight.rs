@@ -279,6 +279,19 @@ impl Flight {
         })
     }
 
+    /// The lease that holds a position, if it was given by then (ms since the Unix epoch).
+    pub fn held(&self, at: u64, by: i64) -> Option<LeaseKey> {
+        let from = at.saturating_sub(SPAN - 1);
+        let near = self.leases.range((from, i64::MIN)..=(at, i64::MAX));
+        near.filter(|((_, popped_at), _)| *popped_at <= by)
+            .find_map(|(&key, lease)| lease.positions(key.0).any(|held| held == at).then_some(key))
+    }
+
+    /// When the first lease that has run out at `now` was given, ms since the Unix epoch.
+    pub fn lapsed_since(&self, now: Duration) -> Option<i64> {
+        self.due(now).map(|(_, popped_at)| popped_at).min()
+    }
+
     /// A lease.
     pub fn get(&self, key: LeaseKey) -> Option<&Lease> {
         self.leases.get(&key)

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use store::{Store, Table};
 
+use super::doubt::settle_moved;
 use super::flight::Changed;
 use super::line::{FlightId, Line, Pops};
 use super::row::{Moment, Row, push_key, push_value, read};
@@ -55,7 +56,8 @@ impl Pops {
                 let (topic, next) = (line.topic(id.0), flight.next() as i64);
                 offsets.pulled(&line.group, topic, id.1, next, Count::default());
             }
-            line.set_due(&state);
+            settle_moved(store, &line, &mut state, now);
+            pops.changed(&line, &state);
         }
         pops
     }

@@ -64,6 +64,44 @@ fn what_is_not_acked_comes_back_at_its_time_counted_and_under_its_topic() {
     assert_eq!(committed(&house, "%RETRY%g_t", 0), 2);
 }
 
+/// The message's record is written, the row that its lease is over is not: the kill came between.
+#[test]
+fn a_message_that_was_moved_back_when_the_kill_came_comes_back_once() {
+    let house = filled(1);
+    assert_eq!(texts(&pop(&house, all("t"))), ["0"]);
+    pass(&house, 10_000);
+    ack(&house, &pop(&house, all("t"))[0]);
+    house.put("t", 0, "moved", "");
+    assert_eq!(texts(&pop(&house, all("t"))), ["moved"]);
+    house.clock.advance(Duration::from_millis(10_000));
+    let queue = |topic| house.store.find_queue(topic, 0).unwrap();
+    let mut entries = Vec::new();
+    let at = model::QueueOffset(1);
+    let found = house
+        .store
+        .entries(&queue("t"), at, 1, store::Wait::Yes, &mut entries);
+    found.unwrap();
+    let draft = store::Draft {
+        queue: &queue("%RETRY%g_t"),
+        flag: 0,
+        sys_flag: 0,
+        born_at: 0,
+        born_host: caller(1).remote,
+        reconsume_times: 1,
+        prepared_offset: entries[0].log_offset.0,
+        body: b"moved",
+        properties: "",
+        tags_code: 0,
+        keys: store::Keys::Unread,
+    };
+    house.store.stage(&draft).unwrap();
+    house.store.write_out().unwrap();
+    let house = house.killed();
+    pass(&house, 1_000);
+    assert_eq!(texts(&pop(&house, all("t"))), ["moved"]);
+    assert_eq!(committed(&house, "t", 0), 2);
+}
+
 #[test]
 fn what_came_back_says_when_it_was_popped_first_and_what_it_was() {
     let house = filled(1);
