@@ -104,7 +104,7 @@ impl Broker {
 }
 
 /// When the record at a position of a queue was stored; 0 if there is none. May block.
-fn stored_at(store: &Store, queue: &Queue, at: u64) -> i64 {
+pub(crate) fn stored_at(store: &Store, queue: &Queue, at: u64) -> i64 {
     if at < queue.start().0 {
         return 0;
     }

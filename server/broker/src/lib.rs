@@ -19,6 +19,7 @@ mod error;
 mod filter;
 pub mod group;
 mod hold;
+pub mod inspect;
 pub mod limits;
 pub mod metrics;
 mod notice;
@@ -58,6 +59,7 @@ pub use client::{
 pub use delay::{Delayed, Recalled};
 pub use error::{AskedFor, Error};
 pub use filter::sql::Compat;
+pub use inspect::{Index, TimeSpan};
 pub use metrics::Metrics;
 pub use notice::{Notice, Outlet, Registrar};
 pub use offset::{Boundary, Commit, GroupOffsets};

@@ -1,6 +1,7 @@
 //! What administrators ask: the broker itself here, topics, groups and statistics in their own files.
 
 pub(crate) mod group;
+pub(crate) mod inspect;
 pub(crate) mod stats;
 pub(crate) mod topic;
 

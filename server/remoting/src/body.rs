@@ -9,6 +9,7 @@ pub mod connection;
 pub mod fastjson;
 pub mod group;
 pub mod heartbeat;
+pub mod inspect;
 mod lenient;
 pub mod lock;
 pub mod offsets;

@@ -1,7 +1,11 @@
 //! Messages sent back: retries, and dead letters.
 
+use std::time::Duration;
+
 use broker::{Error, MessageQueue, Produce, SendBack};
+use model::GroupName;
 use model::flag::Perm;
+use model::group::{GroupConfig, RetryKind, RetryPolicy};
 
 use crate::house::{House, caller, consumer, from_start, message, records};
 
@@ -223,4 +227,111 @@ fn a_retry_topic_is_not_written_against_its_permission() {
     let told = send_back(&read_only, back(0)).unwrap_err();
     let text = "the broker[127.0.0.1:10911] sending message is forbidden";
     assert_eq!(told.to_string(), text);
+}
+
+/// All of a broker's time, and what it does then.
+fn pass(house: &House, millis: u64) {
+    house.clock.advance(Duration::from_millis(millis));
+    while house.broker.deadlines_step().unwrap() == Duration::ZERO {}
+    house.store.flush_step().unwrap();
+    house.broker.flushed();
+}
+
+/// How many retries there are now, and after so many milliseconds more.
+fn retries(house: &House, millis: u64) -> (i64, i64) {
+    let before = house.broker.max_offset("%RETRY%g", 0);
+    pass(house, millis);
+    (before, house.broker.max_offset("%RETRY%g", 0))
+}
+
+/// Where a retry lies.
+fn place(house: &House, n: usize) -> i64 {
+    let mut out = Vec::new();
+    let pull = from_start("%RETRY%g");
+    let pulled = house.run(caller(2), |caller| {
+        out.clear();
+        house.broker.pull(caller, &pull, &mut out)
+    });
+    pulled.unwrap();
+    records(&out)[n].log_offset().0 as i64
+}
+
+#[test]
+fn a_message_climbs_the_ladder_and_is_dead_at_its_end() {
+    let house = House::new();
+    let first = put(&house, "TAGS\u{1}A\u{2}", 0);
+    let ladder = |at| SendBack {
+        max: Some(2),
+        ..back(at)
+    };
+    send_back(&house, ladder(first)).unwrap();
+    assert_eq!(retries(&house, 9_999), (0, 0), "level 3 is ten seconds");
+    assert_eq!(retries(&house, 1), (0, 1));
+    let again = look(&house, "%RETRY%g");
+    let id = format!("7F00000100002A9F{first:016X}");
+    let says = format!("ORIGIN_MESSAGE_ID={id} RETRY_TOPIC=t TAGS=A WAIT=false DELAY=3");
+    assert!(again[0].starts_with("hello times 1 from "), "{again:?}");
+    assert!(again[0].contains(&says), "{again:?}");
+    send_back(&house, ladder(place(&house, 0))).unwrap();
+    let house = house.killed();
+    assert_eq!(
+        retries(&house, 29_999),
+        (1, 1),
+        "level 4 is thirty seconds, a kill or not"
+    );
+    assert_eq!(retries(&house, 1), (1, 2));
+    let again = look(&house, "%RETRY%g");
+    assert!(
+        again[1].contains(&format!("ORIGIN_MESSAGE_ID={id}")),
+        "{again:?}"
+    );
+    assert!(again[1].starts_with("hello times 2"), "{again:?}");
+    send_back(&house, ladder(place(&house, 1))).unwrap();
+    let letters = look(&house, "%DLQ%g");
+    assert!(letters[0].starts_with("hello times 3"), "{letters:?}");
+    assert!(
+        !letters[0].contains("DELAY") && !letters[0].contains("TIMER"),
+        "{letters:?}"
+    );
+}
+
+#[test]
+fn a_group_with_a_policy_of_its_own_waits_as_it_says() {
+    let house = House::new();
+    let group = |policy| {
+        let mut config = GroupConfig::new(GroupName::parse("g").unwrap());
+        config.retry_policy = policy;
+        house
+            .run(caller(9), |caller| {
+                house.broker.update_groups(caller, &[config.clone()])
+            })
+            .unwrap();
+    };
+    group(RetryPolicy {
+        customized: Some(vec![1, 1, 250]),
+        ..RetryPolicy::default()
+    });
+    let at = put(&house, "", 0);
+    send_back(&house, back(at)).unwrap();
+    assert_eq!(retries(&house, 249), (0, 0));
+    assert_eq!(retries(&house, 1), (0, 1));
+    group(RetryPolicy {
+        kind: RetryKind::Exponential,
+        ..RetryPolicy::default()
+    });
+    let at = put(&house, "", 1);
+    send_back(&house, back(at)).unwrap();
+    assert_eq!(retries(&house, 9_999), (1, 1), "5 s, then 10");
+    assert_eq!(retries(&house, 1), (1, 2));
+    let wanted = SendBack {
+        level: 1,
+        ..back(at)
+    };
+    send_back(&house, wanted).unwrap();
+    assert_eq!(retries(&house, 999), (2, 2));
+    assert_eq!(
+        retries(&house, 1),
+        (2, 3),
+        "the consumer's own wish comes first"
+    );
 }

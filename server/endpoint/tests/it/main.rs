@@ -4,6 +4,7 @@
 mod admin;
 mod consumers;
 mod delay;
+mod inspect;
 mod live;
 mod nonsense;
 mod pop;

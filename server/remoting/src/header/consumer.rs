@@ -1,4 +1,5 @@
-//! What tools ask of running consumers through a broker: 220 to 223, 307, 309.
+//! What tools ask of running consumers through a broker: 220 to 223, 303, 307, 309, 321, 343,
+//! 345.
 
 use super::header;
 
@@ -71,5 +72,31 @@ header! {
         topic: Option<&'a str> = b"topic",
         /// Also topics that the online members of the source do not subscribe to.
         offline: bool = b"offline",
+    }
+}
+
+header! {
+    /// Header of 303, 343 and 345.
+    GroupTopicHeader<'a> {
+        /// The group.
+        group: &'a str = b"group",
+        /// The topic.
+        topic: Option<&'a str> = b"topic",
+    }
+}
+
+header! {
+    /// Header of 321 (Apache `QueryConsumeQueueRequestHeader`).
+    QueryQueueHeader<'a> {
+        /// The topic.
+        topic: &'a str = b"topic",
+        /// The queue.
+        queue_id: i32 = b"queueId",
+        /// The first position.
+        index: i64 = b"index",
+        /// How many entries.
+        count: i32 = b"count",
+        /// The group whose subscription judges them.
+        consumer_group: Option<&'a str> = b"consumerGroup",
     }
 }
