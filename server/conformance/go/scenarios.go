@@ -371,6 +371,28 @@ func transaction(r *run) {
 }
 
 // A listener that fails once gets its message again.
+// Two retries are allowed: three tries, and a dead letter on the third.
+func retryDeadLetter(r *run) {
+	topic := r.topic("GoFailing")
+	p := r.producer()
+	r.send(p, r.message(topic, "hopeless"))
+	tries := atomic.Int64{}
+	c := r.push("GoFailing", consumer.WithMaxReconsumeTimes(2))
+	r.fine(c.Subscribe(topic, tags("*"), func(ctx context.Context, _ ...*primitive.MessageExt) (consumer.ConsumeResult, error) {
+		if concurrent, ok := primitive.GetConcurrentlyCtx(ctx); ok {
+			concurrent.DelayLevelWhenNextConsume = 1
+		}
+		tries.Add(1)
+		return consumer.ConsumeRetryLater, nil
+	}))
+	r.fine(c.Start())
+	r.atEnd(func() { _ = c.Shutdown() })
+	r.await("three tries", 90*time.Second, func() bool { return tries.Load() >= 3 })
+	dead := "%DLQ%" + r.topic("GoFailing")
+	r.collect(dead, "*").expect([]string{"hopeless"}, patience)
+	r.equal(int64(3), tries.Load(), "tries")
+}
+
 func retryNotLost(r *run) {
 	topic := r.topic("GoRetry")
 	p := r.producer()

@@ -28,6 +28,7 @@ public final class Runner {
         Refusing.register(scenarios);
         Transactions.register(scenarios);
         Later.register(scenarios);
+        Returning.register(scenarios);
         Admin.register(scenarios);
         Dialect.register(scenarios);
         say("{\"run\":0,\"event\":\"ready\"}");

@@ -26,6 +26,7 @@ macro_rules! scenarios {
 scenarios! {
     retry_nothing_is_lost: "retry-not-lost",
     tutorial_4_3_scheduled: "scheduled",
+    retry_ends_in_a_dead_letter: "retry-dead-letter",
     load_balancing: "load-balancing",
     broadcasting: "broadcasting",
     restarted_group_goes_on: "restart",

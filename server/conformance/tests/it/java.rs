@@ -69,6 +69,13 @@ both!({
     transaction_another_member_is_asked: "transaction-other-member",
     transaction_ends_once: "transaction-ended-once",
     transaction_with_a_delay_is_13: "transaction-with-delay",
+    // What comes back.
+    retry_ends_in_a_dead_letter: "retry-dead-letter",
+    orderly_consumer_gives_up: "orderly-gives-up",
+    request_and_reply: "request-reply",
+    reset_of_a_waiting_consumer: "reset-online",
+    reset_of_a_group_that_is_away: "reset-offline",
+    tools_ask_a_running_consumer: "running-consumer",
     // Sending.
     compressed_body: "compressed",
     body_of_four_mebibytes: "big-message",
