@@ -4,6 +4,7 @@
 //! another, changes nothing and is answered like any other: the client can do nothing about it.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use model::Mark;
@@ -233,6 +234,7 @@ impl Broker {
             self.pops
                 .wake(&held.line, &mut state, Some(held.queue), &mut woken);
         }
+        held.line.acked.fetch_add(1, Ordering::Relaxed);
         self.pops.changed(&held.line, &state);
         drop(state);
         self.run_again(&woken);

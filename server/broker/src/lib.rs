@@ -212,7 +212,8 @@ impl Broker {
             .unwrap_or_else(PoisonError::into_inner);
         let mut changes = Changes::default();
         let offsets = self.offsets.collect(&mut changes);
-        let leases = self.pops.collect(&mut changes, pop::moment(&*self.clock));
+        let now = pop::moment(&*self.clock);
+        let leases = (self.pops).collect(&mut changes, now, |line| self.count_popped(line));
         if changes.is_empty() {
             return Ok(());
         }

@@ -10,6 +10,7 @@ mod flight;
 mod line;
 mod look;
 mod ordered;
+mod place;
 mod poll;
 mod revive;
 mod row;

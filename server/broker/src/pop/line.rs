@@ -26,6 +26,9 @@ pub(crate) struct Line {
     next_due: AtomicU64,
     /// How many wait.
     pub waiting: AtomicUsize,
+    /// Messages acked and handed out since the statistics were told; with the next rows they are.
+    pub acked: AtomicU64,
+    pub handed_out: AtomicU64,
     dirty: AtomicBool,
 }
 
@@ -60,6 +63,8 @@ impl Line {
             state: Mutex::default(),
             next_due: AtomicU64::new(NEVER),
             waiting: AtomicUsize::new(0),
+            acked: AtomicU64::new(0),
+            handed_out: AtomicU64::new(0),
             dirty: AtomicBool::new(false),
         }
     }

@@ -62,10 +62,16 @@ impl Pops {
         pops
     }
 
-    /// Adds all rows that changed.
-    pub fn collect(&self, changes: &mut Changes, now: Moment) -> Taken {
+    /// Adds all rows that changed, and shows `seen` the lines they are of.
+    pub fn collect(
+        &self,
+        changes: &mut Changes,
+        now: Moment,
+        mut seen: impl FnMut(&Line),
+    ) -> Taken {
         let mut taken = Taken::new();
         for line in self.take_dirty() {
+            seen(&line);
             let mut state = line.lock();
             for (&id, flight) in &mut state.flights {
                 let changed: Vec<Changed> =

@@ -1,11 +1,15 @@
 //! The places where messages are counted: whoever stores one, or hands one out, calls one of these.
 
+use std::sync::atomic::Ordering;
+
 use model::GroupName;
+use model::receipt::PopTopic;
 use store::Staged;
 
 use super::history::Count;
 use super::item::Rare;
 use crate::Broker;
+use crate::pop::Line;
 use crate::topic::Topic;
 
 fn size(staged: &Staged) -> u64 {
@@ -47,6 +51,20 @@ impl Broker {
             self.stats.transferred_system.add(messages);
         }
         Count::once(messages, bytes as u64)
+    }
+
+    /// Counts what was handed out and acked of a popped line since the last time: once a batch.
+    pub(crate) fn count_popped(&self, line: &Line) {
+        let topic = line.topic(PopTopic::Normal).as_str();
+        for (rare, count) in [
+            (Rare::Acked, &line.acked),
+            (Rare::CheckedOut, &line.handed_out),
+        ] {
+            match count.swap(0, Ordering::Relaxed) {
+                0 => {}
+                n => self.count_rare(rare, topic, &line.group, n),
+            }
+        }
     }
 
     /// Counts what happens by topic and group, and seldom.

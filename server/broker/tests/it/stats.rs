@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::house::{House, START, caller, consumer, from_start};
+use crate::popping;
 
 #[test]
 fn every_queue_of_a_topic_is_listed_empty_ones_too() {
@@ -337,4 +338,25 @@ fn what_is_sent_back_and_what_dies_is_counted_for_its_topic_and_group() {
     assert_eq!(item(&house, "SNDBCK_PUT_NUMS", "t@g")[0].0, 1);
     assert_eq!(item(&house, "DLQ_PUT_NUMS", "t@g")[0].0, 1);
     assert_eq!(item(&house, "TOPIC_PUT_NUMS", "%DLQ%g")[0].0, 1);
+}
+
+#[test]
+fn messages_popped_and_acked_are_counted_where_they_were_sent() {
+    let house = House::new();
+    house.create("t", |_| ()).unwrap();
+    for text in ["a", "b", "c"] {
+        house.put("t", 0, text, "");
+    }
+    let got = popping::pop(&house, popping::all("t"));
+    popping::ack(&house, &got[0]);
+    popping::ack(&house, &got[0]);
+    // What comes back is counted with its topic again.
+    popping::pass(&house, 10_000);
+    for got in popping::pop(&house, popping::all("t")) {
+        popping::ack(&house, &got);
+    }
+    assert_eq!(item(&house, "GROUP_CK_NUMS", "t@g")[0].0, 5);
+    assert_eq!(item(&house, "GROUP_ACK_NUMS", "t@g")[0].0, 3);
+    assert_eq!(item(&house, "BROKER_CK_NUMS", "DefaultCluster")[0].0, 5);
+    assert_eq!(item(&house, "BROKER_ACK_NUMS", "DefaultCluster")[0].0, 3);
 }
