@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::client::{Client, Place};
 use crate::ledger::{Ledger, body};
-use crate::process::{Posthouse, command};
+use crate::process::Posthouse;
 
 const TOPIC: &str = "torture";
 const PRODUCERS: usize = 4;
@@ -41,22 +41,7 @@ impl<'a> Torture<'a> {
     }
 
     fn start(&self) -> Posthouse {
-        let mut command = command();
-        command.args([
-            "--namesrv-addr",
-            "127.0.0.1:0",
-            "--broker-addr",
-            "127.0.0.1:0",
-            "-c",
-        ]);
-        command
-            .arg(self.data.join("broker.conf"))
-            .arg("--data")
-            .arg(self.data.join("store"));
-        if let Some(bug) = self.bug {
-            command.env("POSTHOUSE_SEEDED_BUG", bug);
-        }
-        Posthouse::spawn(command)
+        Posthouse::victim(self.data, self.bug)
     }
 
     fn ledger(&self) -> std::sync::MutexGuard<'_, Ledger> {

@@ -19,7 +19,7 @@ use remoting::code::{request, response};
 
 use crate::client::Client;
 use crate::ledger::body;
-use crate::process::{Posthouse, command};
+use crate::process::Posthouse;
 
 const TOPIC: &str = "popped";
 const GROUP: &str = "poppers";
@@ -173,20 +173,7 @@ impl<'a> Torture<'a> {
     }
 
     fn start(&self) -> Posthouse {
-        let mut command = command();
-        command.args([
-            "--namesrv-addr",
-            "127.0.0.1:0",
-            "--broker-addr",
-            "127.0.0.1:0",
-        ]);
-        let conf = self.data.join("broker.conf");
-        let store = self.data.join("store");
-        command.arg("-c").arg(conf).arg("--data").arg(store);
-        if let Some(bug) = self.bug {
-            command.env("POSTHOUSE_SEEDED_BUG", bug);
-        }
-        Posthouse::spawn(command)
+        Posthouse::victim(self.data, self.bug)
     }
 
     fn ledger(&self) -> std::sync::MutexGuard<'_, Ledger> {

@@ -19,7 +19,7 @@ use remoting::Command;
 use remoting::code::{request, response};
 
 use crate::client::{Client, pull, send};
-use crate::process::{Posthouse, command};
+use crate::process::Posthouse;
 
 const TOPIC: &str = "transacted";
 const HALVES: &str = "RMQ_SYS_TRANS_HALF_TOPIC";
@@ -160,15 +160,7 @@ impl<'a> Torture<'a> {
     }
 
     fn start(&self) -> Posthouse {
-        let mut command = command();
-        let any = "127.0.0.1:0";
-        command.args(["--namesrv-addr", any, "--broker-addr", any, "-c"]);
-        command.arg(self.data.join("broker.conf"));
-        command.arg("--data").arg(self.data.join("store"));
-        if let Some(bug) = self.bug {
-            command.env("POSTHOUSE_SEEDED_BUG", bug);
-        }
-        Posthouse::spawn(command)
+        Posthouse::victim(self.data, self.bug)
     }
 
     fn ledger(&self) -> std::sync::MutexGuard<'_, Ledger> {

@@ -80,6 +80,21 @@ impl Posthouse {
         Posthouse::spawn(command)
     }
 
+    /// Starts a standalone that is going to be killed, on `data/store` with `data/broker.conf`.
+    pub fn victim(data: &Path, bug: Option<&str>) -> Posthouse {
+        let any = "127.0.0.1:0";
+        let mut command = command();
+        command
+            .args(["--namesrv-addr", any, "--broker-addr", any, "-c"])
+            .arg(data.join("broker.conf"))
+            .arg("--data")
+            .arg(data.join("store"));
+        if let Some(bug) = bug {
+            command.env("POSTHOUSE_SEEDED_BUG", bug);
+        }
+        Posthouse::spawn(command)
+    }
+
     /// Starts a standalone.
     pub fn standalone(data: &Path) -> Posthouse {
         Posthouse::start("standalone", data, &[])
