@@ -249,9 +249,6 @@ pub enum Error {
     /// A recall handle that is none, or not for here or now.
     #[error("{0}")]
     Recall(&'static str),
-    /// Something this broker does not do yet; nothing was stored.
-    #[error("{0}")]
-    NotServed(&'static str),
     /// A request that contradicts itself, or lacks what it needs.
     #[error("{0}")]
     Invalid(String),

@@ -7,25 +7,13 @@ use remoting::header::SendHeader;
 
 use crate::Endpoint;
 use crate::ask::{Ask, Served};
-use crate::send::common_fields;
+use crate::send::{common_fields, produce};
 
 pub(crate) fn reply(endpoint: &Endpoint, ask: &mut Ask<'_>) -> Served {
     let header = SendHeader::read_letters(ask.frame)?;
     let send = Produce {
-        group: header.producer_group,
-        topic: header.topic,
-        template: header.default_topic,
-        template_queues: header.default_topic_queues,
-        queue: header.queue_id,
-        sys_flag: header.sys_flag,
-        flag: header.flag,
-        born_at: header.born_at,
-        properties: header.properties.unwrap_or_default(),
-        reconsume_times: header.reconsume_times.unwrap_or(0),
         max_reconsume_times: None,
-        unit_mode: header.unit_mode,
-        batch: false,
-        body: ask.frame.body,
+        ..produce(&header, false, ask.frame.body)
     };
     let queue = header.queue_id;
     let answer = (endpoint.broker).reply(&ask.caller(), header.producer_group, &send)?;

@@ -17,7 +17,16 @@ thread_local! {
 
 pub(crate) fn send(endpoint: &Endpoint, ask: &mut Ask<'_>) -> Served {
     let header = SendHeader::read_letters(ask.frame)?;
-    let send = Produce {
+    // C++ sends batches under 310; the flag decides.
+    let batch = header.batch || ask.frame.code == request::SEND_BATCH_MESSAGE;
+    let send = produce(&header, batch, ask.frame.body);
+    let answer = endpoint.broker.produce(&ask.caller(), &send)?;
+    ask.answer(answer, |ask, produced| write(endpoint, ask, &produced))
+}
+
+/// What a header asks for.
+pub(crate) fn produce<'a>(header: &SendHeader<'a>, batch: bool, body: &'a [u8]) -> Produce<'a> {
+    Produce {
         group: header.producer_group,
         topic: header.topic,
         template: header.default_topic,
@@ -30,12 +39,9 @@ pub(crate) fn send(endpoint: &Endpoint, ask: &mut Ask<'_>) -> Served {
         reconsume_times: header.reconsume_times.unwrap_or(0),
         max_reconsume_times: header.max_reconsume_times,
         unit_mode: header.unit_mode,
-        // C++ sends batches under 310; the flag decides.
-        batch: header.batch || ask.frame.code == request::SEND_BATCH_MESSAGE,
-        body: ask.frame.body,
-    };
-    let answer = endpoint.broker.produce(&ask.caller(), &send)?;
-    ask.answer(answer, |ask, produced| write(endpoint, ask, &produced))
+        batch,
+        body,
+    }
 }
 
 fn write(endpoint: &Endpoint, ask: &mut Ask<'_>, produced: &Produced<'_>) {

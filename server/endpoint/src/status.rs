@@ -40,8 +40,7 @@ pub(crate) fn code(error: &Error) -> i32 {
         | Error::TransactionShape(_)
         | Error::TimerTooFar { .. }
         | Error::TimerUnreadable { .. }
-        | Error::BatchDelayed
-        | Error::NotServed(_) => MESSAGE_ILLEGAL,
+        | Error::BatchDelayed => MESSAGE_ILLEGAL,
         Error::NoOffset | Error::NoOffsetNoZero | Error::NoMessageWithKey => QUERY_NOT_FOUND,
         Error::TransactionLate | Error::TransactionDecided { .. } => ILLEGAL_OPERATION,
         Error::ConsumersOffline(_) | Error::ResetOffline { .. } => CONSUMER_NOT_ONLINE,

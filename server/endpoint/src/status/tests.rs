@@ -85,7 +85,6 @@ fn all() -> Vec<Error> {
         },
         Error::BodyCorrupt,
         Error::BatchToRetry(topic()),
-        Error::NotServed("not yet"),
         Error::Invalid("nonsense".to_owned()),
         Error::SystemTopic(topic()),
         Error::Attributes("unsupported key: k".to_owned()),
@@ -187,7 +186,6 @@ fn codes_and_texts_of_errors_stay_what_clients_know() {
           1 "The stats <TOPIC_PUT_NUMS> <t> not exist"
          13 "the message is illegal: a body of the batch does not match its CRC"
          13 "batch request does not support retry group t"
-         13 "not yet"
          29 "nonsense"
          29 "The topic[t] is conflict with system topic."
           1 "unsupported key: k"
