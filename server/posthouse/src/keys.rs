@@ -374,7 +374,7 @@ fn why_quiet(name: &str) -> &'static str {
         ),
         (
             &["pop", "Pop", "revive", "Revive", "Ck", "Ack", "ack"],
-            "POP is not served yet",
+            "leases are records of the log and have a clock of their own",
         ),
         (
             &[
@@ -386,7 +386,7 @@ fn why_quiet(name: &str) -> &'static str {
                 "filterD",
                 "ConsumeQueueExt",
             ],
-            "SQL filters are not served yet",
+            "expressions are compiled once and read properties in place",
         ),
         (
             &[
