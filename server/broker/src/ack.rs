@@ -164,7 +164,7 @@ impl Broker {
             changed.popped_at += 1;
         }
         let invisible = Duration::from_millis(u64::try_from(change.invisible).unwrap_or(0));
-        let until = self.clock.mono().saturating_add(invisible);
+        let until = self.clock.steady().saturating_add(invisible);
         flight.renew(key, held.at, (changed.popped_at, change.invisible, until));
         self.pops.changed(&held.line, &state);
         Ok(Answer::After(Mark::REACHED, changed))

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use store::Kind;
+
 use crate::{Broker, Error};
 
 /// How often [`crate::Broker::tick`] wants to be called.
@@ -62,6 +64,25 @@ impl Broker {
         let millis = i64::try_from(next.as_millis()).unwrap_or(i64::MAX);
         alarm.watch(now.saturating_add(millis));
         Ok(next)
+    }
+
+    /// When something is due next, by the wall clock; `None` if nothing waits. For whoever moves that
+    /// clock by hand.
+    pub fn next_deadline(&self) -> Option<i64> {
+        let pending = self.store.pending();
+        let now = self.clock.steady();
+        let (over, next) = self.pops.due(now);
+        let left = match over.is_empty() {
+            true => next.map(|next| next.saturating_sub(now)),
+            false => Some(Duration::ZERO),
+        };
+        let millis = |left: Duration| i64::try_from(left.as_nanos().div_ceil(1_000_000));
+        let lease = left.map(|left| {
+            let millis = millis(left).unwrap_or(i64::MAX);
+            self.clock.wall().saturating_add(millis)
+        });
+        let kinds = [Kind::Timer, Kind::Half].map(|kind| pending.next_due(kind));
+        kinds.into_iter().flatten().chain(lease).min()
     }
 
     /// Blocks for so long, or until something is due earlier than the last step knew. For one thread.

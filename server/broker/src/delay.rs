@@ -101,7 +101,7 @@ impl Broker {
     /// Where a message waits. `None`: its time has come already.
     pub(crate) fn wait_until(&self, when: When) -> Result<Option<Wait>, Error> {
         let now = self.clock.wall();
-        self.store.pending().observe(now, self.clock.mono());
+        self.store.pending().observe(now, self.clock.steady());
         let levels = &self.options.delay_levels;
         let (name, id, due) = match when {
             When::Level(level) => {

@@ -7,6 +7,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use rustix::fs::{FlockOperation, flock};
 
@@ -15,7 +16,24 @@ use crate::config::Role;
 /// A held lock; dropping it frees the folder.
 #[derive(Debug)]
 pub struct Lock {
-    file: File,
+    file: Arc<Mutex<Option<File>>>,
+}
+
+/// The lock files that this process has open.
+static OPEN: Mutex<Vec<Weak<Mutex<Option<File>>>>> = Mutex::new(Vec::new());
+
+/// For a child after `fork`: closes the lock files that it inherited, without unlocking them. They are its
+/// parent's, who must neither lose its folder now nor leave it locked when it ends. Whoever holds one of
+/// our mutexes at the moment of the fork is not in the child, so none is waited for.
+pub fn close_in_child() {
+    let Ok(mut open) = OPEN.try_lock() else {
+        return;
+    };
+    for lock in open.drain(..).filter_map(|lock| lock.upgrade()) {
+        if let Ok(mut file) = lock.try_lock() {
+            file.take();
+        }
+    }
 }
 
 /// Who holds a lock.
@@ -79,7 +97,11 @@ impl Lock {
             .and_then(|()| locked.rewind())
             .and_then(|()| locked.write_all(text.as_bytes()));
         written.map_err(io_error)?;
-        Ok(Lock { file: locked })
+        let file = Arc::new(Mutex::new(Some(locked)));
+        let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+        open.retain(|lock| lock.strong_count() > 0);
+        open.push(Arc::downgrade(&file));
+        Ok(Lock { file })
     }
 
     /// The holder of a lock file, if a process holds it.
@@ -108,8 +130,11 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Closing would do; unlocking first also frees it for a child that inherited the file.
-        let _ = flock(&self.file, FlockOperation::Unlock);
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(file) = file.take() {
+            // Closing would do, but for a child that inherited the file and has not closed it.
+            let _ = flock(&file, FlockOperation::Unlock);
+        }
     }
 }
 

@@ -3,5 +3,5 @@
 mod broker;
 mod namesrv;
 
-pub use broker::Broker;
-pub use namesrv::Namesrv;
+pub use broker::{Broker, Ground};
+pub use namesrv::{Namesrv, Reach};

@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use store::Clock;
 
-use crate::clock::RealClock;
-use crate::config::{Config, Refusal, Role};
+use crate::clock::{Moved, RealClock};
+use crate::config::{self, Config, Refusal, Role};
 use crate::lock::{self, Lock};
-use crate::node::{Broker, Namesrv};
+use crate::node::{Broker, Ground, Namesrv, Reach};
 use crate::{ports, seeded};
 
 /// A running name server, broker, or both.
@@ -21,12 +21,25 @@ pub struct Server {
     namesrv: Option<Namesrv>,
     broker: Option<Broker>,
     unheard: bool,
-    _lock: Option<Lock>,
+    pub(crate) moved: Option<Arc<Moved>>,
+    _locks: Vec<Lock>,
+}
+
+/// On what a server stands, if not on what its configuration says.
+pub(crate) struct Footing {
+    pub clock: Arc<dyn Clock>,
+    /// The broker's; `None`: as configured.
+    pub ground: Option<Ground>,
+    pub reach: Reach,
+    pub locks: Vec<Lock>,
 }
 
 /// Why nothing was started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// The configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] config::Error),
     /// The configuration says something that is refused.
     #[error("{}", .0.iter().map(Refusal::to_string).collect::<Vec<_>>().join("\n"))]
     Refused(Vec<Refusal>),
@@ -55,24 +68,42 @@ impl Server {
 
     /// Like [`Server::start`], with another clock.
     pub fn start_with(config: &Config, clock: Arc<dyn Clock>) -> Result<Server, StartError> {
-        let refusals = config.refusals();
-        if !refusals.is_empty() {
-            return Err(StartError::Refused(refusals));
-        }
-        let lock = match config.role.has_namesrv() {
-            true => Some(Lock::take(
-                &config.data,
-                &lock::path(&config.data, Role::Namesrv),
-            )?),
-            false => None,
+        refuse(config)?;
+        let locks = match config.role.has_namesrv() {
+            true => vec![take(config, Role::Namesrv)?],
+            false => Vec::new(),
         };
+        let reach = Reach {
+            listens: true,
+            keeps: true,
+        };
+        Server::start_on(
+            config,
+            Footing {
+                clock,
+                ground: None,
+                reach,
+                locks,
+            },
+        )
+    }
+
+    pub(crate) fn start_on(config: &Config, footing: Footing) -> Result<Server, StartError> {
+        let Footing {
+            clock,
+            ground,
+            reach,
+            locks,
+        } = footing;
         let mut namesrv = match config.role.has_namesrv() {
-            true => Some(Namesrv::prepare(config, clock.clone())?),
+            true => Some(Namesrv::prepare_for(config, clock.clone(), reach)?),
             false => None,
         };
-        let mut broker = match config.role.has_broker() {
-            true => Some(Broker::prepare(config, clock, namesrv.as_ref())?),
-            false => None,
+        let known = namesrv.as_ref();
+        let mut broker = match (config.role.has_broker(), ground) {
+            (false, _) => None,
+            (true, None) => Some(Broker::prepare(config, clock, known)?),
+            (true, Some(ground)) => Some(Broker::prepare_on(config, clock, known, ground)?),
         };
         let unheard = match &mut broker {
             Some(broker) => broker.register()? == 0,
@@ -89,7 +120,8 @@ impl Server {
             namesrv,
             broker,
             unheard,
-            _lock: lock,
+            moved: None,
+            _locks: locks,
         })
     }
 
@@ -128,4 +160,18 @@ impl Server {
             namesrv.stop(grace);
         }
     }
+}
+
+/// What is refused is not started.
+pub(crate) fn refuse(config: &Config) -> Result<(), StartError> {
+    let refusals = config.refusals();
+    match refusals.is_empty() {
+        true => Ok(()),
+        false => Err(StartError::Refused(refusals)),
+    }
+}
+
+/// Takes a role's lock of the data folder.
+pub(crate) fn take(config: &Config, role: Role) -> Result<Lock, StartError> {
+    Ok(Lock::take(&config.data, &lock::path(&config.data, role))?)
 }

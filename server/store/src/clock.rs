@@ -10,6 +10,11 @@ pub trait Clock: Send + Sync {
     fn wall(&self) -> i64;
     /// Time since some fixed moment. Never goes back.
     fn mono(&self) -> Duration;
+    /// What leases and delays are measured with. Never goes back, and goes on with the wall clock when
+    /// somebody moves that by hand; connections and waits, which are real, follow [`Clock::mono`].
+    fn steady(&self) -> Duration {
+        self.mono()
+    }
 }
 
 /// A clock that stands still until it is moved.

@@ -43,7 +43,7 @@ impl Broker {
     /// Delivers a batch of what is due. Returns when to call again.
     pub(crate) fn delay_step(&self, now: i64) -> Result<Duration, Error> {
         let pending = self.store.pending();
-        pending.observe(now, self.clock.mono());
+        pending.observe(now, self.clock.steady());
         let scratch = self.delays.scratch.lock();
         let mut scratch = scratch.unwrap_or_else(PoisonError::into_inner);
         let scratch = &mut *scratch;

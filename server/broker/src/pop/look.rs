@@ -189,7 +189,7 @@ impl Broker {
                 invisible: checked.pop.invisible,
                 until: self
                     .clock
-                    .mono()
+                    .steady()
                     .saturating_add(Duration::from_millis(invisible)),
                 revive_queue: popped.revive_queue,
                 ordered: checked.pop.order.then_some(attempt),

@@ -40,7 +40,7 @@ impl Broker {
     /// As [`Broker::commit`].
     pub(crate) fn lease_step(&self) -> Result<Option<Duration>, Error> {
         let _alone = self.reviving.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = self.clock.mono();
+        let now = self.clock.steady();
         let (lines, mut next) = self.pops.due(now);
         if lines.is_empty() {
             return Ok(next.map(|next| next.saturating_sub(now)));
@@ -265,7 +265,7 @@ fn dead_letter(line: &Line, view: &View<'_>, out: &mut String) {
 /// Both clocks now.
 pub(crate) fn moment(clock: &dyn store::Clock) -> Moment {
     Moment {
-        mono: clock.mono(),
+        mono: clock.steady(),
         wall: clock.wall(),
     }
 }

@@ -1,8 +1,8 @@
 //! A running broker: store, meaning, door, and the loops that drive them.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::net::{SocketAddr, ToSocketAddrs};
-use std::sync::{Arc, Weak};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use model::topic::{DataVersion, TopicConfig};
@@ -11,6 +11,7 @@ use remoting::server::{Hub, Running, Server, Service};
 use store::disk::real::Real;
 use store::{Clock, Disk, Flush, Next, Recovery, Store};
 
+use crate::clock::Moved;
 use crate::config::{BrokerRole, Config, RECORD_OVERHEAD};
 use crate::loops::{End, Loops};
 use crate::node::Namesrv;
@@ -24,6 +25,9 @@ const LOOK: Duration = Duration::from_millis(200);
 
 /// The system's page cache keeps at least so much of the log's end.
 const CACHED_MIN: u64 = 128 << 20;
+
+/// The address of a broker that does not listen: one that nobody can dial.
+pub(crate) const UNREACHABLE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// Store, broker, listener, loops.
 pub struct Broker {
@@ -41,6 +45,29 @@ pub struct Broker {
     loops: Loops,
     limits: Limits,
     register_limit: Duration,
+    /// Held by whoever does what is due.
+    deadlines: Arc<Mutex<()>>,
+}
+
+/// What a broker stands on.
+pub struct Ground {
+    /// Where the store keeps its files.
+    pub disk: Arc<dyn Disk>,
+    /// Whether it takes ports. If not, only callers inside the process reach it.
+    pub listens: bool,
+    /// Free bytes below which producers are refused; `None`: as on a real disk.
+    pub spare: Option<u64>,
+}
+
+impl Ground {
+    /// A disk, and ports.
+    pub fn on(disk: Arc<dyn Disk>) -> Ground {
+        Ground {
+            disk,
+            listens: true,
+            spare: None,
+        }
+    }
 }
 
 impl Broker {
@@ -50,24 +77,29 @@ impl Broker {
         clock: Arc<dyn Clock>,
         namesrv: Option<&Namesrv>,
     ) -> Result<Broker, StartError> {
-        Broker::prepare_on(config, clock, namesrv, |config| {
-            Ok(Arc::new(Real::new(&config.data)?))
-        })
+        let disk = Real::new(&config.data)?;
+        Broker::prepare_on(config, clock, namesrv, Ground::on(Arc::new(disk)))
     }
 
-    /// Like [`Broker::prepare`], on another disk: one that fails, in tests.
+    /// Like [`Broker::prepare`], on another ground: a disk in memory, or one that fails.
     pub fn prepare_on(
         config: &Config,
         clock: Arc<dyn Clock>,
         namesrv: Option<&Namesrv>,
-        disk: impl FnOnce(&Config) -> std::io::Result<Arc<dyn Disk>>,
+        ground: Ground,
     ) -> Result<Broker, StartError> {
-        let bound = ports::take_broker(config.broker.listen)?;
-        let [main, _] = &bound;
-        let address = main.address()?;
+        let bound = match ground.listens {
+            true => Some(ports::take_broker(config.broker.listen)?),
+            false => None,
+        };
+        let address = match &bound {
+            Some([main, _]) => main.address()?,
+            None => UNREACHABLE,
+        };
         let options = options(config, address.port());
-        let disk = disk(config)?;
-        let (store, recovery) = Store::open(store_options(config, &options), disk, clock.clone())?;
+        let mut kept = store_options(config, &options);
+        kept.disk_spare = ground.spare.unwrap_or(kept.disk_spare);
+        let (store, recovery) = Store::open(kept, ground.disk, clock.clone())?;
         let store = Arc::new(store);
         let hub = Hub::new(config.io_threads);
         let register = Arc::new(register(config, &options, namesrv));
@@ -92,7 +124,7 @@ impl Broker {
             hub,
             recovery,
             address,
-            bound: Some(bound),
+            bound,
             running: None,
             loops: Loops::default(),
             limits: Limits {
@@ -100,6 +132,7 @@ impl Broker {
                 ..Limits::default()
             },
             register_limit: config.broker.register_timeout,
+            deadlines: Arc::default(),
         })
     }
 
@@ -188,10 +221,14 @@ impl Broker {
         let (store, clock) = (self.store.clone(), self.clock.clone());
         self.loops
             .every("retain", move || pause_of(store.retain_step(clock.wall())))?;
-        let broker = self.broker.clone();
+        let (broker, alone) = (self.broker.clone(), self.deadlines.clone());
         self.loops.spawn("deadlines", move |end: &End| {
             while !end.wait(Duration::ZERO) {
-                let pause = broker.deadlines_step().unwrap_or_else(|error| {
+                let stepped = {
+                    let _alone = alone.lock().unwrap_or_else(PoisonError::into_inner);
+                    broker.deadlines_step()
+                };
+                let pause = stepped.unwrap_or_else(|error| {
                     tracing::warn!(%error, "what is due could not be stored");
                     LOOK
                 });
@@ -206,6 +243,56 @@ impl Broker {
                 Some(Duration::from_secs(1))
             }
         })?;
+        Ok(())
+    }
+
+    /// Moves a clock to the end of a span, stopping at everything that is due on the way, in order, and
+    /// returns when consumers can see all of it: how many messages that waited no longer do.
+    ///
+    /// # Errors
+    /// If something could not be stored; then the clock stands where that was due.
+    pub fn advance(&self, clock: &Moved, by: Duration) -> Result<usize, ::broker::Error> {
+        let _alone = self
+            .deadlines
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let waiting = || {
+            let kinds = [store::Kind::Timer, store::Kind::Half];
+            kinds
+                .map(|kind| self.store.pending().len(kind))
+                .iter()
+                .sum()
+        };
+        let before: usize = waiting();
+        let end = clock.wall().saturating_add(ms(by));
+        loop {
+            while self.broker.deadlines_step()?.is_zero() {}
+            let now = clock.wall();
+            if now >= end {
+                break;
+            }
+            // What stays due although its step was done is looked at again a moment later.
+            let next = self
+                .broker
+                .next_deadline()
+                .map_or(end, |due| due.max(now + 1));
+            clock.advance(Duration::from_millis((next.min(end) - now).unsigned_abs()));
+        }
+        self.settle()?;
+        Ok(before.saturating_sub(waiting()))
+    }
+
+    /// Returns when consumers see everything that was stored until now.
+    fn settle(&self) -> Result<(), ::broker::Error> {
+        self.broker.commit()?;
+        let marks = self.store.marks();
+        if marks.dispatched < marks.appended {
+            // It waits for the disk; the flush loop would come to it too, a little later.
+            let flushed = self.store.flush_step();
+            flushed.map_err(|error| ::broker::Error::Unavailable(error.to_string()))?;
+            self.broker.flushed();
+            self.hub.marks_moved();
+        }
         Ok(())
     }
 
@@ -275,6 +362,10 @@ impl Source for Topics {
             broker.set_order_topics(topics);
         }
     }
+}
+
+fn ms(span: Duration) -> i64 {
+    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// After what time a step wants to be called again; `None`: never.

@@ -11,9 +11,19 @@ use store::Clock;
 
 use crate::config::Config;
 use crate::loops::Loops;
+use crate::node::broker::UNREACHABLE;
 use crate::ports::Bound;
 use crate::raw_config::RawConfig;
 use crate::server::StartError;
+
+/// Who reaches a name server, and whether it keeps anything.
+#[derive(Clone, Copy, Debug)]
+pub struct Reach {
+    /// It takes a port. If not, only callers inside the process reach it.
+    pub listens: bool,
+    /// It keeps its tables in the data folder.
+    pub keeps: bool,
+}
 
 /// Tables, listener, and the loop that looks for silent brokers.
 pub struct Namesrv {
@@ -29,18 +39,41 @@ pub struct Namesrv {
 impl Namesrv {
     /// Takes the port and reads the tables; nobody is served before [`Namesrv::open`].
     pub fn prepare(config: &Config, clock: Arc<dyn Clock>) -> Result<Namesrv, StartError> {
-        let bound = Bound::take(config.namesrv.listen, Door::Main)?;
-        let address = bound.address()?;
-        let folder = config.data.join("namesrv");
-        std::fs::create_dir_all(&folder)?;
+        Namesrv::prepare_for(
+            config,
+            clock,
+            Reach {
+                listens: true,
+                keeps: true,
+            },
+        )
+    }
+
+    /// Like [`Namesrv::prepare`], for one that does not listen or keeps no files.
+    pub fn prepare_for(
+        config: &Config,
+        clock: Arc<dyn Clock>,
+        reach: Reach,
+    ) -> Result<Namesrv, StartError> {
+        let bound = match reach.listens {
+            true => Some(Bound::take(config.namesrv.listen, Door::Main)?),
+            false => None,
+        };
+        let address = match &bound {
+            Some(bound) => bound.address()?,
+            None => UNREACHABLE,
+        };
         let mut settings = config.namesrv.settings.clone();
-        kept(config, &mut settings);
+        if reach.keeps {
+            std::fs::create_dir_all(config.data.join("namesrv"))?;
+            kept(config, &mut settings);
+        }
         let options = Options {
             home: std::env::var("ROCKETMQ_HOME").unwrap_or_default(),
             bind_address: address.ip().to_string(),
             listen_port: address.port(),
-            kv_path: Some(config.namesrv.kv_path.clone()),
-            config_path: Some(config.namesrv.config_path.clone()),
+            kv_path: reach.keeps.then(|| config.namesrv.kv_path.clone()),
+            config_path: reach.keeps.then(|| config.namesrv.config_path.clone()),
             black_list: config.namesrv.black_list.clone(),
             settings,
         };
@@ -49,7 +82,7 @@ impl Namesrv {
             server: Arc::new(server),
             hub: Hub::new(1),
             address,
-            bound: Some(bound),
+            bound,
             running: None,
             loops: Loops::default(),
             limits: Limits {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use posthouse::Embedded;
 use posthouse::config::Config;
 use posthouse::server::{Server, StartError};
 
@@ -43,4 +44,56 @@ fn what_is_refused_on_the_command_line_is_refused_here() {
         Server::start(&config),
         Err(StartError::Refused(_))
     ));
+}
+
+#[test]
+fn a_server_in_memory_has_no_file_and_joins_who_connects() {
+    let here = std::env::current_dir().unwrap();
+    let files = || std::fs::read_dir(&here).unwrap().count();
+    let before = files();
+    let listening = Embedded {
+        listen: Some("127.0.0.1:0".parse().unwrap()),
+        ..Embedded::default()
+    };
+    let server = Server::embedded(&listening).unwrap();
+    let mut client = Client::connect(server.broker().unwrap().address()).unwrap();
+    client.send("embedded", 0, b"one").unwrap();
+    assert_eq!(client.pull_all("embedded", 0).unwrap().len(), 1);
+    assert_eq!(server.doors().len(), 2);
+    server.stop(GRACE);
+    assert_eq!(files(), before);
+}
+
+#[test]
+fn a_server_that_does_not_listen_cannot_be_dialled() {
+    let server = Server::embedded(&Embedded::default()).unwrap();
+    assert_eq!(server.namesrv_address().unwrap().port(), 0);
+    assert_eq!(server.broker().unwrap().advertised().port(), 0);
+    server.stop(GRACE);
+}
+
+#[test]
+fn a_folder_is_one_servers_until_that_ends() {
+    let data = tempfile::tempdir().unwrap();
+    let embedded = Embedded {
+        path: Some(data.path().to_owned()),
+        ..Embedded::default()
+    };
+    let server = Server::embedded(&embedded).unwrap();
+    assert!(matches!(
+        Server::embedded(&embedded),
+        Err(StartError::Lock(_))
+    ));
+    server.stop(GRACE);
+    Server::embedded(&embedded).unwrap().stop(GRACE);
+}
+
+#[test]
+fn a_setting_that_nobody_knows_is_named() {
+    let embedded = Embedded {
+        settings: vec![("flushDisk".to_owned(), "x".to_owned())],
+        ..Embedded::default()
+    };
+    let error = Server::embedded(&embedded).err().unwrap().to_string();
+    assert!(error.contains("flushDisk"), "{error}");
 }

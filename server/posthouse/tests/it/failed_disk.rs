@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use posthouse::clock::RealClock;
 use posthouse::config::Config;
-use posthouse::node::Broker;
+use posthouse::node::{Broker, Ground};
 use remoting::code::{request, response};
 use remoting::{Command, Serialize};
 use store::disk::sim::{Fault, Sim};
@@ -36,7 +36,7 @@ fn who_waits_for_a_flush_that_fails_hears_of_it_at_once_and_never_that_it_is_sto
     let sim = Arc::new(Sim::default());
     let disk = Arc::clone(&sim);
     let clock = Arc::new(RealClock::new());
-    let broker = Broker::prepare_on(&config, clock, None, |_| Ok(disk));
+    let broker = Broker::prepare_on(&config, clock, None, Ground::on(disk));
     let mut broker = broker.unwrap();
     broker.open().unwrap();
     let mut clients: Vec<_> = (0..3)

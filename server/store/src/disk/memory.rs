@@ -9,9 +9,28 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::{Disk, File, LockError, Reads, Space, Wait};
 
 /// A disk whose files are vectors.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Memory {
     files: Mutex<BTreeMap<String, Arc<MemoryFile>>>,
+    capacity: u64,
+}
+
+impl Memory {
+    /// A disk that says it is full with so many bytes of files. Whoever writes on is not stopped: as on
+    /// a real one, the store stops in time.
+    pub fn with_capacity(bytes: u64) -> Memory {
+        Memory {
+            files: Mutex::default(),
+            capacity: bytes,
+        }
+    }
+}
+
+/// As large as nothing in memory can be.
+impl Default for Memory {
+    fn default() -> Memory {
+        Memory::with_capacity(1 << 40)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -78,9 +97,11 @@ impl Disk for Memory {
     }
 
     fn space(&self) -> io::Result<Space> {
+        let files = lock(&self.files);
+        let used = files.values().map(|file| lock(&file.bytes).len() as u64);
         Ok(Space {
-            total: 1 << 40,
-            free: 1 << 39,
+            total: self.capacity,
+            free: self.capacity.saturating_sub(used.sum()),
         })
     }
 
