@@ -95,14 +95,9 @@ impl Broker {
     }
 
     /// Whether the queue has all it ever had, and its first record is recent enough to be in memory.
-    /// May block.
-    pub(crate) fn begins_in_memory(&self, topic: &str, queue: i32) -> Result<bool, Error> {
-        let Some(queue) = self.find_queue(topic, queue) else {
-            return Ok(false);
-        };
-        let in_memory = self.options.in_memory;
-        let begins = begins_in_memory(&self.store, &queue, in_memory, Wait::Yes)?;
-        Ok(begins.unwrap_or(false))
+    /// `None`: finding out would wait for the disk.
+    pub(crate) fn begins_in_memory(&self, queue: &Queue) -> Result<Option<bool>, Error> {
+        begins_in_memory(&self.store, queue, self.options.in_memory, Wait::No)
     }
 
     /// Commits a group's offset (Apache `UPDATE_CONSUMER_OFFSET`). A lower one is accepted too: it is

@@ -9,6 +9,7 @@ mod doubt;
 mod flight;
 mod line;
 mod look;
+mod need;
 mod ordered;
 mod place;
 mod poll;
@@ -25,6 +26,7 @@ use model::{Mark, TopicName};
 
 pub(crate) use flight::Flight;
 pub(crate) use line::{Line, Pops};
+use look::Got;
 pub use poll::{Notification, Notified, Peek, Peeked};
 pub(crate) use revive::moment;
 pub(crate) use row::Moment;
@@ -62,7 +64,7 @@ pub struct Pop<'a> {
     pub order: bool,
     /// Names this attempt of an ordered pop: asked again, it gets the same messages.
     pub attempt: Option<&'a str>,
-    /// The request ran a job that read what it needs: it may wait for the disk now.
+    /// The request ran a job that read what it needed.
     pub warm: bool,
 }
 
@@ -135,6 +137,7 @@ impl Broker {
     ) -> Result<Answer<Popped>, Error> {
         self.pops.leave(caller.connection, caller.ticket);
         let checked = self.check_pop(caller, pop)?;
+        self.fetched(caller, pop)?;
         let line = &checked.line;
         let mut state = line.lock();
         self.remember(&checked, &mut state);
@@ -152,12 +155,17 @@ impl Broker {
         };
         let mut waits = false;
         loop {
-            if let Some(cold) = self.look_for_pop(&checked, &mut state, &mut popped, out)? {
-                if waits {
+            match self.look_for_pop(&checked, &mut state, &mut popped, out)? {
+                Got::Done => {}
+                Got::Later => break,
+                Got::Cold(need) => {
+                    self.pops.changed(line, &state);
                     drop(state);
-                    self.pops.leave(caller.connection, caller.ticket);
+                    if waits {
+                        self.pops.leave(caller.connection, caller.ticket);
+                    }
+                    return self.fetch(caller, need);
                 }
-                return Ok(cold);
             }
             if !popped.queues.is_empty() {
                 popped.verdict = PopVerdict::Found;

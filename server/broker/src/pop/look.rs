@@ -9,15 +9,16 @@ use model::QueueOffset;
 use model::message::{PROPERTIES_MAX, append, key};
 use model::receipt::{PopTopic, Receipt};
 use model::record::{self, Record, View};
-use store::{Entry, Properties, Queue, ReadError, Reads, Wait};
+use store::{Entry, Properties, Queue, Reads, Wait};
 
 use super::flight::{Flight, Open, Take, Terms};
 use super::line::{FlightId, Member, State};
+use super::need::{Found, Need, Part};
 use super::{Checked, Popped, PoppedQueue};
 use crate::filter::Filter;
 use crate::offset::read_failed;
 use crate::topic::Topic;
-use crate::{Answer, Broker, Error, limits};
+use crate::{Broker, Error, limits};
 
 /// What a pop is to get of one queue, before anything is changed.
 #[derive(Default)]
@@ -62,12 +63,14 @@ thread_local! {
     static PLAN: RefCell<Plan> = RefCell::default();
 }
 
-/// What one queue brought.
+/// How a look ended.
 pub(super) enum Got {
-    /// All there is to get.
+    /// All there is to get was got.
     Done,
-    /// These records are not in memory.
-    Cold(Vec<Entry>),
+    /// Nothing that was looked at is wanted, and there is more: ask again.
+    Later,
+    /// Nothing was got, and this is not in memory.
+    Cold(Need),
 }
 
 /// What a pop still may take.
@@ -77,15 +80,16 @@ pub(super) struct Room {
 }
 
 impl Broker {
-    /// Takes what there is, queue by queue. `Some`: something must be read from the disk first.
+    /// Takes what there is, queue by queue.
     pub(super) fn look_for_pop(
         &self,
         checked: &Checked<'_>,
         state: &mut State,
         popped: &mut Popped,
         out: &mut Vec<u8>,
-    ) -> Result<Option<Answer<Popped>>, Error> {
+    ) -> Result<Got, Error> {
         popped.rest = 0;
+        let mut nothing = Got::Done;
         let others = self.others(checked, state);
         let mut room = Room {
             count: checked.pop.max.max(1) as usize,
@@ -113,15 +117,18 @@ impl Broker {
                     let id = (which, queue(turn));
                     let got = self
                         .pop_queue(checked, &topic, id, state, &others, &mut room, popped, out)?;
-                    if let Got::Cold(entries) = got
-                        && popped.queues.is_empty()
-                    {
-                        return Ok(Some(self.read_popped_cold(entries)));
+                    match (got, &nothing) {
+                        _ if !popped.queues.is_empty() => nothing = Got::Done,
+                        // Once a job ran, what it read may be in another queue.
+                        (Got::Cold(need), _) if !checked.pop.warm => return Ok(Got::Cold(need)),
+                        (Got::Cold(need), Got::Done) => nothing = Got::Cold(need),
+                        (Got::Later, _) => nothing = Got::Later,
+                        _ => {}
                     }
                 }
             }
         }
-        Ok(None)
+        Ok(nothing)
     }
 
     #[allow(clippy::too_many_arguments)] // the parts of one pop, each changed on its own
@@ -139,7 +146,9 @@ impl Broker {
         let Some(queue) = topic.queue(&self.store, id.1) else {
             return Ok(Got::Done);
         };
-        let flight = self.flight(checked, state, id, queue)?;
+        let Some(flight) = self.flight(checked, state, id, queue)? else {
+            return Ok(Got::Cold(Need::of(queue, [0], Part::Entries)));
+        };
         self.follow(checked, id, flight);
         let (start, end) = (queue.start().0, queue.end().0);
         flight.advance(start);
@@ -147,15 +156,25 @@ impl Broker {
         if room.count > 0 && room.bytes > 0 {
             got = PLAN.with_borrow_mut(|plan| {
                 plan.clear(flight.next());
-                match checked.pop.order {
+                let need = match checked.pop.order {
                     true => self.choose_ordered(checked, queue, flight, others, room, plan)?,
                     false => self.choose_any(checked, queue, flight, others, room, plan)?,
+                };
+                if self.read_plan(checked, id, popped, plan, out)? == Reads::WouldBlock {
+                    let at = plan.takes.iter().map(|take| take.at);
+                    return Ok(Got::Cold(Need::of(queue, at, Part::Records)));
                 }
-                if let Some(cold) = self.read_plan(checked, id, popped, plan, out)? {
-                    return Ok(Got::Cold(cold));
-                }
+                let advanced = plan.next > flight.next() || !plan.closed.is_empty();
                 self.apply((checked, topic), id, flight, plan, popped, room);
-                Ok(Got::Done)
+                Ok(match need {
+                    // What was found before is an answer; the next pop asks the disk.
+                    _ if !plan.takes.is_empty() => Got::Done,
+                    // A filter that takes nothing of much: the client is not to wait until all is read.
+                    Some(_) if advanced && checked.pop.warm => Got::Later,
+                    Some(need) => Got::Cold(need),
+                    None if advanced && plan.next < end => Got::Later,
+                    None => Got::Done,
+                })
             });
         }
         popped.rest += end.saturating_sub(flight.next()) + flight.open_len() as u64;
@@ -215,7 +234,8 @@ impl Broker {
         }
     }
 
-    /// The messages of an unordered pop: open ones first, then new ones.
+    /// The messages of an unordered pop: open ones first, then new ones. `Some`: it ended at what is not
+    /// in memory.
     fn choose_any(
         &self,
         checked: &Checked<'_>,
@@ -224,14 +244,30 @@ impl Broker {
         others: &[Filter],
         room: &Room,
         plan: &mut Plan,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<Need>, Error> {
+        let part = match checked.reads_properties(others) {
+            true => Part::Properties,
+            false => Part::Entries,
+        };
         for (at, open) in flight.open() {
-            let entry = self.entry(queue, at)?;
-            let Some(entry) = entry else {
-                plan.closed.push(at);
-                continue;
+            let need = || {
+                let behind = flight
+                    .open()
+                    .map(|(at, _)| at)
+                    .skip_while(|&here| here < at);
+                Need::of(queue, behind.take(limits::SCAN_ENTRIES), part)
             };
-            let properties = self.properties(checked, others, &[entry])?;
+            let entry = match self.entry(queue, at, Wait::No)? {
+                Found::Here(entry) => entry,
+                Found::Gone => {
+                    plan.closed.push(at);
+                    continue;
+                }
+                Found::Cold => return Ok(Some(need())),
+            };
+            let Some(properties) = self.properties_if(part, &[entry])? else {
+                return Ok(Some(need()));
+            };
             let passes = |filter: &Filter| filter.passes(entry.tags_code, properties.get(0));
             if passes(&checked.filter) {
                 let take = Take {
@@ -240,12 +276,26 @@ impl Broker {
                     group: 0,
                 };
                 if plan.takes.len() == room.count || !plan.take(take, entry, room.bytes) {
-                    return Ok(());
+                    return Ok(None);
                 }
             } else if !others.iter().any(passes) {
                 plan.closed.push(at);
             }
         }
+        self.choose_any_new(checked, queue, flight, others, room, plan, part)
+    }
+
+    #[allow(clippy::too_many_arguments)] // the second half of the one above
+    fn choose_any_new(
+        &self,
+        checked: &Checked<'_>,
+        queue: &Arc<Queue>,
+        flight: &Flight,
+        others: &[Filter],
+        room: &Room,
+        plan: &mut Plan,
+        part: Part,
+    ) -> Result<Option<Need>, Error> {
         let scan = match checked.filter {
             Filter::All => room.count - plan.takes.len(),
             Filter::Tags(_) => limits::SCAN_ENTRIES,
@@ -260,9 +310,18 @@ impl Broker {
             let mut scanned = std::mem::take(&mut plan.scanned);
             scanned.clear();
             let from = QueueOffset(plan.next);
-            let read = (self.store).entries(queue, from, scan, Wait::Yes, &mut scanned);
-            read.map_err(read_failed)?;
-            let properties = self.properties(checked, others, &scanned)?;
+            let read = (self.store).entries(queue, from, scan, Wait::No, &mut scanned);
+            let properties = match read.map_err(read_failed)? {
+                Reads::Done => self.properties_if(part, &scanned)?,
+                Reads::WouldBlock => None,
+            };
+            let Some(properties) = properties else {
+                plan.scanned = scanned;
+                // As much as one look looks at, so that one job is enough for it.
+                let runs = vec![(plan.next, scan.saturating_mul(limits::POP_ROUNDS))];
+                let queue = Arc::clone(queue);
+                return Ok(Some(Need { queue, runs, part }));
+            };
             let full = scanned.is_empty()
                 || !scanned.iter().enumerate().all(|(n, entry)| {
                     let passes =
@@ -276,45 +335,19 @@ impl Broker {
                 break;
             }
         }
-        Ok(())
+        Ok(None)
     }
 
-    /// The property texts of these entries' records, if one of the filters needs them. May block.
-    pub(super) fn properties(
-        &self,
-        checked: &Checked<'_>,
-        others: &[Filter],
-        entries: &[Entry],
-    ) -> Result<Properties, Error> {
-        let mut properties = Properties::default();
-        let mut filters = others.iter().chain([&checked.filter]);
-        if filters.any(Filter::reads_properties) {
-            let read = (self.store).properties(entries, Wait::Yes, &mut properties);
-            match read {
-                // What the log has lost passes no filter, and the entry is gone with the next look.
-                Ok(_) | Err(ReadError::Missing(_)) => {}
-                Err(error) => return Err(read_failed(error)),
-            }
-        }
-        Ok(properties)
-    }
-
-    /// The entry of one position; `None` if it is not there any more.
-    pub(super) fn entry(&self, queue: &Arc<Queue>, at: u64) -> Result<Option<Entry>, Error> {
-        if at < queue.start().0 {
-            return Ok(None);
-        }
-        let mut entry = Vec::with_capacity(1);
-        let read = (self.store).entries(queue, QueueOffset(at), 1, Wait::Yes, &mut entry);
-        match read {
-            Ok(_) => Ok(entry.first().copied().filter(|entry| entry.size > 0)),
-            Err(ReadError::Missing(_) | ReadError::Damaged(_)) => Ok(None),
-            Err(error) => Err(read_failed(error)),
+    /// The property texts, if they are needed; `None` if some are not in memory.
+    fn properties_if(&self, part: Part, entries: &[Entry]) -> Result<Option<Properties>, Error> {
+        match part {
+            Part::Entries => Ok(Some(Properties::default())),
+            Part::Properties | Part::Records => self.properties(entries),
         }
     }
 
-    /// Appends the records of a plan; those that cannot be read any more are taken off it. `Some`:
-    /// nothing was done, because these are not in memory.
+    /// Appends the records of a plan; those that cannot be read any more are taken off it. Nothing was
+    /// done if that would block.
     fn read_plan(
         &self,
         checked: &Checked<'_>,
@@ -322,50 +355,57 @@ impl Broker {
         popped: &Popped,
         plan: &mut Plan,
         out: &mut Vec<u8>,
-    ) -> Result<Option<Vec<Entry>>, Error> {
+    ) -> Result<Reads, Error> {
         if plan.entries.is_empty() {
-            return Ok(None);
+            return Ok(Reads::Done);
         }
-        let wait = match checked.pop.warm {
-            true => Wait::Yes,
-            false => Wait::No,
-        };
         let as_is = id.0 == PopTopic::Normal;
         let mut records = std::mem::take(&mut plan.records);
         records.clear();
         let target = if as_is { &mut *out } else { &mut records };
         let before = target.len();
-        let read = self.store.read_runs(&plan.entries, target, wait);
-        let blocked = matches!(read, Ok(Reads::WouldBlock));
-        if !blocked && (read.is_err() || target.len() - before != plan.bytes) {
-            target.truncate(before);
-            self.read_one_by_one(plan, target);
-        }
-        if !as_is && !blocked {
+        let read = match self.store.read_runs(&plan.entries, target, Wait::No) {
+            Ok(Reads::WouldBlock) => Reads::WouldBlock,
+            Ok(Reads::Done) if target.len() - before == plan.bytes => Reads::Done,
+            Ok(Reads::Done) | Err(_) => {
+                target.truncate(before);
+                self.read_one_by_one(plan, target)
+            }
+        };
+        if !as_is && read == Reads::Done {
             self.rewrite(checked, id, popped, plan, &records, out);
         }
         plan.records = records;
-        Ok(blocked.then(|| plan.entries.clone()))
+        Ok(read)
     }
 
     /// Keeps of a plan what can be read.
-    fn read_one_by_one(&self, plan: &mut Plan, out: &mut Vec<u8>) {
-        let takes = std::mem::take(&mut plan.takes);
-        let entries = std::mem::take(&mut plan.entries);
-        for (take, entry) in takes.into_iter().zip(entries) {
+    fn read_one_by_one(&self, plan: &mut Plan, out: &mut Vec<u8>) -> Reads {
+        let from = out.len();
+        let mut lost = Vec::new();
+        for (take, &entry) in plan.takes.iter().zip(&plan.entries) {
             let before = out.len();
-            let read = self.store.read_runs(&[entry], out, Wait::Yes);
-            if read.is_ok() && out.len() > before {
-                plan.takes.push(take);
-                plan.entries.push(entry);
-            } else {
-                tracing::warn!(
-                    at = entry.log_offset.0,
-                    "a popped message cannot be read and is passed over"
-                );
-                plan.closed.push(take.at);
+            match self.store.read_runs(&[entry], out, Wait::No) {
+                Ok(Reads::WouldBlock) => {
+                    out.truncate(from);
+                    return Reads::WouldBlock;
+                }
+                Ok(Reads::Done) if out.len() > before => {}
+                _ => lost.push(take.at),
             }
         }
+        for &at in &lost {
+            tracing::warn!(at, "a popped message cannot be read and is passed over");
+        }
+        let kept: Vec<bool> = (plan.takes.iter())
+            .map(|take| !lost.contains(&take.at))
+            .collect();
+        let mut keep = kept.iter();
+        plan.takes.retain(|_| keep.next() == Some(&true));
+        let mut keep = kept.iter();
+        plan.entries.retain(|_| keep.next() == Some(&true));
+        plan.closed.append(&mut lost);
+        Reads::Done
     }
 
     /// What came back is shown with its original topic, and with its receipt handle: a client cannot
@@ -404,15 +444,6 @@ impl Broker {
                 out,
             );
         }
-    }
-
-    fn read_popped_cold(&self, entries: Vec<Entry>) -> Answer<Popped> {
-        let store = Arc::clone(&self.store);
-        // What it reads is in memory then; the request itself reads it again and takes it.
-        Answer::Cold(Box::new(move || {
-            let mut records = Vec::new();
-            let _ = store.read_runs(&entries, &mut records, Wait::Yes);
-        }))
     }
 
     /// The filters of the group's other members: of those that are registered, and of those that

@@ -7,19 +7,19 @@ use std::sync::Arc;
 
 use model::QueueOffset;
 use model::message::key;
-use model::record::View;
-use store::{Entry, Queue, Reads, Wait};
+use store::{Entry, Properties, Queue, Reads, Wait};
 
 use super::Checked;
 use super::flight::{Flight, Open, Take};
 use super::look::{Plan, Room};
+use super::need::{Found, Need, Part};
 use crate::filter::Filter;
 use crate::offset::read_failed;
 use crate::{Broker, Error, limits};
 
 /// The message group of a record as a number; 0 if it has none. FNV-1a: it stands in rows, so it must
 /// stay the same for ever. Two groups that share a number wait for each other, no more.
-pub(super) fn message_group(properties: &str) -> u64 {
+fn message_group(properties: &str) -> u64 {
     let Some(group) = model::message::property(properties, key::SHARDING_KEY) else {
         return 0;
     };
@@ -30,7 +30,8 @@ pub(super) fn message_group(properties: &str) -> u64 {
 }
 
 impl Broker {
-    /// The messages of an ordered pop. Positions that must stay are left open.
+    /// The messages of an ordered pop. Positions that must stay are left open. `Some`: it ended at what
+    /// is not in memory.
     pub(super) fn choose_ordered(
         &self,
         checked: &Checked<'_>,
@@ -39,26 +40,39 @@ impl Broker {
         others: &[Filter],
         room: &Room,
         plan: &mut Plan,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<Need>, Error> {
         if let Some(attempt) = checked.pop.attempt {
             flight.take_back(attempt);
         }
         // Groups of which an earlier message stays: nothing behind it may overtake it.
         let mut stays = HashSet::new();
         let open: Vec<(u64, Open)> = flight.open().collect();
-        for (at, open) in open {
+        for (n, &(at, open_at)) in open.iter().enumerate() {
             if plan.takes.len() == room.count {
-                return Ok(());
+                return Ok(None);
             }
-            let Some(entry) = self.entry(queue, at)? else {
-                plan.closed.push(at);
-                continue;
+            let need = || {
+                let behind = open.iter().skip(n).take(limits::ORDERED_SCAN);
+                Need::of(queue, behind.map(|(at, _)| *at), Part::Properties)
             };
-            let group = match open.group {
-                Some(group) => group,
-                None => self.read_group(entry)?,
+            let entry = match self.entry(queue, at, Wait::No)? {
+                Found::Here(entry) => entry,
+                Found::Gone => {
+                    plan.closed.push(at);
+                    continue;
+                }
+                Found::Cold => return Ok(Some(need())),
             };
-            let properties = self.properties(checked, others, &[entry])?;
+            let known = !checked.reads_properties(others);
+            let properties = match open_at.group {
+                Some(_) if known => Some(Properties::default()),
+                _ => self.properties(&[entry])?,
+            };
+            let Some(properties) = properties else {
+                return Ok(Some(need()));
+            };
+            let group = open_at.group;
+            let group = group.unwrap_or_else(|| group_in(properties.get(0)));
             let passes = |filter: &Filter| filter.passes(entry.tags_code, properties.get(0));
             if !passes(&checked.filter) {
                 match others.iter().any(passes) {
@@ -69,7 +83,7 @@ impl Broker {
             }
             let take = Take {
                 at,
-                count: open.count,
+                count: open_at.count,
                 group,
             };
             let free = !flight.is_busy(group) && !stays.contains(&group);
@@ -90,53 +104,82 @@ impl Broker {
         room: &Room,
         plan: &mut Plan,
         stays: &mut HashSet<u64>,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<Need>, Error> {
         let mut scanned: Vec<Entry> = Vec::new();
-        let from = QueueOffset(plan.next);
-        let scan = limits::ORDERED_SCAN.max(room.count);
-        let read = (self.store).entries(queue, from, scan, Wait::Yes, &mut scanned);
-        read.map_err(read_failed)?;
-        let properties = self.properties(checked, others, &scanned)?;
-        for (n, entry) in scanned.into_iter().enumerate() {
-            if plan.takes.len() == room.count {
-                break;
-            }
-            let at = plan.next;
-            let passes = |filter: &Filter| filter.passes(entry.tags_code, properties.get(n));
-            let wanted = entry.size > 0 && passes(&checked.filter);
-            let left = entry.size > 0 && !wanted && others.iter().any(passes);
-            if wanted || left {
-                let group = self.read_group(entry)?;
-                let take = Take {
-                    at,
-                    count: 0,
-                    group,
-                };
-                let free = wanted && !flight.is_busy(group) && !stays.contains(&group);
-                if !free || !plan.take(take, entry, room.bytes) {
-                    if flight.open_len() + plan.left.len() >= limits::LEFT_FOR_OTHERS {
-                        break;
-                    }
-                    stays.insert(group);
-                    let group = Some(group);
-                    plan.left.push((at, Open { count: 0, group }));
+        let end = plan.next + limits::ORDERED_SCAN.max(room.count) as u64;
+        // By and by, so that no more properties are read than the room asks for.
+        while plan.next < end && plan.takes.len() < room.count {
+            scanned.clear();
+            let (from, count) = (QueueOffset(plan.next), room.count.max(AT_ONCE));
+            let read = (self.store).entries(queue, from, count, Wait::No, &mut scanned);
+            let properties = match read.map_err(read_failed)? {
+                Reads::Done if scanned.is_empty() => return Ok(None),
+                Reads::Done => self.properties(&scanned)?,
+                Reads::WouldBlock => None,
+            };
+            let Some(properties) = properties else {
+                return Ok(Some(Need {
+                    queue: Arc::clone(queue),
+                    runs: vec![(plan.next, (end - plan.next) as usize)],
+                    part: Part::Properties,
+                }));
+            };
+            for (n, entry) in scanned.iter().enumerate() {
+                if plan.takes.len() == room.count {
+                    break;
                 }
+                let text = properties.get(n);
+                if !choose_new(checked, flight, others, room, plan, stays, *entry, text) {
+                    return Ok(None);
+                }
+                plan.next += 1;
             }
-            plan.next += 1;
         }
-        Ok(())
+        Ok(None)
     }
+}
 
-    /// The message group of a record. It may wait for the disk: ordered pops are few, and read what was
-    /// written a moment ago.
-    fn read_group(&self, entry: Entry) -> Result<u64, Error> {
-        let mut record = Vec::with_capacity(entry.size as usize);
-        let read = self.store.read_runs(&[entry], &mut record, Wait::Yes);
-        match read {
-            Ok(Reads::Done) => {}
-            _ => return Ok(0),
-        }
-        let view = View::parse(&record);
-        Ok(view.map_or(0, |view| message_group(view.properties())))
+/// New messages whose properties are read at once.
+const AT_ONCE: usize = 32;
+
+/// What becomes of the next new message. `false`: the pop ends before it.
+#[allow(clippy::too_many_arguments)] // the parts of one pop, each changed on its own
+fn choose_new(
+    checked: &Checked<'_>,
+    flight: &Flight,
+    others: &[Filter],
+    room: &Room,
+    plan: &mut Plan,
+    stays: &mut HashSet<u64>,
+    entry: Entry,
+    properties: &[u8],
+) -> bool {
+    let at = plan.next;
+    let passes = |filter: &Filter| filter.passes(entry.tags_code, properties);
+    let wanted = entry.size > 0 && passes(&checked.filter);
+    let left = entry.size > 0 && !wanted && others.iter().any(passes);
+    if !wanted && !left {
+        return true;
     }
+    let group = group_in(properties);
+    let take = Take {
+        at,
+        count: 0,
+        group,
+    };
+    let free = wanted && !flight.is_busy(group) && !stays.contains(&group);
+    if !free || !plan.take(take, entry, room.bytes) {
+        if flight.open_len() + plan.left.len() >= limits::LEFT_FOR_OTHERS {
+            return false;
+        }
+        stays.insert(group);
+        let group = Some(group);
+        plan.left.push((at, Open { count: 0, group }));
+    }
+    true
+}
+
+/// The message group that stored properties name; 0 if they name none.
+fn group_in(properties: &[u8]) -> u64 {
+    std::str::from_utf8(properties).map_or(0, message_group)
 }

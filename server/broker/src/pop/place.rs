@@ -12,14 +12,15 @@ use super::{Checked, Line};
 use crate::{Broker, Error};
 
 impl Broker {
-    /// What is in flight of a queue; of one nobody popped yet, the start.
+    /// What is in flight of a queue; of one nobody popped yet, the start. `None`: finding the start
+    /// would wait for the disk.
     pub(super) fn flight<'s>(
         &self,
         checked: &Checked<'_>,
         state: &'s mut State,
         id: FlightId,
         queue: &Arc<Queue>,
-    ) -> Result<&'s mut Flight, Error> {
+    ) -> Result<Option<&'s mut Flight>, Error> {
         let from_max = checked.pop.from_max;
         self.flight_of(&checked.line, state, id, queue, from_max)
     }
@@ -31,45 +32,48 @@ impl Broker {
         id: FlightId,
         queue: &Arc<Queue>,
         from_max: bool,
-    ) -> Result<&'s mut Flight, Error> {
+    ) -> Result<Option<&'s mut Flight>, Error> {
         use std::collections::btree_map::Entry as Slot;
         match state.flights.entry(id) {
-            Slot::Occupied(slot) => Ok(slot.into_mut()),
+            Slot::Occupied(slot) => Ok(Some(slot.into_mut())),
             Slot::Vacant(slot) => {
                 let (group, topic) = (&line.group, line.topic(id.0));
                 let committed = self
                     .offsets
                     .look(group.as_str(), topic.as_str(), |p| p.committed(id.1));
                 let start = match committed {
-                    Some(offset) => offset as u64,
+                    Some(offset) => Some(offset as u64),
                     None => self.first_offset(id.0, queue, from_max)?,
+                };
+                let Some(start) = start else {
+                    return Ok(None);
                 };
                 self.offsets
                     .commit(group, topic, id.1, start as i64, false)?;
                 let flight = slot.insert(Flight::new(start));
                 flight.committed = Some(start as i64);
                 flight.changed.insert(Changed::Next);
-                Ok(flight)
+                Ok(Some(flight))
             }
         }
     }
 
-    /// Where a group that never committed begins.
+    /// Where a group that never committed begins. `None`: finding out would wait for the disk.
     fn first_offset(
         &self,
         which: PopTopic,
         queue: &Arc<Queue>,
         from_max: bool,
-    ) -> Result<u64, Error> {
+    ) -> Result<Option<u64>, Error> {
         let (start, end) = (queue.start().0, queue.end().0);
         if which != PopTopic::Normal || !from_max {
-            return Ok(start);
+            return Ok(Some(start));
         }
-        let topic = queue.topic.as_str();
-        match self.begins_in_memory(topic, queue.id.0 as i32)? {
-            true => Ok(0),
-            false => Ok(end.saturating_sub(1).max(start)),
-        }
+        let begins = self.begins_in_memory(queue)?;
+        Ok(begins.map(|begins| match begins {
+            true => 0,
+            false => end.saturating_sub(1).max(start),
+        }))
     }
 
     /// Goes where somebody else has moved the committed offset.

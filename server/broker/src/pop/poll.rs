@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use model::QueueOffset;
 use model::receipt::PopTopic;
-use store::Wait;
+use store::{Queue, Reads, Store, Wait};
 
 use super::Line;
 use super::wait::Waiter;
@@ -205,10 +205,17 @@ impl Broker {
             return Err(Error::PopTooMany { broker });
         }
         let (topic, group, _) = self.check_popped(caller, peek.group, peek.topic, peek.queue)?;
+        if let Some(read) = self.cold.take::<(Peeked, Vec<u8>)>(caller) {
+            let (peeked, records) = read?;
+            out.extend_from_slice(&records);
+            return Ok(Answer::Ready(peeked));
+        }
         let line = self.pops.find(group.name.as_str(), peek.topic);
-        let mut peeked = Peeked { count: 0, rest: 0 };
-        let mut entries = Vec::new();
-        let mut bytes = 0;
+        let mut looks = Look {
+            places: Vec::new(),
+            count: peek.max.max(1) as usize,
+            bytes: self.options.pull_bytes_max,
+        };
         for id in 0..topic.config.read_queues {
             let wanted = u32::try_from(peek.queue).ok();
             if wanted.is_some_and(|wanted| wanted != id) {
@@ -224,48 +231,57 @@ impl Broker {
             let committed = || (self.offsets).look(peek.group, peek.topic, |p| p.committed(id));
             let from = next.or_else(|| committed().map(|offset| offset as u64));
             let from = from.unwrap_or(0).max(queue.start().0);
-            let room = (peek.max.max(1) as usize).saturating_sub(entries.len());
-            let before = entries.len();
-            if room > 0 && bytes < self.options.pull_bytes_max {
-                self.store
-                    .entries(&queue, QueueOffset(from), room, Wait::Yes, &mut entries)
-                    .map_err(read_failed)?;
-            }
-            let looked = (entries.len() - before) as u64;
-            bytes += entries
-                .iter()
-                .skip(before)
-                .map(|entry| entry.size as usize)
-                .sum::<usize>();
-            peeked.rest += queue.end().0.saturating_sub(from + looked);
+            looks.places.push((queue, from));
         }
-        entries.retain(|entry| entry.size > 0);
-        let store = Arc::clone(&self.store);
-        if let Some(read) = self.cold.take::<Vec<u8>>(caller) {
-            out.extend_from_slice(&read?);
-            peeked.count = entries.len();
+        if let Some(peeked) = looks.look(&self.store, Wait::No, out)? {
             return Ok(Answer::Ready(peeked));
         }
-        let before = out.len();
-        match self
-            .store
-            .read_runs(&entries, out, Wait::No)
-            .map_err(read_failed)?
-        {
-            store::Reads::Done => {
-                peeked.count = if out.len() > before { entries.len() } else { 0 };
-                Ok(Answer::Ready(peeked))
+        let store = Arc::clone(&self.store);
+        let answer = self.cold.defer(caller, move || {
+            let mut records = Vec::new();
+            let peeked = looks.look(&store, Wait::Yes, &mut records)?;
+            let unread = || Error::Store("a read that may wait did not".to_owned());
+            Ok((peeked.ok_or_else(unread)?, records))
+        })?;
+        Ok(answer.map(|(peeked, _)| peeked))
+    }
+}
+
+/// Where a peek looks, and how much it shows.
+struct Look {
+    /// The queues, and where the next pop of each starts.
+    places: Vec<(Arc<Queue>, u64)>,
+    count: usize,
+    bytes: usize,
+}
+
+impl Look {
+    /// Appends the messages; `None` if that would wait for the disk.
+    fn look(&self, store: &Store, wait: Wait, out: &mut Vec<u8>) -> Result<Option<Peeked>, Error> {
+        let mut entries = Vec::new();
+        let (mut bytes, mut rest) = (0, 0);
+        for (queue, from) in &self.places {
+            let room = self.count.saturating_sub(entries.len());
+            let before = entries.len();
+            if room > 0 && bytes < self.bytes {
+                let from = QueueOffset(*from);
+                let read = store.entries(queue, from, room, wait, &mut entries);
+                if read.map_err(read_failed)? == Reads::WouldBlock {
+                    return Ok(None);
+                }
             }
-            store::Reads::WouldBlock => {
-                let answer = self.cold.defer(caller, move || {
-                    let mut read = Vec::new();
-                    store
-                        .read_runs(&entries, &mut read, Wait::Yes)
-                        .map_err(read_failed)?;
-                    Ok(read)
-                })?;
-                Ok(answer.map(|_: Vec<u8>| peeked))
-            }
+            let new = entries.iter().skip(before);
+            bytes += new.map(|entry| entry.size as usize).sum::<usize>();
+            let looked = (entries.len() - before) as u64;
+            rest += queue.end().0.saturating_sub(from + looked);
         }
+        entries.retain(|entry| entry.size > 0);
+        let before = out.len();
+        let read = store.read_runs(&entries, out, wait);
+        if read.map_err(read_failed)? == Reads::WouldBlock {
+            return Ok(None);
+        }
+        let count = if out.len() > before { entries.len() } else { 0 };
+        Ok(Some(Peeked { count, rest }))
     }
 }

@@ -16,6 +16,7 @@ use store::{Draft, Entry, Keys, Reads, Wait};
 
 use super::flight::{LeaseKey, Open};
 use super::line::{FlightId, Line};
+use super::need::Found;
 use super::{Moment, Woken};
 use crate::retry::{kept, mark_dead};
 use crate::stats::item::Rare;
@@ -232,7 +233,7 @@ impl Broker {
         let Some(queue) = self.store.find_queue(topic.as_str(), lapsed.id.1) else {
             return Ok(None);
         };
-        let Some(entry) = self.entry(&queue, lapsed.at)? else {
+        let Found::Here(entry) = self.entry(&queue, lapsed.at, Wait::Yes)? else {
             return Ok(None);
         };
         let mut record = Vec::with_capacity(entry.size as usize);

@@ -9,6 +9,7 @@ mod filter;
 mod house;
 mod offsets;
 mod pop;
+mod pop_cold;
 mod pop_ordered;
 mod popping;
 mod produce;

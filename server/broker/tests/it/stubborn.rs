@@ -1,10 +1,11 @@
 //! A disk in memory that is told when to be cold, full, or broken.
 
 use std::any::Any;
+use std::collections::HashSet;
 use std::io;
 use std::ops::Range;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use store::disk::memory::Memory;
 use store::disk::{LockError, Space};
@@ -19,6 +20,40 @@ pub struct Moods {
     pub full: AtomicBool,
     /// Writes fail.
     pub broken: AtomicBool,
+    /// Only what was read with time to wait is in memory, and who may not wait must not try.
+    pub slow: AtomicBool,
+    /// Whether waiting is allowed right now.
+    pub patient: AtomicBool,
+    /// Pages in memory of a slow disk, by file.
+    warm: Mutex<HashSet<(u64, u64)>>,
+    files: AtomicU64,
+}
+
+const PAGE: u64 = 4096;
+
+impl Moods {
+    /// From now on the disk is slow and nothing is in memory.
+    pub fn chill(&self) {
+        self.warm.lock().unwrap().clear();
+        self.slow.store(true, Ordering::Relaxed);
+    }
+
+    fn read_slowly(&self, file: u64, runs: &[Range<u64>], wait: Wait) -> Reads {
+        let mut warm = self.warm.lock().unwrap();
+        let pages = |run: &Range<u64>| run.start / PAGE..run.end.div_ceil(PAGE);
+        let mut pages = runs.iter().flat_map(pages).map(|page| (file, page));
+        if wait == Wait::No {
+            return match pages.all(|page| warm.contains(&page)) {
+                true => Reads::Done,
+                false => Reads::WouldBlock,
+            };
+        }
+        for page in pages {
+            let waits = warm.insert(page) && !self.patient.load(Ordering::Relaxed);
+            assert!(!waits, "somebody waits for the disk who must not");
+        }
+        Reads::Done
+    }
 }
 
 #[derive(Default)]
@@ -28,6 +63,7 @@ pub struct Stubborn {
 }
 
 struct StubbornFile {
+    number: u64,
     file: Arc<dyn File>,
     moods: Arc<Moods>,
 }
@@ -35,7 +71,13 @@ struct StubbornFile {
 impl Stubborn {
     fn wrap(&self, file: io::Result<Arc<dyn File>>) -> io::Result<Arc<dyn File>> {
         let moods = Arc::clone(&self.moods);
-        Ok(Arc::new(StubbornFile { file: file?, moods }))
+        let number = moods.files.fetch_add(1, Ordering::Relaxed);
+        let file = file?;
+        Ok(Arc::new(StubbornFile {
+            number,
+            file,
+            moods,
+        }))
     }
 }
 
@@ -83,7 +125,11 @@ impl File for StubbornFile {
         self.file.read_at(out, at)
     }
     fn read_runs(&self, runs: &[Range<u64>], out: &mut Vec<u8>, wait: Wait) -> io::Result<Reads> {
-        match wait == Wait::No && self.moods.cold.load(Ordering::Relaxed) {
+        let mut cold = wait == Wait::No && self.moods.cold.load(Ordering::Relaxed);
+        if self.moods.slow.load(Ordering::Relaxed) {
+            cold |= self.moods.read_slowly(self.number, runs, wait) == Reads::WouldBlock;
+        }
+        match cold {
             true => Ok(Reads::WouldBlock),
             false => self.file.read_runs(runs, out, wait),
         }
