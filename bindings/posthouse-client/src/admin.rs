@@ -2,13 +2,18 @@
 
 mod offsets;
 mod query;
+mod stats;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use model::group::GroupConfig;
 use model::topic::TopicConfig;
 use model::{GroupName, TopicName};
-use remoting::body::{self, ClusterInfo, ConsumerIds, SubscriptionGroupConfig, TopicList};
+use remoting::body::{
+    self, CheckClient, ClusterInfo, ConsumerIds, GroupList, SubscriptionGroupConfig,
+    SubscriptionGroupTable, TopicList,
+};
 use remoting::code::{request, response};
 use remoting::header::admin::{CreateTopicHeader, DeleteGroupHeader, GroupHeader, TopicHeader};
 use remoting::header::heartbeat::ConsumerGroupHeader;
@@ -16,8 +21,12 @@ use remoting::{Answer, Command};
 
 use crate::client::Inner;
 use crate::error::{Error, Result};
+use crate::filter::{Filter, Wanted};
+use crate::pull::NO_GROUP;
 use crate::queue::Queue;
 use crate::route::TEMPLATE;
+
+pub use stats::{Progress, QueueStats};
 
 /// What operators do. Cheap to clone.
 ///
@@ -158,6 +167,48 @@ impl Admin {
         }
     }
 
+    /// The configuration of every group on every broker, in the order of names; of one that brokers
+    /// configure differently, the one of the first of them.
+    ///
+    /// # Errors
+    /// The first broker that refuses or gives no answer.
+    pub async fn groups(&self) -> Result<Vec<GroupConfig>> {
+        let command = Command::request(request::GET_ALL_SUBSCRIPTIONGROUP_CONFIG);
+        let masters = self.masters().await?;
+        let tables: Vec<SubscriptionGroupTable> = self.each(masters, command, None).await?;
+        let mut all = BTreeMap::new();
+        for table in tables {
+            for (name, config) in table.subscription_group_table {
+                all.entry(name).or_insert(config);
+            }
+        }
+        let configs = all.values().map(GroupConfig::try_from);
+        Ok(configs.collect::<std::result::Result<_, _>>()?)
+    }
+
+    /// The groups that have an offset in a topic, or members that want it.
+    ///
+    /// # Errors
+    /// [`Error::NoRoute`] if there is no such topic; else the first broker that refuses or gives no
+    /// answer.
+    pub async fn groups_of(&self, topic: &str) -> Result<BTreeSet<String>> {
+        let command = Command::request(request::QUERY_TOPIC_CONSUME_BY_WHO);
+        let command = TopicHeader { topic }.fill(command);
+        let brokers = self.brokers_of(topic).await?;
+        let lists: Vec<GroupList> = self.each(brokers, command, None).await?;
+        Ok(lists.into_iter().flat_map(|list| list.group_list).collect())
+    }
+
+    /// Lets a broker look at a filter: it refuses one that is none with 23, and says why. Brokers that
+    /// do not serve SQL filters refuse every SQL filter.
+    ///
+    /// # Errors
+    /// The refusal; or that the topic has no route, or no answer came.
+    pub async fn check_filter(&self, topic: &str, filter: &Filter) -> Result<()> {
+        let wanted = Wanted::new(topic, filter)?;
+        self.client.check_filter(NO_GROUP, &wanted).await
+    }
+
     /// Deletes a group from every broker, and its offsets if asked to. An unknown group is deleted
     /// already.
     ///
@@ -200,6 +251,40 @@ impl Admin {
         client.servers.call(&client.channels, command, limit).await
     }
 
+    /// The address of each broker of a topic: of its master, else of any member.
+    async fn brokers_of(&self, topic: &str) -> Result<Vec<String>> {
+        let (routes, ask) = (&self.client.routes, self.client.ask());
+        let route = routes.refresh(topic, &ask).await?;
+        let addresses = route.brokers.iter().filter_map(|broker| broker.any());
+        let addresses: Vec<String> = addresses.map(|address| address.to_string()).collect();
+        match addresses.is_empty() {
+            true => Err(Error::NoRoute(topic.to_owned())),
+            false => Ok(addresses),
+        }
+    }
+
+    /// The bodies with which these brokers answer; who answers with the code `absent` has none.
+    async fn each<T: serde::de::DeserializeOwned>(
+        &self,
+        addresses: Vec<String>,
+        command: Command,
+        absent: Option<i32>,
+    ) -> Result<Vec<T>> {
+        let mut bodies = Vec::with_capacity(addresses.len());
+        for address in addresses {
+            let channel = self.client.channels.to(&address).await?;
+            match channel
+                .call(command.clone(), self.client.config.timeout)
+                .await
+            {
+                Ok(answer) => bodies.push(Inner::body(&channel, &answer)?),
+                Err(error) if absent.is_some() && error.code() == absent => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(bodies)
+    }
+
     async fn masters(&self) -> Result<Vec<String>> {
         let cluster = self.cluster().await?;
         let brokers = cluster.broker_addr_table.values();
@@ -225,6 +310,24 @@ impl Admin {
 }
 
 impl Inner {
+    /// Lets a broker of the topic look at a filter.
+    pub(crate) async fn check_filter(&self, group: &str, wanted: &Wanted) -> Result<()> {
+        let topic = &wanted.topic;
+        let route = self.route(topic).await?;
+        let address = route.brokers.iter().find_map(|broker| broker.any());
+        let address = address.ok_or_else(|| Error::NoRoute(topic.to_string()))?;
+        let check = CheckClient {
+            client_id: self.id.clone(),
+            group: group.to_owned(),
+            namespace: None,
+            subscription_data: Some((&wanted.subscription).into()),
+        };
+        let command = Command::request(request::CHECK_CLIENT_CONFIG);
+        self.call(address, command.body(body::to_vec(&check)))
+            .await?;
+        Ok(())
+    }
+
     /// The ids of a group's clients. Any broker of the topic knows all of them, because every client
     /// sends its heartbeat to every broker of its routes.
     pub(crate) async fn group_members(&self, group: &str, topic: &str) -> Result<Vec<String>> {

@@ -4,26 +4,15 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use model::flag::pull;
-use remoting::code::{request, response};
-use remoting::header::pull::{PullAnswer, PullHeader};
-use remoting::{Answer, Command};
+use remoting::code::response;
+use remoting::header::pull::PullHeader;
 use tokio::time::sleep;
 
 use super::Reader;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::process_queue::ProcessQueue;
-use crate::received::records;
+use crate::pull::Told;
 
-/// What a broker said to a pull.
-enum Pulled {
-    /// Go on there; perhaps with messages.
-    Went(Answer, PullAnswer),
-    /// That offset is not there; go on at this one.
-    Moved(PullAnswer),
-}
-
-/// Behind the hold time: how long the answer may take.
-const SLACK: Duration = Duration::from_secs(15);
 /// How long Java waits after an error, and after being told that there is too much traffic.
 const PAUSE: Duration = Duration::from_secs(1);
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
@@ -52,12 +41,12 @@ pub(super) async fn run(reader: Weak<Reader>, queue: Arc<ProcessQueue>) {
             () = strong.sought(&queue, era) => continue,
         };
         let taken = match pulled {
-            Ok(Pulled::Went(answer, header)) => {
-                member = header.suggested_broker;
-                strong.take(&queue, &answer, &header, era)
+            Ok(told) if !told.moved => {
+                member = told.header.suggested_broker;
+                strong.take(&queue, &told, era)
             }
-            Ok(Pulled::Moved(header)) => {
-                let next = header.next_offset.unsigned_abs();
+            Ok(told) => {
+                let next = told.header.next_offset.unsigned_abs();
                 tracing::info!(queue = %queue.queue, offset, next, "the offset is not there");
                 queue.seek(next);
                 strong.note_offset(&queue);
@@ -85,7 +74,7 @@ impl Reader {
         }
     }
 
-    async fn pull(&self, queue: &ProcessQueue, offset: u64, member: i64) -> Result<Pulled> {
+    async fn pull(&self, queue: &ProcessQueue, offset: u64, member: i64) -> Result<Told> {
         let name = &queue.queue;
         let wanted = self.wanted(&name.topic);
         let expression = wanted.as_ref().map(|wanted| &wanted.subscription);
@@ -117,45 +106,18 @@ impl Reader {
             expression_type: Some(expression.map_or("TAG", |wanted| wanted.kind.as_str())),
             max_bytes: None,
         };
-        let channel = self.client.member_of(&name.topic, &name.broker, member);
-        let channel = channel.await?;
-        let command = header.fill(Command::request(request::PULL_MESSAGE));
-        let answer = channel.ask(command, self.options.hold + SLACK).await?;
-        let read = answer.read(|frame| match frame.code {
-            response::SUCCESS
-            | response::PULL_NOT_FOUND
-            | response::PULL_RETRY_IMMEDIATELY
-            | response::PULL_OFFSET_MOVED => {
-                let header = PullAnswer::read(frame);
-                let header = header.map_err(|error| Error::malformed(channel.address(), error))?;
-                Ok((frame.code == response::PULL_OFFSET_MOVED, header))
-            }
-            code => Err(channel.refused(code, frame.remark)),
-        });
-        let (moved, header) =
-            read.map_err(|error| Error::malformed(channel.address(), error))??;
-        Ok(match moved {
-            true => Pulled::Moved(header),
-            false => Pulled::Went(answer, header),
-        })
+        self.client
+            .pull(name, member, &header, self.options.hold)
+            .await
     }
 
-    fn take(
-        &self,
-        queue: &ProcessQueue,
-        answer: &Answer,
-        header: &PullAnswer,
-        era: u64,
-    ) -> Result<()> {
-        let address: Arc<str> = queue.queue.broker.clone();
-        let body = answer.body();
-        let body = body.map_err(|error| Error::malformed(&address, error))?;
-        let mut messages = records(&body, |_| queue.queue.clone());
+    fn take(&self, queue: &ProcessQueue, told: &Told, era: u64) -> Result<()> {
+        let mut messages = told.messages(&queue.queue)?;
         if let Some(wanted) = self.wanted(&queue.queue.topic) {
             messages.retain(|(message, _)| wanted.accepts(message));
         }
         let some = !messages.is_empty();
-        queue.put(messages, header.next_offset.unsigned_abs(), era);
+        queue.put(messages, told.header.next_offset.unsigned_abs(), era);
         if some {
             self.arrived.notify_waiters();
         } else {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use model::subscription::ExpressionKind;
 use remoting::Command;
-use remoting::body::{self, CheckClient, LockAnswer, LockRequest};
+use remoting::body::{self, LockAnswer, LockRequest};
 use remoting::code::request;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
@@ -111,19 +111,7 @@ impl Reader {
         if wanted.subscription.kind == ExpressionKind::Tag {
             return Ok(());
         }
-        let route = self.client.route(topic).await?;
-        let address = route.brokers.iter().find_map(|broker| broker.any());
-        let address = address.ok_or_else(|| Error::NoRoute(topic.to_owned()))?;
-        let check = CheckClient {
-            client_id: self.client.id.clone(),
-            group: self.group.to_string(),
-            namespace: None,
-            subscription_data: Some((&wanted.subscription).into()),
-        };
-        let command = Command::request(request::CHECK_CLIENT_CONFIG);
-        let command = command.body(body::to_vec(&check));
-        self.client.call(address, command).await?;
-        Ok(())
+        self.client.check_filter(&self.group, &wanted).await
     }
 
     /// Gives up what is not ours any more, then takes what is new.

@@ -10,4 +10,5 @@ mod retry;
 mod send;
 mod simple;
 mod speed;
+mod tail;
 mod toy;
