@@ -150,6 +150,18 @@ impl Error {
         }
     }
 
+    /// Whether its time was over before an answer came: it may have been done.
+    pub fn is_timeout(&self) -> bool {
+        let timeout = |source: &CallError| matches!(source, CallError::Timeout);
+        match self {
+            Error::Call { source, .. } => timeout(source),
+            Error::Timeout(last) => {
+                !matches!(&**last, Error::Call { source, .. } if !timeout(source))
+            }
+            _ => false,
+        }
+    }
+
     pub(crate) fn malformed(address: &Arc<str>, what: impl ToString) -> Error {
         Error::Malformed {
             address: address.clone(),

@@ -24,6 +24,8 @@ pub struct Received {
     pub queue_offset: u64,
     /// Where it lies in the broker's log.
     pub log_offset: u64,
+    /// Bytes of its record in the broker's log.
+    pub store_size: u32,
     /// The body, decompressed; as it was sent, if it cannot be.
     pub body: Bytes,
     /// The sender's own number.
@@ -54,6 +56,11 @@ impl Received {
     /// All properties, RocketMQ's own included.
     pub fn properties(&self) -> impl Iterator<Item = (&str, &str)> {
         properties(&self.properties)
+    }
+
+    /// All properties as records have them: `name \x01 value \x02 …`.
+    pub fn property_text(&self) -> &str {
+        &self.properties
     }
 
     /// The id that its sender gave it; of a message without one, where it lies.
@@ -91,6 +98,7 @@ impl Received {
             queue: Queue::new(topic, "b", 0),
             queue_offset: offset,
             log_offset: 0,
+            store_size: 0,
             body: Bytes::new(),
             flag: 0,
             born_at: 0,
@@ -137,6 +145,7 @@ fn received(from: &Bytes, view: &View<'_>, queue: Queue) -> Received {
         queue,
         queue_offset: view.queue_offset().0,
         log_offset: view.log_offset().0,
+        store_size: view.len() as u32,
         body,
         flag: view.flag(),
         born_at: view.born_at(),

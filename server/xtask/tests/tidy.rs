@@ -8,7 +8,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Which of our crates a crate may use. What is not listed may use none.
-const ARROWS: [(&str, &[&str]); 11] = [
+const ARROWS: [(&str, &[&str]); 12] = [
     ("model", &[]),
     ("remoting", &["model"]),
     ("store", &["model"]),
@@ -22,6 +22,7 @@ const ARROWS: [(&str, &[&str]); 11] = [
         ],
     ),
     ("posthouse-client", &["remoting", "model"]),
+    ("ffi", &["posthouse-client", "posthouse"]),
     ("bench", &["remoting", "model"]),
     ("conformance", &[]),
     ("xtask", &[]),

@@ -1,0 +1,287 @@
+//! Sends for the language: many at once, none without credit, and results in bursts.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use posthouse_client::{Message, ProducerOptions, Queue, Sent};
+use tokio::sync::mpsc;
+
+use crate::client::Client;
+use crate::error::{Code, Error, Result};
+use crate::inbox::Inbox;
+use crate::runtime::{Parents, Runtime};
+
+/// A message on its way, with the id by which the language knows it.
+#[derive(Clone, Debug)]
+pub struct Outgoing {
+    /// The language's id for it.
+    pub id: u64,
+    /// The message.
+    pub message: Message,
+    /// The queue it must go to; `None`: any.
+    pub queue: Option<Queue>,
+    /// How long it may take; `None`: as the producer is set.
+    pub limit: Option<Duration>,
+}
+
+/// What became of a send: the language's id, and the result.
+pub type Done = (u64, Result<Sent>);
+
+/// How many messages, and how many bytes of bodies, may be on their way.
+#[derive(Debug)]
+pub struct Credit {
+    left: Mutex<Left>,
+    given: Condvar,
+    most: Left,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Left {
+    messages: usize,
+    bytes: usize,
+}
+
+impl Credit {
+    /// So much.
+    pub fn new(messages: usize, bytes: usize) -> Credit {
+        let most = Left {
+            messages: messages.max(1),
+            bytes: bytes.max(1),
+        };
+        Credit {
+            left: Mutex::new(most),
+            given: Condvar::new(),
+            most,
+        }
+    }
+
+    /// Takes credit for a body. One that is larger than all there is goes when nothing else is on its way.
+    fn take(&self, bytes: usize) -> bool {
+        let mut left = self.lock();
+        let fits = left.bytes >= bytes || *left == self.most;
+        if left.messages == 0 || !fits {
+            return false;
+        }
+        left.messages -= 1;
+        left.bytes = left.bytes.saturating_sub(bytes);
+        true
+    }
+
+    fn give(&self, bytes: usize) {
+        let mut left = self.lock();
+        left.messages = (left.messages + 1).min(self.most.messages);
+        left.bytes = (left.bytes + bytes).min(self.most.bytes);
+        if left.messages == self.most.messages {
+            left.bytes = self.most.bytes;
+        }
+        drop(left);
+        self.given.notify_all();
+    }
+
+    /// How many messages are on their way.
+    pub fn in_flight(&self) -> usize {
+        self.most.messages - self.lock().messages
+    }
+
+    /// Waits until there is credit for a message, at most so long. Whether there is.
+    pub fn wait(&self, limit: Duration) -> bool {
+        self.wait_until(limit, |left| left.messages > 0 && left.bytes > 0)
+    }
+
+    /// Waits until nothing is on its way, at most so long. Whether that is so.
+    pub fn wait_idle(&self, limit: Duration) -> bool {
+        self.wait_until(limit, |left| left.messages == self.most.messages)
+    }
+
+    fn wait_until(&self, limit: Duration, enough: impl Fn(&Left) -> bool) -> bool {
+        let end = Instant::now() + limit;
+        let mut left = self.lock();
+        while !enough(&left) {
+            let rest = end.saturating_duration_since(Instant::now());
+            if rest.is_zero() {
+                return false;
+            }
+            let waited = self.given.wait_timeout(left, rest);
+            left = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Left> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Messages that are sent together, and where their results go.
+type Burst = (Vec<Outgoing>, Arc<Inbox<Done>>);
+
+/// Sends for the language.
+pub struct Producer {
+    runtime: Arc<Runtime>,
+    inner: Parents<posthouse_client::Producer>,
+    bursts: Parents<mpsc::UnboundedSender<Burst>>,
+    credit: Arc<Credit>,
+    closed: AtomicBool,
+}
+
+impl Producer {
+    /// A producer of a group.
+    ///
+    /// # Errors
+    /// [`Code::Config`] for a group that is no name; [`Code::Closed`], [`Code::Forked`].
+    pub fn open(
+        client: &Client,
+        group: &str,
+        options: ProducerOptions,
+        credit: Credit,
+    ) -> Result<Producer> {
+        let runtime = client.runtime().clone();
+        let inner = client.get()?;
+        let inner = runtime.enter(|| inner.producer_with(group, options))?;
+        let credit = Arc::new(credit);
+        let (bursts, arriving) = mpsc::unbounded_channel();
+        // Ends with the sender.
+        drop(runtime.spawn(run(inner.clone(), credit.clone(), arriving)));
+        Ok(Producer {
+            runtime,
+            inner: Parents::new(inner),
+            bursts: Parents::new(bursts),
+            credit,
+            closed: AtomicBool::new(false),
+        })
+    }
+
+    /// The producer itself.
+    ///
+    /// # Errors
+    /// [`Code::Closed`], [`Code::Forked`].
+    pub fn get(&self) -> Result<&posthouse_client::Producer> {
+        self.runtime.check()?;
+        match self.closed.load(Ordering::Acquire) {
+            true => Err(Error::closed("producer")),
+            false => Ok(self.inner.get()),
+        }
+    }
+
+    /// The runtime that it works on.
+    pub fn runtime(&self) -> &Arc<Runtime> {
+        &self.runtime
+    }
+
+    /// What may be on its way.
+    pub fn credit(&self) -> &Arc<Credit> {
+        &self.credit
+    }
+
+    /// Sends as many of the messages, from the first on, as there is credit for; what is over stays in
+    /// `messages`. Each one's result goes to `done`, in any order; a result gives its credit back.
+    ///
+    /// # Errors
+    /// As [`Producer::get`]; then nothing was sent.
+    pub fn submit(&self, messages: &mut Vec<Outgoing>, done: &Arc<Inbox<Done>>) -> Result<()> {
+        self.get()?;
+        let has_credit = |outgoing: &Outgoing| self.credit.take(outgoing.message.body.len());
+        let taken = messages.iter().take_while(|one| has_credit(one)).count();
+        if taken == 0 {
+            return Ok(());
+        }
+        let rest = messages.split_off(taken);
+        let burst = std::mem::replace(messages, rest);
+        let sent = self.bursts.send((burst, done.clone()));
+        sent.map_err(|_| Error::new(Code::Internal, "the sending task has ended"))
+    }
+
+    /// Waits for what is on its way, then takes leave. A second time, and in a forked child, it does
+    /// nothing.
+    pub fn close(&self, limit: Duration) {
+        if self.runtime.is_parents() || self.closed.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let end = Instant::now() + limit;
+        self.credit.wait_idle(limit);
+        let inner = self.inner.get().clone();
+        let left = end.saturating_duration_since(Instant::now());
+        let leave = async move { inner.shutdown().await };
+        let _ = self.runtime.wait_for(left.max(MOMENT), leave);
+    }
+}
+
+/// Taking leave gets this much, however long the rest took.
+const MOMENT: Duration = Duration::from_millis(100);
+
+/// Sends bursts in their order.
+async fn run(
+    producer: posthouse_client::Producer,
+    credit: Arc<Credit>,
+    mut bursts: mpsc::UnboundedReceiver<Burst>,
+) {
+    let mut known: Vec<Arc<str>> = Vec::new();
+    while let Some((burst, done)) = bursts.recv().await {
+        for outgoing in burst {
+            let topic = &outgoing.message.topic;
+            if !known.contains(topic) {
+                // With its route at hand a message is written when its task first runs, in order.
+                if producer.queues(topic).await.is_ok() {
+                    known.push(topic.clone());
+                }
+            }
+            let (producer, credit, done) = (producer.clone(), credit.clone(), done.clone());
+            drop(tokio::spawn(async move {
+                let (id, bytes) = (outgoing.id, outgoing.message.body.len());
+                let result = send(&producer, outgoing).await;
+                credit.give(bytes);
+                done.push([(id, result)]);
+            }));
+        }
+    }
+}
+
+async fn send(producer: &posthouse_client::Producer, outgoing: Outgoing) -> Result<Sent> {
+    let Outgoing {
+        message,
+        queue,
+        limit,
+        ..
+    } = outgoing;
+    let sending = async {
+        match &queue {
+            Some(queue) => producer.send_to(queue, message).await,
+            None => producer.send(message).await,
+        }
+    };
+    let sent = match limit {
+        None => sending.await,
+        Some(limit) => match tokio::time::timeout(limit, sending).await {
+            Ok(sent) => sent,
+            Err(_) => {
+                let text = format!("no answer within {limit:?}; it may have been stored");
+                return Err(Error {
+                    retryable: true,
+                    ..Error::new(Code::Timeout, text)
+                });
+            }
+        },
+    };
+    Ok(sent?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credit_is_counted_in_messages_and_bytes() {
+        let credit = Credit::new(2, 10);
+        assert!(credit.take(4));
+        assert!(!credit.take(7));
+        assert!(credit.take(6));
+        assert!(!credit.take(0));
+        assert!(!credit.wait(Duration::ZERO));
+        credit.give(4);
+        credit.give(6);
+        assert!(credit.wait_idle(Duration::ZERO));
+        assert!(credit.take(11), "alone, anything goes");
+        assert!(!credit.take(1));
+    }
+}

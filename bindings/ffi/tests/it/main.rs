@@ -1,0 +1,240 @@
+//! Send and receive through the boundary's Rust half, against a real server in this process.
+#![allow(clippy::unwrap_used)] // a broken test may panic
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ffi::{
+    Client, ClientOptions, Code, Credit, EmbeddedOptions, Inbox, Outgoing, Producer, PushConsumer,
+    Runtime, Server,
+};
+use posthouse_client::{
+    ConsumeFrom, Deliver, Filter, Message, ProducerOptions, PushOptions, Receive, Settle,
+};
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+fn never() -> Result<(), ffi::Error> {
+    Ok(())
+}
+
+fn memory() -> EmbeddedOptions {
+    EmbeddedOptions::default()
+}
+
+fn client(server: &Arc<Server>) -> Client {
+    Client::inside(server.clone(), &ClientOptions::default()).unwrap()
+}
+
+fn outgoing(id: u64, message: Message) -> Outgoing {
+    Outgoing {
+        id,
+        message,
+        queue: None,
+        limit: None,
+    }
+}
+
+/// Sends everything, in as many crossings as credit needs, and returns how many were stored.
+fn send_all(producer: &Producer, mut messages: Vec<Outgoing>) -> usize {
+    let done = Arc::new(Inbox::default());
+    let (all, mut stored, mut ended) = (messages.len(), 0, 0);
+    while ended < all {
+        producer.submit(&mut messages, &done).unwrap();
+        for (_, result) in done.wait(1024, LIMIT) {
+            result.unwrap();
+            stored += 1;
+            ended += 1;
+        }
+    }
+    stored
+}
+
+#[test]
+fn what_is_sent_in_slabs_is_popped_and_acked() {
+    let server = Server::start(&memory()).unwrap();
+    let client = client(&server);
+    let credit = Credit::new(64, 1 << 20);
+    let producer = Producer::open(&client, "p", ProducerOptions::default(), credit).unwrap();
+    let all: Vec<_> = (0..1000)
+        .map(|n| outgoing(n, Message::new("slabs", n.to_string())))
+        .collect();
+    assert_eq!(send_all(&producer, all), 1000);
+    let consumer = client.get().unwrap().simple_consumer("g").unwrap();
+    let runtime = client.runtime().clone();
+    let popped = runtime.wait::<_, ffi::Error>(
+        async move {
+            let mut bodies = std::collections::BTreeSet::new();
+            let receive = Receive {
+                max: 32,
+                ..Receive::default()
+            };
+            while bodies.len() < 1000 {
+                for leased in consumer.receive("slabs", &receive).await.unwrap() {
+                    consumer.ack(&leased.lease).await.unwrap();
+                    bodies.insert(leased.message.body.to_vec());
+                }
+            }
+            bodies.len()
+        },
+        never,
+    );
+    assert_eq!(popped.unwrap(), 1000);
+    producer.close(LIMIT);
+    client.close(LIMIT);
+    server.close();
+}
+
+#[test]
+fn what_is_pushed_is_taken_and_settled() {
+    let server = Server::start(&memory()).unwrap();
+    let client = Arc::new(client(&server));
+    let credit = Credit::new(64, 1 << 20);
+    let producer = Producer::open(&client, "p", ProducerOptions::default(), credit).unwrap();
+    let all = (0..100).map(|n| outgoing(n, Message::new("pushed", n.to_string())));
+    assert_eq!(send_all(&producer, all.collect()), 100);
+    let options = PushOptions {
+        from: ConsumeFrom::First,
+        ..PushOptions::default()
+    };
+    let wanted = vec![("pushed".to_owned(), Filter::All)];
+    let opening = PushConsumer::open(client.clone(), "g".to_owned(), wanted, options);
+    let runtime = client.runtime().clone();
+    let opened = runtime.wait::<_, ffi::Error>(opening, never).unwrap();
+    let consumer = opened.unwrap();
+    let mut seen = std::collections::BTreeSet::new();
+    while seen.len() < 100 {
+        for delivered in consumer.deliveries().ready.wait(8, LIMIT) {
+            seen.insert(delivered.message.body.to_vec());
+            consumer.deliveries().settle([(delivered.id, Settle::Ack)]);
+        }
+    }
+    consumer.close(LIMIT);
+    client.close(LIMIT);
+}
+
+#[test]
+fn a_clock_moved_by_hand_delivers_what_waits() {
+    let server = Server::start(&EmbeddedOptions {
+        manual_clock: true,
+        ..memory()
+    })
+    .unwrap();
+    let client = client(&server);
+    let credit = Credit::new(64, 1 << 20);
+    let producer = Producer::open(&client, "p", ProducerOptions::default(), credit).unwrap();
+    let hours = |n: u64| Duration::from_secs(n * 3600);
+    let all = (1..=3).map(|n| {
+        let message = Message::new("later", n.to_string()).deliver(Deliver::After(hours(n)));
+        outgoing(n, message)
+    });
+    assert_eq!(send_all(&producer, all.collect()), 3);
+    assert_eq!(server.advance(hours(2)).unwrap(), 2);
+    assert_eq!(server.advance(hours(24 * 30)).unwrap(), 1);
+    client.close(LIMIT);
+    server.close();
+    assert_eq!(server.advance(hours(1)).unwrap_err().code, Code::Closed);
+}
+
+#[test]
+fn a_lease_ends_when_the_clock_says_so() {
+    let server = Server::start(&EmbeddedOptions {
+        manual_clock: true,
+        ..memory()
+    })
+    .unwrap();
+    let client = client(&server);
+    let credit = Credit::new(64, 1 << 20);
+    let producer = Producer::open(&client, "p", ProducerOptions::default(), credit).unwrap();
+    send_all(&producer, vec![outgoing(1, Message::new("leased", "x"))]);
+    let consumer = client.get().unwrap().simple_consumer("g").unwrap();
+    let runtime = client.runtime().clone();
+    let receive = move |wait: u64| {
+        let consumer = consumer.clone();
+        let receive = Receive {
+            wait: Duration::from_secs(wait),
+            ..Receive::default()
+        };
+        let receiving = async move { consumer.receive("leased", &receive).await.unwrap() };
+        runtime.wait::<_, ffi::Error>(receiving, never).unwrap()
+    };
+    assert_eq!(receive(10).len(), 1);
+    assert!(receive(0).is_empty());
+    server.advance(Duration::from_secs(61)).unwrap();
+    let again = receive(10);
+    assert_eq!(again.len(), 1);
+    assert_eq!(again[0].message.reconsume_times, 1);
+}
+
+#[test]
+fn a_folder_has_one_server_and_its_clients_share_it() {
+    let data = tempfile::tempdir().unwrap();
+    let named = EmbeddedOptions {
+        path: Some(data.path().to_owned()),
+        ..memory()
+    };
+    let url = format!("embedded:{}", data.path().display());
+    let open = || {
+        Client::open(&ClientOptions {
+            url: Some(url.clone()),
+            ..ClientOptions::default()
+        })
+    };
+    let (one, two) = (open().unwrap(), open().unwrap());
+    let refused = Server::start(&named).err().unwrap();
+    assert_eq!(refused.code, Code::Config);
+    assert!(refused.message.contains("already"), "{refused}");
+    one.close(LIMIT);
+    two.get().unwrap();
+    assert!(Server::start(&named).is_err());
+    two.close(LIMIT);
+    assert_eq!(two.get().err().unwrap().code, Code::Closed);
+    Server::start(&named).unwrap().close();
+}
+
+#[test]
+fn a_full_memory_refuses_and_says_so() {
+    let server = Server::start(&EmbeddedOptions {
+        memory_bytes: Some(64 << 20),
+        ..memory()
+    })
+    .unwrap();
+    let client = client(&server);
+    let credit = Credit::new(8, 64 << 20);
+    let options = ProducerOptions {
+        compression: None,
+        retries: 0,
+        ..ProducerOptions::default()
+    };
+    let producer = Producer::open(&client, "p", options, credit).unwrap();
+    let done = Arc::new(Inbox::default());
+    let body = vec![b'x'; 1 << 20];
+    let refused = (0..4096).find_map(|n| {
+        let message = Message::new("full", body.clone());
+        producer
+            .submit(&mut vec![outgoing(n, message)], &done)
+            .unwrap();
+        let mut ended = done.wait(1, LIMIT);
+        ended.pop().unwrap().1.err()
+    });
+    let refused = refused.expect("4 GiB do not fit into 64 MiB");
+    assert_eq!(
+        (refused.code, refused.response_code),
+        (Code::Throttled, Some(14))
+    );
+    assert!(refused.retryable);
+}
+
+#[test]
+fn what_is_interrupted_stops_waiting() {
+    let runtime = Runtime::get().unwrap();
+    let mut looks = 0;
+    let stopped = runtime.wait(std::future::pending::<()>(), || {
+        looks += 1;
+        match looks < 2 {
+            true => Ok(()),
+            false => Err(ffi::Error::new(Code::Internal, "interrupted")),
+        }
+    });
+    assert_eq!(stopped.unwrap_err().message, "interrupted");
+}
