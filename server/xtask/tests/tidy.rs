@@ -18,9 +18,17 @@ const ARROWS: [(&str, &[&str]); 12] = [
     (
         "posthouse",
         &[
-            "endpoint", "namesrv", "broker", "store", "remoting", "model",
+            "endpoint",
+            "namesrv",
+            "http-door",
+            "posthouse-client",
+            "broker",
+            "store",
+            "remoting",
+            "model",
         ],
     ),
+    ("http-door", &["posthouse-client", "model"]),
     ("posthouse-client", &["remoting", "model"]),
     ("ffi", &["posthouse-client", "posthouse"]),
     ("bench", &["remoting", "model"]),
