@@ -87,6 +87,7 @@ impl Broker {
                         &format!("127.0.0.1:{}", self.namesrv_port),
                     ])
                     .args(["--broker-addr", &format!("127.0.0.1:{}", self.port)])
+                    .args(["--http-addr", "off", "--metrics-addr", "off"])
                     .arg("--data")
                     .arg(self.data.join("store"))
                     .arg("-c")

@@ -70,6 +70,9 @@ pub fn posthouse(part: Posthouse<'_>) -> Server {
         arguments.extend(["--broker-addr".into(), "127.0.0.1:0".into()]);
     }
     arguments.extend(["--data".into(), store]);
+    for option in ["--http-addr", "--metrics-addr"] {
+        arguments.extend([option.into(), "off".into()]);
+    }
     if !matches!(part, Posthouse::NameServer) {
         let config = data.join("broker.conf");
         std::fs::write(&config, QUICK).unwrap();

@@ -3,43 +3,52 @@
 use std::sync::Arc;
 
 use axum::body::Body;
+use axum::extract::Request;
 use axum::response::Response;
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
-use hyper::{HeaderMap, StatusCode};
+use hyper::body::Body as _;
+use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue};
+use hyper::{HeaderMap, Method, StatusCode};
 use serde::Serialize;
 
+use crate::gauge::Taken;
+use crate::node::Node;
 use crate::problem::{self, Problem};
-use crate::server::Node;
+use crate::request_id::RequestId;
+use crate::timed;
 
 /// One request.
+#[allow(dead_code)] // the operations that want the rest come next
 pub(crate) struct Call {
     /// What lives as long as the server: the client, limits, whether it drains.
     pub node: Arc<Node>,
+    /// Its method; `HEAD` is served by what serves `GET`.
+    pub method: Method,
     /// Values of the path's parameters, decoded once, in the order of the path.
     pub path: Vec<String>,
     /// The query string as it came.
     pub query: String,
     /// Headers.
     pub headers: HeaderMap,
+    /// The request's id.
+    pub id: RequestId,
     body: Body,
+    held: Option<Taken>,
 }
 
 impl Call {
-    pub(crate) fn new(
-        node: Arc<Node>,
-        path: Vec<String>,
-        query: String,
-        headers: HeaderMap,
-        body: Body,
-    ) -> Call {
+    pub(crate) fn new(node: Arc<Node>, path: Vec<String>, id: RequestId, request: Request) -> Call {
+        let (head, body) = request.into_parts();
         Call {
             node,
+            method: head.method,
             path,
-            query,
-            headers,
+            query: head.uri.query().unwrap_or_default().to_owned(),
+            headers: head.headers,
+            id,
             body,
+            held: None,
         }
     }
 
@@ -48,22 +57,54 @@ impl Call {
         self.path.get(at).map_or("", String::as_str)
     }
 
-    /// The whole body.
+    /// The whole body. Its bytes count among those that the server holds until the call ends.
     ///
     /// # Errors
-    /// `request-too-large` over `limit` bytes; `malformed-request` if the peer stopped in the middle.
+    /// `request-too-large` over `limit` bytes; `request-timeout` if the peer dawdled; `invalid-request`
+    /// if it stopped in the middle; `unavailable` while too many bytes are held.
     pub(crate) async fn body(&mut self, limit: usize) -> Result<Bytes, Problem> {
         let body = std::mem::take(&mut self.body);
+        let told = body
+            .size_hint()
+            .exact()
+            .and_then(|told| usize::try_from(told).ok());
+        let too_large = || {
+            Problem::new(&problem::REQUEST_TOO_LARGE)
+                .detail(format!("at most {limit} bytes are taken"))
+                .header(CONNECTION, HeaderValue::from_static("close"))
+        };
+        // Of a body whose length is not told, the most that it may have.
+        let bytes = told.unwrap_or(limit);
+        if told.is_some_and(|told| told > limit) {
+            return Err(too_large());
+        }
+        self.held = self.node.bodies.take(bytes);
+        if self.held.is_none() {
+            return Err(Problem::unavailable(
+                "the server holds too many bytes of requests just now",
+            ));
+        }
         match Limited::new(body, limit).collect().await {
             Ok(body) => Ok(body.to_bytes()),
-            Err(error) if error.is::<LengthLimitError>() => {
-                Err(Problem::new(&problem::REQUEST_TOO_LARGE)
-                    .detail(format!("at most {limit} bytes are taken")))
-            }
+            Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
+            Err(error) if is_slow(&*error) => Err(Problem::new(&problem::REQUEST_TIMEOUT)
+                .detail("the body came too slowly")
+                .header(CONNECTION, HeaderValue::from_static("close"))),
             Err(_) => Err(Problem::new(&problem::INVALID_REQUEST)
                 .detail("the body ended before it was whole")),
         }
     }
+}
+
+fn is_slow(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if matches!(error.downcast_ref(), Some(timed::Error::Slow)) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// A JSON answer. Nothing that depends on messages may be kept by caches.

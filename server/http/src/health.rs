@@ -1,23 +1,81 @@
-//! Whether the process answers, and whether it should be sent work.
+//! Whether the process answers, whether it should be sent work, and what it did so far.
 
+use std::time::Duration;
+
+use axum::body::Body;
 use axum::response::Response;
 use hyper::StatusCode;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
 use serde_json::json;
 
 use crate::call::{Call, json_answer};
+use crate::node::Node;
+use crate::operations::{Operation, row};
 use crate::problem::Problem;
 
+pub(crate) const OPERATIONS: &[Operation] = &[
+    row!(GET "/livez" "livez" live),
+    row!(GET "/readyz" "readyz" ready),
+];
+
+/// The port for operators.
+pub(crate) const MANAGEMENT: &[Operation] = &[
+    row!(GET "/livez" "livez" live),
+    row!(GET "/readyz" "readyz" ready),
+    row!(GET "/metrics" "metrics" metrics),
+];
+
+/// A probe does not wait longer for the cluster.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// The process answers.
-pub(crate) async fn live(_call: Call) -> Result<Response, Problem> {
+async fn live(_call: Call) -> Result<Response, Problem> {
     Ok(json_answer(StatusCode::OK, &json!({"live": true})))
 }
 
-/// 503 while draining. Reasons are not said here: a probe needs none, and a stranger gets none.
-pub(crate) async fn ready(call: Call) -> Result<Response, Problem> {
-    let ready = call.node.is_ready();
+/// 503 while draining, and while no broker can be reached. Reasons are not said here: a probe needs
+/// none, and a stranger gets none.
+async fn ready(call: Call) -> Result<Response, Problem> {
+    let node = &call.node;
+    let ready = !node.is_draining() && (!node.options.needs_cluster || has_broker(node).await);
     let status = match ready {
         true => StatusCode::OK,
         false => StatusCode::SERVICE_UNAVAILABLE,
     };
     Ok(json_answer(status, &json!({"ready": ready})))
+}
+
+async fn has_broker(node: &Node) -> bool {
+    let cluster = tokio::time::timeout(PATIENCE, async { node.client.admin().cluster().await });
+    matches!(cluster.await, Ok(Ok(cluster)) if !cluster.broker_addr_table.is_empty())
+}
+
+async fn metrics(call: Call) -> Result<Response, Problem> {
+    let node = &call.node;
+    let gauges = [
+        (
+            "rocketmq_http_streams",
+            "Streams open now.",
+            node.streams.taken() as u64,
+        ),
+        (
+            "rocketmq_http_long_polls",
+            "Requests that wait for messages now.",
+            node.long_polls.taken() as u64,
+        ),
+        (
+            "rocketmq_http_publishes",
+            "Publishes under way now.",
+            node.publishes.taken() as u64,
+        ),
+        (
+            "rocketmq_http_body_bytes",
+            "Bytes of request bodies held now.",
+            node.bodies.taken() as u64,
+        ),
+    ];
+    let mut response = Response::new(Body::from(node.metrics.text(&gauges)));
+    let text = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, text);
+    Ok(response)
 }

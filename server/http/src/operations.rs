@@ -1,14 +1,17 @@
 //! Which function answers which method and path: one row an operation of `openapi/openapi.yaml`.
+//!
+//! Each area of the API keeps its own rows beside its functions; this file puts them together.
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::LazyLock;
 
 use axum::response::Response;
 use hyper::Method;
 
 use crate::call::Call;
-use crate::health;
-use crate::problem::Problem;
+use crate::problem::{self, Kind, Problem};
+use crate::{health, topics};
 
 /// What an operation comes to.
 pub(crate) type Answer = Pin<Box<dyn Future<Output = Result<Response, Problem>> + Send>>;
@@ -22,26 +25,54 @@ pub struct Operation {
     pub method: Method,
     /// The path, `{name}` for a parameter.
     pub path: &'static str,
+    /// The types of problem it can answer, beside those of [`COMMON`].
+    pub problems: &'static [&'static Kind],
     pub(crate) run: fn(Call) -> Answer,
 }
 
-/// A row whose function is async.
+/// Problems that every operation can answer.
+pub static COMMON: &[&Kind] = &[
+    &problem::INVALID_PARAMETER,
+    &problem::INVALID_PATH,
+    &problem::INVALID_HOST,
+    &problem::ORIGIN_NOT_ALLOWED,
+    &problem::NOT_ACCEPTABLE,
+    &problem::REQUEST_TIMEOUT,
+    &problem::REQUEST_TOO_LARGE,
+    &problem::URI_TOO_LONG,
+    &problem::UNSUPPORTED_ENCODING,
+    &problem::MISDIRECTED,
+    &problem::QUOTA_EXCEEDED,
+    &problem::HEADERS_TOO_LARGE,
+    &problem::INTERNAL,
+    &problem::UNAVAILABLE,
+    &problem::BROKER_TIMEOUT,
+    &problem::UNSUPPORTED_BY_BROKER,
+    &problem::FORBIDDEN,
+];
+
+/// A row: method, path, id, async function, and the problems that only some operations have.
 macro_rules! row {
-    ($method:ident $path:literal $id:literal $run:path) => {
-        Operation {
+    ($method:ident $path:literal $id:literal $run:path $(, $problem:ident)* $(,)?) => {
+        $crate::operations::Operation {
             id: $id,
-            method: Method::$method,
+            method: hyper::Method::$method,
             path: $path,
+            problems: &[$(&$crate::problem::$problem),*],
             run: |call| Box::pin($run(call)),
         }
     };
 }
+pub(crate) use row;
 
 /// Every operation that is served, in the order of the contract.
 pub fn operations() -> &'static [Operation] {
-    static OPERATIONS: &[Operation] = &[
-        row!(GET "/livez" "livez" health::live),
-        row!(GET "/readyz" "readyz" health::ready),
-    ];
-    OPERATIONS
+    static OPERATIONS: LazyLock<Vec<Operation>> =
+        LazyLock::new(|| [health::OPERATIONS, topics::OPERATIONS].concat());
+    &OPERATIONS
+}
+
+/// What the port for operators serves, none of it in the contract.
+pub(crate) fn management() -> &'static [Operation] {
+    health::MANAGEMENT
 }

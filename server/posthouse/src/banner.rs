@@ -1,6 +1,6 @@
 //! The lines a started server prints: what runs where, how safe it is, and one thing to try.
 
-use crate::config::{BrokerRole, Config};
+use crate::config::{BrokerRole, Config, Role};
 use crate::node::Broker;
 use crate::server::Server;
 
@@ -20,8 +20,23 @@ pub fn text(server: &Server) -> String {
     if let Some(broker) = server.broker() {
         of_broker(config, broker, &mut row);
     }
+    if let Some(address) = server.http().address() {
+        let whose = match config.role {
+            Role::Gateway => format!(
+                "  in front of {}; whoever reaches it has the rights that the cluster gives everybody",
+                config.broker.namesrvs.join(";")
+            ),
+            _ => String::new(),
+        };
+        row("HTTP", format!("http://{address}{whose}"));
+    }
+    if let Some(address) = server.http().management_address() {
+        row("metrics", format!("http://{address}/metrics"));
+    }
     let data = std::path::absolute(&config.data).unwrap_or_else(|_| config.data.clone());
-    row("data", data.display().to_string());
+    if config.role != Role::Gateway {
+        row("data", data.display().to_string());
+    }
     if config.insecure && !listens_on_loopback(server) {
         row("WARNING", "no authentication: whoever reaches these addresses can read, write and delete every message".to_owned());
     }
@@ -88,12 +103,21 @@ fn of_broker(config: &Config, broker: &Broker, row: &mut impl FnMut(&str, String
 
 fn listens_on_loopback(server: &Server) -> bool {
     let broker = server.broker().map(Broker::address);
-    let mut all = server.namesrv_address().into_iter().chain(broker);
+    let http = [server.http().address(), server.http().management_address()];
+    let all = [server.namesrv_address(), broker].into_iter().chain(http);
+    let mut all = all.flatten();
     all.all(|address| address.ip().is_loopback())
 }
 
-/// One line that does something with what runs, from the folder of a RocketMQ release.
+/// One line that does something with what runs: with curl, else from the folder of a RocketMQ release.
 fn to_try(server: &Server) -> String {
+    if let Some(address) = server.http().address() {
+        let base = match address.ip().is_unspecified() {
+            true => format!("http://127.0.0.1:{}", address.port()),
+            false => format!("http://{address}"),
+        };
+        return format!("curl -X PUT {base}/v1/topics/hello");
+    }
     let own = server
         .namesrv_address()
         .map(|address| match address.ip().is_unspecified() {

@@ -33,6 +33,14 @@ enum Sub {
         #[arg(short = 'n', value_name = "HOST:PORT;…")]
         namesrvs: Option<String>,
     },
+    /// Serve HTTP in front of a running cluster, Posthouse or Apache RocketMQ.
+    Gateway {
+        #[command(flatten)]
+        run: RunArgs,
+        /// The cluster's name servers, separated by `;` [default: NAMESRV_ADDR, or the file's namesrvAddr].
+        #[arg(short = 'n', value_name = "HOST:PORT;…")]
+        namesrvs: Option<String>,
+    },
     /// Check or rebuild the store of a stopped broker.
     Store {
         #[command(subcommand)]
@@ -86,6 +94,14 @@ struct RunArgs {
     /// Where the broker listens [default: 127.0.0.1:10911; port 0 picks one].
     #[arg(long, env = "POSTHOUSE_BROKER_ADDR", value_name = "HOST:PORT")]
     broker_addr: Option<String>,
+    /// Where HTTP listens, in a standalone and a gateway [default: 127.0.0.1:8090; port 0 picks one;
+    /// off: nowhere].
+    #[arg(long, env = "POSTHOUSE_HTTP_ADDR", value_name = "HOST:PORT|off")]
+    http_addr: Option<String>,
+    /// Where health and metrics for operators listen [default: 127.0.0.1:8091; port 0 picks one; off:
+    /// nowhere].
+    #[arg(long, env = "POSTHOUSE_METRICS_ADDR", value_name = "HOST:PORT|off")]
+    metrics_addr: Option<String>,
     /// A configuration file with RocketMQ's keys (.properties or .conf); a relative path is also
     /// looked for below ROCKETMQ_HOME and its conf folder.
     #[arg(
@@ -163,6 +179,7 @@ impl Cli {
             Some(Sub::Standalone(run)) => run.start(Role::Standalone, None),
             Some(Sub::Namesrv(run)) => run.start(Role::Namesrv, None),
             Some(Sub::Broker { run, namesrvs }) => run.start(Role::Broker, namesrvs),
+            Some(Sub::Gateway { run, namesrvs }) => run.start(Role::Gateway, namesrvs),
             Some(Sub::Store {
                 chore: StoreSub::Check(arg),
             }) => Command::Check(arg.data),
@@ -190,6 +207,8 @@ impl RunArgs {
                 data: self.data,
                 namesrv_addr: self.namesrv_addr,
                 broker_addr: self.broker_addr,
+                http_addr: self.http_addr,
+                metrics_addr: self.metrics_addr,
                 namesrvs,
                 namesrvs_of_environment: of_environment,
                 insecure: self.insecure,

@@ -5,6 +5,7 @@
 //! name server; what asks for replication, which does not exist yet, is refused and not served half.
 
 mod addresses;
+mod http;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use std::time::Duration;
 use namesrv::Settings;
 
 use addresses::{advertised, broker_listen, is_local, namesrv_listen, namesrvs, split};
+pub use http::Http;
 
 use crate::keys::{self, Side};
 use crate::raw_config::{self, RawConfig};
@@ -26,6 +28,8 @@ pub enum Role {
     Namesrv,
     /// A broker that registers with name servers elsewhere.
     Broker,
+    /// HTTP in front of a cluster that runs elsewhere.
+    Gateway,
 }
 
 /// What a record may have beside its body: properties, names, the rest of the header; in bytes.
@@ -38,17 +42,23 @@ impl Role {
             Role::Standalone => "standalone",
             Role::Namesrv => "namesrv",
             Role::Broker => "broker",
+            Role::Gateway => "gateway",
         }
     }
 
     /// Whether a broker runs.
     pub fn has_broker(self) -> bool {
-        self != Role::Namesrv
+        matches!(self, Role::Standalone | Role::Broker)
     }
 
     /// Whether a name server runs.
     pub fn has_namesrv(self) -> bool {
-        self != Role::Broker
+        matches!(self, Role::Standalone | Role::Namesrv)
+    }
+
+    /// Whether HTTP is served.
+    pub fn has_http(self) -> bool {
+        matches!(self, Role::Standalone | Role::Gateway)
     }
 }
 
@@ -61,6 +71,10 @@ pub struct Given {
     pub namesrv_addr: Option<String>,
     /// `--broker-addr`
     pub broker_addr: Option<String>,
+    /// `--http-addr`
+    pub http_addr: Option<String>,
+    /// `--metrics-addr`
+    pub metrics_addr: Option<String>,
     /// `-n`, or else the variable NAMESRV_ADDR
     pub namesrvs: Option<String>,
     /// The variable NAMESRV_ADDR
@@ -82,6 +96,8 @@ pub struct Config {
     pub namesrv: Namesrv,
     /// The broker's part.
     pub broker: Broker,
+    /// The part of HTTP.
+    pub http: Http,
     /// After this long a silent connection is closed.
     pub max_idle: Duration,
     /// Threads that serve a broker's connections.
@@ -207,6 +223,11 @@ pub enum Error {
         /// The longest body.
         body: u32,
     },
+    /// A gateway without a cluster.
+    #[error(
+        "a gateway needs a cluster: give its name servers with -n HOST:PORT, NAMESRV_ADDR, or namesrvAddr in the file"
+    )]
+    NoCluster,
     /// `brokerIP1` cannot be told to anybody.
     #[error("brokerIP1={0}: no client can connect to this address; give one of this machine's own")]
     Unspecified(IpAddr),
@@ -267,6 +288,10 @@ impl Config {
             settings: settings(&raw),
         };
         let broker = broker(role, given, &raw, &mut notes)?;
+        let http = http::resolve(role, given, &raw)?;
+        if role == Role::Gateway && broker.namesrvs.is_empty() {
+            return Err(Error::NoCluster);
+        }
         let hidden = role == Role::Standalone
             && !broker.listen.ip().is_loopback()
             && namesrv.listen.ip().is_loopback();
@@ -282,6 +307,7 @@ impl Config {
             insecure: given.insecure,
             namesrv,
             broker,
+            http,
             max_idle: Duration::from_secs(
                 raw.number("serverChannelMaxIdleTimeSeconds").unsigned_abs(),
             ),
@@ -294,13 +320,15 @@ impl Config {
         })
     }
 
-    /// A standalone on picked loopback ports, for tests and whoever embeds one: `file` is the text
+    /// A standalone on picked loopback ports, without HTTP, for tests and whoever embeds one: `file` is the text
     /// of a configuration file, and may be empty.
     pub fn embedded(data: &Path, file: &str) -> Result<Config, Error> {
         let given = Given {
             data: Some(data.to_owned()),
             namesrv_addr: Some("127.0.0.1:0".to_owned()),
             broker_addr: Some("127.0.0.1:0".to_owned()),
+            http_addr: Some("off".to_owned()),
+            metrics_addr: Some("off".to_owned()),
             ..Given::default()
         };
         let raw = RawConfig::parse(file.as_bytes(), "embedded", false)?;
@@ -336,6 +364,14 @@ impl Config {
             "the name server",
             self.namesrv.listen.ip(),
         );
+        for (what, listen) in [
+            ("HTTP", self.http.public),
+            ("the metrics port", self.http.management),
+        ] {
+            if let Some(listen) = listen {
+                listener(true, what, listen.ip());
+            }
+        }
         refusals
     }
 
@@ -347,6 +383,10 @@ impl Config {
             (
                 "configStorePath",
                 self.namesrv.config_path.display().to_string(),
+            ),
+            (
+                "http.drainDelay",
+                self.http.drain_delay.as_millis().to_string(),
             ),
             ("kvConfigPath", self.namesrv.kv_path.display().to_string()),
             ("namesrvAddr", self.broker.namesrvs.join(";")),
@@ -384,7 +424,8 @@ impl Config {
         match side {
             Side::Broker => self.role.has_broker(),
             Side::Namesrv => self.role.has_namesrv(),
-            Side::Both => true,
+            Side::Both => self.role != Role::Gateway,
+            Side::Http => self.role.has_http(),
         }
     }
 
@@ -392,7 +433,7 @@ impl Config {
     fn listen(&self) -> SocketAddr {
         match self.role {
             Role::Namesrv => self.namesrv.listen,
-            Role::Standalone | Role::Broker => self.broker.listen,
+            Role::Standalone | Role::Broker | Role::Gateway => self.broker.listen,
         }
     }
 }

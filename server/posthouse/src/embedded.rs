@@ -16,7 +16,7 @@ use store::disk::real::Real;
 
 use crate::clock::{Moved, RealClock};
 use crate::config::{self, Config, Given, Role};
-use crate::node::{Ground, Reach};
+use crate::node::{Ground, Http, Reach};
 use crate::raw_config::RawConfig;
 use crate::server::{self, Footing, Server, StartError};
 
@@ -102,6 +102,7 @@ impl Server {
             clock,
             ground: Some(ground),
             reach,
+            http: Http::prepare(&config)?,
             locks,
         };
         let mut server = Server::start_on(&config, footing)?;

@@ -56,6 +56,8 @@ pub enum Side {
     Namesrv,
     /// Whoever runs.
     Both,
+    /// Who serves HTTP: a standalone and a gateway.
+    Http,
 }
 
 const fn broker(
@@ -92,6 +94,17 @@ const fn namesrv(
 
 const fn both(name: &'static str, kind: Kind, default: &'static str, meaning: &'static str) -> Key {
     let side = Side::Both;
+    Key {
+        name,
+        kind,
+        default,
+        meaning,
+        side,
+    }
+}
+
+const fn http(name: &'static str, kind: Kind, default: &'static str, meaning: &'static str) -> Key {
+    let side = Side::Http;
     Key {
         name,
         kind,
@@ -180,6 +193,10 @@ pub const EFFECTIVE: &[Key] = &[
     namesrv("needWaitForService", Bool, "false", "whether routes are answered only some time after the start"),
     namesrv("waitSecondsForService", Int(0, 86_400), "45", "that time, in seconds"),
     namesrv("scanNotActiveBrokerInterval", Int(10, 86_400_000), "5000", "milliseconds between two searches for silent brokers"),
+    http("http.hosts", Text, "", "names besides IP literals and localhost that a request's Host may have, separated by `;`"),
+    http("http.cors.origins", Text, "", "origins whose web pages may call, like `https://shop.example`, separated by `;`; `*` is every one"),
+    http("http.drainDelay", Int(0, 60_000), "", "milliseconds that the port stays open after the end was asked for; unset: 0 on loopback, else 5000"),
+    http("http.sse.retry", Int(1, 3_600_000), "3000", "milliseconds after which a browser opens a broken stream again"),
 ];
 
 /// Spellings that mean another key: earlier releases' and tutorials' own.
@@ -518,6 +535,7 @@ mod tests {
             ("Both", Side::Both),
             ("Broker", Side::Broker),
             ("Name server", Side::Namesrv),
+            ("HTTP (a standalone, a gateway)", Side::Http),
         ] {
             page += &format!(
                 "\n### {title}\n\n| Key | Default | Allowed | What it does |\n|---|---|---|---|\n"

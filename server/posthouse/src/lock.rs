@@ -68,7 +68,8 @@ pub enum Error {
 pub fn path(data: &Path, role: Role) -> PathBuf {
     data.join(match role {
         Role::Namesrv => "namesrv.lock",
-        Role::Standalone | Role::Broker => "store.lock",
+        // A gateway keeps nothing, and takes no lock.
+        Role::Standalone | Role::Broker | Role::Gateway => "store.lock",
     })
 }
 

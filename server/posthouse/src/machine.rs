@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 /// Assumed where the system does not tell.
 const MEMORY: u64 = 8 << 30;
 
@@ -13,6 +15,30 @@ pub fn memory() -> u64 {
         .find_map(|line| line.strip_prefix("MemTotal:"));
     let kib = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
     kib.map_or(MEMORY, |kib| kib << 10)
+}
+
+/// Takes as many descriptors as the system permits: every connection and every segment is one.
+pub fn raise_descriptors() {
+    let before = getrlimit(Resource::Nofile);
+    let wanted = Rlimit {
+        current: before.maximum,
+        maximum: before.maximum,
+    };
+    let number = |limit: Option<u64>| limit.map_or("unlimited".to_owned(), |n| n.to_string());
+    match setrlimit(Resource::Nofile, wanted) {
+        Ok(()) => {
+            tracing::info!(
+                from = number(before.current),
+                to = number(before.maximum),
+                "descriptors that may be open"
+            );
+        }
+        Err(error) => tracing::warn!(
+            %error,
+            limit = number(before.current),
+            "the limit of descriptors cannot be raised"
+        ),
+    }
 }
 
 /// The local time's distance from UTC in milliseconds, of the zone's last rule that has begun. The

@@ -1,7 +1,9 @@
-//! The two things a process may run, each with its tables, its listener and its loops.
+//! What a process may run, each with its listener and its loops.
 
 mod broker;
+mod http;
 mod namesrv;
 
 pub use broker::{Broker, Ground};
+pub use http::Http;
 pub use namesrv::{Namesrv, Reach};

@@ -23,10 +23,10 @@ use crate::raw_config::RawConfig;
 use crate::server::{Server, StartError};
 use crate::{banner, stop, telemetry};
 
-/// What is in flight at the end may take this long; the rest of the five seconds is for the disk.
+/// What is in flight at the end may take this long, for HTTP and again for remoting; the rest is for the disk.
 const GRACE: Duration = Duration::from_millis(2_500);
-/// An end takes no longer.
-const LIMIT: Duration = Duration::from_millis(4_800);
+/// An end takes no longer, once the HTTP port has stayed open for as long as balancers need.
+const LIMIT: Duration = Duration::from_millis(9_500);
 /// The exit code after a second signal, as after SIGINT in a shell.
 const INTERRUPTED: i32 = 130;
 
@@ -44,8 +44,8 @@ enum Error {
     Logs(PathBuf, #[source] std::io::Error),
     #[error(transparent)]
     Io(#[from] std::io::Error),
-    #[error("what was in flight could not be ended within {LIMIT:?}")]
-    Late,
+    #[error("what was in flight could not be ended within {0:?}")]
+    Late(Duration),
 }
 
 /// Runs the command and says how it went.
@@ -144,6 +144,8 @@ async fn serve(config: Config) -> Result<ExitCode, Error> {
         terminate: signal(SignalKind::terminate())?,
         interrupt: signal(SignalKind::interrupt())?,
     };
+    crate::machine::raise_descriptors();
+    let limit = LIMIT + config.http.drain_delay;
     let starting = in_thread("start", move || Server::start(&config))?;
     let server = tokio::select! {
         started = starting => started.map_err(std::io::Error::other)??,
@@ -162,7 +164,7 @@ async fn serve(config: Config) -> Result<ExitCode, Error> {
             Ok(ExitCode::SUCCESS)
         }
         () = signals.next() => std::process::exit(INTERRUPTED),
-        () = tokio::time::sleep(LIMIT) => Err(Error::Late),
+        () = tokio::time::sleep(limit) => Err(Error::Late(limit)),
     }
 }
 

@@ -12,7 +12,7 @@ use store::Clock;
 use crate::clock::{Moved, RealClock};
 use crate::config::{self, Config, Refusal, Role};
 use crate::lock::{self, Lock};
-use crate::node::{Broker, Ground, Namesrv, Reach};
+use crate::node::{Broker, Ground, Http, Namesrv, Reach};
 use crate::{ports, seeded};
 
 /// A running name server, broker, or both.
@@ -20,6 +20,7 @@ pub struct Server {
     config: Config,
     namesrv: Option<Namesrv>,
     broker: Option<Broker>,
+    http: Http,
     unheard: bool,
     pub(crate) moved: Option<Arc<Moved>>,
     _locks: Vec<Lock>,
@@ -31,6 +32,7 @@ pub(crate) struct Footing {
     /// The broker's; `None`: as configured.
     pub ground: Option<Ground>,
     pub reach: Reach,
+    pub http: Http,
     pub locks: Vec<Lock>,
 }
 
@@ -49,6 +51,14 @@ pub enum StartError {
     /// A port cannot be had.
     #[error(transparent)]
     Port(#[from] ports::Error),
+    /// A port of HTTP cannot be had.
+    #[error("{option}")]
+    HttpPort {
+        /// The option that gives another one.
+        option: &'static str,
+        /// What the system says.
+        source: ports::Error,
+    },
     /// The store cannot be opened.
     #[error(transparent)]
     Store(#[from] store::Error),
@@ -69,6 +79,7 @@ impl Server {
     /// Like [`Server::start`], with another clock.
     pub fn start_with(config: &Config, clock: Arc<dyn Clock>) -> Result<Server, StartError> {
         refuse(config)?;
+        let http = Http::prepare(config)?;
         let locks = match config.role.has_namesrv() {
             true => vec![take(config, Role::Namesrv)?],
             false => Vec::new(),
@@ -83,6 +94,7 @@ impl Server {
                 clock,
                 ground: None,
                 reach,
+                http,
                 locks,
             },
         )
@@ -93,6 +105,7 @@ impl Server {
             clock,
             ground,
             reach,
+            mut http,
             locks,
         } = footing;
         let mut namesrv = match config.role.has_namesrv() {
@@ -115,10 +128,12 @@ impl Server {
         if let Some(broker) = &mut broker {
             broker.open()?;
         }
+        http.open(config, namesrv.as_ref(), broker.as_ref())?;
         Ok(Server {
             config: config.clone(),
             namesrv,
             broker,
+            http,
             unheard,
             moved: None,
             _locks: locks,
@@ -145,14 +160,21 @@ impl Server {
         self.broker.as_ref()
     }
 
+    /// The HTTP door: its addresses, if it is open.
+    pub fn http(&self) -> &Http {
+        &self.http
+    }
+
     /// Whether there is a broker that no name server has taken yet.
     pub fn is_unheard(&self) -> bool {
         self.unheard
     }
 
-    /// Stops accepting, answers what is in flight (for at most `grace`), flushes, unregisters.
+    /// Stops accepting, answers what is in flight (for at most `grace` each), flushes, unregisters. HTTP
+    /// goes first: what it still answers needs the broker.
     pub fn stop(self, grace: Duration) {
         seeded::end();
+        self.http.stop(grace);
         if let Some(broker) = self.broker {
             broker.stop(grace);
         }

@@ -87,7 +87,7 @@ fn choose(
                 data: data.to_owned(),
             });
         }
-        (Some(Role::Standalone), ..) => Vec::new(),
+        (Some(Role::Standalone | Role::Gateway), ..) => Vec::new(),
         (Some(Role::Broker), broker, _) => one(broker, &broker_file).into_iter().collect(),
         (Some(Role::Namesrv), _, namesrv) => one(namesrv, &namesrv_file).into_iter().collect(),
         // A broker unregisters when it ends, so it goes before its name server.

@@ -65,7 +65,7 @@ pub(super) fn namesrvs(
     let text = given.namesrvs.as_deref().or(of_file);
     let text = match (text, of_environment, role) {
         (Some(text), _, _) => text,
-        (None, Some(text), Role::Broker) => text,
+        (None, Some(text), Role::Broker | Role::Gateway) => text,
         (None, Some(text), Role::Standalone) => {
             // The variable is there for clients; a standalone brings its own name server.
             notes.push(format!(
@@ -88,7 +88,7 @@ pub(super) fn split(text: &str) -> Vec<String> {
 }
 
 /// `HOST:PORT` of the command line; a name is looked up, and its IPv4 address preferred.
-fn address(option: &'static str, text: &str) -> Result<SocketAddr, Error> {
+pub(super) fn address(option: &'static str, text: &str) -> Result<SocketAddr, Error> {
     let wrong = |what: String| Error::Address {
         option,
         text: text.to_owned(),

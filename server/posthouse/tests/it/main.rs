@@ -6,6 +6,7 @@ mod config;
 mod delay_speed;
 mod embedded;
 mod failed_disk;
+mod http;
 mod kill;
 mod kill_delay;
 mod kill_pop;

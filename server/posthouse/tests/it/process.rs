@@ -22,6 +22,9 @@ pub fn command() -> Command {
             command.env_remove(name);
         }
     }
+    // Tests run beside each other.
+    command.env("POSTHOUSE_HTTP_ADDR", "127.0.0.1:0");
+    command.env("POSTHOUSE_METRICS_ADDR", "127.0.0.1:0");
     command
 }
 

@@ -114,12 +114,12 @@ fn a_second_signal_ends_it_at_once() {
 
 #[cfg(debug_assertions)]
 #[test]
-fn an_end_that_does_not_come_is_cut_within_five_seconds() {
+fn an_end_that_does_not_come_is_cut_within_ten_seconds() {
     let data = tempfile::tempdir().unwrap();
     let mut server = Posthouse::seeded(data.path(), "never-ends");
     server.signal(Signal::TERM);
     let ((status, log), took) = timed(|| server.ended());
     assert_eq!(status.code(), Some(1), "{log}");
-    assert!(took < Duration::from_secs(6), "{took:?}");
+    assert!(took < Duration::from_secs(12), "{took:?}");
     assert!(log.contains("could not be ended"), "{log}");
 }

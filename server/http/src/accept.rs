@@ -1,0 +1,190 @@
+//! Takes connections and serves them until the end.
+//!
+//! We accept ourselves: `axum::serve` leaves a header that never ends open for ever.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::GracefulShutdown;
+use rustix::net::sockopt::set_tcp_user_timeout;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+use crate::gauge::{Gauge, Taken};
+use crate::options::Limits;
+use crate::router::Door;
+
+/// What a connection may have waiting to be written, and read ahead. hyper's defaults are six times as
+/// much, which 10,000 slow readers would turn into gigabytes.
+const BUFFER: usize = 64 << 10;
+const H2_STREAMS: u32 = 128;
+const H2_RESETS: usize = 20;
+/// After an error that is not the peer's, most likely that descriptors have run out.
+const PAUSE: Duration = Duration::from_millis(10);
+const FULL: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 1\r\ncontent-length: 0\r\n\r\n";
+
+/// Serves a port until `closed`, then answers what is under way, for as long as that takes.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    door: Door,
+    limits: Limits,
+    mut closed: watch::Receiver<bool>,
+) {
+    let http = http(&limits);
+    let open = GracefulShutdown::new();
+    let connections = Connections::new(&limits);
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = closed.wait_for(|closed| *closed) => break,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::debug!(%error, "an HTTP connection could not be taken");
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+        };
+        let Some(place) = connections.take(peer) else {
+            // The answer is worth one try; whoever floods us is not waited for.
+            let _ = stream.try_write(FULL);
+            continue;
+        };
+        prepare(&stream, &limits);
+        let door = door.clone();
+        let service = service_fn(move |request| {
+            let door = door.clone();
+            async move { Ok::<_, std::convert::Infallible>(door.answer(request).await) }
+        });
+        let serving = http.serve_connection(TokioIo::new(stream), service);
+        let serving = open.watch(serving.into_owned());
+        tokio::spawn(async move {
+            // A peer that breaks off is its own affair.
+            let _ = serving.await;
+            drop(place);
+        });
+    }
+    drop(listener);
+    open.shutdown().await;
+}
+
+fn http(limits: &Limits) -> Builder<TokioExecutor> {
+    let mut http = Builder::new(TokioExecutor::new());
+    http.http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_time)
+        .max_headers(limits.headers)
+        .max_buf_size(BUFFER);
+    http.http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(H2_STREAMS)
+        .max_pending_accept_reset_streams(H2_RESETS)
+        .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
+        .max_send_buf_size(BUFFER)
+        .keep_alive_interval(Duration::from_secs(20))
+        .keep_alive_timeout(Duration::from_secs(10));
+    http
+}
+
+fn prepare(stream: &TcpStream, limits: &Limits) {
+    let stall = u32::try_from(limits.write_stall.as_millis()).unwrap_or(u32::MAX);
+    let set = stream.set_nodelay(true).map_err(|_| ());
+    // A peer that vanished, or reads nothing, does not hold its socket for ever.
+    let set = set.and(set_tcp_user_timeout(stream, stall).map_err(|_| ()));
+    if set.is_err() {
+        tracing::debug!("a connection was gone before it was served");
+    }
+}
+
+/// Connections by address.
+type Table = Arc<Mutex<HashMap<IpAddr, usize>>>;
+
+/// How many connections there are, and of whom.
+struct Connections {
+    all: Gauge,
+    of_one: usize,
+    by_address: Table,
+}
+
+/// The place of one connection.
+struct Place {
+    _all: Taken,
+    counted: Option<(IpAddr, Table)>,
+}
+
+impl Connections {
+    fn new(limits: &Limits) -> Connections {
+        Connections {
+            all: Gauge::new(limits.connections),
+            of_one: limits.connections_of_one,
+            by_address: Arc::default(),
+        }
+    }
+
+    /// A place, unless all are taken. Peers on this machine share one address and are not counted by it.
+    fn take(&self, peer: SocketAddr) -> Option<Place> {
+        let all = self.all.take(1)?;
+        let address = peer.ip();
+        let mut counted = None;
+        if !address.is_loopback() {
+            let mut table = self
+                .by_address
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            let own = table.entry(address).or_default();
+            if *own >= self.of_one {
+                return None;
+            }
+            *own += 1;
+            counted = Some((address, self.by_address.clone()));
+        }
+        Some(Place { _all: all, counted })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let Some((address, table)) = self.counted.take() else {
+            return;
+        };
+        let mut table = table.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(own) = table.get_mut(&address) {
+            *own -= 1;
+            if *own == 0 {
+                table.remove(&address);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strangers_have_a_share_each_and_this_machine_has_none() {
+        let limits = Limits {
+            connections: 4,
+            connections_of_one: 2,
+            ..Limits::default()
+        };
+        let connections = Connections::new(&limits);
+        let peer = |last| SocketAddr::from(([192, 0, 2, last], 1));
+        let first = connections.take(peer(1)).unwrap();
+        let _second = connections.take(peer(1)).unwrap();
+        assert!(connections.take(peer(1)).is_none());
+        drop(first);
+        let _third = connections.take(peer(1)).unwrap();
+        let local = SocketAddr::from(([127, 0, 0, 1], 1));
+        let _fourth = connections.take(local).unwrap();
+        let _fifth = connections.take(local).unwrap();
+        assert!(connections.take(local).is_none());
+    }
+}

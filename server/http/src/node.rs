@@ -1,0 +1,68 @@
+//! What lives as long as the server, for every request.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use posthouse_client::Client;
+use tokio::sync::watch;
+
+use crate::gauge::Gauge;
+use crate::metrics::Metrics;
+use crate::options::Options;
+
+/// What lives as long as the server, for every request.
+pub(crate) struct Node {
+    /// The way to the cluster.
+    pub client: Client,
+    /// How the door was opened.
+    pub options: Options,
+    /// What happened so far.
+    pub metrics: Metrics,
+    /// Bytes of request bodies held just now.
+    pub bodies: Gauge,
+    /// Publishes under way.
+    pub publishes: Gauge,
+    /// Requests that wait for messages.
+    pub long_polls: Gauge,
+    /// Open streams.
+    pub streams: Gauge,
+    draining: AtomicBool,
+    ending: watch::Sender<bool>,
+}
+
+impl Node {
+    pub(crate) fn new(client: Client, options: Options) -> Node {
+        let limits = &options.limits;
+        Node {
+            client,
+            metrics: Metrics::default(),
+            bodies: Gauge::new(limits.in_flight_bytes),
+            publishes: Gauge::new(limits.publishes),
+            long_polls: Gauge::new(limits.long_polls),
+            streams: Gauge::new(limits.streams),
+            draining: AtomicBool::new(false),
+            ending: watch::Sender::new(false),
+            options,
+        }
+    }
+
+    /// From now on nobody should send work here.
+    pub(crate) fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    /// Everything that waits shall answer with what it has, and every stream end.
+    pub(crate) fn end(&self) {
+        self.ending.send_replace(true);
+    }
+
+    /// Returns once the server ends.
+    #[allow(dead_code)] // what waits for messages comes next
+    pub(crate) async fn ended(&self) {
+        // The sender lives in `self`, so it cannot be gone.
+        let _ = self.ending.subscribe().wait_for(|ended| *ended).await;
+    }
+}

@@ -1,0 +1,99 @@
+//! How the door is opened, and what its limits are.
+
+use std::time::Duration;
+
+/// How the door is opened.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Names besides IP literals and `localhost` that a request may give as its `Host`.
+    pub hosts: Vec<String>,
+    /// Origins besides our own that may call from a browser, as `scheme://host[:port]`; `*` is every one.
+    pub origins: Vec<String>,
+    /// Whether the cluster has to be reachable before `/readyz` says yes: where operations are served.
+    pub needs_cluster: bool,
+    /// What this process is called in answers: `standalone`, `gateway`, ….
+    pub role: &'static str,
+    /// How long a browser waits before it opens a broken stream again.
+    pub sse_retry: Duration,
+    /// How long the port stays open after the end was asked for, so that balancers notice.
+    pub drain_delay: Duration,
+    /// What may be taken.
+    pub limits: Limits,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            hosts: Vec::new(),
+            origins: Vec::new(),
+            needs_cluster: true,
+            role: "standalone",
+            sse_retry: Duration::from_secs(3),
+            drain_delay: Duration::ZERO,
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// Every limit of the door. What they mean to a client stands in the contract.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// A message's body, in bytes.
+    pub body: usize,
+    /// A JSON request, in bytes.
+    pub request: usize,
+    /// A batch request, in bytes.
+    pub batch: usize,
+    /// The request target, in bytes.
+    pub target: usize,
+    /// All headers together, in bytes.
+    pub header_bytes: usize,
+    /// Headers of one request.
+    pub headers: usize,
+    /// How long a peer may take for its header; also how long a connection may be idle.
+    pub header_time: Duration,
+    /// How long a body may pause.
+    pub body_pause: Duration,
+    /// How slow a body may be, in bytes a second, after [`Limits::body_grace`].
+    pub body_floor: u64,
+    /// How long a body may be as slow as it likes.
+    pub body_grace: Duration,
+    /// How long a peer may read nothing of an answer.
+    pub write_stall: Duration,
+    /// Bytes of bodies that requests may hold together.
+    pub in_flight_bytes: usize,
+    /// Publishes under way together.
+    pub publishes: usize,
+    /// Streams open together.
+    pub streams: usize,
+    /// Requests that wait for messages together.
+    pub long_polls: usize,
+    /// Connections open together.
+    pub connections: usize,
+    /// Connections of one address that is not loopback.
+    pub connections_of_one: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            body: 4 << 20,
+            request: 6 << 20,
+            batch: 8 << 20,
+            target: 8 << 10,
+            header_bytes: 16 << 10,
+            headers: 64,
+            header_time: Duration::from_secs(10),
+            body_pause: Duration::from_secs(15),
+            body_floor: 1 << 10,
+            body_grace: Duration::from_secs(5),
+            write_stall: Duration::from_secs(30),
+            in_flight_bytes: 256 << 20,
+            publishes: 4_096,
+            streams: 20_000,
+            long_polls: 20_000,
+            connections: 32_768,
+            connections_of_one: 1_024,
+        }
+    }
+}

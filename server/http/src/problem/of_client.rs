@@ -1,0 +1,99 @@
+//! What an error of the client is to a caller: one match, so that a new error asks for its row.
+
+use hyper::header::{HeaderValue, RETRY_AFTER};
+use posthouse_client::{Error, MessageError, NameError, Refusal, code};
+
+use super::{
+    BROKER_NOT_FOUND, BROKER_TIMEOUT, EMPTY_BODY, FORBIDDEN, GROUP_NOT_FOUND, INTERNAL,
+    INVALID_FILTER, INVALID_GROUP, INVALID_PROPERTY, INVALID_TOPIC, MESSAGE_TOO_LARGE,
+    PROPERTIES_TOO_LARGE, Problem, RESERVED_PROPERTY, TOPIC_NOT_FOUND, TOPIC_NOT_WRITABLE,
+    UNAVAILABLE, UNSUPPORTED_BY_BROKER,
+};
+
+impl Problem {
+    /// Nobody can do this just now.
+    pub fn unavailable(detail: &str) -> Problem {
+        Problem::new(&UNAVAILABLE)
+            .detail(detail)
+            .header(RETRY_AFTER, HeaderValue::from_static("1"))
+    }
+}
+
+/// The texts are ours: an address or a Java stack trace in a remark is for the log.
+impl From<Error> for Problem {
+    fn from(error: Error) -> Problem {
+        match error {
+            Error::Name(error) => of_name(error),
+            Error::Message(error) => of_message(&error),
+            Error::NoRoute(topic) => {
+                Problem::new(&TOPIC_NOT_FOUND).detail(format!("there is no topic {topic}"))
+            }
+            Error::NoQueue(topic, _) => {
+                Problem::new(&TOPIC_NOT_WRITABLE).detail(format!("topic {topic} takes no messages"))
+            }
+            Error::UnknownBroker(broker) => {
+                Problem::new(&BROKER_NOT_FOUND).detail(format!("there is no broker {broker}"))
+            }
+            Error::Refused(refusal) => of_refusal(&refusal),
+            Error::Timeout(_) => Problem::new(&BROKER_TIMEOUT).detail("no broker answered in time"),
+            Error::Call { .. } if error.is_timeout() => {
+                Problem::new(&BROKER_TIMEOUT).detail("the broker did not answer in time")
+            }
+            Error::NoNameServer | Error::Address(..) | Error::Call { .. } => {
+                tracing::warn!(%error, "the cluster cannot be reached");
+                Problem::unavailable("the cluster cannot be reached")
+            }
+            Error::Closed => Problem::unavailable("the server is ending"),
+            Error::GroupInUse(_) | Error::NotAssigned(_) | Error::Malformed { .. } => {
+                tracing::error!(%error, "an error of the client that no request should cause");
+                Problem::new(&INTERNAL)
+            }
+        }
+    }
+}
+
+fn of_name(error: NameError) -> Problem {
+    let (NameError::Blank(what) | NameError::Illegal(what) | NameError::TooLong(what)) = error;
+    let kind = match what {
+        "group" => &INVALID_GROUP,
+        _ => &INVALID_TOPIC,
+    };
+    Problem::new(kind).detail(error.to_string())
+}
+
+fn of_message(error: &MessageError) -> Problem {
+    let kind = match error {
+        MessageError::EmptyBody => &EMPTY_BODY,
+        MessageError::TooLong(..) => &MESSAGE_TOO_LARGE,
+        MessageError::Reserved(_) => &RESERVED_PROPERTY,
+        MessageError::Property(_) => &INVALID_PROPERTY,
+        MessageError::Properties(_) => &PROPERTIES_TOO_LARGE,
+        MessageError::Batch | MessageError::Compression(_) => &INTERNAL,
+    };
+    Problem::new(kind).detail(error.to_string())
+}
+
+fn of_refusal(refusal: &Refusal) -> Problem {
+    use code::response::{
+        FLOW_CONTROL, NO_PERMISSION, REQUEST_CODE_NOT_SUPPORTED, SERVICE_NOT_AVAILABLE,
+        SUBSCRIPTION_GROUP_NOT_EXIST, SUBSCRIPTION_PARSE_FAILED, SYSTEM_BUSY, TOPIC_NOT_EXIST,
+    };
+    tracing::debug!(%refusal, "a broker refused");
+    match refusal.code {
+        TOPIC_NOT_EXIST => Problem::new(&TOPIC_NOT_FOUND).detail("the broker has no such topic"),
+        SUBSCRIPTION_GROUP_NOT_EXIST => {
+            Problem::new(&GROUP_NOT_FOUND).detail("the broker has no such group")
+        }
+        SUBSCRIPTION_PARSE_FAILED => Problem::new(&INVALID_FILTER).detail(&*refusal.remark),
+        NO_PERMISSION => Problem::new(&FORBIDDEN).detail("the broker does not permit it"),
+        REQUEST_CODE_NOT_SUPPORTED => Problem::new(&UNSUPPORTED_BY_BROKER)
+            .detail("the broker does not know this kind of request"),
+        SERVICE_NOT_AVAILABLE | SYSTEM_BUSY | FLOW_CONTROL => {
+            Problem::unavailable("the broker takes no requests of this kind just now")
+        }
+        _ => {
+            tracing::warn!(%refusal, "a broker refused, and no problem says so more precisely");
+            Problem::new(&INTERNAL).detail(format!("the broker answered {}", refusal.code))
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! Where HTTP listens, and how it behaves.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use super::addresses::{address, split};
+use super::{Error, Given, Role};
+use crate::raw_config::RawConfig;
+
+/// How long the port stays open at the end when others than this machine may use it, so that their
+/// balancers notice.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// The part of HTTP.
+#[derive(Clone, Debug)]
+pub struct Http {
+    /// Where everybody is served; `None`: nowhere.
+    pub public: Option<SocketAddr>,
+    /// Where operators are; `None`: nowhere.
+    pub management: Option<SocketAddr>,
+    /// `http.hosts`
+    pub hosts: Vec<String>,
+    /// `http.cors.origins`
+    pub origins: Vec<String>,
+    /// `http.drainDelay`
+    pub drain_delay: Duration,
+    /// `http.sse.retry`
+    pub sse_retry: Duration,
+}
+
+pub(super) fn resolve(role: Role, given: &Given, raw: &RawConfig) -> Result<Http, Error> {
+    let public = match role.has_http() {
+        true => listen("--http-addr", given.http_addr.as_deref(), 8090)?,
+        false => None,
+    };
+    let millis = |name| Duration::from_millis(raw.number(name).unsigned_abs());
+    let drain_delay = match raw.written("http.drainDelay") {
+        Some(_) => millis("http.drainDelay"),
+        None if public.is_none_or(|public| public.ip().is_loopback()) => Duration::ZERO,
+        None => DRAIN,
+    };
+    Ok(Http {
+        public,
+        management: listen("--metrics-addr", given.metrics_addr.as_deref(), 8091)?,
+        hosts: split(raw.text("http.hosts")),
+        origins: split(raw.text("http.cors.origins")),
+        drain_delay,
+        sse_retry: millis("http.sse.retry"),
+    })
+}
+
+fn listen(
+    option: &'static str,
+    given: Option<&str>,
+    default: u16,
+) -> Result<Option<SocketAddr>, Error> {
+    match given {
+        Some("off") => Ok(None),
+        Some(text) => address(option, text).map(Some),
+        None => Ok(Some(SocketAddr::new(
+            IpAddr::V4(Ipv4Addr::LOCALHOST),
+            default,
+        ))),
+    }
+}

@@ -1,0 +1,159 @@
+//! HTTP as the binary serves it: the banner, the ports, the end.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::process::{LIMIT, Posthouse, command, output, stderr, timed};
+
+/// Runs a line of shell and gives what it printed.
+fn shell(line: &str) -> String {
+    let output = Command::new("sh").args(["-c", line]).output().unwrap();
+    assert!(output.status.success(), "{line}: {}", stderr(&output));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The part of a banner's line behind its label.
+fn told(server: &Posthouse, label: &str) -> Option<String> {
+    let mut lines = server.banner.lines().map(str::trim_start);
+    lines.find_map(|line| Some(line.strip_prefix(label)?.trim_start().to_owned()))
+}
+
+/// Status line, headers and body of an answer without keep-alive.
+fn request(address: SocketAddr, text: &str) -> String {
+    let mut socket = TcpStream::connect(address).unwrap();
+    socket.set_read_timeout(Some(LIMIT)).unwrap();
+    socket.write_all(text.as_bytes()).unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+fn get(address: SocketAddr, path: &str) -> String {
+    request(
+        address,
+        &format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"),
+    )
+}
+
+fn address(server: &Posthouse, label: &str) -> SocketAddr {
+    let told = told(server, label).unwrap_or_else(|| panic!("no {label}: {}", server.banner));
+    let told = told.split_whitespace().next().unwrap();
+    let told = told.strip_prefix("http://").unwrap();
+    told.split('/').next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn the_line_to_try_works_on_an_empty_folder() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Posthouse::standalone(data.path());
+    let line = told(&server, "to try ").unwrap();
+    assert!(line.starts_with("curl "), "{}", server.banner);
+    let answer = shell(&line.replacen("curl", "curl -sS --fail-with-body", 1));
+    assert!(answer.contains("\"name\":\"hello\""), "{answer}");
+}
+
+#[test]
+fn operators_have_their_own_port_in_every_role() {
+    let data = tempfile::tempdir().unwrap();
+    for role in ["standalone", "namesrv"] {
+        let server = Posthouse::start(role, &data.path().join(role), &[]);
+        let metrics = address(&server, "metrics");
+        assert!(get(metrics, "/livez").starts_with("HTTP/1.1 200"), "{role}");
+        assert!(
+            get(metrics, "/readyz").starts_with("HTTP/1.1 200"),
+            "{role}"
+        );
+        let text = get(metrics, "/metrics");
+        assert!(
+            text.contains("operation=\"readyz\",status=\"200\"} 1"),
+            "{role}: {text}"
+        );
+        let topics = get(metrics, "/v1/topics");
+        assert!(topics.starts_with("HTTP/1.1 404"), "{role}: {topics}");
+        assert_eq!(told(&server, "HTTP ").is_some(), role == "standalone");
+    }
+}
+
+#[test]
+fn off_serves_nothing_and_a_taken_port_names_its_option() {
+    let data = tempfile::tempdir().unwrap();
+    let both_off = ["--http-addr", "off", "--metrics-addr", "off"];
+    let server = Posthouse::start("standalone", &data.path().join("off"), &both_off);
+    assert!(told(&server, "HTTP ").is_none() && told(&server, "metrics").is_none());
+    let held = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = held.local_addr().unwrap().to_string();
+    for option in ["--http-addr", "--metrics-addr"] {
+        let folder = data.path().join("taken");
+        let folder = folder.to_str().unwrap();
+        let rest = [
+            "--namesrv-addr",
+            "127.0.0.1:0",
+            "--broker-addr",
+            "127.0.0.1:0",
+        ];
+        let first = ["standalone", "--data", folder, option, &taken];
+        let refused = output(&[&first[..], &rest[..]].concat());
+        let why = stderr(&refused);
+        assert_eq!(refused.status.code(), Some(1));
+        assert!(
+            why.contains(&format!("{option}: cannot listen on {taken}")),
+            "{why}"
+        );
+        assert!(!Path::new(folder).exists(), "nothing was begun");
+    }
+    let open = output(&["gateway", "-n", "127.0.0.1:1", "--http-addr", "0.0.0.0:0"]);
+    assert!(
+        stderr(&open).contains("HTTP would listen on 0.0.0.0"),
+        "{}",
+        stderr(&open)
+    );
+}
+
+#[test]
+fn a_gateway_serves_the_cluster_of_its_name_servers() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Posthouse::standalone(data.path());
+    let mut gateway = command();
+    gateway.args(["gateway", "-n", &server.namesrv().to_string()]);
+    let gateway = Posthouse::spawn(gateway);
+    let (behind, before) = (address(&server, "HTTP "), address(&gateway, "HTTP "));
+    shell(&format!(
+        "curl -sS --fail -X PUT http://{before}/v1/topics/through"
+    ));
+    let topic = get(behind, "/v1/topics/through");
+    assert!(topic.starts_with("HTTP/1.1 200"), "{topic}");
+    assert!(get(before, "/readyz").starts_with("HTTP/1.1 200"));
+    drop(server);
+    assert!(get(before, "/readyz").starts_with("HTTP/1.1 503"));
+    let missing = output(&["gateway"]);
+    assert!(
+        stderr(&missing).contains("a gateway needs a cluster"),
+        "{}",
+        stderr(&missing)
+    );
+}
+
+#[test]
+fn an_open_connection_does_not_hold_up_the_end() {
+    let data = tempfile::tempdir().unwrap();
+    let mut server = Posthouse::standalone(data.path());
+    let http = address(&server, "HTTP ");
+    let mut idle = TcpStream::connect(http).unwrap();
+    idle.set_read_timeout(Some(LIMIT)).unwrap();
+    idle.write_all(format!("GET /livez HTTP/1.1\r\nHost: {http}\r\n\r\n").as_bytes())
+        .unwrap();
+    let mut idle = BufReader::new(idle);
+    let mut status = String::new();
+    idle.read_line(&mut status).unwrap();
+    assert!(status.starts_with("HTTP/1.1 200"), "{status}");
+    server.signal(Signal::TERM);
+    let ((status, log), took) = timed(|| server.ended());
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    assert!(!log.contains("cut off"), "{log}");
+}
