@@ -146,22 +146,27 @@ pub fn encode(record: &Record<'_>, out: &mut Vec<u8>) -> usize {
         sys_flag |= sys::STORE_HOST_V6;
     }
 
-    out.extend_from_slice(&(total as u32).to_be_bytes());
     let magic = if long_topic { MAGIC_V2 } else { MAGIC_V1 };
-    out.extend_from_slice(&magic.to_be_bytes());
-    out.extend_from_slice(&crc(record.body).to_be_bytes());
-    out.extend_from_slice(&record.queue.0.to_be_bytes());
-    out.extend_from_slice(&record.flag.to_be_bytes());
-    out.extend_from_slice(&record.queue_offset.0.to_be_bytes());
-    out.extend_from_slice(&record.log_offset.0.to_be_bytes());
-    out.extend_from_slice(&sys_flag.to_be_bytes());
-    out.extend_from_slice(&record.born_at.to_be_bytes());
+    // In pieces of a known size: this runs for every message.
+    let mut fixed = [0; BORN_HOST_AT];
+    fixed[0..4].copy_from_slice(&(total as u32).to_be_bytes());
+    fixed[4..8].copy_from_slice(&magic.to_be_bytes());
+    fixed[8..12].copy_from_slice(&crc(record.body).to_be_bytes());
+    fixed[12..16].copy_from_slice(&record.queue.0.to_be_bytes());
+    fixed[16..20].copy_from_slice(&record.flag.to_be_bytes());
+    fixed[20..28].copy_from_slice(&record.queue_offset.0.to_be_bytes());
+    fixed[28..36].copy_from_slice(&record.log_offset.0.to_be_bytes());
+    fixed[36..40].copy_from_slice(&sys_flag.to_be_bytes());
+    fixed[40..48].copy_from_slice(&record.born_at.to_be_bytes());
+    out.extend_from_slice(&fixed);
     push_host(out, &record.born_host);
     out.extend_from_slice(&record.stored_at.to_be_bytes());
     push_host(out, &record.store_host);
-    out.extend_from_slice(&record.reconsume_times.to_be_bytes());
-    out.extend_from_slice(&record.prepared_offset.to_be_bytes());
-    out.extend_from_slice(&(record.body.len() as u32).to_be_bytes());
+    let mut fixed = [0; 16];
+    fixed[0..4].copy_from_slice(&record.reconsume_times.to_be_bytes());
+    fixed[4..12].copy_from_slice(&record.prepared_offset.to_be_bytes());
+    fixed[12..16].copy_from_slice(&(record.body.len() as u32).to_be_bytes());
+    out.extend_from_slice(&fixed);
     out.extend_from_slice(record.body);
     if long_topic {
         out.extend_from_slice(&(record.topic.len() as u16).to_be_bytes());
@@ -185,21 +190,30 @@ pub fn encode(record: &Record<'_>, out: &mut Vec<u8>) -> usize {
 }
 
 fn push_host(out: &mut Vec<u8>, host: &SocketAddr) {
+    let port = u32::from(host.port());
     match host.ip() {
-        IpAddr::V4(ip) => out.extend_from_slice(&ip.octets()),
-        IpAddr::V6(ip) => out.extend_from_slice(&ip.octets()),
+        IpAddr::V4(ip) => {
+            let both = u64::from(u32::from(ip)) << 32 | u64::from(port);
+            out.extend_from_slice(&both.to_be_bytes());
+        }
+        IpAddr::V6(ip) => {
+            out.extend_from_slice(&ip.octets());
+            out.extend_from_slice(&port.to_be_bytes());
+        }
     }
-    out.extend_from_slice(&u32::from(host.port()).to_be_bytes());
 }
 
 fn push_crc(out: &mut Vec<u8>, mut sum: u32) {
-    out.extend_from_slice(key::CRC32.as_bytes());
-    out.push(NAME_END);
-    for _ in 0..10 {
-        out.push(b'0' + (sum % 10) as u8);
+    let mut property = [0; CRC_PROPERTY];
+    let (name, digits) = property.split_at_mut(key::CRC32.len() + 1);
+    name[..key::CRC32.len()].copy_from_slice(key::CRC32.as_bytes());
+    name[key::CRC32.len()] = NAME_END;
+    for digit in &mut digits[..10] {
+        *digit = b'0' + (sum % 10) as u8;
         sum /= 10;
     }
-    out.push(VALUE_END);
+    digits[10] = VALUE_END;
+    out.extend_from_slice(&property);
 }
 
 /// The total size and the magic at the head of `bytes`, if there are eight of them.
