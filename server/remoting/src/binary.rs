@@ -9,35 +9,38 @@ const CUT: [i32; 6] = [200_050, 200_051, 200_053, 200_054, 200_055, 200_151];
 
 /// Reads a header into spans.
 pub(crate) fn parse(header: &[u8], scratch: &mut Scratch) -> Result<Raw, FrameError> {
-    let mut at = Cursor { header, at: 0 };
-    let code = i32::from(i16::from_be_bytes(at.array()?));
-    let [language] = at.array()?;
-    let version = i32::from(i16::from_be_bytes(at.array()?));
-    let opaque = i32::from_be_bytes(at.array()?);
-    let flag = i32::from_be_bytes(at.array()?);
-    let length = at.long()?;
-    let remark = at.text(length)?;
-    let length = at.long()?;
-    let end = at.at.checked_add(length).filter(|&end| end <= header.len());
-    let end = end.ok_or(FrameError::Binary(at.at))?;
-    at.header = &header[..end];
-    while at.at < end {
-        let length = usize::from(u16::from_be_bytes(at.array()?));
-        let name = at.text(length)?;
-        let length = at.long()?;
-        let value = at.text(length)?;
+    let mut rest = Rest {
+        bytes: header,
+        end: header.len(),
+    };
+    let fixed: [u8; 13] = rest.array()?;
+    let [c0, c1, language, v0, v1, o0, o1, o2, o3, f0, f1, f2, f3] = fixed;
+    let length = rest.long()?;
+    let remark = rest.text(length)?;
+    let length = rest.long()?;
+    // What is behind the fields is nobody's business.
+    rest.cut(length)?;
+    while !rest.bytes.is_empty() {
+        if let Some((letter, name, value)) = rest.lettered() {
+            scratch.push(letter, name, value)?;
+            continue;
+        }
+        let length = usize::from(u16::from_be_bytes(rest.array()?));
+        let name = rest.text(length)?;
+        let length = rest.long()?;
+        let value = rest.text(length)?;
         // An empty name or value is null to Java, and null fields are no fields.
-        if let (Some(name), Some(value)) = (name, value) {
-            scratch.push(name, value)?;
+        if name.start < name.end && value.start < value.end {
+            scratch.push(0, name, value)?;
         }
     }
     Ok(Raw {
-        code: uncut(code),
+        code: uncut(i32::from(i16::from_be_bytes([c0, c1]))),
         language: Language::from_ordinal(i64::from(language)),
-        version,
-        opaque,
-        flag,
-        remark,
+        version: i32::from(i16::from_be_bytes([v0, v1])),
+        opaque: i32::from_be_bytes([o0, o1, o2, o3]),
+        flag: i32::from_be_bytes([f0, f1, f2, f3]),
+        remark: (remark.start < remark.end).then_some(remark),
         has_fields: length > 0,
     })
 }
@@ -47,43 +50,78 @@ fn uncut(code: i32) -> i32 {
     whole.unwrap_or(code)
 }
 
-struct Cursor<'a> {
-    header: &'a [u8],
-    at: usize,
+/// What is left to read. It only ever gets shorter, so no position is compared twice.
+struct Rest<'a> {
+    bytes: &'a [u8],
+    /// Where it ends in the header.
+    end: usize,
 }
 
-impl Cursor<'_> {
+impl Rest<'_> {
+    #[inline(always)]
+    fn at(&self) -> usize {
+        self.end.wrapping_sub(self.bytes.len())
+    }
+
     #[inline(always)]
     fn array<const N: usize>(&mut self) -> Result<[u8; N], FrameError> {
-        let rest = self.header.get(self.at..).unwrap_or_default();
-        let array = rest.first_chunk::<N>().ok_or(FrameError::Binary(self.at))?;
-        self.at += N;
+        let Some((array, rest)) = self.bytes.split_first_chunk::<N>() else {
+            return Err(FrameError::Binary(self.at()));
+        };
+        self.bytes = rest;
         Ok(*array)
     }
 
     #[inline(always)]
     fn long(&mut self) -> Result<usize, FrameError> {
         let length = i32::from_be_bytes(self.array()?);
-        usize::try_from(length).map_err(|_| FrameError::Binary(self.at))
+        usize::try_from(length).map_err(|_| FrameError::Binary(self.at()))
     }
 
-    /// A string of `length` bytes; `None` if it is empty. Whether it is UTF-8 is judged by who reads
-    /// it: most fields are numbers.
+    /// A string of `length` bytes. Whether it is UTF-8 is judged by who reads it: most fields are
+    /// numbers.
     #[inline(always)]
-    fn text(&mut self, length: usize) -> Result<Option<Span>, FrameError> {
-        if length == 0 {
-            return Ok(None);
-        }
-        let start = self.at;
-        let end = start.saturating_add(length);
-        if end > self.header.len() {
+    fn text(&mut self, length: usize) -> Result<Span, FrameError> {
+        let start = self.at();
+        let Some((_, rest)) = self.bytes.split_at_checked(length) else {
             return Err(FrameError::Binary(start));
+        };
+        self.bytes = rest;
+        Ok(Span {
+            start: start as u32,
+            end: self.at() as u32,
+            copied: false,
+        })
+    }
+
+    /// A field whose name is one byte and whose value is not empty, as all fields of a send are. Moves
+    /// only if that is what is there.
+    #[inline(always)]
+    fn lettered(&mut self) -> Option<(u8, Span, Span)> {
+        // Length of the name 2, name 1, length of the value 4, and a byte of the value.
+        let word = u64::from_be_bytes(*self.bytes.first_chunk()?);
+        let length = (word >> 8) as u32 as usize;
+        let rest = self.bytes.get(7 + length..)?;
+        let start = self.at();
+        if word >> 48 != 1 || length == 0 {
+            return None;
         }
-        self.at = end;
-        Ok(Some(Span {
+        self.bytes = rest;
+        let span = |start: usize, end: usize| Span {
             start: start as u32,
             end: end as u32,
             copied: false,
-        }))
+        };
+        let value = span(start + 7, start + 7 + length);
+        Some(((word >> 40) as u8, span(start + 2, start + 3), value))
+    }
+
+    /// Nothing behind the next `length` bytes is read.
+    fn cut(&mut self, length: usize) -> Result<(), FrameError> {
+        let start = self.at();
+        let bytes = self.bytes.get(..length);
+        self.bytes = bytes.ok_or(FrameError::Binary(start))?;
+        self.end = start + length;
+        Ok(())
     }
 }

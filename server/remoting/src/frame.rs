@@ -103,6 +103,8 @@ pub(crate) struct Span {
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Field {
+    /// The name, if it is one byte; else 0.
+    pub(crate) letter: u8,
     pub(crate) name: Span,
     pub(crate) value: Span,
 }
@@ -152,6 +154,14 @@ impl<'a> Ext<'a> {
             .map(move |field| (ext.slice(field.name), ext.slice(field.value)))
     }
 
+    /// As [`Ext::bytes`], of fields whose names are one byte.
+    #[inline]
+    pub(crate) fn letters(&self) -> impl Iterator<Item = (u8, &'a [u8])> + use<'a> {
+        let ext = *self;
+        let named = ext.fields.iter().filter(|field| field.letter != 0);
+        named.map(move |field| (field.letter, ext.slice(field.value)))
+    }
+
     /// How many fields there are.
     pub fn len(&self) -> usize {
         self.fields.len()
@@ -196,11 +206,15 @@ pub(crate) struct Scratch {
 
 impl Scratch {
     #[inline]
-    pub(crate) fn push(&mut self, name: Span, value: Span) -> Result<(), FrameError> {
+    pub(crate) fn push(&mut self, letter: u8, name: Span, value: Span) -> Result<(), FrameError> {
         if self.fields.len() == FIELDS_MAX {
             return Err(FrameError::TooManyFields);
         }
-        self.fields.push(Field { name, value });
+        self.fields.push(Field {
+            letter,
+            name,
+            value,
+        });
         Ok(())
     }
 }

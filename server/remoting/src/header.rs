@@ -163,6 +163,7 @@ macro_rules! numbers {
 }
 numbers!(i32, i64);
 
+#[cold]
 fn unparsable(field: &'static str, bytes: &[u8]) -> HeaderError {
     let value = bytes.get(..64).unwrap_or(bytes);
     HeaderError::Unparsable {
@@ -181,17 +182,45 @@ fn decimal(bytes: &[u8]) -> Option<i64> {
     if digits.is_empty() {
         return None;
     }
+    // Counted downwards, because the smallest number has no positive twin.
     let mut number = 0i64;
-    for &digit in digits {
-        let digit = i64::from(digit.checked_sub(b'0').filter(|&digit| digit < 10)?);
-        // Counted downwards, because the smallest number has no positive twin.
-        number = number.checked_mul(10)?.checked_sub(digit)?;
-    }
-    if negative {
-        Some(number)
+    if digits.len() <= 18 {
+        // So few digits fit, whatever they are.
+        let (eights, rest) = digits.as_chunks::<8>();
+        for eight in eights {
+            let eight = eight_digits(*eight)?;
+            number = number.wrapping_mul(100_000_000).wrapping_sub(eight);
+        }
+        for &digit in rest {
+            let digit = digit.wrapping_sub(b'0');
+            if digit > 9 {
+                return None;
+            }
+            number = number.wrapping_mul(10).wrapping_sub(i64::from(digit));
+        }
     } else {
-        number.checked_neg()
+        for &digit in digits {
+            let digit = i64::from(digit.checked_sub(b'0').filter(|&digit| digit < 10)?);
+            number = number.checked_mul(10)?.checked_sub(digit)?;
+        }
     }
+    match negative {
+        true => Some(number),
+        false => number.checked_neg(),
+    }
+}
+
+/// What eight decimal digits are worth: pairs, then pairs of pairs, at once.
+fn eight_digits(digits: [u8; 8]) -> Option<i64> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    // The first digit is the lowest byte.
+    let word = u64::from_le_bytes(digits).wrapping_sub(ONES * u64::from(b'0'));
+    if (word | word.wrapping_add(ONES * 0x76)) & (ONES * 0x80) != 0 {
+        return None;
+    }
+    let pairs = (word * 10 + (word >> 8)) & 0x00FF_00FF_00FF_00FF;
+    let fours = (pairs * 100 + (pairs >> 16)) & 0x0000_FFFF_0000_FFFF;
+    Some(((fours & 0xFFFF_FFFF) * 10_000 + (fours >> 32)) as i64)
 }
 
 /// A header: a struct, how it is read from a frame, and how it is added to a command. The first name

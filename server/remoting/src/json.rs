@@ -156,13 +156,19 @@ impl<'h> Parser<'h> {
             return Ok(true);
         }
         loop {
-            while let Some((name, value)) = self.plain_field() {
-                scratch.push(name, value)?;
+            while let Some((letter, name, value)) = self.plain_field() {
+                scratch.push(letter, name, value)?;
             }
             let name = self.name(scratch)?;
             match self.value(scratch)? {
                 Value::Null => self.forget(name, scratch),
-                Value::Text(value) | Value::Other(value) => scratch.push(name, value)?,
+                Value::Text(value) | Value::Other(value) => {
+                    let letter = match self.text(name, scratch) {
+                        &[letter] => letter,
+                        _ => 0,
+                    };
+                    scratch.push(letter, name, value)?;
+                }
             }
             if !self.take(b',') {
                 break;
@@ -174,7 +180,7 @@ impl<'h> Parser<'h> {
 
     /// `"name":"value",` with no blank and no escape: what nearly every field looks like. The comma is
     /// part of it, so that there is a next field. Moves only if that is what is there.
-    fn plain_field(&mut self) -> Option<(Span, Span)> {
+    fn plain_field(&mut self) -> Option<(u8, Span, Span)> {
         let start = self.at + 1;
         if self.byte() != Some(b'"') {
             return None;
@@ -194,7 +200,11 @@ impl<'h> Parser<'h> {
             end: end as u32,
             copied: false,
         };
-        Some((span(start, end), span(value_start, value_end)))
+        let letter = match self.header.get(start..end) {
+            Some(&[letter]) => letter,
+            _ => 0,
+        };
+        Some((letter, span(start, end), span(value_start, value_end)))
     }
 
     /// A null takes back an earlier value of the same name.

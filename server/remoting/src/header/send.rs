@@ -51,10 +51,8 @@ impl<'a> SendHeader<'a> {
     /// Names the field that is missing or makes no sense.
     pub fn read_letters(frame: &Frame<'a>) -> Result<Self, HeaderError> {
         let mut values: [Option<&'a [u8]>; 14] = [None; 14];
-        for (name, value) in frame.ext.bytes() {
-            if let &[letter] = name
-                && let Some(slot) = values.get_mut(usize::from(letter.wrapping_sub(b'a')))
-            {
+        for (letter, value) in frame.ext.letters() {
+            if let Some(slot) = values.get_mut(usize::from(letter.wrapping_sub(b'a'))) {
                 *slot = Some(value);
             }
         }

@@ -97,6 +97,18 @@ fn numbers_are_what_parse_long_takes() {
     for (text, number) in cases {
         assert_eq!(decimal(text), number, "{}", String::from_utf8_lossy(text));
     }
+    let mut rng = fastrand::Rng::with_seed(5);
+    for _ in 0..20_000 {
+        let number = rng.i64(..) >> rng.u32(..64);
+        assert_eq!(decimal(number.to_string().as_bytes()), Some(number));
+        let mut text: Vec<u8> = (0..rng.usize(1..20)).map(|_| rng.u8(b'0'..=b'9')).collect();
+        let at = rng.usize(..text.len());
+        text[at] = rng.u8(..);
+        let plain = str::from_utf8(&text)
+            .ok()
+            .and_then(|text| text.parse().ok());
+        assert_eq!(decimal(&text), plain, "{text:?}");
+    }
     let too_large = i32::read("queueId", Some(b"2147483648"));
     assert_eq!(too_large.unwrap_err().field(), "queueId");
 }
