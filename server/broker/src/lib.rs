@@ -18,6 +18,7 @@ pub mod delay;
 mod error;
 mod filter;
 pub mod group;
+mod hash;
 mod hold;
 pub mod inspect;
 pub mod limits;

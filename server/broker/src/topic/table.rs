@@ -11,6 +11,7 @@ use model::{Mark, QueueId, TopicName};
 use store::{Queue, Store, Table};
 
 use super::system;
+use crate::hash::Seeded;
 use crate::stats::Puts;
 use crate::{Error, Options, Registrar, limits, row};
 
@@ -63,7 +64,7 @@ impl Topic {
 
 /// All topics.
 pub(crate) struct Topics {
-    topics: RwLock<HashMap<TopicName, Arc<Topic>>>,
+    topics: RwLock<HashMap<TopicName, Arc<Topic>, Seeded>>,
     /// Held while a change is made; what is inside is the version of the table.
     version: Mutex<DataVersion>,
     system: Vec<TopicName>,
@@ -81,7 +82,7 @@ impl Topics {
         registrar: Arc<dyn Registrar>,
         now: i64,
     ) -> Topics {
-        let mut topics = HashMap::new();
+        let mut topics = HashMap::with_hasher(Seeded::default());
         let rows = store.rows(Table::Topics);
         let stored = rows.iter().filter_map(|(key, value)| {
             let config = row::read_topic(key, value);
