@@ -10,6 +10,7 @@ pub(crate) mod feed;
 pub(crate) mod hash;
 pub(crate) mod keys;
 mod merge;
+mod order;
 mod run;
 #[cfg(test)]
 mod tests;
@@ -28,7 +29,7 @@ use run::{Run, Writer};
 const DIR: &str = "keys";
 
 /// One key of one record. The order is that of a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Item {
     hash: u64,
     at: u64,
@@ -71,6 +72,8 @@ struct State {
     sealing: Arc<Vec<Item>>,
     sealed_to: u64,
     buffer: Vec<Item>,
+    /// Memory of the buffer before.
+    space: Vec<Item>,
     /// No run covers the log from here to `next`.
     from: u64,
     next: u64,
@@ -239,8 +242,11 @@ impl KeyIndex {
         let (items, from, to) = {
             let mut state = lock(&self.state);
             if state.sealing.is_empty() {
-                state.buffer.sort_unstable();
-                state.sealing = Arc::new(std::mem::take(&mut state.buffer));
+                let State { buffer, space, .. } = &mut *state;
+                order::sort(buffer, space);
+                space.clear();
+                std::mem::swap(buffer, space);
+                state.sealing = Arc::new(std::mem::take(&mut state.space));
                 state.sealed_to = state.next;
             }
             (Arc::clone(&state.sealing), state.from, state.sealed_to)
@@ -261,9 +267,9 @@ impl KeyIndex {
             state.runs.push(run);
             state.from = to;
             state.sealing = Arc::default();
-            if let (Ok(mut space), true) = (Arc::try_unwrap(items), state.buffer.is_empty()) {
+            if let Ok(mut space) = Arc::try_unwrap(items) {
                 space.clear();
-                state.buffer = space;
+                state.space = space;
             }
         }
         self.merge()
