@@ -163,8 +163,8 @@ fn time_is_searched_as_apache_does() {
     for second in [10, 20, 20, 20, 30] {
         kit.clock.set_wall(second * 1000);
         kit.send("t", 0, b"x");
+        kit.commit();
     }
-    kit.commit();
     let queue = kit.store.find_queue("t", 0).unwrap();
     let at = |second: i64, boundary| {
         kit.store
