@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use model::flag::sys;
-use model::id::push_offset_id;
+use model::id::OffsetId;
 use model::message::{PROPERTIES_MAX, append, key};
 use model::{Level, LogOffset, Mark, QueueId, QueueOffset, TopicName};
 use store::{Draft, Keys, Queue, StageError, Staged};
@@ -107,12 +107,12 @@ impl UniqueKey<'_> {
 }
 
 impl Produced<'_> {
-    /// Appends the offset message id; of a batch, all of them, comma-joined.
-    pub fn push_ids(&self, out: &mut String) {
-        push_offset_id(out, self.store_host, self.log_offset);
+    /// Appends the offset message id; of a batch, all of them, comma-joined. They are ASCII.
+    pub fn push_ids(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(OffsetId::new(self.store_host, self.log_offset).as_bytes());
         for &offset in &self.more {
-            out.push(',');
-            push_offset_id(out, self.store_host, offset);
+            out.push(b',');
+            out.extend_from_slice(OffsetId::new(self.store_host, offset).as_bytes());
         }
     }
 }

@@ -23,20 +23,20 @@ pub(crate) fn reply(endpoint: &Endpoint, ask: &mut Ask<'_>) -> Served {
 }
 
 fn write(endpoint: &Endpoint, ask: &mut Ask<'_>, queue: i32, produced: Option<&Produced<'_>>) {
-    let mut id = String::new();
+    let mut id = Vec::new();
     let (queue, offset) = match produced {
         Some(produced) => {
             produced.push_ids(&mut id);
             (produced.queue.0 as i32, produced.queue_offset.0 as i64)
         }
         None => {
-            id.push('0');
+            id.push(b'0');
             (queue, 0)
         }
     };
     let reply = ask
         .reply(response::SUCCESS)
-        .field("msgId", &id)
+        .plain("msgId", &id)
         .number("queueId", i64::from(queue))
         .number("queueOffset", offset);
     common_fields(endpoint, reply).finish();

@@ -12,7 +12,7 @@ use crate::ask::{Ask, Served};
 
 thread_local! {
     /// The ids of an answer are put together here, so that no send allocates.
-    static IDS: RefCell<String> = const { RefCell::new(String::new()) };
+    static IDS: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 pub(crate) fn send(endpoint: &Endpoint, ask: &mut Ask<'_>) -> Served {
@@ -54,7 +54,7 @@ fn write(endpoint: &Endpoint, ask: &mut Ask<'_>, produced: &Produced<'_>) {
         produced.push_ids(ids);
         let mut reply = ask
             .reply(code)
-            .field("msgId", ids)
+            .plain("msgId", ids)
             .number("queueId", i64::from(produced.queue.0))
             .number("queueOffset", produced.queue_offset.0 as i64);
         if let Some(key) = &produced.unique_key {
@@ -69,8 +69,5 @@ fn write(endpoint: &Endpoint, ask: &mut Ask<'_>, produced: &Produced<'_>) {
 
 /// What every answer to a send carries, refusals too.
 pub(crate) fn common_fields<'o>(endpoint: &Endpoint, reply: Reply<'o>) -> Reply<'o> {
-    let options = endpoint.broker.options();
-    reply
-        .field("MSG_REGION", &options.region)
-        .flag("TRACE_ON", options.trace_on)
+    reply.fields(&endpoint.of_sends)
 }

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use broker::{Broker, ConnectionId, Told};
 use model::{Level, LogOffset};
-use remoting::Frame;
 use remoting::code::{request, response};
 use remoting::server::{Door, Outcome, Peer, Refusal, Run, Service};
+use remoting::{Frame, Prepared};
 
 use crate::ask::{Ask, Refused, Served};
 use crate::bodies::Bodies;
@@ -25,12 +25,18 @@ pub struct Endpoint {
     /// Numbers what is said behind an answer; downwards, as [`crate::Clients`] count up.
     pub(crate) behind: AtomicI32,
     mark_timeout: Duration,
+    /// Fields of every answer to a send.
+    pub(crate) of_sends: Prepared,
 }
 
 impl Endpoint {
     /// A door of this broker. The broker's outlet should be a [`crate::Clients`] of the same hub.
     pub fn new(broker: Arc<Broker>) -> Endpoint {
+        let options = broker.options();
+        let trace_on = if options.trace_on { "true" } else { "false" };
+        let of_sends = Prepared::new(&[("MSG_REGION", &options.region), ("TRACE_ON", trace_on)]);
         Endpoint {
+            of_sends,
             broker,
             bodies: Arc::default(),
             behind: AtomicI32::new(-1),

@@ -5,19 +5,73 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::queue::LogOffset;
 
-/// Appends the offset message id of a record: upper-case hex of the store host's address and port,
-/// then the log offset. 32 characters for IPv4, 56 for IPv6. Clients connect to the address in it.
+/// The offset message id of a record: upper-case hex of the store host's address and port, then the log
+/// offset. 32 characters for IPv4, 56 for IPv6. Clients connect to the address in it.
+#[derive(Clone, Copy, Debug)]
+pub struct OffsetId {
+    text: [u8; 56],
+    len: usize,
+}
+
+impl OffsetId {
+    /// The id of the record at `offset`.
+    pub fn new(store_host: SocketAddr, offset: LogOffset) -> OffsetId {
+        let mut id = OffsetId {
+            text: [0; 56],
+            len: 0,
+        };
+        let port = store_host.port();
+        match store_host.ip() {
+            IpAddr::V4(ip) => id.push(hex(u64::from(u32::from(ip)) << 32 | u64::from(port))),
+            IpAddr::V6(ip) => {
+                let address = u128::from(ip);
+                id.push(hex((address >> 64) as u64));
+                id.push(hex(address as u64));
+                let [.., a, b, c, d, e, f, g, h] = hex(u64::from(port));
+                id.push([a, b, c, d, e, f, g, h]);
+            }
+        }
+        id.push(hex(offset.0));
+        id
+    }
+
+    fn push<const N: usize>(&mut self, digits: [u8; N]) {
+        self.text[self.len..self.len + N].copy_from_slice(&digits);
+        self.len += N;
+    }
+
+    /// Its characters, which are ASCII.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.text.get(..self.len).unwrap_or_default()
+    }
+
+    /// Its text.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(self.as_bytes()).unwrap_or_default()
+    }
+}
+
+/// Sixteen digits. Every answer to a send has two of these, so all digits are made at once.
+fn hex(number: u64) -> [u8; 16] {
+    const ONES: u128 = u128::from_ne_bytes([1; 16]);
+    // Each half of what was left moves apart, until every half byte has a byte of its own.
+    let mut apart = u128::from(number);
+    for (shift, mask) in [
+        (32, 0x0000_0000_FFFF_FFFF_0000_0000_FFFF_FFFF),
+        (16, 0x0000_FFFF_0000_FFFF_0000_FFFF_0000_FFFF),
+        (8, 0x00FF_00FF_00FF_00FF_00FF_00FF_00FF_00FF),
+        (4, 0x0F0F_0F0F_0F0F_0F0F_0F0F_0F0F_0F0F_0F0F),
+    ] {
+        apart = (apart | apart << shift) & mask;
+    }
+    let is_letter = ((apart + ONES * 6) >> 4) & ONES;
+    let digits = apart + ONES * u128::from(b'0') + is_letter * u128::from(b'A' - b'9' - 1);
+    digits.to_be_bytes()
+}
+
+/// Appends an [`OffsetId`].
 pub fn push_offset_id(out: &mut String, store_host: SocketAddr, offset: LogOffset) {
-    match store_host.ip() {
-        IpAddr::V4(ip) => ip.octets().iter().for_each(|&b| push_hex(out, b)),
-        IpAddr::V6(ip) => ip.octets().iter().for_each(|&b| push_hex(out, b)),
-    }
-    for b in u32::from(store_host.port()).to_be_bytes() {
-        push_hex(out, b);
-    }
-    for b in offset.0.to_be_bytes() {
-        push_hex(out, b);
-    }
+    out.push_str(OffsetId::new(store_host, offset).as_str());
 }
 
 /// Reads an offset message id. `None` if it is none: a `UNIQ_KEY` has the same length, but the port
@@ -89,6 +143,20 @@ mod tests {
         push_offset_id(&mut id, host, LogOffset(1_234_567));
         assert_eq!(id, "C0A8010A00002A9F000000000012D687");
         assert_eq!(parse_offset_id(&id), Some((host, LogOffset(1_234_567))));
+    }
+
+    #[test]
+    fn every_byte_has_its_two_digits() {
+        for byte in 0..=u8::MAX {
+            let offset = LogOffset(u64::from_be_bytes([byte; 8]));
+            for host in ["127.0.0.1:65535", "[2001:db8::ff]:1"] {
+                let host = host.parse().unwrap();
+                let mut id = String::new();
+                push_offset_id(&mut id, host, offset);
+                assert_eq!(parse_offset_id(&id), Some((host, offset)));
+                assert!(id.ends_with(&format!("{byte:02X}").repeat(8)), "{id}");
+            }
+        }
     }
 
     #[test]

@@ -27,5 +27,5 @@ pub use answer::Answer;
 pub use command::Command;
 pub use frame::{Decoder, Ext, Frame, FrameError, Serialize};
 pub use language::Language;
-pub use reply::{Head, Reply};
+pub use reply::{Head, Prepared, Reply};
 pub use request::Request;

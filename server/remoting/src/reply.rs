@@ -59,14 +59,29 @@ impl<'o> Reply<'o> {
     }
 
     /// A named field.
+    #[inline]
     pub fn field(mut self, name: &str, value: &str) -> Self {
         self.writer.field(self.out, name, value);
         self
     }
 
+    /// A named text of ASCII without quotes and backslashes.
+    #[inline]
+    pub fn plain(mut self, name: &str, value: &[u8]) -> Self {
+        self.writer.plain(self.out, name, value);
+        self
+    }
+
     /// A named number.
+    #[inline]
     pub fn number(mut self, name: &str, value: i64) -> Self {
         self.writer.number(self.out, name, value);
+        self
+    }
+
+    /// Fields that are the same in every answer.
+    pub fn fields(mut self, fields: &Prepared) -> Self {
+        self.writer.prepared(self.out, fields);
         self
     }
 
@@ -116,6 +131,37 @@ fn rotate(out: &mut [u8], body_at: usize, header_at: usize) {
             out[body_at..body_at + length].copy_from_slice(header);
         }
         _ => out[body_at..].rotate_right(length),
+    }
+}
+
+/// Fields written once, in both forms, for answers that all have them.
+#[derive(Clone, Debug, Default)]
+pub struct Prepared {
+    json: Vec<u8>,
+    binary: Vec<u8>,
+}
+
+impl Prepared {
+    /// These fields, in this order.
+    pub fn new(fields: &[(&str, &str)]) -> Prepared {
+        let write = |serialize| {
+            let head = Head {
+                opaque: 0,
+                serialize,
+            };
+            let mut out = Vec::new();
+            let mut writer = Writer::begin(&mut out, head, 0, 1, Language::Java, version::CURRENT);
+            writer.some_fields(&mut out);
+            let start = out.len();
+            for (name, value) in fields {
+                writer.field(&mut out, name, value);
+            }
+            out.split_off(start)
+        };
+        Prepared {
+            json: write(Serialize::Json),
+            binary: write(Serialize::Binary),
+        }
     }
 }
 
@@ -196,6 +242,7 @@ impl Writer {
     }
 
     /// Opens the block of fields unless it is open.
+    #[inline]
     pub(crate) fn some_fields(&mut self, out: &mut Vec<u8>) {
         if self.fields_at.is_some() {
             return;
@@ -212,6 +259,7 @@ impl Writer {
         self.fields_at = Some(out.len());
     }
 
+    #[inline]
     pub(crate) fn field(&mut self, out: &mut Vec<u8>, name: &str, value: &str) {
         self.some_fields(out);
         match self.serialize {
@@ -227,22 +275,43 @@ impl Writer {
         }
     }
 
-    pub(crate) fn number(&mut self, out: &mut Vec<u8>, name: &str, value: i64) {
+    #[inline]
+    fn plain(&mut self, out: &mut Vec<u8>, name: &str, value: &[u8]) {
         self.some_fields(out);
         match self.serialize {
             Serialize::Json => {
                 self.json_name(out, name);
-                decimal(out, value);
+                out.extend_from_slice(value);
                 out.push(b'"');
             }
             Serialize::Binary => {
                 binary_name(out, name);
-                let mut digits = itoa::Buffer::new();
-                long_string(out, digits.format(value).as_bytes());
+                long_string(out, value);
             }
         }
     }
 
+    #[inline]
+    pub(crate) fn number(&mut self, out: &mut Vec<u8>, name: &str, value: i64) {
+        let mut digits = itoa::Buffer::new();
+        self.plain(out, name, digits.format(value).as_bytes());
+    }
+
+    fn prepared(&mut self, out: &mut Vec<u8>, fields: &Prepared) {
+        self.some_fields(out);
+        match self.serialize {
+            Serialize::Json if fields.json.is_empty() => {}
+            Serialize::Json => {
+                if !std::mem::take(&mut self.first) {
+                    out.push(b',');
+                }
+                out.extend_from_slice(&fields.json);
+            }
+            Serialize::Binary => out.extend_from_slice(&fields.binary),
+        }
+    }
+
+    #[inline]
     fn json_name(&mut self, out: &mut Vec<u8>, name: &str) {
         out.extend_from_slice(if self.first { b"\"" } else { b",\"" });
         self.first = false;
@@ -286,6 +355,8 @@ fn decimal(out: &mut Vec<u8>, value: i64) {
     out.extend_from_slice(digits.format(value).as_bytes());
 }
 
+/// Names are constants: copied in line, they are a few moves.
+#[inline(always)]
 fn binary_name(out: &mut Vec<u8>, name: &str) {
     let name = name.as_bytes();
     out.extend_from_slice(&(name.len() as u16).to_be_bytes());
