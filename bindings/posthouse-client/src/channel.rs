@@ -126,18 +126,21 @@ impl Drop for Channel {
     }
 }
 
+/// Makes what takes the requests of the server at an address.
+type IncomingOf = dyn Fn(&Arc<str>) -> Arc<Incoming> + Send + Sync;
+
 /// All ways that were opened, by address.
 pub(crate) struct Channels {
     transport: Transport,
-    incoming: Box<dyn Fn() -> Arc<Incoming> + Send + Sync>,
+    incoming: Box<IncomingOf>,
     open: Mutex<HashMap<Arc<str>, Arc<Channel>>>,
 }
 
 impl Channels {
-    /// `incoming` makes what takes the requests of a server.
+    /// `incoming` makes what takes the requests of the server at an address.
     pub(crate) fn new(
         transport: Transport,
-        incoming: impl Fn() -> Arc<Incoming> + Send + Sync + 'static,
+        incoming: impl Fn(&Arc<str>) -> Arc<Incoming> + Send + Sync + 'static,
     ) -> Channels {
         Channels {
             transport,
@@ -152,7 +155,7 @@ impl Channels {
             return Ok(channel.clone());
         }
         let name: Arc<str> = address.into();
-        let way = self.way(address).await?;
+        let way = self.way(&name).await?;
         let channel = Arc::new(Channel {
             address: name.clone(),
             way,
@@ -160,21 +163,21 @@ impl Channels {
         Ok(self.table().entry(name).or_insert(channel).clone())
     }
 
-    async fn way(&self, address: &str) -> Result<Way> {
+    async fn way(&self, address: &Arc<str>) -> Result<Way> {
         if let Transport::Local(entrances) = &self.transport
             && let Some(entrance) = entrances
                 .iter()
-                .find(|entrance| entrance.address == address)
+                .find(|entrance| *entrance.address == **address)
         {
             let (hub, service) = (entrance.hub.clone(), entrance.service.clone());
             let (local, pushed) = Local::open_with_pushes(hub, service);
-            let pushes = tokio::spawn(pushed.run((self.incoming)()));
+            let pushes = tokio::spawn(pushed.run((self.incoming)(address)));
             return Ok(Way::Local { local, pushes });
         }
         let socket = resolve(address).await?;
         Ok(Way::Tcp(Box::new(Tcp::with_incoming(
             socket,
-            (self.incoming)(),
+            (self.incoming)(address),
         ))))
     }
 

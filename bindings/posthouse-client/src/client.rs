@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use remoting::body::{self, TopicRoute};
-use remoting::client::Incoming;
 use remoting::{Answer, Command};
 use tokio::task::JoinHandle;
 
 use crate::admin::Admin;
+use crate::asked;
 use crate::channel::{Channel, Channels};
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -49,7 +49,7 @@ pub(crate) struct Inner {
     pub(crate) channels: Channels,
     pub(crate) servers: NameServers,
     pub(crate) routes: Routes,
-    pub(crate) members: Arc<Members>,
+    pub(crate) members: Members,
     upkeep: Mutex<Option<JoinHandle<()>>>,
     closed: AtomicBool,
 }
@@ -58,26 +58,22 @@ impl Client {
     /// A client. Nothing is connected before it is needed.
     pub fn new(config: Config) -> Client {
         let ip: IpAddr = ids::own_ip(config.name_servers.first().map(String::as_str));
-        let members = Arc::new(Members::default());
-        let notices = Arc::downgrade(&members);
-        let incoming = move || -> Arc<Incoming> {
-            let members: Weak<Members> = notices.clone();
-            Arc::new(move |command| members.upgrade()?.incoming(command))
-        };
-        let inner = Inner {
-            id: ids::client_id(ip, config.instance.as_deref()),
-            ids: Ids::new(ip),
-            channels: Channels::new(config.transport.clone(), incoming),
-            servers: NameServers::new(config.name_servers.clone()),
-            routes: Routes::default(),
-            members,
-            upkeep: Mutex::new(None),
-            closed: AtomicBool::new(false),
-            config,
-        };
-        Client {
-            inner: Arc::new(inner),
-        }
+        let inner = Arc::new_cyclic(|own: &Weak<Inner>| {
+            let own = own.clone();
+            let incoming = move |address: &Arc<str>| asked::incoming(own.clone(), address);
+            Inner {
+                id: ids::client_id(ip, config.instance.as_deref()),
+                ids: Ids::new(ip),
+                channels: Channels::new(config.transport.clone(), incoming),
+                servers: NameServers::new(config.name_servers.clone()),
+                routes: Routes::default(),
+                members: Members::default(),
+                upkeep: Mutex::new(None),
+                closed: AtomicBool::new(false),
+                config,
+            }
+        });
+        Client { inner }
     }
 
     /// The id that brokers know it by.

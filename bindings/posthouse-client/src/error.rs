@@ -41,6 +41,9 @@ pub enum Error {
     /// The queue is not the consumer's own just now.
     #[error("{0} is not assigned to this consumer")]
     NotAssigned(Queue),
+    /// The text is no recall handle.
+    #[error("{0} is no recall handle")]
+    Handle(String),
     /// The server said no.
     #[error("{0}")]
     Refused(Box<Refusal>),
@@ -106,6 +109,9 @@ pub enum MessageError {
     /// A batch goes to one topic, and not later.
     #[error("in a batch, every message has the same topic, the same sharding key and no delay")]
     Batch,
+    /// A message in a transaction is delivered when that is decided.
+    #[error("a message in a transaction cannot be delivered later")]
+    Transaction,
     /// A compressed body that cannot be read.
     #[error("the body cannot be decompressed: {0}")]
     Compression(String),

@@ -25,6 +25,7 @@
 //! ([`Transport::Local`]). No language's binding has a word in here.
 
 mod admin;
+mod asked;
 mod channel;
 mod client;
 mod clock;
@@ -48,6 +49,7 @@ mod received;
 mod route;
 mod simple_consumer;
 mod strategy;
+mod transaction;
 mod upkeep;
 
 pub use admin::{Admin, Progress, QueueStats};
@@ -63,7 +65,9 @@ pub use model::group::GroupConfig;
 pub use model::topic::TopicConfig;
 pub use model::{GroupName, NameError, TopicName};
 pub use process_queue::FlowLimits;
-pub use producer::{BatchError, Producer, ProducerOptions, SendStatus, Sent};
+pub use producer::{
+    BatchError, Begin, Half, Producer, ProducerOptions, Recalled, SendStatus, Sent,
+};
 pub use pull::{Pull, Pulled};
 pub use pull_consumer::{PullConsumer, PullOptions};
 pub use push_consumer::{PushConsumer, PushOptions, Settle};
@@ -73,3 +77,4 @@ pub use received::Received;
 pub use remoting::{Serialize, code};
 pub use simple_consumer::{Leased, Receive, SimpleConsumer};
 pub use strategy::Strategy;
+pub use transaction::{Check, Decision, Transaction, TransactionError};

@@ -1,11 +1,13 @@
-//! The producers and consumers of a client, as its heartbeat names them, and what brokers say to them.
+//! The producers and consumers of a client, as its heartbeat names them.
 
 use std::collections::{BTreeMap, HashMap};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use remoting::Command;
 use remoting::body::{ConsumerData, HeartbeatData, ProducerData};
-use remoting::code::{request, response};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::transaction::{Check, Decision};
 
 /// A consumer that brokers know.
 pub(crate) trait Member: Send + Sync {
@@ -24,16 +26,34 @@ pub(crate) mod futures {
     pub(crate) type Stopping<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 }
 
+/// A function that decides about half messages.
+pub(crate) type Decide =
+    dyn Fn(Check) -> Pin<Box<dyn Future<Output = Decision> + Send>> + Send + Sync;
+
+/// Checks that run at the same time, of all groups. Apache's clients queue 2000.
+const CHECKS: usize = 1000;
+
 /// Who there is.
-#[derive(Default)]
 pub(crate) struct Members {
     table: Mutex<Table>,
+    checks: Arc<Semaphore>,
+}
+
+impl Default for Members {
+    fn default() -> Self {
+        Members {
+            table: Mutex::default(),
+            checks: Arc::new(Semaphore::new(CHECKS)),
+        }
+    }
 }
 
 #[derive(Default)]
 struct Table {
     /// Producer groups, and how many producers each has.
     producers: BTreeMap<Arc<str>, usize>,
+    /// Who decides about the half messages of a group.
+    deciders: HashMap<Arc<str>, Arc<Decide>>,
     consumers: HashMap<Arc<str>, Arc<dyn Member>>,
 }
 
@@ -58,6 +78,7 @@ impl Members {
         };
         if left == 0 {
             table.producers.remove(group);
+            table.deciders.remove(group);
         }
         left == 0
     }
@@ -102,23 +123,24 @@ impl Members {
         (!nobody).then_some(data)
     }
 
-    /// Takes what a broker says on its own.
-    pub(crate) fn incoming(&self, command: Command) -> Option<Command> {
-        match command.code {
-            request::NOTIFY_CONSUMER_IDS_CHANGED => {
-                let group = command.field("consumerGroup").unwrap_or_default();
-                let member = self.lock().consumers.get(group).cloned();
-                if let Some(member) = member {
-                    member.rebalance();
-                }
-                None
-            }
-            code => {
-                let unsupported = response::REQUEST_CODE_NOT_SUPPORTED;
-                let remark = format!(" request type {code} not supported");
-                Some(Command::response(0, unsupported).remark(remark))
-            }
-        }
+    /// From now on, this function is asked about the half messages of a group.
+    pub(crate) fn set_check(
+        &self,
+        group: Arc<str>,
+        decide: impl Fn(Check) -> Pin<Box<dyn Future<Output = Decision> + Send>> + Send + Sync + 'static,
+    ) {
+        self.lock().deciders.insert(group, Arc::new(decide));
+    }
+
+    /// Who is to be asked about a half message of a group, and a place to do so.
+    pub(crate) fn check(&self, group: &str) -> Option<(Arc<Decide>, OwnedSemaphorePermit)> {
+        let decide = self.lock().deciders.get(group).cloned()?;
+        let place = self.checks.clone().try_acquire_owned().ok()?;
+        Some((decide, place))
+    }
+
+    pub(crate) fn consumer(&self, group: &str) -> Option<Arc<dyn Member>> {
+        self.lock().consumers.get(group).cloned()
     }
 
     /// Lets every consumer end its work.

@@ -2,10 +2,13 @@
 
 mod batch;
 mod outgoing;
+mod recall;
 mod slow;
+mod transaction;
 
-use std::sync::Arc;
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use model::tag::java_hash;
@@ -18,12 +21,14 @@ use crate::compress::Compression;
 use crate::error::{Error, MessageError, Result};
 use crate::message::Message;
 use crate::queue::Queue;
-use crate::route::{Route, Target};
+use crate::route::{Broker, Route, Target};
 use outgoing::Outgoing;
 use slow::Slow;
 
 pub use batch::BatchError;
 pub use outgoing::{SendStatus, Sent};
+pub use recall::Recalled;
+pub use transaction::{Begin, Half};
 
 /// How a producer sends.
 #[derive(Clone, Debug)]
@@ -45,6 +50,9 @@ pub struct ProducerOptions {
     pub compression: Option<Compression>,
     /// How headers of sends are written. Every broker reads both.
     pub serialize: Serialize,
+    /// Whether brokers hear of the group. They ask only those producers about half messages, and hand
+    /// replies only to those, that they hear of.
+    pub announce: bool,
 }
 
 impl Default for ProducerOptions {
@@ -58,6 +66,7 @@ impl Default for ProducerOptions {
             compress_from: 4096,
             compression: Some(Compression::Zlib),
             serialize: Serialize::Binary,
+            announce: true,
         }
     }
 }
@@ -74,13 +83,17 @@ struct Shared {
     group: Arc<str>,
     options: ProducerOptions,
     slow: Slow,
+    /// The brokers that were told of the group.
+    announced: Mutex<HashSet<Arc<str>>>,
     closed: AtomicBool,
 }
 
 impl Producer {
     pub(crate) fn new(client: Arc<Inner>, group: &str, options: ProducerOptions) -> Result<Self> {
         let group: Arc<str> = GroupName::parse(group)?.as_str().into();
-        client.members.add_producer(group.clone());
+        if options.announce {
+            client.members.add_producer(group.clone());
+        }
         let slow = Slow::default();
         let closed = AtomicBool::new(false);
         let shared = Shared {
@@ -88,6 +101,7 @@ impl Producer {
             group,
             options,
             slow,
+            announced: Mutex::default(),
             closed,
         };
         Ok(Producer {
@@ -165,7 +179,8 @@ impl Producer {
     pub async fn shutdown(&self) {
         let shared = &self.shared;
         let first = !shared.closed.swap(true, Ordering::AcqRel);
-        if first && shared.client.members.remove_producer(&shared.group) {
+        let leaves = first && shared.options.announce;
+        if leaves && shared.client.members.remove_producer(&shared.group) {
             shared.client.leave(Some(&shared.group), None).await;
         }
     }
@@ -194,6 +209,29 @@ impl Shared {
     async fn route(&self, topic: &str) -> Result<Arc<Route>> {
         let client = &self.client;
         client.routes.to_publish(topic, &client.ask()).await
+    }
+
+    /// Makes sure that every broker of a topic has heard of the group.
+    async fn announce(&self, topic: &str) -> Result<()> {
+        if !self.options.announce {
+            return Ok(());
+        }
+        let route = self.route(topic).await?;
+        let masters = route.brokers.iter().filter_map(Broker::master);
+        let new: Vec<Arc<str>> = {
+            let told = self.announced.lock();
+            let told = told.unwrap_or_else(PoisonError::into_inner);
+            masters
+                .filter(|master| !told.contains(*master))
+                .cloned()
+                .collect()
+        };
+        if !new.is_empty() {
+            self.client.heartbeat().await;
+            let told = self.announced.lock();
+            told.unwrap_or_else(PoisonError::into_inner).extend(new);
+        }
+        Ok(())
     }
 
     /// Sends, to another broker if need be, until one has it or time or tries are over.
@@ -295,7 +333,7 @@ impl Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        if !self.closed.load(Ordering::Acquire) {
+        if self.options.announce && !self.closed.load(Ordering::Acquire) {
             self.client.members.remove_producer(&self.group);
         }
     }

@@ -4,6 +4,7 @@
 
 mod admin;
 mod consume;
+mod later;
 mod places;
 mod pull;
 mod retry;
@@ -12,3 +13,4 @@ mod simple;
 mod speed;
 mod tail;
 mod toy;
+mod transaction;

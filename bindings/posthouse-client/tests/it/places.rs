@@ -45,6 +45,11 @@ fn embedded() -> &'static Config {
     config
 }
 
+/// Whether Apache's servers stand in for the binary.
+pub fn apache() -> bool {
+    servers::apache_stands_in()
+}
+
 /// A new client of the binary, over TCP.
 pub fn over_tcp() -> Client {
     Client::new(Config::new(binary()))

@@ -44,7 +44,10 @@ impl From<Error> for Problem {
                 Problem::unavailable("the cluster cannot be reached")
             }
             Error::Closed => Problem::unavailable("the server is ending"),
-            Error::GroupInUse(_) | Error::NotAssigned(_) | Error::Malformed { .. } => {
+            Error::GroupInUse(_)
+            | Error::NotAssigned(_)
+            | Error::Handle(_)
+            | Error::Malformed { .. } => {
                 tracing::error!(%error, "an error of the client that no request should cause");
                 Problem::new(&INTERNAL)
             }
@@ -68,7 +71,7 @@ fn of_message(error: &MessageError) -> Problem {
         MessageError::Reserved(_) => &RESERVED_PROPERTY,
         MessageError::Property(_) => &INVALID_PROPERTY,
         MessageError::Properties(_) => &PROPERTIES_TOO_LARGE,
-        MessageError::Batch | MessageError::Compression(_) => &INTERNAL,
+        MessageError::Batch | MessageError::Transaction | MessageError::Compression(_) => &INTERNAL,
     };
     Problem::new(kind).detail(error.to_string())
 }

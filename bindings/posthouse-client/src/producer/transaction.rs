@@ -1,0 +1,139 @@
+//! Sends half messages, and has its function asked about those that nobody decided about.
+
+use std::time::Duration;
+
+use model::flag::sys;
+use model::message::{append, key};
+
+use super::{Producer, ProducerOptions, Sent, Shared};
+use crate::client::Client;
+use crate::error::{Error, MessageError, Result};
+use crate::message::{Deliver, Message};
+use crate::transaction::{Check, Decision, Transaction};
+
+/// A half message that a broker keeps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Half {
+    /// What the broker said.
+    pub sent: Sent,
+    /// What it is resolved with.
+    pub transaction: Transaction,
+}
+
+/// How long a half message may wait.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Begin {
+    /// The broker does not ask before this; to the second. Unset: as the broker is configured.
+    pub check_after: Option<Duration>,
+}
+
+impl Client {
+    /// A producer whose function is asked about half messages that nobody decided about, also those of
+    /// other producers of the group. Must be called inside a tokio runtime. If the group has several in
+    /// this client, the last one's function is asked.
+    ///
+    /// ```no_run
+    /// # async fn example() -> posthouse_client::Result<()> {
+    /// use posthouse_client::{Client, Config, Decision, Message, ProducerOptions};
+    ///
+    /// let client = Client::new(Config::new("127.0.0.1:9876"));
+    /// let producer = client.transaction_producer("shop", ProducerOptions::default(), async |check| {
+    ///     println!("was {} paid?", check.message.id());
+    ///     Decision::Unknown
+    /// })?;
+    /// let message = Message::new("orders", "paid").key("order-17");
+    /// let (sent, decision) = producer
+    ///     .send_in_transaction(message, async |half| {
+    ///         println!("{} is written to the database with the rest", half.transaction);
+    ///         Decision::Commit
+    ///     })
+    ///     .await?;
+    /// println!("{}: {decision:?}", sent.id);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// If no broker takes the group's name.
+    pub fn transaction_producer<F, S>(
+        &self,
+        group: &str,
+        options: ProducerOptions,
+        check: F,
+    ) -> Result<Producer>
+    where
+        F: Fn(Check) -> S + Send + Sync + 'static,
+        S: Future<Output = Decision> + Send + 'static,
+    {
+        let producer = self.producer_with(group, options)?;
+        let members = &self.inner.members;
+        members.set_check(producer.shared.group.clone(), move |asked| {
+            Box::pin(check(asked))
+        });
+        Ok(producer)
+    }
+}
+
+impl Producer {
+    /// Sends a half message: nobody gets it before somebody decides, see [`Client::resolve`].
+    ///
+    /// # Errors
+    /// As [`Producer::send`]; [`MessageError::Transaction`] if it is to be delivered later.
+    pub async fn begin(&self, message: Message, begin: &Begin) -> Result<Half> {
+        self.shared.begin(&message, begin).await
+    }
+
+    /// Sends a half message, runs `local`, and does what that decides. If the decision does not get
+    /// through, the broker asks: see [`Client::transaction_producer`].
+    ///
+    /// # Errors
+    /// As [`Producer::begin`]; then `local` did not run. If the decision does not get through, it is no
+    /// error: the broker will ask.
+    pub async fn send_in_transaction(
+        &self,
+        message: Message,
+        local: impl AsyncFnOnce(&Half) -> Decision,
+    ) -> Result<(Sent, Decision)> {
+        let half = self.begin(message, &Begin::default()).await?;
+        let decision = local(&half).await;
+        let client = &self.shared.client;
+        let told = client.resolve(&half.transaction, decision, false).await;
+        if let Err(error) = told {
+            tracing::warn!(transaction = %half.transaction, %error, "the broker will ask");
+        }
+        Ok((half.sent, decision))
+    }
+}
+
+impl Shared {
+    async fn begin(&self, message: &Message, begin: &Begin) -> Result<Half> {
+        if message.when != Deliver::Now {
+            return Err(MessageError::Transaction.into());
+        }
+        let mut outgoing = self.outgoing(message)?;
+        outgoing.sys_flag |= sys::TRANSACTION_PREPARED;
+        append(&mut outgoing.properties, key::TRAN_MSG, "true");
+        append(&mut outgoing.properties, key::PGROUP, &self.group);
+        if let Some(after) = begin.check_after {
+            let seconds = after.as_secs().to_string();
+            append(&mut outgoing.properties, key::CHECK_IMMUNITY, &seconds);
+        }
+        // Who is to be asked must be known.
+        self.announce(&outgoing.topic).await?;
+        let sent = self.deliver(&outgoing, None).await?;
+        let address: std::sync::Arc<str> = sent.queue.broker.clone();
+        let lies = model::id::parse_offset_id(&sent.offset_id);
+        let (address, log_offset) =
+            lies.ok_or_else(|| Error::malformed(&address, "it does not say where it lies"))?;
+        let transaction = Transaction {
+            group: self.group.clone(),
+            topic: outgoing.topic.clone(),
+            broker: sent.queue.broker.clone(),
+            queue_offset: sent.queue_offset,
+            address,
+            log_offset: log_offset.0,
+            id: sent.id.clone(),
+        };
+        Ok(Half { sent, transaction })
+    }
+}
