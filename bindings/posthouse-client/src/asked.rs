@@ -29,6 +29,10 @@ impl Inner {
                 self.asked_for_a_decision(from, &command);
                 None
             }
+            request::PUSH_REPLY_MESSAGE_TO_CLIENT => {
+                self.replied(&command);
+                Some(Command::response(0, response::SUCCESS))
+            }
             code => {
                 let unsupported = Command::response(0, response::REQUEST_CODE_NOT_SUPPORTED);
                 Some(unsupported.remark(not_supported(code)))

@@ -1,6 +1,7 @@
 //! What can go wrong, in one enum.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use model::NameError;
 use remoting::client::CallError;
@@ -44,6 +45,9 @@ pub enum Error {
     /// The text is no recall handle.
     #[error("{0} is no recall handle")]
     Handle(String),
+    /// A request was sent, and nobody replied to it in this time.
+    #[error("no reply within {0:?}")]
+    NoReply(Duration),
     /// The server said no.
     #[error("{0}")]
     Refused(Box<Refusal>),
@@ -112,6 +116,9 @@ pub enum MessageError {
     /// A message in a transaction is delivered when that is decided.
     #[error("a message in a transaction cannot be delivered later")]
     Transaction,
+    /// Its sender waits for no reply.
+    #[error("the message asks for no reply")]
+    NoRequest,
     /// A compressed body that cannot be read.
     #[error("the body cannot be decompressed: {0}")]
     Compression(String),

@@ -5,8 +5,9 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use remoting::body::{ConsumerData, HeartbeatData, ProducerData};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
+use crate::received::Received;
 use crate::transaction::{Check, Decision};
 
 /// A consumer that brokers know.
@@ -37,6 +38,8 @@ const CHECKS: usize = 1000;
 pub(crate) struct Members {
     table: Mutex<Table>,
     checks: Arc<Semaphore>,
+    /// Who waits for which reply.
+    replies: Mutex<HashMap<String, oneshot::Sender<Received>>>,
 }
 
 impl Default for Members {
@@ -44,6 +47,7 @@ impl Default for Members {
         Members {
             table: Mutex::default(),
             checks: Arc::new(Semaphore::new(CHECKS)),
+            replies: Mutex::default(),
         }
     }
 }
@@ -137,6 +141,20 @@ impl Members {
         let decide = self.lock().deciders.get(group).cloned()?;
         let place = self.checks.clone().try_acquire_owned().ok()?;
         Some((decide, place))
+    }
+
+    /// From now on, the reply with this correlation id is waited for.
+    pub(crate) fn await_reply(&self, id: String, waiter: oneshot::Sender<Received>) {
+        self.lock_replies().insert(id, waiter);
+    }
+
+    /// Who waits for a reply, for the last time.
+    pub(crate) fn take_reply(&self, id: &str) -> Option<oneshot::Sender<Received>> {
+        self.lock_replies().remove(id)
+    }
+
+    fn lock_replies(&self) -> MutexGuard<'_, HashMap<String, oneshot::Sender<Received>>> {
+        self.replies.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn consumer(&self, group: &str) -> Option<Arc<dyn Member>> {

@@ -154,7 +154,7 @@ impl Message {
 /// Property of the key that orders messages (Java's spelling).
 pub(crate) const SHARDING_KEY: &str = "__SHARDINGKEY";
 
-fn checked(out: &mut String, name: &str, value: &str) -> Result<(), MessageError> {
+pub(crate) fn checked(out: &mut String, name: &str, value: &str) -> Result<(), MessageError> {
     let bad = |text: &str| {
         let control = |b: u8| b == NAME_END || b == VALUE_END;
         text.is_empty() || text.bytes().any(control)
@@ -167,7 +167,7 @@ fn checked(out: &mut String, name: &str, value: &str) -> Result<(), MessageError
 }
 
 /// Names that Java's producer refuses too (`MessageConst.STRING_HASH_SET`).
-fn is_reserved(name: &str) -> bool {
+pub(crate) fn is_reserved(name: &str) -> bool {
     name.starts_with("__RMQ.") || RESERVED.contains(&name)
 }
 

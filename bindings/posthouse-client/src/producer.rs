@@ -3,6 +3,7 @@
 mod batch;
 mod outgoing;
 mod recall;
+mod request;
 mod slow;
 mod transaction;
 

@@ -8,6 +8,7 @@ use model::flag::sys;
 use model::id::push_offset_id;
 use model::message::{key, properties, property};
 use model::record::View;
+use remoting::Command;
 
 use crate::compress::decompress;
 use crate::queue::Queue;
@@ -48,6 +49,41 @@ pub struct Received {
 }
 
 impl Received {
+    /// A reply, as a broker hands it to who waits for it. It lies in no queue.
+    pub(crate) fn from_reply(command: &Command) -> Received {
+        let number = |name| {
+            command
+                .field(name)
+                .and_then(|text| text.parse::<i64>().ok())
+        };
+        let host = |name| {
+            let text = command.field(name).unwrap_or_default();
+            // Java writes a slash before an address without a name.
+            let host = text.trim_start_matches('/').parse().ok();
+            host.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)))
+        };
+        let topic: Arc<str> = command.field("topic").unwrap_or_default().into();
+        let sys_flag = number("sysFlag").unwrap_or(0) as i32;
+        let body = Bytes::copy_from_slice(&command.body);
+        Received {
+            store_size: 0,
+            queue: Queue::new(topic.clone(), "", 0),
+            topic,
+            queue_offset: 0,
+            log_offset: 0,
+            body: whole(sys_flag, &body).unwrap_or(body),
+            flag: number("flag").unwrap_or(0) as i32,
+            born_at: number("bornTimestamp").unwrap_or(0),
+            born_host: host("bornHost"),
+            stored_at: number("storeTimestamp").unwrap_or(0),
+            store_host: host("storeHost"),
+            reconsume_times: 0,
+            sys_flag,
+            prepared_offset: 0,
+            properties: command.field("properties").unwrap_or_default().into(),
+        }
+    }
+
     /// The value of a property.
     pub fn property(&self, name: &str) -> Option<&str> {
         property(&self.properties, name)
@@ -128,14 +164,18 @@ pub(crate) fn records(
     found
 }
 
+/// The decompressed body; `None` if it is as it was sent. One that is not what it says must not hold up
+/// those behind it.
+fn whole(sys_flag: i32, body: &[u8]) -> Option<Bytes> {
+    let small = sys_flag & sys::COMPRESSED != 0;
+    let whole = small.then(|| decompress(sys_flag, body).ok());
+    whole.flatten().map(Bytes::from)
+}
+
 fn received(from: &Bytes, view: &View<'_>, queue: Queue) -> Received {
     let sys_flag = view.sys_flag();
-    let small = sys_flag & sys::COMPRESSED != 0;
-    // A body that is not what it says must not hold up those behind it.
-    let whole = small
-        .then(|| decompress(sys_flag, view.body()).ok())
-        .flatten();
-    let body = whole.map_or_else(|| from.slice_ref(view.body()), Bytes::from);
+    let body = whole(sys_flag, view.body());
+    let body = body.unwrap_or_else(|| from.slice_ref(view.body()));
     let topic = match view.property(key::RETRY_TOPIC) {
         Some(first) if queue.topic.starts_with(model::name::RETRY_PREFIX) => first.into(),
         _ => queue.topic.clone(),

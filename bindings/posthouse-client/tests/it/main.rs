@@ -4,9 +4,11 @@
 
 mod admin;
 mod consume;
+mod java;
 mod later;
 mod places;
 mod pull;
+mod request;
 mod retry;
 mod send;
 mod simple;

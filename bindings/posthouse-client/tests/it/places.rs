@@ -50,6 +50,11 @@ pub fn apache() -> bool {
     servers::apache_stands_in()
 }
 
+/// The name server of the binary.
+pub fn namesrv() -> &'static str {
+    binary()
+}
+
 /// A new client of the binary, over TCP.
 pub fn over_tcp() -> Client {
     Client::new(Config::new(binary()))

@@ -30,6 +30,7 @@ public final class Runner {
         Later.register(scenarios);
         Returning.register(scenarios);
         Admin.register(scenarios);
+        Mixed.register(scenarios);
         Dialect.register(scenarios);
         say("{\"run\":0,\"event\":\"ready\"}");
         BufferedReader in = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));

@@ -35,6 +35,7 @@ impl From<Error> for Problem {
                 Problem::new(&BROKER_NOT_FOUND).detail(format!("there is no broker {broker}"))
             }
             Error::Refused(refusal) => of_refusal(&refusal),
+            Error::NoReply(_) => Problem::new(&BROKER_TIMEOUT).detail("nobody replied in time"),
             Error::Timeout(_) => Problem::new(&BROKER_TIMEOUT).detail("no broker answered in time"),
             Error::Call { .. } if error.is_timeout() => {
                 Problem::new(&BROKER_TIMEOUT).detail("the broker did not answer in time")
@@ -71,7 +72,10 @@ fn of_message(error: &MessageError) -> Problem {
         MessageError::Reserved(_) => &RESERVED_PROPERTY,
         MessageError::Property(_) => &INVALID_PROPERTY,
         MessageError::Properties(_) => &PROPERTIES_TOO_LARGE,
-        MessageError::Batch | MessageError::Transaction | MessageError::Compression(_) => &INTERNAL,
+        MessageError::Batch
+        | MessageError::Transaction
+        | MessageError::NoRequest
+        | MessageError::Compression(_) => &INTERNAL,
     };
     Problem::new(kind).detail(error.to_string())
 }
