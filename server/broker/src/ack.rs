@@ -185,7 +185,8 @@ impl Broker {
         };
         let (min, max) = (queue.start().0, queue.end().0);
         let offset = u64::try_from(ack.offset).ok();
-        if offset.is_none_or(|offset| !(min..=max).contains(&offset)) {
+        let there = |offset: u64| (min..=max).contains(&offset);
+        if !offset.is_some_and(|offset| there(offset) || self.is_kept(ack, offset)) {
             return Err(Error::NoSuchPopOffset {
                 topic: name.clone(),
                 queue: ack.queue,
@@ -195,6 +196,17 @@ impl Broker {
             });
         }
         Ok(Receipt::parse(ack.receipt)?)
+    }
+
+    /// Whether a message is known although the queue begins behind it.
+    fn is_kept(&self, ack: &Ack<'_>, offset: u64) -> bool {
+        let found = self.pops.find(ack.group, ack.topic);
+        found.is_some_and(|(line, _)| {
+            let state = line.lock();
+            let of_queue = |id: &(PopTopic, u32)| i64::from(id.1) == i64::from(ack.queue);
+            let mut flights = state.flights.iter().filter(|(id, _)| of_queue(id));
+            flights.any(|(_, flight)| flight.moved(offset).is_some())
+        })
     }
 
     fn held(&self, ack: &Ack<'_>, receipt: &Receipt<'_>) -> Option<Held> {

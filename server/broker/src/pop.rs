@@ -7,6 +7,7 @@
 
 mod doubt;
 mod flight;
+mod kept;
 mod line;
 mod look;
 mod need;

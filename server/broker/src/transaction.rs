@@ -29,7 +29,7 @@ use model::message::{append, key};
 use model::record::View;
 use model::{Level, LogOffset, Mark, QueueOffset};
 use store::pending::Kind;
-use store::{Draft, Keys, ReadError, Reads, Staged, Store, Wait};
+use store::{Draft, Keys, Moved, ReadError, Reads, Staged, Store, Wait};
 
 use crate::offset::read_failed;
 use crate::topic::{system, topic_missing};
@@ -107,9 +107,15 @@ impl Broker {
             // Its send was answered as soon as it was confirmed: it may still have to be shown.
             self.show();
         }
+        let mut at = at;
         let done = HALF.with_borrow_mut(|record| {
             record.clear();
-            match self.store.record(at, Wait::No, record) {
+            let mut read = self.store.record(at, Wait::No, record);
+            if let (Err(ReadError::Missing(_)), Some(moved)) = (&read, self.store.moved(at)) {
+                at = moved.to;
+                read = self.store.record(at, Wait::No, record);
+            }
+            match read {
                 Ok(Reads::Done) => self.end_half(end, record, None),
                 Ok(Reads::WouldBlock) => Ok(None),
                 Err(ReadError::Missing(_) | ReadError::Damaged(_)) => Err(Error::HalfMissing),
@@ -132,7 +138,12 @@ impl Broker {
         history: Option<&History>,
     ) -> Result<Option<Answer<()>>, Error> {
         let view = View::parse(record).map_err(|_| Error::HalfMissing)?;
-        check_half(&view, end)?;
+        let named = LogOffset(end.log_offset as u64);
+        let first = match view.log_offset() {
+            at if at == named => None,
+            at => self.store.moved(named).filter(|moved| moved.to == at),
+        };
+        check_half(&view, end, first)?;
         let late = !end.from_check && self.is_late(&view);
         let mut state = self.transactions.state();
         let mut place = Place::Half(view.log_offset());
@@ -281,20 +292,29 @@ impl Place {
     }
 }
 
-/// Whether the record is the caller's half message (Apache `checkPrepareMessage`).
-fn check_half(half: &View<'_>, end: &EndTransaction<'_>) -> Result<(), Error> {
+/// Whether the record is the caller's half message (Apache `checkPrepareMessage`), by where it lies or
+/// by its first place.
+fn check_half(
+    half: &View<'_>,
+    end: &EndTransaction<'_>,
+    first: Option<Moved>,
+) -> Result<(), Error> {
+    let (queue_offset, log_offset) = match first {
+        Some(first) => (first.queue_offset, first.from),
+        None => (half.queue_offset(), half.log_offset()),
+    };
     if half.topic() != system::HALVES {
         return Err(Error::HalfMissing);
     }
     if half.property(key::PGROUP).unwrap_or_default() != end.group {
         return Err(Error::HalfDiffers("The producer group wrong"));
     }
-    if half.queue_offset().0 as i64 != end.queue_offset {
+    if queue_offset.0 as i64 != end.queue_offset {
         return Err(Error::HalfDiffers(
             "The transaction state table offset wrong",
         ));
     }
-    if half.log_offset().0 as i64 != end.log_offset {
+    if log_offset.0 as i64 != end.log_offset {
         return Err(Error::HalfDiffers("The commit log offset wrong"));
     }
     Ok(())

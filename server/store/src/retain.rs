@@ -6,7 +6,8 @@
 //! snapshot of all tables is flushed at a later position, and (b) every body in it that is still needed
 //! was appended again, naming where it came from.
 
-use std::sync::Arc;
+pub(crate) mod moved;
+
 use std::time::Duration;
 
 use model::record::View;
@@ -18,8 +19,11 @@ use crate::index::Keys;
 use crate::lock;
 use crate::log::stage::Draft;
 use crate::open;
+use crate::pending::Kind;
 use crate::snapshot;
 use crate::store::{Next, Store};
+
+pub use moved::Moved;
 
 /// How often it is looked at.
 const EVERY: Duration = Duration::from_secs(10);
@@ -27,13 +31,9 @@ const EVERY: Duration = Duration::from_secs(10);
 const AT_ONCE: usize = 10;
 const HOUR_MS: i64 = 3_600_000;
 
-/// Knows which old records are still needed: pending timers, half messages, leased retries.
-pub trait Live: Send + Sync {
-    /// Positions below `before` of records that are still needed.
-    fn live(&self, before: LogOffset) -> Vec<LogOffset>;
-    /// The record at `from` was appended again at `to`, with `from` as its prepared offset.
-    fn moved(&self, from: LogOffset, to: LogOffset);
-}
+/// Appends again what of the log below a position is still needed, besides what waits: leased messages.
+/// If it cannot, nothing is deleted.
+pub type Keep<'a> = dyn FnMut(LogOffset) -> Result<(), StageError> + 'a;
 
 /// Why nothing was deleted.
 #[derive(Debug, thiserror::Error)]
@@ -51,14 +51,14 @@ enum Refused {
 }
 
 /// One look.
-pub(crate) fn step(store: &Store, now: i64) -> Next {
+pub(crate) fn step(store: &Store, now: i64, keep: &mut Keep<'_>) -> Next {
     if store.failure().is_some() {
         return Next::Never;
     }
     let space = store.disk.space().ok();
     let count = expired(store, now, space);
     if count > 0
-        && let Err(error) = delete(store, count, space)
+        && let Err(error) = delete(store, count, space, keep)
     {
         tracing::warn!(%error, "old segments are kept for now");
     }
@@ -128,14 +128,21 @@ fn expired(store: &Store, now: i64, space: Option<Space>) -> usize {
     count
 }
 
-fn delete(store: &Store, count: usize, space: Option<Space>) -> Result<(), Refused> {
+fn delete(
+    store: &Store,
+    count: usize,
+    space: Option<Space>,
+    keep: &mut Keep<'_>,
+) -> Result<(), Refused> {
     let segments = store.log.segments.all();
     let Some(start) = segments.get(count).map(|segment| LogOffset(segment.base)) else {
         return Ok(());
     };
     drop(segments);
     append_pending(store, start)?;
-    append_live(store, start)?;
+    keep(start)?;
+    store.write_out()?;
+    store.log.flush_all()?;
     let from = lock(&store.checkpoint).last.tables_from;
     let stands = snapshot::position(store, from).is_some_and(|at| at >= start);
     if !stands || from == QueueOffset(0) {
@@ -162,9 +169,7 @@ fn delete(store: &Store, count: usize, space: Option<Space>) -> Result<(), Refus
 /// needed, so nothing is deleted before it is decided.
 fn append_pending(store: &Store, before: LogOffset) -> Result<(), Refused> {
     let below = store.pending.below(before);
-    if below.is_empty() {
-        return Ok(());
-    }
+    let mut halves = Vec::new();
     let appended = below.iter().try_for_each(|&from| {
         if store.pending.claim(from).is_none() {
             return match store.pending.contains(from) {
@@ -172,35 +177,24 @@ fn append_pending(store: &Store, before: LogOffset) -> Result<(), Refused> {
                 false => Ok(()),
             };
         }
-        let appended = append_again(store, from);
+        let appended = append_again(store, from, &mut halves);
         if !matches!(appended, Ok(Some(_))) {
             store.pending.unclaim(from);
         }
         appended.map(|_| ())
     });
+    let noted = moved::note(store, &halves, before);
     store.write_out()?;
-    appended?;
-    store.log.flush_all()?;
-    Ok(())
+    noted.and(appended)
 }
 
-/// Appends what is still needed again, and waits until it is flushed.
-fn append_live(store: &Store, before: LogOffset) -> Result<(), Refused> {
-    let Some(live) = store.live.get().map(Arc::clone) else {
-        return Ok(());
-    };
-    for from in live.live(before) {
-        if let Some(to) = append_again(store, from)? {
-            store.write_out()?;
-            live.moved(from, to);
-        }
-    }
-    store.log.flush_all()?;
-    Ok(())
-}
-
-/// Stages the record at `from` again, naming where it came from; `None` if it cannot be read.
-fn append_again(store: &Store, from: LogOffset) -> Result<Option<LogOffset>, Refused> {
+/// Stages the record at `from` again, naming where it came from; `None` if it cannot be read. Of a half
+/// message, where it lies now is added to `halves`.
+fn append_again(
+    store: &Store,
+    from: LogOffset,
+    halves: &mut Vec<Moved>,
+) -> Result<Option<LogOffset>, Refused> {
     let mut bytes = Vec::new();
     match store.log.record(from, Wait::Yes, &mut bytes) {
         Ok(_) => {}
@@ -234,5 +228,14 @@ fn append_again(store: &Store, from: LogOffset) -> Result<Option<LogOffset>, Ref
         store.write_out()?;
         staged = store.log.stage_system(&draft, |_| ());
     }
-    Ok(Some(staged?.log_offset))
+    let to = staged?.log_offset;
+    if queue.kind == Some(Kind::Half) {
+        let queue_offset = view.queue_offset();
+        halves.push(Moved {
+            from,
+            queue_offset,
+            to,
+        });
+    }
+    Ok(Some(to))
 }

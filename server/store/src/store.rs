@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use model::{Level, LogOffset, Mark, QueueId, QueueOffset, TopicName};
@@ -25,7 +25,7 @@ use crate::options::Options;
 use crate::pending::Pending;
 use crate::queue::{Entry, Queue, Queues};
 use crate::recover::{self, Planted};
-use crate::retain::{self, Live};
+use crate::retain::{self, Keep, Moved, moved};
 use crate::table::{self, Change, Table, Tables};
 
 /// When a step wants to be called again.
@@ -75,7 +75,6 @@ pub struct Store {
     /// Bytes of changes since the last snapshot.
     pub(crate) table_bytes: AtomicU64,
     pub(crate) planted: Planted,
-    pub(crate) live: OnceLock<Arc<dyn Live>>,
     pub(crate) disk: Arc<dyn Disk>,
     _lock: Box<dyn Any + Send + Sync>,
 }
@@ -188,7 +187,6 @@ impl Store {
                 next_tables_from: last.tables_from,
             }),
             table_bytes: AtomicU64::new(0),
-            live: OnceLock::new(),
             disk,
             _lock: lock,
         };
@@ -332,13 +330,23 @@ impl Store {
 
     /// Deletes or recycles what is older than configured, and refuses producers while the partition is
     /// too full. `now`: milliseconds since the Unix epoch.
-    pub fn retain_step(&self, now: i64) -> Next {
-        retain::step(self, now)
+    pub fn retain_step(&self, now: i64, keep: &mut Keep<'_>) -> Next {
+        retain::step(self, now, keep)
     }
 
-    /// Names who knows which bodies must outlive their segment. Once.
-    pub fn set_live(&self, live: Arc<dyn Live>) {
-        let _ = self.live.set(live);
+    /// Stages one of the broker's own records, which is also taken while producers are refused.
+    ///
+    /// # Errors
+    /// As [`Store::stage`].
+    pub fn stage_own(&self, draft: &Draft<'_>) -> Result<Staged, StageError> {
+        self.log.stage_system(draft, |_| ())
+    }
+
+    /// Where the half message lies now that was first stored at `from`, if that place was deleted.
+    pub fn moved(&self, from: LogOffset) -> Option<Moved> {
+        let key = from.0.to_be_bytes();
+        let tables = lock(&self.tables);
+        moved::read(&key, tables.row(Table::Moved, &key)?)
     }
 
     /// Writes down how far queues, tables and marks are, so that the next start reads little.

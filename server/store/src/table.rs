@@ -31,6 +31,8 @@ pub enum Table {
     Leases = 9,
     /// How a group asks for a topic's messages: by pulling or popping.
     Modes = 10,
+    /// The store's own: where half messages lie whose first place was deleted.
+    Moved = 11,
 }
 
 /// Key of the change that begins a snapshot.
@@ -62,6 +64,7 @@ impl Table {
             Table::Checks,
             Table::Leases,
             Table::Modes,
+            Table::Moved,
         ]
         .into_iter()
         .find(|&table| table as u16 == number)
@@ -131,6 +134,11 @@ impl Tables {
                 }
             }
         }
+    }
+
+    /// The value of one row.
+    pub fn row(&self, table: Table, key: &[u8]) -> Option<&[u8]> {
+        self.rows.get(&(table, key.to_vec())).map(Vec::as_slice)
     }
 
     /// All rows of a table, by key.

@@ -66,6 +66,18 @@ fn moved(store: &Store, queue: &Queue, since: i64) -> Vec<(i64, LogOffset)> {
 
 /// Settles the message at `from` if a lease holds it that was given before its successor was stored.
 fn settle(store: &Store, line: &Line, state: &mut State, stored_at: i64, from: LogOffset) {
+    // One that had been appended again is named by its second place.
+    for flight in state.flights.values_mut() {
+        let again = flight
+            .all_moved()
+            .find(|(_, entry)| entry.log_offset == from);
+        if let Some((at, _)) = again
+            && let Some(key) = flight.held(at, stored_at)
+        {
+            flight.settle(key, at);
+            return;
+        }
+    }
     let mut record = Vec::new();
     if store.record(from, Wait::Yes, &mut record).is_err() {
         return; // deleted: its lease finds nothing either

@@ -12,6 +12,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
+use store::Entry;
+
 /// Positions one lease can span.
 pub(crate) const SPAN: u64 = 64;
 
@@ -85,6 +87,8 @@ pub(crate) enum Changed {
     Lease(LeaseKey),
     /// The open positions from this multiple of [`SPAN`] on.
     Open(u64),
+    /// Where a message lies whose segment was deleted.
+    Moved(u64),
 }
 
 /// What is to be leased.
@@ -115,6 +119,8 @@ pub(crate) struct Flight {
     due: BTreeSet<(Duration, LeaseKey)>,
     /// Message groups with messages in flight, and how many.
     busy: HashMap<u64, u32>,
+    /// Messages that were appended again before their segment was deleted, and where.
+    moved: BTreeMap<u64, Entry>,
     in_flight: u64,
     /// The committed offset as it was left here; another one was set by somebody else.
     pub committed: Option<i64>,
@@ -393,12 +399,62 @@ impl Flight {
         let open = self.open.keys().map(|at| Changed::Open(at - at % SPAN));
         self.changed.extend(open);
         self.changed.insert(Changed::Next);
+        let moved = self.moved.keys().map(|&at| Changed::Moved(at));
+        self.changed.extend(moved);
+        self.moved.clear();
         self.leases.clear();
         self.open.clear();
         self.due.clear();
         self.busy.clear();
         self.in_flight = 0;
         self.committed = None;
+    }
+
+    /// The positions that are out on leases.
+    pub fn out(&self) -> impl Iterator<Item = u64> + '_ {
+        (self.leases.iter()).flat_map(|(key, lease)| lease.positions(key.0))
+    }
+
+    /// Where a message lies that was appended again, if it was.
+    pub fn moved(&self, at: u64) -> Option<Entry> {
+        self.moved.get(&at).copied()
+    }
+
+    /// All of those.
+    pub fn all_moved(&self) -> impl Iterator<Item = (u64, Entry)> + '_ {
+        self.moved.iter().map(|(&at, &entry)| (at, entry))
+    }
+
+    /// A message was appended again.
+    pub fn move_record(&mut self, at: u64, entry: Entry) {
+        if self.held(at, i64::MAX).is_some() || self.open.contains_key(&at) {
+            self.moved.insert(at, entry);
+            self.changed.insert(Changed::Moved(at));
+        }
+    }
+
+    /// Forgets where those lie that are settled.
+    pub fn prune_moved(&mut self) {
+        let (leases, open) = (&self.leases, &self.open);
+        let is_out = |at: u64| {
+            let near = leases.range((at.saturating_sub(SPAN - 1), i64::MIN)..=(at, i64::MAX));
+            let bit = |&(first, _): &LeaseKey| 1 << (at - first);
+            near.into_iter()
+                .any(|(key, lease)| lease.bits & bit(key) != 0)
+        };
+        let changed = &mut self.changed;
+        self.moved.retain(|&at, _| {
+            let kept = open.contains_key(&at) || is_out(at);
+            if !kept {
+                changed.insert(Changed::Moved(at));
+            }
+            kept
+        });
+    }
+
+    /// Puts the place of such a message in place from a row.
+    pub fn restore_moved(&mut self, at: u64, entry: Entry) {
+        self.moved.insert(at, entry);
     }
 
     /// Whether messages are out on this attempt.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use model::receipt::PopTopic;
-use model::{GroupName, TopicName};
+use model::{GroupName, LogOffset, TopicName};
 
 use super::flight::Flight;
 use super::wait::Waiter;
@@ -113,6 +113,8 @@ pub(crate) struct Pops {
     pub(super) waiting: Mutex<HashMap<ConnectionId, HashMap<u64, Arc<Line>>>>,
     pub(super) held: AtomicUsize,
     turn: AtomicU32,
+    /// Nothing is popped any more that lies below this in the log: it is being deleted.
+    floor: AtomicU64,
     /// New retry topics are of the second form (`enableRetryTopicV2`).
     retry_v2: bool,
 }
@@ -125,6 +127,7 @@ impl Pops {
             waiting: Mutex::default(),
             held: AtomicUsize::new(0),
             turn: AtomicU32::new(0),
+            floor: AtomicU64::new(0),
             retry_v2,
         }
     }
@@ -251,6 +254,17 @@ impl Pops {
             line.dirty.store(false, Ordering::Relaxed);
         }
         taken
+    }
+
+    /// What lies below this in the log is popped no more.
+    pub fn floor(&self) -> LogOffset {
+        LogOffset(self.floor.load(Ordering::SeqCst))
+    }
+
+    /// Sets [`Pops::floor`]; returns what it was. Whoever locks a line afterwards finds all that is out
+    /// on leases below it.
+    pub fn set_floor(&self, floor: LogOffset) -> LogOffset {
+        LogOffset(self.floor.swap(floor.0, Ordering::SeqCst))
     }
 
     /// The revive queue of the next pop: Apache has eight, and clients show the number only.

@@ -5,10 +5,10 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use model::QueueOffset;
 use model::message::{PROPERTIES_MAX, append, key};
 use model::receipt::{PopTopic, Receipt};
 use model::record::{self, Record, View};
+use model::{LogOffset, QueueId, QueueOffset};
 use store::{Entry, Properties, Queue, Reads, Wait};
 
 use super::flight::{Flight, Open, Take, Terms};
@@ -32,12 +32,15 @@ pub(super) struct Plan {
     /// Open positions that nobody wants any more.
     pub closed: Vec<u64>,
     pub bytes: usize,
+    /// What lies below this is not taken.
+    pub floor: LogOffset,
     scanned: Vec<Entry>,
     pub records: Vec<u8>,
 }
 
 impl Plan {
-    fn clear(&mut self, next: u64) {
+    fn clear(&mut self, next: u64, floor: LogOffset) {
+        self.floor = floor;
         self.takes.clear();
         self.entries.clear();
         self.left.clear();
@@ -155,12 +158,12 @@ impl Broker {
         let mut got = Ok(Got::Done);
         if room.count > 0 && room.bytes > 0 {
             got = PLAN.with_borrow_mut(|plan| {
-                plan.clear(flight.next());
+                plan.clear(flight.next(), self.pops.floor());
                 let need = match checked.pop.order {
                     true => self.choose_ordered(checked, queue, flight, others, room, plan)?,
                     false => self.choose_any(checked, queue, flight, others, room, plan)?,
                 };
-                if self.read_plan(checked, id, popped, plan, out)? == Reads::WouldBlock {
+                if self.read_plan(checked, (id, flight), popped, plan, out)? == Reads::WouldBlock {
                     let at = plan.takes.iter().map(|take| take.at);
                     return Ok(Got::Cold(Need::of(queue, at, Part::Records)));
                 }
@@ -257,7 +260,7 @@ impl Broker {
                     .skip_while(|&here| here < at);
                 Need::of(queue, behind.take(limits::SCAN_ENTRIES), part)
             };
-            let entry = match self.entry(queue, at, Wait::No)? {
+            let entry = match self.entry(queue, flight, at, Wait::No)? {
                 Found::Here(entry) => entry,
                 Found::Gone => {
                     plan.closed.push(at);
@@ -351,7 +354,7 @@ impl Broker {
     fn read_plan(
         &self,
         checked: &Checked<'_>,
-        id: FlightId,
+        (id, flight): (FlightId, &Flight),
         popped: &Popped,
         plan: &mut Plan,
         out: &mut Vec<u8>,
@@ -359,7 +362,8 @@ impl Broker {
         if plan.entries.is_empty() {
             return Ok(Reads::Done);
         }
-        let as_is = id.0 == PopTopic::Normal;
+        let moved = |take: &Take| flight.moved(take.at).is_some();
+        let as_is = id.0 == PopTopic::Normal && !plan.takes.iter().any(moved);
         let mut records = std::mem::take(&mut plan.records);
         records.clear();
         let target = if as_is { &mut *out } else { &mut records };
@@ -409,7 +413,7 @@ impl Broker {
     }
 
     /// What came back is shown with its original topic, and with its receipt handle: a client cannot
-    /// make that one up.
+    /// make that one up. What was appended again is shown in its original place.
     fn rewrite(
         &self,
         checked: &Checked<'_>,
@@ -421,8 +425,15 @@ impl Broker {
     ) {
         let start = plan.takes.first().map_or(0, |take| take.at);
         let mut rest = records;
-        while let Ok(view) = View::parse(rest) {
+        for take in &plan.takes {
+            let Ok(view) = View::parse(rest) else { break };
             rest = rest.get(view.len()..).unwrap_or_default();
+            let place = (QueueId(id.1), QueueOffset(take.at));
+            let name = checked.line.topics[0].as_str();
+            if id.0 == PopTopic::Normal {
+                record::encode(&shown(&view, name, place, view.properties()), out);
+                continue;
+            }
             let receipt = Receipt {
                 start,
                 popped_at: popped.popped_at,
@@ -431,7 +442,7 @@ impl Broker {
                 topic: id.0,
                 broker: &self.options.name,
                 queue: id.1 as i32,
-                offset: view.queue_offset().0,
+                offset: take.at,
             };
             let mut properties = view.properties().to_owned();
             append(&mut properties, key::POP_CK, &receipt.to_string());
@@ -439,10 +450,7 @@ impl Broker {
                 // Its client makes the handle up by itself, if only for the wrong topic: it comes again.
                 properties = view.properties().to_owned();
             }
-            record::encode(
-                &shown(&view, checked.line.topics[0].as_str(), &properties),
-                out,
-            );
+            record::encode(&shown(&view, name, place, &properties), out);
         }
     }
 
@@ -499,12 +507,17 @@ impl Broker {
     }
 }
 
-/// A stored record as it is shown: under another topic, with other properties.
-fn shown<'a>(view: &View<'a>, topic: &'a str, properties: &'a str) -> Record<'a> {
+/// A stored record as it is shown: under another topic, in this place, with other properties.
+fn shown<'a>(
+    view: &View<'a>,
+    topic: &'a str,
+    (queue, queue_offset): (QueueId, QueueOffset),
+    properties: &'a str,
+) -> Record<'a> {
     Record {
         topic,
-        queue: view.queue(),
-        queue_offset: view.queue_offset(),
+        queue,
+        queue_offset,
         log_offset: view.log_offset(),
         flag: view.flag(),
         sys_flag: view.sys_flag(),
@@ -534,7 +547,7 @@ fn choose_new(
 ) -> bool {
     let at = plan.next;
     // A size of 0 is a position whose record was lost.
-    if entry.size == 0 {
+    if entry.size == 0 || entry.log_offset < plan.floor {
         return true;
     }
     if passes(&checked.filter) {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use model::QueueOffset;
 use store::{Entry, Properties, Queue, ReadError, Reads, Store, Wait};
 
+use super::flight::Flight;
 use super::{Checked, Pop, Popped};
 use crate::filter::Filter;
 use crate::offset::read_failed;
@@ -94,8 +95,30 @@ impl Broker {
         self.cold.take::<()>(&ran).unwrap_or(Ok(()))
     }
 
-    /// The entry of one position.
-    pub(super) fn entry(&self, queue: &Queue, at: u64, wait: Wait) -> Result<Found, Error> {
+    /// The entry of one position of a flight, if it is not just being deleted.
+    pub(super) fn entry(
+        &self,
+        queue: &Queue,
+        flight: &Flight,
+        at: u64,
+        wait: Wait,
+    ) -> Result<Found, Error> {
+        match flight.moved(at) {
+            Some(moved) => Ok(Found::Here(moved)),
+            None => Ok(match self.entry_in_place(queue, at, wait)? {
+                Found::Here(entry) if entry.log_offset < self.pops.floor() => Found::Gone,
+                found => found,
+            }),
+        }
+    }
+
+    /// The entry of one position, where it was first.
+    pub(super) fn entry_in_place(
+        &self,
+        queue: &Queue,
+        at: u64,
+        wait: Wait,
+    ) -> Result<Found, Error> {
         if at < queue.start().0 {
             return Ok(Found::Gone);
         }

@@ -55,7 +55,7 @@ impl Broker {
                 let behind = open.iter().skip(n).take(limits::ORDERED_SCAN);
                 Need::of(queue, behind.map(|(at, _)| *at), Part::Properties)
             };
-            let entry = match self.entry(queue, at, Wait::No)? {
+            let entry = match self.entry(queue, flight, at, Wait::No)? {
                 Found::Here(entry) => entry,
                 Found::Gone => {
                     plan.closed.push(at);
@@ -156,8 +156,10 @@ fn choose_new(
 ) -> bool {
     let at = plan.next;
     let passes = |filter: &Filter| filter.passes(entry.tags_code, properties);
-    let wanted = entry.size > 0 && passes(&checked.filter);
-    let left = entry.size > 0 && !wanted && others.iter().any(passes);
+    // A size of 0 is a position whose record was lost.
+    let there = entry.size > 0 && entry.log_offset >= plan.floor;
+    let wanted = there && passes(&checked.filter);
+    let left = there && !wanted && others.iter().any(passes);
     if !wanted && !left {
         return true;
     }

@@ -15,6 +15,7 @@ use model::record::View;
 use store::{Draft, Entry, Keys, Reads, Wait};
 
 use super::flight::{LeaseKey, Open};
+use super::kept::origin;
 use super::line::{FlightId, Line};
 use super::need::Found;
 use super::{Moment, Woken};
@@ -233,8 +234,17 @@ impl Broker {
         let Some(queue) = self.store.find_queue(topic.as_str(), lapsed.id.1) else {
             return Ok(None);
         };
-        let Found::Here(entry) = self.entry(&queue, lapsed.at, Wait::Yes)? else {
-            return Ok(None);
+        let moved = {
+            let state = line.lock();
+            let flight = state.flights.get(&lapsed.id);
+            flight.and_then(|flight| flight.moved(lapsed.at))
+        };
+        let entry = match moved {
+            Some(entry) => entry,
+            None => match self.entry_in_place(&queue, lapsed.at, Wait::Yes)? {
+                Found::Here(entry) => entry,
+                Found::Gone | Found::Cold => return Ok(None),
+            },
         };
         let mut record = Vec::with_capacity(entry.size as usize);
         match self.store.read_runs(&[entry], &mut record, Wait::Yes) {
@@ -254,7 +264,7 @@ fn dead_letter(line: &Line, view: &View<'_>, out: &mut String) {
     kept(view.properties(), out);
     if view.property(key::ORIGIN_MESSAGE_ID).is_none() {
         let mut id = String::with_capacity(56);
-        push_offset_id(&mut id, view.store_host(), view.log_offset());
+        push_offset_id(&mut id, view.store_host(), origin(view));
         append(out, key::ORIGIN_MESSAGE_ID, &id);
     }
     if view.property(key::RETRY_TOPIC).is_none() {

@@ -2,19 +2,21 @@
 //!
 //! ```text
 //! key    group 0 topic 0 | which topic 1 | queue 4 | kind 1 | first 8 | popped at 8
-//!        kind 0 (next) has neither first nor time, kind 2 (open positions) has no time
+//!        kind 0 (next) has neither first nor time, kinds 2 (open positions) and 3 (moved) have no time
 //! value  next:  format 1 | next 8
 //!        lease: format 1 | invisible 8 | until 8 (ms since the Unix epoch) | bits 8 | count 4
 //!               revive queue 4 | ordered 1, and if so: attempt length + 1 (0: none) 2, attempt,
 //!               groups 1, each bit 1 and group 8
 //!        open:  format 1, for each position: bit 1 | count 4 | group known 1 | group 8
+//!        moved: format 1 | log offset 8 | size 4 | tag code 8
 //! ```
 //! All integers are big-endian. Names have no byte 0.
 
 use std::time::Duration;
 
 use model::receipt::PopTopic;
-use model::{GroupName, TopicName};
+use model::{GroupName, LogOffset, TopicName};
+use store::Entry;
 
 use super::flight::{Changed, Fifo, Flight, Lease, LeaseKey, Open, SPAN};
 use super::line::{FlightId, Line};
@@ -59,6 +61,10 @@ pub(crate) fn push_key(out: &mut Vec<u8>, line: &Line, flight: FlightId, row: Ch
             out.push(2);
             out.extend_from_slice(&first.to_be_bytes());
         }
+        Changed::Moved(at) => {
+            out.push(3);
+            out.extend_from_slice(&at.to_be_bytes());
+        }
     }
 }
 
@@ -96,6 +102,16 @@ pub(crate) fn push_value(
             }
             out.len() > start + 1
         }
+        Changed::Moved(at) => {
+            let Some(entry) = flight.moved(at) else {
+                return false;
+            };
+            out.push(FORMAT);
+            out.extend_from_slice(&entry.log_offset.0.to_be_bytes());
+            out.extend_from_slice(&entry.size.to_be_bytes());
+            out.extend_from_slice(&entry.tags_code.to_be_bytes());
+            true
+        }
     }
 }
 
@@ -127,6 +143,7 @@ pub(crate) enum Row {
     Next(u64),
     Lease(LeaseKey, Lease),
     Open(Vec<(u64, Open)>),
+    Moved(u64, Entry),
 }
 
 /// Reads a row.
@@ -140,10 +157,11 @@ pub(crate) fn read(
     let topic = std::str::from_utf8(names.next()?).ok()?;
     let mut key = Reader(names.next()?);
     let flight = (PopTopic::of(key.u8()?)?, key.u32()?);
-    let row = match key.u8()? {
+    let kind = key.u8()?;
+    let row = match kind {
         0 => None,
         1 => Some((key.u64()?, Some(key.u64()? as i64))),
-        2 => Some((key.u64()?, None)),
+        2 | 3 => Some((key.u64()?, None)),
         _ => return None,
     };
     if row.is_some_and(|(first, _)| first > i64::MAX as u64) {
@@ -154,6 +172,16 @@ pub(crate) fn read(
     let row = match row {
         None => Row::Next(value.u64()?),
         Some((first, Some(popped_at))) => Row::Lease((first, popped_at), read_lease(value, now)?),
+        Some((at, None)) if kind == 3 => {
+            let log_offset = LogOffset(value.u64()?);
+            let (size, tags_code) = (value.u32()?, value.u64()? as i64);
+            let entry = Entry {
+                log_offset,
+                size,
+                tags_code,
+            };
+            Row::Moved(at, entry)
+        }
         Some((first, None)) => {
             let mut open = Vec::new();
             while !value.0.is_empty() {

@@ -41,6 +41,7 @@ impl Pops {
             match row {
                 Row::Next(next) => flight.restore_next(next),
                 Row::Lease(key, lease) => flight.restore_lease(key, lease),
+                Row::Moved(at, entry) => flight.restore_moved(at, entry),
                 Row::Open(open) => {
                     for (at, open) in open {
                         flight.restore_open(at, open);
@@ -74,6 +75,7 @@ impl Pops {
             seen(&line);
             let mut state = line.lock();
             for (&id, flight) in &mut state.flights {
+                flight.prune_moved();
                 let changed: Vec<Changed> =
                     std::mem::take(&mut flight.changed).into_iter().collect();
                 for &row in &changed {

@@ -12,6 +12,9 @@ pub(crate) const TEMPLATE: &str = "TBW102";
 /// Where a consumer that was sent to another offset is reported.
 pub(crate) const OFFSET_MOVED: &str = "OFFSET_MOVED_EVENT";
 
+/// Leased messages that were appended again before their segment was deleted.
+pub(crate) const KEPT_LEASED: &str = "rmq_sys_POSTHOUSE_LEASED";
+
 /// Half messages.
 pub(crate) const HALVES: &str = store::pending::HALF_TOPIC;
 /// Markers of half messages that were rolled back.

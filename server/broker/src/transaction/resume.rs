@@ -25,6 +25,7 @@ impl Broker {
             return self.resume(&read?);
         }
         let (_, at) = parse_offset_id(id).ok_or(Error::HalfMissing)?;
+        let at = self.store.moved(at).map_or(at, |moved| moved.to);
         let store = Arc::clone(&self.store);
         let answer = self.cold.defer(caller, move || History::read(&store, at))?;
         Ok(answer.map(|_| ()))

@@ -272,45 +272,50 @@ fn one_that_still_waits_is_asked_about_at_once_when_it_is_resumed() {
 }
 
 /// The body is written again before its segment is deleted; what was asked moves along.
-#[test]
-fn a_half_message_outlives_its_segment_with_its_count() {
+/// A broker that keeps half messages for long and others for three days.
+fn forgetful() -> House {
     let disk = std::sync::Arc::new(store::disk::memory::Memory::default());
     let options = Options {
         transaction_check_max: 2,
-        half_life: std::time::Duration::from_secs(400 * 3600),
+        half_life: std::time::Duration::from_secs(4_000 * 3600),
         ..crate::house::options()
     };
-    let house = House::open_with(
-        options,
-        store::Flush::Async,
-        disk,
-        crate::house::START,
-        |store| {
-            store.segment_size = 1 << 20;
-            store.reserve_step = 1 << 18;
-        },
-    );
+    let start = crate::house::START;
+    let house = House::open_with(options, store::Flush::Async, disk, start, |store| {
+        store.segment_size = 1 << 20;
+        store.reserve_step = 1 << 18;
+        store.delete_hours = (0..24).collect();
+    });
     house.create("t", |_| ()).unwrap();
+    house
+}
+
+/// Time passes until what was stored before is deleted.
+fn outlive(house: &House) {
+    let before = house.store.marks().appended;
+    let filler = "x".repeat(100_000);
+    for _ in 0..30 {
+        house.put("filler", 0, &filler, "");
+        house.advance(6 * 3600);
+    }
+    house.store.settle().unwrap();
+    house.broker.retain_step();
+    house.store.settle().unwrap();
+    house.broker.flushed();
+    assert!(house.store.log_start() >= before, "its segment is gone");
+}
+
+#[test]
+fn a_half_message_outlives_its_segment_with_its_count() {
+    let house = forgetful();
     let half = prepare(&house, "old", TRAN);
     pass(&house, 6, &[1]);
     assert_eq!(whom(&house), [1]);
     house.broker.closed(broker::ConnectionId(1));
-    let filler = "x".repeat(100_000);
-    for _ in 0..30 {
-        house.put("t", 0, &filler, "");
-        house.advance(3 * 3600);
-    }
-    house.store.flush_step().unwrap();
-    house.broker.flushed();
-    // From 15:45 on, in steps of an hour: one of them is the hour of deletion.
-    for _ in 0..24 {
-        house.clock.advance(std::time::Duration::from_secs(3600));
-        house.store.retain_step(store::Clock::wall(&*house.clock));
-    }
-    assert!(house.store.log_start() > half.log, "its segment is gone");
+    outlive(&house);
+    assert!(house.store.log_start() > half.log);
     house.broker.deadlines_step().unwrap();
     assert_eq!(house.broker.metrics().halves, 1);
-    assert_eq!(commit(&house, half), Err(Error::HalfMissing));
     pass(&house, 2, &[1]);
     let (_, check) = asked(&house).remove(0);
     let view = View::parse(&check.record).unwrap();
@@ -321,4 +326,37 @@ fn a_half_message_outlives_its_segment_with_its_count() {
     };
     end(&house, moved, Decision::Commit, true).unwrap();
     assert_eq!(seen(&house), ["old"]);
+}
+
+/// Its producer knows nothing of the other place.
+#[test]
+fn a_half_message_whose_segment_is_gone_is_ended_by_its_first_place() {
+    let house = forgetful();
+    let half = prepare(&house, "old", TRAN);
+    let other = prepare(&house, "never", TRAN);
+    outlive(&house);
+    // What it is known by outlives a kill, and the next deletion.
+    let house = house.killed();
+    outlive(&house);
+    let wrong = Half {
+        queue: model::QueueOffset(9),
+        ..half
+    };
+    assert!(matches!(commit(&house, wrong), Err(Error::HalfDiffers(_))));
+    commit(&house, half).unwrap();
+    roll_back(&house, other).unwrap();
+    assert_eq!(seen(&house), ["old"]);
+    // The first decision stands, by that place too.
+    commit(&house, half).unwrap();
+    assert_eq!(
+        roll_back(&house, half),
+        Err(Error::TransactionDecided {
+            first: Decision::Commit
+        })
+    );
+    // Once nothing of it is left, it is unknown, and so is the place.
+    outlive(&house);
+    outlive(&house);
+    assert_eq!(commit(&house, half), Err(Error::HalfMissing));
+    assert!(house.store.rows(store::Table::Moved).is_empty());
 }

@@ -320,12 +320,12 @@ fn delayed_messages_wait_while_the_disk_is_full() {
     let house = House::open(options(), Flush::Async, handed, START);
     send(&house, "DELAY\u{1}1").unwrap();
     disk.set_total(1 << 10);
-    house.store.retain_step(START);
+    house.broker.retain_step();
     pass(&house, 5_000);
     assert_eq!(count(&house, "t", 0), 0);
     assert_eq!(house.store.pending().len(Kind::Timer), 1);
     disk.set_total(1 << 40);
-    house.store.retain_step(START);
+    house.broker.retain_step();
     pass(&house, 1_000);
     assert_eq!(count(&house, "t", 0), 1);
 }

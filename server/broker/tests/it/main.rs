@@ -10,6 +10,7 @@ mod house;
 mod offsets;
 mod pop;
 mod pop_cold;
+mod pop_kept;
 mod pop_ordered;
 mod popping;
 mod produce;

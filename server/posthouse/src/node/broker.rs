@@ -36,7 +36,6 @@ pub struct Broker {
     service: Arc<dyn Service>,
     register: Arc<Register>,
     registering: Option<crate::register::Running>,
-    clock: Arc<dyn Clock>,
     hub: Arc<Hub>,
     recovery: Recovery,
     address: SocketAddr,
@@ -120,7 +119,6 @@ impl Broker {
             service,
             register,
             registering: None,
-            clock,
             hub,
             recovery,
             address,
@@ -218,9 +216,9 @@ impl Broker {
         let store = self.store.clone();
         self.loops
             .every("checkpoint", move || pause_of(store.checkpoint_step()))?;
-        let (store, clock) = (self.store.clone(), self.clock.clone());
+        let broker = self.broker.clone();
         self.loops
-            .every("retain", move || pause_of(store.retain_step(clock.wall())))?;
+            .every("retain", move || pause_of(broker.retain_step()))?;
         let (broker, alone) = (self.broker.clone(), self.deadlines.clone());
         self.loops.spawn("deadlines", move |end: &End| {
             while !end.wait(Duration::ZERO) {

@@ -199,7 +199,7 @@ fn what_waits_outlives_its_segment() {
     kit.send("t", 0, b"young");
     kit.commit();
     let retain = |kit: &Kit| {
-        kit.store.retain_step(kit.clock.wall());
+        (kit.store).retain_step(kit.clock.wall(), &mut |_| Ok(()));
         kit.store.flush_step().unwrap();
         kit.store.dispatch(&mut |_| ());
     };

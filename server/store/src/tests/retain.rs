@@ -1,6 +1,6 @@
 //! Old segments go; what is needed, or too young, stays.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use model::{LogOffset, QueueOffset};
@@ -10,7 +10,6 @@ use crate::disk::Wait;
 use crate::disk::sim::Sim;
 use crate::error::{ReadError, StageError};
 use crate::options::{Flush, Options};
-use crate::retain::Live;
 use crate::table::Table;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -42,7 +41,7 @@ fn fill(kit: &Kit, count: u8) {
 
 fn retain(kit: &Kit) {
     use crate::clock::Clock;
-    kit.store.retain_step(kit.clock.wall());
+    (kit.store).retain_step(kit.clock.wall(), &mut |_| Ok(()));
     kit.store.flush_step().unwrap();
     kit.store.dispatch(&mut |_| ());
 }
@@ -110,44 +109,26 @@ fn tables_and_queue_ends_outlive_the_segments_that_held_them() {
     assert_eq!(kit.bodies("quiet", 2), [b"y"]);
 }
 
-#[derive(Default)]
-struct Pinned(Mutex<Vec<LogOffset>>, Mutex<Vec<(LogOffset, LogOffset)>>);
-
-impl Live for Pinned {
-    fn live(&self, before: LogOffset) -> Vec<LogOffset> {
-        let all = self.0.lock().unwrap();
-        all.iter().copied().filter(|at| *at < before).collect()
-    }
-
-    fn moved(&self, from: LogOffset, to: LogOffset) {
-        self.1.lock().unwrap().push((from, to));
-    }
-}
-
 #[test]
-fn a_body_that_is_still_needed_is_appended_again_and_names_its_origin() {
+fn what_is_still_needed_is_asked_for_before_a_segment_goes_and_nothing_goes_without_it() {
+    use crate::clock::Clock;
     let (kit, _) = on_sim(options());
-    fill(&kit, 5);
-    let needed = kit.send("timer", 0, b"pending");
-    kit.commit();
-    fill(&kit, 30);
+    fill(&kit, 40);
     kit.clock.advance(HOUR * 11);
     fill(&kit, 10);
-    let pinned = Arc::new(Pinned(
-        Mutex::new(vec![needed.log_offset]),
-        Mutex::default(),
-    ));
-    let live: Arc<Pinned> = Arc::clone(&pinned);
-    kit.store.set_live(live);
-    retain(&kit);
-    assert!(kit.store.log_start() > needed.log_offset);
-    let (from, to) = pinned.1.lock().unwrap()[0];
-    assert_eq!(from, needed.log_offset);
-    let mut bytes = Vec::new();
-    kit.store.record(to, Wait::Yes, &mut bytes).unwrap();
-    let view = model::record::View::parse(&bytes).unwrap();
-    assert_eq!(view.body(), b"pending");
-    assert_eq!(view.prepared_offset(), needed.log_offset.0);
+    let now = kit.clock.wall();
+    kit.store.flush_step().unwrap();
+    let full = &mut |_| Err(StageError::Full);
+    kit.store.retain_step(now, full);
+    assert_eq!(kit.store.log_start(), LogOffset(0));
+    let mut asked = Vec::new();
+    (kit.store).retain_step(now, &mut |before| {
+        let there = kit.store.record(LogOffset(0), Wait::Yes, &mut Vec::new());
+        asked.push((before, there.is_ok()));
+        Ok(())
+    });
+    assert!(kit.store.log_start() > LogOffset(0));
+    assert_eq!(asked, [(kit.store.log_start(), true)]);
 }
 
 #[test]
