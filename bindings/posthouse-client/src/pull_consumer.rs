@@ -162,6 +162,14 @@ impl PullConsumer {
     /// # Errors
     /// [`Error::Closed`] once it was shut down.
     pub async fn poll(&self, limit: Duration) -> Result<Vec<Received>> {
+        self.poll_up_to(self.batch, limit).await
+    }
+
+    /// As [`PullConsumer::poll`], at most so many.
+    ///
+    /// # Errors
+    /// As [`PullConsumer::poll`].
+    pub async fn poll_up_to(&self, max: usize, limit: Duration) -> Result<Vec<Received>> {
         let reader = self.reader();
         let end = Instant::now() + limit;
         loop {
@@ -170,7 +178,7 @@ impl PullConsumer {
             }
             let arrived = reader.arrived.notified();
             for own in reader.own() {
-                let messages = own.take(self.batch);
+                let messages = own.take(max.max(1));
                 if !messages.is_empty() {
                     let done = messages.iter().map(|message| message.queue_offset);
                     let committable = own.done(done);

@@ -4,6 +4,7 @@
 //! is read and changed like everything else.
 #![allow(clippy::disallowed_methods)] // starting processes is what this program is for
 
+mod node;
 mod parts;
 mod report;
 

@@ -60,6 +60,7 @@ pub fn test() -> Report {
             .args(["--", "--test-threads", "6"])
             .env("POSTHOUSE_BIN", target().join("release/posthouse")),
     );
+    crate::node::test(&mut report);
     report
 }
 

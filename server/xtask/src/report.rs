@@ -19,7 +19,7 @@ struct Part {
 
 impl Report {
     /// Runs one part and shows its output as it comes. Tests are counted from the closing lines of
-    /// Rust's test runner; a part without any counts as one test. A part that exits with an error
+    /// test runners; a part without any counts as one test. A part that exits with an error
     /// although no test failed (it did not build, it crashed) counts as one failure.
     pub fn run(&mut self, name: &'static str, command: &mut Command) -> bool {
         println!("\n== {name}");
@@ -89,8 +89,21 @@ fn lines(command: &mut Command, mut each: impl FnMut(&str)) -> std::io::Result<b
     Ok(child.wait()?.success())
 }
 
-/// `test result: ok. 17 passed; 0 failed; …`
+/// A test runner's last line: Rust's, or one of Node's.
 fn closing_line(line: &str) -> Option<(u64, u64)> {
+    rusts_line(line).or_else(|| nodes_line(line))
+}
+
+/// `# pass 17`, `# fail 2`
+fn nodes_line(line: &str) -> Option<(u64, u64)> {
+    let count = |name: &str| line.strip_prefix(name)?.parse().ok();
+    count("# pass ")
+        .map(|passed| (passed, 0))
+        .or_else(|| count("# fail ").map(|failed| (0, failed)))
+}
+
+/// `test result: ok. 17 passed; 0 failed; …`
+fn rusts_line(line: &str) -> Option<(u64, u64)> {
     let rest = line.strip_prefix("test result: ")?;
     let count = |what: &str| {
         let before = &rest[..rest.find(what)?];
@@ -109,6 +122,13 @@ mod tests {
             "test result: FAILED. 17 passed; 2 failed; 1 ignored; 0 measured; 0 filtered out";
         assert_eq!(closing_line(line), Some((17, 2)));
         assert_eq!(closing_line("test a::b ... ok"), None);
+    }
+
+    #[test]
+    fn nodes_closing_lines_are_understood() {
+        assert_eq!(closing_line("# pass 17"), Some((17, 0)));
+        assert_eq!(closing_line("# fail 2"), Some((0, 2)));
+        assert_eq!(closing_line("# tests 19"), None);
     }
 
     #[test]

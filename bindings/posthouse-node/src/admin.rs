@@ -1,0 +1,168 @@
+//! Topics, groups and offsets.
+
+use ffi::slab::write_received;
+use ffi::{Code, Error};
+use napi_derive::napi;
+use posthouse_client::{
+    Admin as Inner, ConsumeFrom, GroupConfig, GroupName, Queue, TopicConfig, TopicName,
+};
+use serde_json::{Value as Json, json};
+
+use crate::client::Client;
+use crate::error::{Result, thrown};
+use crate::port::Calls;
+use crate::value::{Value, from_of, queue_json, time_of, wrong};
+
+/// What operators do.
+#[napi]
+pub struct Admin {
+    calls: Calls,
+    inner: Inner,
+}
+
+#[napi]
+impl Admin {
+    /// Of this client's cluster.
+    #[napi(constructor)]
+    pub fn new(client: &Client) -> Result<Admin> {
+        Ok(Admin {
+            calls: client.calls().clone(),
+            inner: client.inner().get().map_err(thrown)?.admin(),
+        })
+    }
+
+    /// Makes a topic, or changes it.
+    #[napi]
+    pub fn create_topic(&self, call: u32, topic: String, queues: u32, kind: String) {
+        self.run(call, async move |admin| {
+            let name = TopicName::parse(&topic).map_err(|error| wrong(error.to_string()))?;
+            let mut config = TopicConfig::new(name, queues);
+            if kind != "mixed" {
+                let attribute = ("message.type".to_owned(), kind.to_uppercase());
+                config.attributes.extend([attribute]);
+            }
+            admin.put_topic(&config).await?;
+            Ok(Value::Nothing)
+        });
+    }
+
+    /// Deletes a topic with all its messages.
+    #[napi]
+    pub fn delete_topic(&self, call: u32, topic: String) {
+        self.run(call, async move |admin| {
+            admin.delete_topic(&topic).await?;
+            Ok(Value::Nothing)
+        });
+    }
+
+    /// The topics.
+    #[napi]
+    pub fn topics(&self, call: u32) {
+        self.run(call, async |admin| {
+            Ok(Value::Json(json!(admin.topics().await?)))
+        });
+    }
+
+    /// Of each queue of a topic: itself, its first and its next offset.
+    #[napi]
+    pub fn offsets(&self, call: u32, topic: String) {
+        self.run(call, async move |admin| {
+            let stats = admin.topic_stats(&topic).await?.into_iter();
+            let all = stats.map(|one| json!([queue_json(&one.queue), one.start, one.end]));
+            Ok(Value::Json(all.collect()))
+        });
+    }
+
+    /// Makes a group, or changes it.
+    #[napi]
+    pub fn create_group(&self, call: u32, group: String, orderly: bool, max_attempts: u32) {
+        self.run(call, async move |admin| {
+            let name = GroupName::parse(&group).map_err(|error| wrong(error.to_string()))?;
+            let mut config = GroupConfig::new(name);
+            config.consume_message_orderly = orderly;
+            config.retry_max_times = max_attempts.cast_signed();
+            admin.put_group(&config).await?;
+            Ok(Value::Nothing)
+        });
+    }
+
+    /// Deletes a group and its offsets.
+    #[napi]
+    pub fn delete_group(&self, call: u32, group: String) {
+        self.run(call, async move |admin| {
+            admin.delete_group(&group, true).await?;
+            Ok(Value::Nothing)
+        });
+    }
+
+    /// The groups.
+    #[napi]
+    pub fn groups(&self, call: u32) {
+        self.run(call, async |admin| {
+            let groups = admin.groups().await?;
+            let names = groups.iter().map(|group| json!(group.name.as_str()));
+            Ok(Value::Json(names.collect()))
+        });
+    }
+
+    /// Of each queue, how many messages a group has not done.
+    #[napi]
+    pub fn lag(&self, call: u32, group: String, topic: Option<String>) {
+        self.run(call, async move |admin| {
+            let progress = admin.progress(&group, topic.as_deref()).await?;
+            let all = progress
+                .iter()
+                .map(|one| json!([queue_json(&one.queue), one.lag()]));
+            Ok(Value::Json(all.collect()))
+        });
+    }
+
+    /// Lets a group go on elsewhere; returns where, of each queue.
+    #[napi]
+    pub fn reset_offset(&self, call: u32, group: String, topic: String, from: f64) {
+        self.run(call, async move |admin| {
+            let mut all = Vec::new();
+            for queue in admin.queues(&topic).await? {
+                let offset = offset_of(&admin, &queue, from).await?;
+                admin.set_group_offset(&group, &queue, offset).await?;
+                all.push(json!([queue_json(&queue), offset]));
+            }
+            Ok(Value::Json(Json::Array(all)))
+        });
+    }
+
+    /// The message with this id, if there is one.
+    #[napi]
+    pub fn message(&self, call: u32, topic: String, id: String) {
+        self.run(call, async move |admin| {
+            let found = admin.message(&topic, &id).await?;
+            let found = found.iter().map(|message| (0, message));
+            Ok(Value::Messages(write_received(found)))
+        });
+    }
+}
+
+impl Admin {
+    fn run<F>(&self, call: u32, work: impl FnOnce(Inner) -> F)
+    where
+        F: Future<Output = ffi::Result<Value>> + Send + 'static,
+    {
+        self.calls.start(call, work(self.inner.clone()));
+    }
+}
+
+async fn offset_of(admin: &Inner, queue: &Queue, from: f64) -> ffi::Result<u64> {
+    let offset = match from_of(from) {
+        ConsumeFrom::First => admin.min_offset(queue).await,
+        ConsumeFrom::Last => admin.max_offset(queue).await,
+        ConsumeFrom::Time(_) => admin.offset_at(queue, time_of(from)).await,
+    };
+    offset.map_err(|error| match Error::from(error) {
+        // The queue's broker is meant, not the caller's number.
+        error if error.code == Code::Offset => Error {
+            code: Code::Internal,
+            ..error
+        },
+        error => error,
+    })
+}

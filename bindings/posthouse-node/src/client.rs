@@ -1,0 +1,85 @@
+//! Clients.
+
+use std::sync::Arc;
+
+use ffi::ClientOptions;
+use napi_derive::napi;
+
+use crate::error::{Result, thrown};
+use crate::port::{Calls, Port};
+use crate::server::Server;
+use crate::value::{Value, millis};
+
+/// A client.
+#[napi]
+pub struct Client {
+    calls: Calls,
+    inner: Arc<ffi::Client>,
+}
+
+#[napi]
+impl Client {
+    /// A client of a server in the process.
+    #[napi(factory)]
+    pub fn inside(
+        port: &Port,
+        server: &Server,
+        timeout_ms: f64,
+        instance: Option<String>,
+    ) -> Result<Client> {
+        let options = ClientOptions {
+            url: None,
+            request_timeout: millis(timeout_ms),
+            instance,
+        };
+        let server = server.running().map_err(thrown)?;
+        let inner = ffi::Client::inside(server, &options).map_err(thrown)?;
+        Client::new(port, inner)
+    }
+
+    /// A client of what the URL or the environment names.
+    #[napi(factory)]
+    pub fn open(
+        port: &Port,
+        url: Option<String>,
+        timeout_ms: f64,
+        instance: Option<String>,
+    ) -> Result<Client> {
+        let options = ClientOptions {
+            url,
+            request_timeout: millis(timeout_ms),
+            instance,
+        };
+        let inner = ffi::Client::open(&options).map_err(thrown)?;
+        Client::new(port, inner)
+    }
+
+    /// Takes leave.
+    #[napi]
+    pub fn close(&self, call: u32, limit: f64) {
+        let inner = self.inner.clone();
+        self.calls.block(call, move || {
+            inner.close(millis(limit));
+            Ok(Value::Nothing)
+        });
+    }
+}
+
+impl Client {
+    fn new(port: &Port, inner: ffi::Client) -> Result<Client> {
+        Ok(Client {
+            calls: port.calls().map_err(thrown)?,
+            inner: Arc::new(inner),
+        })
+    }
+
+    /// The client.
+    pub fn inner(&self) -> &Arc<ffi::Client> {
+        &self.inner
+    }
+
+    /// Where the outcomes of its calls go.
+    pub fn calls(&self) -> &Calls {
+        &self.calls
+    }
+}

@@ -1,0 +1,110 @@
+//! Many results and many messages at once, as buffers that JavaScript reads when it needs to.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use napi::bindgen_prelude::{Buffer, Uint32Array};
+use napi_derive::napi;
+use posthouse_client::{SendStatus, Sent};
+
+use crate::error::Failure;
+
+/// Received messages; see [`ffi::slab`] for the numbers.
+#[napi(object, object_from_js = false)]
+pub struct Frame {
+    /// Bodies and texts.
+    pub slab: Buffer,
+    /// Numbers of each message.
+    pub meta: Uint32Array,
+    /// What the numbers of strings mean.
+    pub strings: Vec<String>,
+}
+
+impl From<ffi::slab::Frame> for Frame {
+    fn from(frame: ffi::slab::Frame) -> Frame {
+        Frame {
+            slab: frame.slab.into(),
+            meta: frame.meta.into(),
+            strings: frame.strings.iter().map(|text| text.to_string()).collect(),
+        }
+    }
+}
+
+/// Results of sends.
+///
+/// Numbers of each: id (low, high), status, topic, broker, queue, offset (low, high), then where the text
+/// begins in `slab` and how long its parts are: message id, offset message id, recall handle; and, if it
+/// failed, one more than the number of its failure.
+#[napi(object, object_from_js = false)]
+pub struct Results {
+    /// Texts.
+    pub slab: Buffer,
+    /// Numbers of each result.
+    pub meta: Uint32Array,
+    /// What the numbers of strings mean.
+    pub strings: Vec<String>,
+    /// What went wrong.
+    pub failures: Vec<Failure>,
+}
+
+/// Numbers a result.
+const META: usize = 13;
+
+/// Puts results into buffers.
+pub fn results(ended: impl IntoIterator<Item = (u64, ffi::Result<Sent>)>) -> Results {
+    let (mut slab, mut meta): (Vec<u8>, Vec<u32>) = Default::default();
+    let (mut strings, mut failures): (Vec<Arc<str>>, Vec<Failure>) = Default::default();
+    let mut known: HashMap<Arc<str>, u32> = HashMap::new();
+    for (id, result) in ended {
+        let mut numbers = [0_u32; META];
+        numbers[..2].copy_from_slice(&halves(id));
+        match result {
+            Err(error) => {
+                failures.push(error.into());
+                numbers[META - 1] = failures.len() as u32;
+            }
+            Ok(sent) => {
+                let mut string = |text: &Arc<str>| match known.get(text) {
+                    Some(number) => *number,
+                    None => {
+                        let number = strings.len() as u32;
+                        strings.push(text.clone());
+                        known.insert(text.clone(), number);
+                        number
+                    }
+                };
+                numbers[2] = status(sent.status);
+                numbers[3] = string(&sent.queue.topic);
+                numbers[4] = string(&sent.queue.broker);
+                numbers[5] = sent.queue.id;
+                numbers[6..8].copy_from_slice(&halves(sent.queue_offset));
+                numbers[8] = slab.len() as u32;
+                let handle = sent.recall_handle.as_deref().unwrap_or_default();
+                for (at, text) in [&sent.id, &sent.offset_id, handle].into_iter().enumerate() {
+                    numbers[9 + at] = text.len() as u32;
+                    slab.extend_from_slice(text.as_bytes());
+                }
+            }
+        }
+        meta.extend_from_slice(&numbers);
+    }
+    Results {
+        slab: slab.into(),
+        meta: meta.into(),
+        strings: strings.iter().map(|text| text.to_string()).collect(),
+        failures,
+    }
+}
+
+fn halves(number: u64) -> [u32; 2] {
+    [number as u32, (number >> 32) as u32]
+}
+
+fn status(status: SendStatus) -> u32 {
+    match status {
+        SendStatus::Stored => 0,
+        SendStatus::FlushDiskTimeout => 1,
+        SendStatus::FlushSlaveTimeout => 2,
+        SendStatus::SlaveNotAvailable => 3,
+    }
+}

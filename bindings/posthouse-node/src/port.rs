@@ -1,0 +1,199 @@
+//! How Rust reaches an environment (the main thread's, or a worker's): one weak thread-safe function that
+//! carries nothing, and what is ready to be taken.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ffi::{Inbox, Runtime, Wake};
+use napi::bindgen_prelude::{Function, Uint32Array};
+use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
+use napi_derive::napi;
+
+use crate::error::Failure;
+use crate::frames::Frame;
+use crate::value::Value;
+
+/// Weak: it keeps no process alive. One call at most waits in it.
+type Waker = ThreadsafeFunction<(), (), (), napi::Status, false, true, 1>;
+
+/// What an environment's objects share.
+pub struct Ring {
+    waker: Waker,
+    /// Who has something to be taken.
+    rung: Mutex<Vec<u32>>,
+}
+
+impl Ring {
+    fn ring(&self, bell: u32) {
+        let mut rung = self.rung.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = rung.is_empty();
+        rung.push(bell);
+        drop(rung);
+        if first {
+            // An environment that is ending answers with an error: then nobody is left to be told.
+            self.waker.call((), ThreadsafeFunctionCallMode::NonBlocking);
+        }
+    }
+}
+
+/// Rings for one object.
+struct Bell {
+    ring: Arc<Ring>,
+    number: u32,
+}
+
+impl Wake for Bell {
+    fn wake(&self) {
+        self.ring.ring(self.number);
+    }
+}
+
+/// What became of a call.
+pub struct Ended {
+    call: u32,
+    result: ffi::Result<Value>,
+}
+
+/// What became of a call, for JavaScript.
+#[napi(object, object_from_js = false)]
+pub struct Outcome {
+    /// The call's number.
+    pub call: u32,
+    /// What went wrong, if something did.
+    pub failure: Option<Failure>,
+    /// What came, as JSON.
+    pub text: Option<String>,
+    /// Messages that came.
+    pub frame: Option<Frame>,
+}
+
+/// The door of an environment.
+#[napi]
+pub struct Port {
+    ring: Arc<Ring>,
+    ended: Arc<Inbox<Ended>>,
+}
+
+/// The bell of the port itself.
+const OWN: u32 = 0;
+
+#[napi]
+impl Port {
+    /// `wake` is called, without arguments, when there is something to be taken.
+    #[napi(constructor)]
+    pub fn new(wake: Function<'_, (), ()>) -> napi::Result<Port> {
+        let waker = wake
+            .build_threadsafe_function::<()>()
+            .weak::<true>()
+            .max_queue_size::<1>()
+            .callee_handled::<false>()
+            .build()?;
+        let ring = Arc::new(Ring {
+            waker,
+            rung: Mutex::default(),
+        });
+        let bell = Bell {
+            ring: ring.clone(),
+            number: OWN,
+        };
+        let ended = Arc::new(Inbox::waking(Arc::new(bell)));
+        Ok(Port { ring, ended })
+    }
+
+    /// The bells that rang since it was last asked; 0 is for outcomes.
+    #[napi]
+    pub fn rung(&self) -> Uint32Array {
+        let mut rung = self
+            .ring
+            .rung
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *rung).into()
+    }
+
+    /// What became of calls.
+    #[napi]
+    pub fn outcomes(&self) -> Vec<Outcome> {
+        let ended = self.ended.drain().into_iter();
+        ended
+            .map(|Ended { call, result }| {
+                let mut outcome = Outcome {
+                    call,
+                    failure: None,
+                    text: None,
+                    frame: None,
+                };
+                match result {
+                    Ok(Value::Nothing) => {}
+                    Ok(Value::Json(text)) => outcome.text = Some(text.to_string()),
+                    Ok(Value::Messages(frame)) => outcome.frame = Some(frame.into()),
+                    Err(error) => outcome.failure = Some(error.into()),
+                }
+                outcome
+            })
+            .collect()
+    }
+}
+
+/// Where the outcomes of an object's calls go. It belongs to no thread.
+#[derive(Clone)]
+pub struct Calls {
+    ended: Arc<Inbox<Ended>>,
+    runtime: Arc<Runtime>,
+}
+
+impl Port {
+    /// A bell with this number.
+    pub fn bell(&self, number: u32) -> Arc<dyn Wake> {
+        Arc::new(Bell {
+            ring: self.ring.clone(),
+            number,
+        })
+    }
+
+    /// For the calls of an object.
+    pub fn calls(&self) -> ffi::Result<Calls> {
+        Ok(Calls {
+            ended: self.ended.clone(),
+            runtime: Runtime::get()?,
+        })
+    }
+}
+
+impl Calls {
+    /// Runs something on the runtime.
+    pub fn start<E: Into<ffi::Error>>(
+        &self,
+        call: u32,
+        work: impl Future<Output = Result<Value, E>> + Send + 'static,
+    ) {
+        let work = async { work.await.map_err(Into::into) };
+        let task = self.runtime.spawn(work);
+        self.await_end(call, task);
+    }
+
+    /// Runs something that may block, on a thread of its own.
+    pub fn block(&self, call: u32, work: impl FnOnce() -> ffi::Result<Value> + Send + 'static) {
+        let task = self.runtime.enter(|| tokio::task::spawn_blocking(work));
+        self.await_end(call, task);
+    }
+
+    /// The outcome of something that could not be started.
+    pub fn refuse(&self, call: u32, error: impl Into<ffi::Error>) {
+        self.ended.push([Ended {
+            call,
+            result: Err(error.into()),
+        }]);
+    }
+
+    fn await_end(&self, call: u32, task: tokio::task::JoinHandle<ffi::Result<Value>>) {
+        let ended = self.ended.clone();
+        let end = async move {
+            let result = task.await.unwrap_or_else(|stopped| {
+                // A promise must not wait forever, whatever went wrong here.
+                Err(ffi::Error::new(ffi::Code::Internal, stopped.to_string()))
+            });
+            ended.push([Ended { call, result }]);
+        };
+        drop(self.runtime.spawn(end));
+    }
+}

@@ -1,0 +1,100 @@
+'use strict'
+// A client: one member of a cluster, from which everything else is made.
+
+const check = require('./check.js')
+const { Admin } = require('./admin.js')
+const { Closable } = require('./dispose.js')
+const { PosthouseError, attempt, closedError } = require('./errors.js')
+const { environment, native } = require('./port.js')
+const { Producer } = require('./producer.js')
+const { PullConsumer } = require('./pull_consumer.js')
+const { PushConsumer } = require('./push_consumer.js')
+const { SimpleConsumer } = require('./simple_consumer.js')
+
+const OPTIONS = {
+  url: ['string', undefined],
+  namespace: ['string', undefined],
+  tls: ['any', undefined],
+  credentials: ['any', undefined],
+  requestTimeoutMs: ['millis', 3000],
+  instance: ['string', undefined],
+  logLevel: ['any', undefined]
+}
+
+class Client extends Closable {
+  #environment = environment()
+  #native
+  /** What was made and is open, in the order it was made. A producer that nobody has any more is not kept. */
+  #made = new Set()
+
+  constructor(given = {}, server) {
+    super()
+    const options = typeof given === 'string' ? { ...defaults(), url: given } : check.options('connect', given, OPTIONS)
+    for (const name of ['namespace', 'tls', 'credentials']) {
+      if (options[name]) throw new PosthouseError('ERR_POSTHOUSE_UNSUPPORTED', `this client does not support ${name} yet`)
+    }
+    const { url, requestTimeoutMs, instance } = options
+    const { port } = this.#environment
+    this.#native = attempt(() =>
+      server === undefined
+        ? native.Client.open(port, url, requestTimeoutMs, instance)
+        : native.Client.inside(port, server, requestTimeoutMs, instance)
+    )
+  }
+
+  async producer(options) {
+    return this.#keep(new Producer(this.#open(), options))
+  }
+
+  async simpleConsumer(options) {
+    return this.#keep(new SimpleConsumer(this.#open(), options))
+  }
+
+  async pullConsumer(options) {
+    return this.#keep(new PullConsumer(this.#open(), options))
+  }
+
+  async pushConsumer(options) {
+    const consumer = this.#keep(new PushConsumer(this.#open(), options))
+    await consumer._start()
+    return consumer
+  }
+
+  admin() {
+    return new Admin(this.#open())
+  }
+
+  #open() {
+    if (this._isClosing) throw closedError('client')
+    return this.#native
+  }
+
+  #keep(made) {
+    const kept = new WeakRef(made)
+    this.#made.add(kept)
+    gone.register(made, () => this.#made.delete(kept))
+    return made
+  }
+
+  async _close(limit) {
+    const begun = performance.now()
+    const left = () => Math.max(0, limit - (performance.now() - begun))
+    const made = [...this.#made].map((kept) => kept.deref()).filter((one) => one !== undefined)
+    // Consumers first: their handlers may be sending.
+    const producers = made.filter((one) => one instanceof Producer)
+    const consumers = made.filter((one) => !(one instanceof Producer))
+    await Promise.all(consumers.map((one) => one.close({ timeoutMs: left() })))
+    await Promise.all(producers.map((one) => one.close({ timeoutMs: left() })))
+    await this.#environment.call((call) => this.#native.close(call, left()))
+  }
+}
+
+const gone = new FinalizationRegistry((forget) => forget())
+
+const defaults = () => check.options('connect', {}, OPTIONS)
+
+async function connect(options) {
+  return new Client(options)
+}
+
+module.exports = { Client, connect }

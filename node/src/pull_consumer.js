@@ -1,0 +1,142 @@
+'use strict'
+// Messages for who asks. What a broken-off poll brought all the same goes to the next one.
+
+const check = require('./check.js')
+const { Closable } = require('./dispose.js')
+const { PosthouseError, attempt, closedError, configError } = require('./errors.js')
+const { messagesOf } = require('./message.js')
+const { environment, native, valueOf } = require('./port.js')
+const { Taker } = require('./taker.js')
+
+const OPTIONS = {
+  group: ['string'],
+  autoCommitMs: ['any', 5000],
+  broadcast: ['boolean', false],
+  startFrom: ['any', 'last']
+}
+const POLL = { max: ['positive', 256], timeoutMs: ['millis', 5000], signal: ['signal', undefined] }
+
+const keyOf = ({ topic, broker, queueId }) => `${queueId} ${broker} ${topic}`
+
+class PullConsumer extends Closable {
+  #environment = environment()
+  #native
+  /** Taken out of the native part and not handed out. */
+  #ready = []
+  /** The offset behind what was handed out, by queue. */
+  #positions = new Map()
+  #taker = new Taker(this.#environment, (frame) => messagesOf(frame), (messages) => this.#ready.push(...messages))
+
+  constructor(client, given) {
+    super()
+    const { group, autoCommitMs, broadcast, startFrom } = check.options('pullConsumer', given, OPTIONS)
+    if (broadcast) throw new PosthouseError('ERR_POSTHOUSE_UNSUPPORTED', 'a pull consumer that broadcasts is not supported yet')
+    if (autoCommitMs !== false) check.one('autoCommitMs', autoCommitMs, 'millis')
+    const pulling = { group, autoCommitMs: autoCommitMs === false ? undefined : autoCommitMs, startFrom: check.startFrom(startFrom), batch: 256 }
+    this.#native = attempt(() => new native.PullConsumer(client, pulling))
+  }
+
+  async #call(start) {
+    if (this._isClosing) throw closedError('consumer')
+    return valueOf(await this.#environment.call(start))
+  }
+
+  async subscribe(topic, filter) {
+    const wanted = check.wanted(topic, filter)
+    await this.#call((call) => this.#native.subscribe(call, wanted))
+  }
+
+  async assign(queues) {
+    const all = [...queues].map(check.queue)
+    await this.#call((call) => this.#native.assign(call, all))
+  }
+
+  async poll(given = {}) {
+    const { max, timeoutMs, signal } = check.options('poll', given, POLL)
+    signal?.throwIfAborted()
+    if (this._isClosing) throw closedError('consumer')
+    if (this.#ready.length === 0) await this.#fill(max, timeoutMs, signal)
+    const messages = this.#ready.splice(0, max)
+    for (const message of messages) this.#positions.set(keyOf(message.queue), message.queueOffset + 1)
+    return messages
+  }
+
+  async #fill(max, waitMs, signal) {
+    try {
+      this.#ready.push(...(await this.#taker.take((call) => this.#native.poll(call, max, waitMs), signal)))
+    } catch (error) {
+      if (!(this._isClosing && PosthouseError.is(error, 'ERR_POSTHOUSE_CLOSED'))) throw error
+    }
+  }
+
+  async *[Symbol.asyncIterator]() {
+    while (!this._isClosing) {
+      for (const message of await this.poll({ max: 1 })) yield message
+    }
+  }
+
+  async seek(queue, to) {
+    const name = check.queue(queue)
+    const [offset, from] = typeof to === 'number' ? [check.offset(to), 0] : [undefined, check.startFrom(to)]
+    this.#forget(name)
+    const at = await this.#call((call) => this.#native.seek(call, name, offset, from))
+    this.#forget(name)
+    this.#positions.set(keyOf(name), at)
+  }
+
+  #forget(queue) {
+    const key = keyOf(queue)
+    this.#ready = this.#ready.filter((message) => keyOf(message.queue) !== key)
+  }
+
+  position(queue) {
+    const at = this.#positions.get(keyOf(check.queue(queue)))
+    if (at !== undefined) return at
+    throw new PosthouseError('ERR_POSTHOUSE_OFFSET', 'nothing was polled from this queue and it was not sought: see committed()')
+  }
+
+  async commit(offsets) {
+    if (offsets === undefined) return this.#call((call) => this.#native.commit(call))
+    const all = [...offsets].map(([queue, offset]) => [check.queue(queue), check.offset(offset)])
+    for (const [queue, offset] of all) await this.#call((call) => this.#native.commitAt(call, queue, offset))
+  }
+
+  async committed(queue) {
+    const name = check.queue(queue)
+    return (await this.#call((call) => this.#native.committed(call, name))) ?? undefined
+  }
+
+  async offsetAt(queue, when) {
+    const name = check.queue(queue)
+    if (!(when instanceof Date)) throw configError('when must be a Date')
+    return this.#call((call) => this.#native.offsetAt(call, name, when.getTime()))
+  }
+
+  async queues(topic) {
+    check.one('topic', topic, 'string')
+    return this.#call((call) => this.#native.queues(call, topic))
+  }
+
+  pause(queues) {
+    this.#native.setPaused([...queues].map(check.queue), true)
+  }
+
+  resume(queues) {
+    this.#native.setPaused([...queues].map(check.queue), false)
+  }
+
+  async _close(limit) {
+    // What nobody got is not done: the group goes on there.
+    const first = new Map()
+    for (const message of this.#ready.splice(0)) {
+      const key = keyOf(message.queue)
+      if (!first.has(key)) first.set(key, message)
+    }
+    for (const { queue, queueOffset } of first.values()) {
+      await this.#environment.call((call) => this.#native.seek(call, queue, queueOffset, 0)).catch(() => {})
+    }
+    await this.#environment.call((call) => this.#native.close(call, limit))
+  }
+}
+
+module.exports = { PullConsumer }

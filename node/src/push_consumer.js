@@ -1,0 +1,319 @@
+'use strict'
+// Messages that come by themselves: to a handler, or to who iterates. Rust rings, this takes many at once; what
+// became of them goes back many at once.
+
+const { processed, warn } = require('./channels.js')
+const check = require('./check.js')
+const { Closable } = require('./dispose.js')
+const { PosthouseError, Reject, Retry, attempt, closedError, configError } = require('./errors.js')
+const { Fifo } = require('./fifo.js')
+const { idOf, messagesOf } = require('./message.js')
+const { environment, native } = require('./port.js')
+
+const OPTIONS = {
+  group: ['string'],
+  subscribe: ['any'],
+  handler: ['function', undefined],
+  signal: ['signal', undefined],
+  orderly: ['boolean', false],
+  broadcast: ['boolean', false],
+  concurrency: ['positive', 20],
+  startFrom: ['any', 'last'],
+  maxAttempts: ['positive', undefined],
+  cacheMessages: ['positive', 1000],
+  cacheBytes: ['bytes', 64 * 1024 * 1024],
+  handlerTimeoutMs: ['millis', 900_000]
+}
+
+const ACK = 0
+const RETRY = 1
+const REJECT = 2
+/** RocketMQ's delay levels, from 1 on; level n is settled as n + 2. */
+const LEVELS_MS = [1, 5, 10, 30, 60, 120, 180, 240, 300, 360, 420, 480, 540, 600, 1200, 1800, 3600, 7200].map((s) => s * 1000)
+
+/** Settled together at most. */
+const BURST = 512
+
+class PushConsumer extends Closable {
+  #environment = environment()
+  #options
+  #bell
+  #native
+  #ready = new Fifo()
+  #waiting = new Fifo()
+  #settled = []
+  #settling = false
+  #running = new Map()
+  #idle = []
+  #referred = true
+  #opened = false
+  #closedResolve
+  #sweeper
+  closed = new Promise((resolve) => (this.#closedResolve = resolve))
+
+  constructor(client, given) {
+    super()
+    const options = (this.#options = check.options('pushConsumer', given, OPTIONS))
+    options.wanted = check.subscriptions(options.subscribe)
+    options.from = check.startFrom(options.startFrom)
+    this.#bell = this.#environment.bell()
+    this.#native = attempt(() => new native.PushConsumer(this.#environment.port, client, this.#bell))
+  }
+
+  async _start() {
+    const { group, wanted, handler, orderly, broadcast, from, maxAttempts, cacheMessages, cacheBytes, signal } = this.#options
+    signal?.throwIfAborted()
+    // Who iterates takes from what is here; a handler says how many at a time.
+    const concurrency = handler === undefined ? Math.max(cacheMessages, this.#options.concurrency) : this.#options.concurrency
+    const consuming = { group, wanted, orderly, broadcast, concurrency, startFrom: from, maxAttempts, cacheMessages, cacheBytes }
+    this.#environment.hear(this.#bell, () => this.#arrived())
+    await this.#environment.call((call) => this.#native.open(call, consuming))
+    this.#opened = true
+    if (this.#referred) this.#environment.hold()
+    const { handlerTimeoutMs } = this.#options
+    if (handler !== undefined && handlerTimeoutMs > 0) {
+      this.#sweeper = setInterval(() => this.#sweep(), Math.min(1000, handlerTimeoutMs))
+      this.#sweeper.unref()
+    }
+    signal?.addEventListener('abort', () => this.close().catch(() => {}), { once: true })
+    this.#arrived()
+  }
+
+  pause() {
+    attempt(() => this.#native.setPaused(true))
+  }
+
+  resume() {
+    attempt(() => this.#native.setPaused(false))
+  }
+
+  assignment() {
+    return attempt(() => this.#native.queues())
+  }
+
+  ref() {
+    if (!this.#referred) {
+      this.#referred = true
+      if (this.#opened) this.#environment.hold()
+    }
+    return this
+  }
+
+  unref() {
+    if (this.#referred) {
+      this.#referred = false
+      if (this.#opened) this.#environment.release()
+    }
+    return this
+  }
+
+  #arrived() {
+    if (this._isClosing) return
+    const { handler } = this.#options
+    for (let frame = this.#native.take(); frame; frame = this.#native.take()) {
+      const messages = messagesOf(frame)
+      if (handler === undefined) this.#ready.push(...messages)
+      else for (const message of messages) this.#handle(handler, message)
+    }
+    while (this.#ready.length > 0 && this.#waiting.length > 0) this.#waiting.shift()()
+  }
+
+  // --- handlers
+
+  #handle(handler, message) {
+    const running = new Running(message)
+    this.#running.set(running, undefined)
+    let result
+    try {
+      result = handler(message, running)
+    } catch (error) {
+      this.#failed(running, error)
+      return
+    }
+    if (typeof result?.then === 'function') {
+      result.then(
+        (value) => this.#handled(running, value),
+        (error) => this.#failed(running, error)
+      )
+    } else {
+      this.#handled(running, result)
+    }
+  }
+
+  #handled(running, value) {
+    if (value === undefined || value === true || value === 'ack') this.#done(running, ACK)
+    else if (value === false || value === 'retry') this.#done(running, RETRY)
+    else if (typeof value === 'object' && value !== null && 'reply' in value) this.#reply(running, value.reply)
+    else this.#failed(running, configError(`a handler returns nothing, true, false, 'ack', 'retry' or { reply }, not ${typeof value}`))
+  }
+
+  #reply(running, body) {
+    const text = typeof body === 'string' ? Buffer.from(body) : body
+    if (!(text instanceof Uint8Array)) {
+      this.#failed(running, configError('a reply must be a string or a Uint8Array'))
+      return
+    }
+    const [low, high] = idOf(running.message)
+    this.#environment
+      .call((call) => this.#native.reply(call, low, high, text))
+      // Nobody waits for it any more: the message is done all the same.
+      .catch((error) => warn(`a reply to ${running.message.messageId} did not arrive`, error))
+      .then(() => this.#done(running, ACK))
+  }
+
+  #failed(running, error) {
+    if (error instanceof Reject) this.#done(running, REJECT, error)
+    else if (error instanceof Retry) this.#done(running, retryIn(error.afterMs), error)
+    else {
+      warn(`the handler of ${this.#options.group} failed, the message comes again`, error)
+      this.#done(running, RETRY, error)
+    }
+  }
+
+  #done(running, how, error) {
+    if (!this.#running.delete(running)) return
+    if (processed.hasSubscribers) {
+      const result = how === ACK ? 'ack' : how === REJECT ? 'reject' : 'retry'
+      processed.publish({ message: running.message, result, error, durationMs: performance.now() - running.begun })
+    }
+    this.#settle(running.message, how)
+    if (this.#running.size === 0) for (const idle of this.#idle.splice(0)) idle()
+  }
+
+  #sweep() {
+    const overdue = performance.now() - this.#options.handlerTimeoutMs
+    for (const running of this.#running.keys()) {
+      if (running.begun > overdue) return
+      const error = new PosthouseError('ERR_POSTHOUSE_TIMEOUT', `a handler took longer than ${this.#options.handlerTimeoutMs} ms`)
+      running.abort(error)
+      this.#failed(running, error)
+    }
+  }
+
+  // --- iteration
+
+  [Symbol.asyncIterator]() {
+    return this.#iterator((ready) => ready.shift(), (message, how) => this.#settle(message, how))
+  }
+
+  batches(max = 256) {
+    check.one('max', max, 'positive')
+    const take = (ready) => {
+      const batch = []
+      while (batch.length < max && ready.length > 0) batch.push(ready.shift())
+      return batch
+    }
+    const settle = (batch, how) => {
+      for (const message of batch) this.#settle(message, how)
+    }
+    return { [Symbol.asyncIterator]: () => this.#iterator(take, settle) }
+  }
+
+  #iterator(take, settle) {
+    if (this.#options.handler !== undefined) throw configError('this consumer has a handler; without one it can be iterated')
+    let current
+    const settleCurrent = (how) => {
+      if (current !== undefined) settle(current, how)
+      current = undefined
+    }
+    const end = (value) => Promise.resolve({ done: true, value })
+    return {
+      next: () => {
+        settleCurrent(ACK)
+        if (this._isClosing) return end()
+        if (this.#ready.length > 0) return Promise.resolve({ done: false, value: (current = take(this.#ready)) })
+        // Nothing is here: what was done must not wait for what comes.
+        this.#tell()
+        return new Promise((resolve) => {
+          const arrived = () => {
+            if (this._isClosing) resolve({ done: true, value: undefined })
+            else resolve({ done: false, value: (current = take(this.#ready)) })
+          }
+          this.#waiting.push(arrived)
+        })
+      },
+      return: (value) => {
+        settleCurrent(ACK)
+        this.#tell()
+        return end(value)
+      },
+      throw: (error) => {
+        settleCurrent(error instanceof Reject ? REJECT : error instanceof Retry ? retryIn(error.afterMs) : RETRY)
+        this.#tell()
+        return Promise.reject(error)
+      },
+      [Symbol.asyncIterator]() {
+        return this
+      }
+    }
+  }
+
+  // --- settling
+
+  #settle(message, how) {
+    const [low, high] = idOf(message)
+    this.#settled.push(low, high, how)
+    if (this.#settled.length >= BURST * 3) this.#tell()
+    else if (!this.#settling) {
+      this.#settling = true
+      setImmediate(() => this.#tell())
+    }
+  }
+
+  #tell() {
+    this.#settling = false
+    if (this.#settled.length === 0) return
+    this.#native.settle(Uint32Array.from(this.#settled))
+    this.#settled = []
+  }
+
+  async _close(limit) {
+    const begun = performance.now()
+    for (const waiting of this.#waiting.drain()) waiting()
+    for (const running of this.#running.keys()) running.abort(closedError('consumer'))
+    if (this.#running.size > 0) {
+      const timeout = new Promise((resolve) => setTimeout(resolve, limit).unref())
+      await Promise.race([new Promise((resolve) => this.#idle.push(resolve)), timeout])
+    }
+    this.#tell()
+    clearInterval(this.#sweeper)
+    const left = Math.max(0, limit - (performance.now() - begun))
+    await this.#environment.call((call) => this.#native.close(call, left))
+    this.#environment.hear(this.#bell, undefined)
+    this.unref()
+    this.#closedResolve()
+  }
+}
+
+/** A message that a handler has; the handler's context. */
+class Running {
+  #controller
+  #reason
+
+  constructor(message) {
+    this.message = message
+    this.begun = performance.now()
+  }
+
+  get signal() {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController()
+      if (this.#reason !== undefined) this.#controller.abort(this.#reason)
+    }
+    return this.#controller.signal
+  }
+
+  abort(reason) {
+    this.#reason ??= reason
+    this.#controller?.abort(reason)
+  }
+}
+
+/** How a message is settled that comes again after this long: the next level up. */
+function retryIn(afterMs) {
+  if (afterMs === undefined) return RETRY
+  const level = LEVELS_MS.findIndex((ms) => ms >= afterMs)
+  return 2 + (level < 0 ? LEVELS_MS.length : level + 1)
+}
+
+module.exports = { PushConsumer }

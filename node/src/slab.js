@@ -1,0 +1,164 @@
+'use strict'
+// Messages on their way into the native part, many in one buffer; bindings/ffi/src/slab.rs reads it.
+
+const { invalidMessage } = require('./errors.js')
+
+const SMALL = 64 * 1024
+
+const NOW = 0
+const AFTER = 1
+const AT = 2
+const LEVEL = 3
+
+/** Collects messages. The strings of all of them lie in front, each once. */
+class Slab {
+  #strings = new Map()
+  #stringBytes = 0
+  #buffer = Buffer.allocUnsafeSlow(SMALL)
+  #at = 0
+  count = 0
+
+  /** Adds a checked message, see `checked`. */
+  add(message, body) {
+    const topic = this.#string(message.topic)
+    const tag = message.tag === undefined ? 0 : this.#string(message.tag) + 1
+    const sharding = message.shardingKey === undefined ? 0 : this.#string(message.shardingKey) + 1
+    const keys = keysOf(message.keys)
+    const properties = message.properties === undefined ? NONE : Object.entries(message.properties)
+    const isText = typeof body === 'string'
+    // A UTF-16 unit takes at most three bytes of UTF-8.
+    this.#room(44 + 4 * keys.length + 8 * properties.length + (isText ? body.length * 3 : body.byteLength))
+    this.#number(topic)
+    this.#number(tag)
+    this.#number(sharding)
+    this.#number(message.flag ?? 0)
+    const [kind, when] = whenOf(message)
+    this.#number(kind)
+    this.#number(when % 2 ** 32)
+    this.#number(Math.floor(when / 2 ** 32))
+    this.#number(keys.length)
+    for (const key of keys) this.#number(this.#string(key))
+    this.#number(properties.length)
+    for (const [name, value] of properties) {
+      this.#number(this.#string(name))
+      this.#number(this.#string(value))
+    }
+    const start = this.#at + 4
+    const length = isText ? this.#buffer.utf8Write(body, start) : body.byteLength
+    if (!isText) this.#buffer.set(body, start)
+    this.#number(length)
+    this.#at += length
+    this.count++
+    return length
+  }
+
+  /** Everything added, as one buffer; then it is empty. */
+  take() {
+    const head = 8 + this.#stringBytes
+    const out = Buffer.allocUnsafe(head + this.#at)
+    let at = out.writeUInt32LE(this.#strings.size, 0)
+    for (const text of this.#strings.keys()) {
+      const length = out.utf8Write(text, at + 4)
+      at = out.writeUInt32LE(length, at) + length
+    }
+    at = out.writeUInt32LE(this.count, at)
+    this.#buffer.copy(out, at, 0, this.#at)
+    if (SMALL * 64 < this.#buffer.length) this.#buffer = Buffer.allocUnsafeSlow(SMALL)
+    this.#strings.clear()
+    this.#stringBytes = this.#at = this.count = 0
+    return out
+  }
+
+  #string(text) {
+    const known = this.#strings.get(text)
+    if (known !== undefined) return known
+    const number = this.#strings.size
+    this.#strings.set(text, number)
+    this.#stringBytes += 4 + Buffer.byteLength(text)
+    return number
+  }
+
+  #number(number) {
+    const buffer = this.#buffer
+    buffer[this.#at++] = number
+    buffer[this.#at++] = number >>> 8
+    buffer[this.#at++] = number >>> 16
+    buffer[this.#at++] = number >>> 24
+  }
+
+  #room(bytes) {
+    const needed = this.#at + bytes
+    if (needed <= this.#buffer.length) return
+    const larger = Buffer.allocUnsafeSlow(Math.max(needed, 2 * this.#buffer.length))
+    this.#buffer.copy(larger, 0, 0, this.#at)
+    this.#buffer = larger
+  }
+}
+
+const NONE = []
+
+const keysOf = (keys) => (keys === undefined ? NONE : typeof keys === 'string' ? [keys] : keys)
+
+function whenOf(message) {
+  if (message.deliverAfterMs !== undefined) return [AFTER, Math.ceil(message.deliverAfterMs)]
+  if (message.deliverAt !== undefined) return [AT, message.deliverAt.getTime()]
+  if (message.delayLevel !== undefined) return [LEVEL, message.delayLevel]
+  return [NOW, 0]
+}
+
+/** The body of a message, after all of it was checked: nothing of a wrong one crosses. */
+function checked(message) {
+  if (typeof message !== 'object' || message === null) throw invalidMessage('a message must be an object with topic and body')
+  const { topic, body } = message
+  if (typeof topic !== 'string' || topic === '') throw invalidMessage('topic must be a non-empty string')
+  const isText = typeof body === 'string'
+  if (!isText && !(body instanceof Uint8Array)) throw invalidMessage('body must be a string or a Uint8Array', topic)
+  text(message, 'tag')
+  text(message, 'shardingKey')
+  if (message.keys !== undefined) {
+    for (const key of keysOf(message.keys)) if (typeof key !== 'string') throw invalidMessage('keys must be strings', topic)
+  }
+  if (message.properties !== undefined) {
+    for (const name of Object.keys(message.properties)) text(message.properties, name, topic)
+  }
+  if (message.flag !== undefined && !Number.isInteger(message.flag)) throw invalidMessage('flag must be a whole number', topic)
+  whenChecked(message)
+  if (message.priority !== undefined) throw invalidMessage('priority is not supported', topic)
+  return body
+}
+
+function text(of, name, topic = of.topic) {
+  const value = of[name]
+  if (value === undefined || typeof value === 'string') {
+    // Half a surrogate pair has no UTF-8, and would come back as something else.
+    if (value !== undefined && !value.isWellFormed()) throw invalidMessage(`${name} has half a surrogate pair`, topic)
+    return
+  }
+  throw invalidMessage(`${name} must be a string`, topic)
+}
+
+function whenChecked({ topic, deliverAfterMs, deliverAt, delayLevel }) {
+  const given = [deliverAfterMs, deliverAt, delayLevel].filter((when) => when !== undefined)
+  if (given.length > 1) throw invalidMessage('only one of deliverAfterMs, deliverAt and delayLevel can be given', topic)
+  if (deliverAfterMs !== undefined && !(deliverAfterMs >= 0 && deliverAfterMs <= Number.MAX_SAFE_INTEGER)) {
+    throw invalidMessage('deliverAfterMs must be a number of milliseconds, 0 or more', topic)
+  }
+  if (deliverAt !== undefined && !(deliverAt instanceof Date && deliverAt.getTime() >= 0)) {
+    throw invalidMessage('deliverAt must be a valid Date', topic)
+  }
+  if (delayLevel !== undefined && !(Number.isInteger(delayLevel) && delayLevel > 0 && delayLevel < 256)) {
+    throw invalidMessage('delayLevel must be a whole number from 1 on', topic)
+  }
+}
+
+/** Messages as one buffer. */
+function slabOf(messages) {
+  const slab = new Slab()
+  for (const message of messages) slab.add(message, checked(message))
+  return slab.take()
+}
+
+/** Bytes of a body, as credit counts them. */
+const sizeOf = (body) => (typeof body === 'string' ? Buffer.byteLength(body) : body.byteLength)
+
+module.exports = { Slab, checked, sizeOf, slabOf }

@@ -1,0 +1,46 @@
+//! The Node package: built and installed from a checkout, then its own tests.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::report::Report;
+
+/// Runs the part, if the machine has Node and npm.
+pub fn test(report: &mut Report) {
+    let has = |program: &str| {
+        let mut command = Command::new(program);
+        let started = command.arg("--version").stdout(Stdio::null()).status();
+        started.is_ok_and(|status| status.success())
+    };
+    if !(has("node") && has("npm")) {
+        println!("\n== Node: left out, this machine has no node and npm");
+        return;
+    }
+    let node = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../node");
+    let empty = std::env::temp_dir().join(format!("posthouse-node-{}", std::process::id()));
+    let made = std::fs::create_dir_all(&empty).is_ok();
+    // As a user installs it: nothing of ours is there but the checkout.
+    let _ = std::fs::remove_dir_all(node.join("node_modules"));
+    let mut install = npm(&["install", "--no-audit", "--no-fund"], &empty);
+    install.arg(&node);
+    if made && report.run("Node: npm install ./node in an empty folder", &mut install) {
+        let mut load = Command::new("node");
+        load.args(["-e", "console.log(require('posthouse').version)"]);
+        report.run("Node: it loads from there", load.current_dir(&empty));
+    }
+    let _ = std::fs::remove_dir_all(&empty);
+    // Built by now; again would be a second time.
+    let mut ready = npm(
+        &["ci", "--ignore-scripts", "--no-audit", "--no-fund"],
+        &node,
+    );
+    if report.run("Node: npm ci", &mut ready) {
+        report.run("Node: its tests", &mut npm(&["test"], &node));
+    }
+}
+
+fn npm(words: &[&str], folder: &Path) -> Command {
+    let mut command = Command::new("npm");
+    command.args(words).current_dir(folder);
+    command
+}
