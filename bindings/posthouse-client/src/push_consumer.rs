@@ -46,7 +46,7 @@ pub struct PushOptions {
     pub concurrency: usize,
     /// How much of one queue may be here and not done.
     pub limits: FlowLimits,
-    /// Deliveries before a message is dead-lettered. Unset: 16, or without end if orderly.
+    /// Deliveries before a message is dead-lettered. Unset: 17, or without end if orderly.
     pub max_attempts: Option<u32>,
     /// How long an orderly consumer waits before it tries a message again.
     pub suspend: Duration,

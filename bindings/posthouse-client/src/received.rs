@@ -11,6 +11,7 @@ use model::record::View;
 use remoting::Command;
 
 use crate::compress::decompress;
+use crate::message::is_reserved;
 use crate::queue::Queue;
 
 /// A message that came. Its body shares the bytes of the answer it came in: who keeps one message of
@@ -97,6 +98,13 @@ impl Received {
     /// All properties as records have them: `name \x01 value \x02 …`.
     pub fn property_text(&self) -> &str {
         &self.properties
+    }
+
+    /// The properties that its sender set: no tag, no keys, and none that a client or a broker writes.
+    pub fn own_properties(&self) -> impl Iterator<Item = (&str, &str)> {
+        let origin = [key::DLQ_ORIGIN_TOPIC, key::DLQ_ORIGIN_MESSAGE_ID];
+        let own = move |name: &str| !is_reserved(name) && !origin.contains(&name);
+        self.properties().filter(move |(name, _)| own(name))
     }
 
     /// The id that its sender gave it; of a message without one, where it lies.

@@ -1,4 +1,4 @@
-//! What the clients talk to: Posthouse as built, or Apache's own 5.3.3 servers.
+//! What the clients talk to: Posthouse as built, or Apache's own servers.
 //!
 //! `CONFORMANCE_TARGET=apache` puts Apache in Posthouse's place. A scenario that fails there is wrong itself; one that
 //! passes there and fails against Posthouse has found a difference.
@@ -161,7 +161,18 @@ pub enum Apache<'a> {
 
 /// Starts Apache's 5.3.3 servers on free ports.
 pub fn apache(part: Apache<'_>) -> Server {
+    apache_of(Release::V5, part)
+}
+
+/// Starts Apache's servers of a release on free ports.
+pub fn apache_of(release: Release, part: Apache<'_>) -> Server {
     let home = scratch("apache");
+    // 4.9 does not start without these files.
+    std::fs::create_dir(home.join("conf")).unwrap();
+    for part in ["namesrv", "broker"] {
+        let file = home.join(format!("conf/logback_{part}.xml"));
+        std::fs::write(file, "<configuration/>").unwrap();
+    }
     let mut words: Vec<String> = vec![home.display().to_string()];
     let namesrv = match &part {
         Apache::Broker(namesrv) => (*namesrv).to_owned(),
@@ -189,7 +200,7 @@ pub fn apache(part: Apache<'_>) -> Server {
     ]
     .map(str::to_owned)
     .to_vec();
-    arguments.push(toolchain::java(Release::V5));
+    arguments.push(toolchain::java(release));
     arguments.push("Apache".into());
     arguments.extend(words);
     let process = Process::hold(Path::new("java"), &arguments, Some(&home));

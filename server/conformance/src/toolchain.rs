@@ -10,12 +10,12 @@ use std::sync::{Mutex, OnceLock};
 
 use crate::{home, workshop};
 
-/// A Java client's release.
+/// A release of Apache's clients and servers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Release {
     /// 4.9.7
     V4,
-    /// 5.3.3, which also brings Apache's own servers
+    /// 5.3.3
     V5,
 }
 
@@ -70,19 +70,17 @@ fn build_java(release: Release) -> String {
     cached(&jars, &[&pom], || {
         let mut maven = Command::new("mvn");
         maven.args(["-q", "-B", "-f"]).arg(&pom);
-        if release == Release::V5 {
-            maven.arg("-Pservers");
-        }
         maven.arg(format!("-Drocketmq.version={}", release.version()));
         maven
             .arg("dependency:copy-dependencies")
             .arg(format!("-DoutputDirectory={}", jars.display()));
         maven
     });
-    let kinds: &[&str] = match release {
-        Release::V4 => &["common", "v4"],
-        Release::V5 => &["common", "v5", "servers"],
+    let dialect = match release {
+        Release::V4 => "v4",
+        Release::V5 => "v5",
     };
+    let kinds = ["common", dialect, "servers"];
     let sources: Vec<PathBuf> = kinds
         .iter()
         .flat_map(|kind| files(&home().join("java").join(kind)))

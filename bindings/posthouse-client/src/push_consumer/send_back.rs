@@ -12,10 +12,17 @@ use crate::reader::Reader;
 use crate::received::Received;
 use crate::route::{TEMPLATE, TEMPLATE_QUEUES};
 
-/// Java's default.
-const ATTEMPTS: u32 = 16;
+/// Java's default: so many more deliveries after the first one.
+const RETRIES: i32 = 16;
 /// The group under which clients send what consumers give back.
 const INNER_GROUP: &str = "CLIENT_INNER_PRODUCER";
+
+/// Brokers count the deliveries after the first one.
+fn retries(max_attempts: Option<u32>) -> i32 {
+    max_attempts.map_or(RETRIES, |max| {
+        max.saturating_sub(1).min(i32::MAX as u32) as i32
+    })
+}
 
 impl Reader {
     /// Sends a message back to the broker that keeps it: below 0 to the dead-letter topic, 0 as the
@@ -35,7 +42,7 @@ impl Reader {
             .with("originMsgId", id)
             .with("originTopic", &message.topic)
             .with("unitMode", false)
-            .with("maxReconsumeTimes", max_attempts.unwrap_or(ATTEMPTS));
+            .with("maxReconsumeTimes", retries(max_attempts));
         let channel = self.client.master_of(&queue.topic, &queue.broker).await?;
         let limit = self.client.config.timeout;
         match channel.call(command, limit).await {
@@ -55,7 +62,7 @@ impl Reader {
         dead: bool,
     ) -> Result<()> {
         let topic = format!("{RETRY_PREFIX}{}", self.group);
-        let max = max_attempts.unwrap_or(ATTEMPTS) as i32;
+        let max = retries(max_attempts);
         // More than were allowed: the broker dead-letters it.
         let times = match dead {
             true => max + 1,

@@ -10,6 +10,7 @@ mod places;
 mod pull;
 mod request;
 mod retry;
+mod scenarios;
 mod send;
 mod simple;
 mod speed;

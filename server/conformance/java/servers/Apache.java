@@ -6,10 +6,10 @@ import java.util.concurrent.CountDownLatch;
 import org.apache.rocketmq.broker.BrokerController;
 import org.apache.rocketmq.broker.BrokerStartup;
 import org.apache.rocketmq.namesrv.NamesrvStartup;
-import org.apache.rocketmq.remoting.protocol.body.ClusterInfo;
+import org.apache.rocketmq.tools.admin.DefaultMQAdminExt;
 
 /**
- * Apache's own servers in one JVM: "Apache HOME namesrv PORT", "Apache HOME broker CONFIG", or both one after the
+ * Apache's own servers, of either release, in one JVM: "Apache HOME namesrv PORT", "Apache HOME broker CONFIG", or both one after the
  * other. Prints "ready" when all stand.
  */
 public final class Apache {
@@ -33,13 +33,21 @@ public final class Apache {
     /** The broker says that it stands before its name server knows it; wait for that, and help it along. */
     private static void registered(BrokerController broker) throws Exception {
         String name = broker.getBrokerConfig().getBrokerName();
-        for (int i = 0; i < 100; i++) {
-            broker.registerBrokerAll(true, false, true);
-            ClusterInfo known = broker.getBrokerOuterAPI().getBrokerClusterInfo();
-            if (known.getBrokerAddrTable() != null && known.getBrokerAddrTable().containsKey(name)) {
-                return;
+        DefaultMQAdminExt admin = new DefaultMQAdminExt(5_000);
+        admin.setNamesrvAddr(broker.getBrokerConfig().getNamesrvAddr());
+        admin.setInstanceName("ready");
+        admin.start();
+        try {
+            for (int i = 0; i < 100; i++) {
+                broker.registerBrokerAll(true, false, true);
+                var known = admin.examineBrokerClusterInfo(); // each release has a package of its own for it
+                if (known.getBrokerAddrTable() != null && known.getBrokerAddrTable().containsKey(name)) {
+                    return;
+                }
+                Thread.sleep(100);
             }
-            Thread.sleep(100);
+        } finally {
+            admin.shutdown();
         }
         throw new IllegalStateException(name + " is not registered");
     }
