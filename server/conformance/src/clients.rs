@@ -67,7 +67,7 @@ impl Client {
         std::fs::create_dir_all(&home).unwrap();
         std::fs::create_dir_all(&logs).unwrap();
         let log = logs.join(format!("{name}.log"));
-        command.env("NAMESRV_ADDR", namesrv);
+        command.env("NAMESRV_ADDR", namesrv).current_dir(&home); // tools write files where they are
         command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -2,17 +2,23 @@
 //!
 //! `testdata/mqadmin/<release>/<name>.txt` is what a command printed against Apache 5.3.3, masked; it is written anew
 //! with `CONFORMANCE_TARGET=apache CONFORMANCE_RECORD=1`. Where Posthouse prints something else on purpose, its own text
-//! is in `<name>.posthouse.txt`, and `testdata/deviations.md` says why.
+//! is in `<name>.posthouse.txt`, and `testdata/deviations.md` says why; `CONFORMANCE_RECORD=1` alone writes these anew.
 
+mod commands;
+
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
 use crate::clients::Client;
-use crate::home;
 use crate::servers::{Server, apache_stands_in};
 use crate::toolchain::Release;
+use crate::{home, workshop};
+
+use Compare::{Keys, Lines, Shape, Sorted, SortedShape};
+use commands::{COMMANDS, NOT_RUN};
 
 /// How much of a command's output counts.
 #[derive(Clone, Copy, PartialEq)]
@@ -23,70 +29,15 @@ enum Compare {
     Sorted,
     /// The shape alone: every number is masked.
     Shape,
-    /// The names in front of a colon.
+    /// The same, in any order behind the first line.
+    SortedShape,
+    /// The names in front of a colon or an equals sign, in any order.
     Keys,
 }
 
-use Compare::{Keys, Lines, Shape, Sorted};
-
-/// Name, arguments, comparison, and whether only the 5.x tool knows it. In this order: later ones build on earlier ones.
-/// `NS`, `BROKER`, `UNIQUE` and `OFFSET` stand for the addresses and for the ids of the holder's third message.
-#[rustfmt::skip]
-const COMMANDS: &[(&str, &str, Compare, bool)] = &[
-    ("topicList", "topicList -n NS", Sorted, false),
-    ("topicList-c", "topicList -n NS -c", Sorted, false),
-    ("topicRoute", "topicRoute -n NS -t AdminTopic", Lines, false),
-    ("topicRoute-l", "topicRoute -n NS -t AdminTopic -l", Lines, false),
-    ("topicRoute-unknown", "topicRoute -n NS -t NoSuchTopic", Lines, false),
-    ("topicStatus", "topicStatus -n NS -t AdminTopic", Lines, false),
-    ("topicStatus-unknown", "topicStatus -n NS -t NoSuchTopic", Lines, false),
-    ("clusterList", "clusterList -n NS", Shape, false),
-    ("clusterList-m", "clusterList -n NS -m", Shape, false),
-    ("clusterList-c", "clusterList -n NS -c DefaultCluster", Shape, true),
-    ("brokerStatus-b", "brokerStatus -n NS -b BROKER", Keys, false),
-    ("brokerStatus-c", "brokerStatus -n NS -c DefaultCluster", Keys, false),
-    ("consumerProgress", "consumerProgress -n NS", Sorted, false),
-    ("consumerProgress-g", "consumerProgress -n NS -g AdminGroup", Lines, false),
-    ("consumerProgress-unknown", "consumerProgress -n NS -g NoSuchGroup", Lines, false),
-    ("statsAll-t", "statsAll -n NS -t AdminTopic", Lines, false),
-    ("statsAll-a", "statsAll -n NS -a", Sorted, false),
-    ("brokerConsumeStats", "brokerConsumeStats -n NS -b BROKER", Sorted, false),
-    ("consumerConnection", "consumerConnection -n NS -g AdminGroup", Lines, false),
-    ("consumerConnection-b", "consumerConnection -n NS -g AdminGroup -b BROKER", Lines, true),
-    ("consumerConnection-unknown", "consumerConnection -n NS -g NoSuchGroup", Lines, false),
-    ("producerConnection", "producerConnection -n NS -g AdminProducerGroup -t AdminTopic", Lines, false),
-    ("producerConnection-unknown", "producerConnection -n NS -g NoSuchGroup -t AdminTopic", Lines, false),
-    ("updateTopic-b", "updateTopic -n NS -b BROKER -t AdmTopic -r 4 -w 4", Lines, false),
-    ("updateTopic-c", "updateTopic -n NS -c DefaultCluster -t AdmTopicC", Lines, false),
-    ("updateTopic-attributes", "updateTopic -n NS -b BROKER -t AdmFifo -r 2 -w 2 -a +message.type=FIFO", Lines, true),
-    ("updateTopic-badname", "updateTopic -n NS -b BROKER -t bad.name", Lines, false),
-    ("updateTopic-badcluster", "updateTopic -n NS -c NoCluster -t AdmX", Lines, false),
-    ("updateTopic-system", "updateTopic -n NS -b BROKER -t SCHEDULE_TOPIC_XXXX", Lines, false),
-    ("updateTopic-order", "updateTopic -n NS -b BROKER -t AdmOrder -r 2 -w 2 -o true", Lines, false),
-    ("updateTopic-order-c", "updateTopic -n NS -c DefaultCluster -t AdmOrderC -r 2 -w 2 -o true", Lines, false),
-    ("updateTopic-unit", "updateTopic -n NS -b BROKER -t AdmUnit -r 1 -w 1 -u true -s true", Lines, false),
-    ("topicRoute-order", "topicRoute -n NS -t AdmOrder", Lines, false),
-    ("topicRoute-unit", "topicRoute -n NS -t AdmUnit", Lines, false),
-    ("topicStatus-empty", "topicStatus -n NS -t AdmTopicC", Lines, false),
-    ("printMsg-empty", "printMsg -n NS -t AdmOrderC", Lines, false),
-    ("sendMessage", "sendMessage -n NS -t AdmTopicC -p hello -k admk -c TagA", Shape, false),
-    ("sendMessage-queue", "sendMessage -n NS -t AdmTopic -p hello -b broker-a -i 1", Lines, false),
-    ("topicStatus-sent", "topicStatus -n NS -t AdmTopic", Lines, false),
-    ("updateSubGroup-b", "updateSubGroup -n NS -b BROKER -g AdmGroup", Lines, false),
-    ("updateSubGroup-c", "updateSubGroup -n NS -c DefaultCluster -g AdmGroupC -s true -m true -d true -q 2 -r 5", Lines, false),
-    ("consumerProgress-offline", "consumerProgress -n NS -g AdmGroup", Lines, false),
-    ("queryMsgById-offset", "queryMsgById -n NS -t AdminTopic -i OFFSET", Lines, false),
-    ("queryMsgById-unique", "queryMsgById -n NS -t AdminTopic -i UNIQUE", Lines, false),
-    ("queryMsgById-none", "queryMsgById -n NS -t AdminTopic -i NONE", Lines, false),
-    ("queryMsgByKey", "queryMsgByKey -n NS -t AdminTopic -k admin-key-1", Lines, false),
-    ("queryMsgByKey-none", "queryMsgByKey -n NS -t AdminTopic -k nope", Lines, false),
-    ("queryMsgByUniqueKey", "queryMsgByUniqueKey -n NS -t AdminTopic -i UNIQUE", Lines, false),
-    ("printMsg", "printMsg -n NS -t AdminTopic", Lines, false),
-    ("printMsg-body", "printMsg -n NS -t AdminTopic -d true -s TagB", Lines, false),
-    ("deleteTopic", "deleteTopic -n NS -c DefaultCluster -t AdmTopicC", Lines, false),
-    ("topicRoute-deleted", "topicRoute -n NS -t AdmTopicC", Lines, false),
-    ("deleteTopic-unknown", "deleteTopic -n NS -c DefaultCluster -t NoSuchTopic", Lines, false),
-];
+/// What `updateTopicList` and `updateSubGroupList` read.
+const TOPICS: &str = r#"[{"topicName":"AdmListed","readQueueNums":2,"writeQueueNums":3,"perm":6,"topicFilterType":"SINGLE_TAG","attributes":{"+message.type":"DELAY"}}]"#;
+const GROUPS: &str = r#"[{"groupName":"AdmListedGroup","consumeEnable":true,"consumeBroadcastEnable":false,"retryQueueNums":2,"retryMaxTimes":3}]"#;
 
 /// Runs all commands and returns the names of those whose output is not as recorded, with both texts.
 pub fn differences(server: &Server, release: Release, tool: &Client) -> Vec<String> {
@@ -99,6 +50,12 @@ pub fn differences(server: &Server, release: Release, tool: &Client) -> Vec<Stri
     let third = sent.iter().find(|event| event["n"] == 2).unwrap();
     let offset_id = third["offsetMsgId"].as_str().unwrap();
     let nothing = format!("{}{}", &offset_id[..24], "FFFFFFFF");
+    let file = |name: &str, text: &str| {
+        let path = workshop().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let (topics, groups) = (file("topics.json", TOPICS), file("groups.json", GROUPS));
     let mut different = Vec::new();
     for &(name, arguments, compare, only_5) in COMMANDS {
         if only_5 && release == Release::V4 {
@@ -117,17 +74,41 @@ pub fn differences(server: &Server, release: Release, tool: &Client) -> Vec<Stri
             "UNIQUE" => third["msgId"].as_str().unwrap(),
             "OFFSET" => offset_id,
             "NONE" => &nothing,
+            "TOPICS" => &topics,
+            "GROUPS" => &groups,
             word => word,
         });
-        let line = words.collect::<Vec<_>>().join("\n");
-        let events = tool.play("mqadmin", &[("arguments", &BASE64_STANDARD.encode(line))]);
-        let output = events
-            .iter()
-            .find_map(|event| event["text"].as_str())
-            .unwrap();
-        different.extend(judge(release, name, &masked(output, compare)));
+        let output = run(tool, &words.collect::<Vec<_>>().join("\n"));
+        different.extend(judge(release, name, &masked(&output, compare)));
     }
     different
+}
+
+/// Runs one command; its words are separated by line breaks.
+fn run(tool: &Client, words: &str) -> String {
+    let events = tool.play("mqadmin", &[("arguments", &BASE64_STANDARD.encode(words))]);
+    let text = events.iter().find_map(|event| event["text"].as_str());
+    text.unwrap().to_owned()
+}
+
+/// The commands that a tool lists, and that are neither run nor have a reason why not.
+pub fn forgotten(tool: &Client) -> Vec<String> {
+    let run_here: BTreeSet<&str> = (COMMANDS.iter())
+        .map(|&(_, arguments, ..)| arguments.split(' ').next().unwrap())
+        .chain(NOT_RUN.iter().map(|&(name, _)| name))
+        .collect();
+    let printed = run(tool, "");
+    // `The most commonly used mqadmin commands are:`, then one a line, indented.
+    let listed = printed.lines().filter(|line| line.starts_with("   "));
+    let names: Vec<&str> = listed
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    assert!(
+        names.contains(&"topicList"),
+        "no list of commands: {printed}"
+    );
+    let names = names.into_iter().filter(|name| !run_here.contains(name));
+    names.map(str::to_owned).collect()
 }
 
 fn judge(release: Release, name: &str, printed: &str) -> Option<String> {
@@ -139,6 +120,13 @@ fn judge(release: Release, name: &str, printed: &str) -> Option<String> {
         return None;
     }
     let own = folder.join(format!("{name}.posthouse.txt"));
+    if std::env::var_os("CONFORMANCE_RECORD").is_some() {
+        let _ = std::fs::remove_file(&own);
+        if std::fs::read_to_string(&apache).unwrap_or_default() != printed {
+            std::fs::write(&own, printed).unwrap();
+        }
+        return None;
+    }
     let expected = if own.exists() && !apache_stands_in() {
         &own
     } else {
@@ -180,7 +168,7 @@ fn masked(output: &str, compare: Compare) -> String {
         let mut line = mask(line);
         match compare {
             Keys => line = keys(&line),
-            Shape => {
+            Shape | SortedShape => {
                 line = line
                     .replace(|c: char| c.is_ascii_digit(), "9")
                     .replace("99", "9")
@@ -192,7 +180,7 @@ fn masked(output: &str, compare: Compare) -> String {
             &line.split_whitespace().collect::<Vec<_>>().join(" "),
         ));
     }
-    if compare == Sorted && lines.len() > 1 {
+    if matches!(compare, Sorted | SortedShape | Keys) && lines.len() > 1 {
         lines[1..].sort();
     }
     while lines.last().is_some_and(String::is_empty) {
@@ -219,7 +207,8 @@ fn with_sorted_properties(line: &str) -> String {
 
 /// `key : value` without the value; a store's path in a key is masked.
 fn keys(line: &str) -> String {
-    let key = line.split_once(": ").map_or(line, |(key, _)| key);
+    let key = line.split_once(": ").or_else(|| line.split_once("=  "));
+    let key = key.map_or(line, |(key, _)| key);
     match key.find("_/") {
         Some(path) => format!("{}_<path>", &key[..path]),
         None => key.trim().to_owned(),
@@ -227,7 +216,8 @@ fn keys(line: &str) -> String {
 }
 
 /// Numbers that differ from run to run although nothing else does; each is masked behind its name.
-const VOLATILE: [&str; 5] = [
+const VOLATILE: [&str; 6] = [
+    "originalMsgId=",
     "storeSize=",
     "commitLogOffset=",
     "bodyCRC=",
@@ -240,6 +230,14 @@ fn mask(line: &str) -> String {
     let mut out = String::new();
     let mut rest = line;
     'next: while let Some(first) = rest.chars().next() {
+        // An object of a JVM: its class says what it is, what follows says where.
+        if let Some(word) = object(rest) {
+            let (class, _) = word.split_once(['@', '/']).unwrap_or((word, ""));
+            out.push_str(class.trim_end_matches(|c: char| c.is_ascii_digit()));
+            out.push_str("@<object>");
+            rest = &rest[word.len()..];
+            continue;
+        }
         for name in VOLATILE {
             if let Some(value) = rest.strip_prefix(name) {
                 let value = value.trim_start();
@@ -275,6 +273,14 @@ fn mask(line: &str) -> String {
         }
     }
     out
+}
+
+/// A leading `package.Class@1f2e`, or the name of a lambda.
+fn object(text: &str) -> Option<&str> {
+    let word = text.split([' ', ',', ']']).next()?;
+    let (class, place) = word.split_once('@')?;
+    let hex = !place.is_empty() && place.bytes().all(|b| b.is_ascii_hexdigit());
+    (hex && (class.contains('.') || class.contains('$'))).then_some(word)
 }
 
 /// What stands for a word: itself, unless it is volatile.

@@ -42,7 +42,7 @@ final class Admin {
         System.setOut(both);
         System.setErr(both);
         try {
-            MQAdminStartup.main0(line.split("\n"), null);
+            MQAdminStartup.main0(line.isEmpty() ? new String[0] : line.split("\n"), null);
         } finally {
             System.setOut(out);
             System.setErr(err);

@@ -12,6 +12,11 @@ fn prints_what_it_prints_against_apache(release: Release, name: &'static str) {
     }
     let server = servers::standalone();
     let tool = Client::java(release, name, &[], &server.namesrv);
+    assert_eq!(
+        mqadmin::forgotten(&tool),
+        [""; 0],
+        "commands that nobody runs"
+    );
     let different = mqadmin::differences(&server, release, &tool);
     assert!(
         different.is_empty(),
