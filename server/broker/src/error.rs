@@ -123,6 +123,14 @@ pub enum Error {
     /// The group may not consume by broadcasting.
     #[error("the consumer group[{0}] can not consume by broadcast way")]
     BroadcastForbidden(GroupName),
+    /// The group may not read this topic.
+    #[error("the consumer group[{group}] is forbidden for topic[{topic}]")]
+    TopicForbidden {
+        /// The group.
+        group: GroupName,
+        /// The topic.
+        topic: TopicName,
+    },
     /// No member of the group is known.
     #[error("the consumer's group info not exist\n{FAQ}")]
     GroupNotLive,

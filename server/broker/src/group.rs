@@ -1,12 +1,16 @@
 //! Consumer groups: which there are and how they are configured.
 
+pub(crate) mod forbidden;
+
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use model::group::GroupConfig;
 use model::topic::DataVersion;
 use model::{GroupName, Mark};
 use store::{Store, Table};
+
+use forbidden::Forbidden;
 
 use crate::topic::table::stored_version;
 use crate::{Answer, AskedFor, Broker, Caller, Error, limits, row};
@@ -28,6 +32,7 @@ const VERSION_KEY: &[u8] = b"groups";
 /// All groups' configurations.
 pub(crate) struct Groups {
     groups: RwLock<HashMap<GroupName, Arc<GroupConfig>>>,
+    pub(crate) forbidden: Forbidden,
     /// Held while a change is made; what is inside is the version of the table.
     version: Mutex<DataVersion>,
 }
@@ -57,8 +62,13 @@ impl Groups {
         });
         Groups {
             groups: RwLock::new(groups),
+            forbidden: Forbidden::open(store),
             version: Mutex::new(version),
         }
+    }
+
+    fn lock_version(&self) -> MutexGuard<'_, DataVersion> {
+        self.version.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A group by its name as it came.
@@ -69,7 +79,7 @@ impl Groups {
 
     /// All groups, by name, and the version that belongs to them.
     pub fn all(&self) -> (Vec<Arc<GroupConfig>>, DataVersion) {
-        let version = self.version.lock().unwrap_or_else(PoisonError::into_inner);
+        let version = self.lock_version();
         let groups = self.groups.read().unwrap_or_else(PoisonError::into_inner);
         let mut all: Vec<Arc<GroupConfig>> = groups.values().cloned().collect();
         all.sort_by(|a, b| a.name.cmp(&b.name));
@@ -99,7 +109,7 @@ impl Groups {
         now: i64,
         configs: Vec<Arc<GroupConfig>>,
     ) -> Result<Mark, Error> {
-        let mut version = self.version.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut version = self.lock_version();
         let there = self
             .groups
             .read()
@@ -133,7 +143,7 @@ impl Groups {
     }
 
     fn remove(&self, store: &Store, now: i64, name: &str) -> Result<Mark, Error> {
-        let mut version = self.version.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut version = self.lock_version();
         let next = version.next(now);
         let mark = store.put(&[
             (Table::Groups, name.as_bytes(), None),
@@ -204,6 +214,10 @@ impl Broker {
         }
         self.forget_popped_group(group);
         self.forget_modes(|_, of| of.as_str() == group);
+        if let Ok(name) = GroupName::parse(group) {
+            self.groups
+                .allow_all(&self.store, self.clock.wall(), &name)?;
+        }
         if self.groups.find(group).is_none() {
             return Ok(Answer::After(Mark::REACHED, ()));
         }

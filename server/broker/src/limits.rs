@@ -46,6 +46,10 @@ pub const COMMITTED_QUEUES: u32 = 1_024;
 pub const GROUPS: usize = 200_000;
 /// A group's `subscriptionDataSet`, in bytes.
 pub const GROUP_SUBSCRIPTIONS: usize = 64 << 10;
+/// Topics that are forbidden to groups, counted once for each group.
+pub const FORBIDDEN: usize = 100_000;
+/// Topics whose brokers are remembered for members that ask for their queues.
+pub const ROUTES: usize = 100_000;
 /// Live (client, group) registrations.
 pub const REGISTRATIONS: usize = 200_000;
 /// Topics one member of a group may subscribe to.

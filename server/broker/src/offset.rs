@@ -2,10 +2,11 @@
 
 mod table;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use model::topic::DataVersion;
-use model::{Mark, QueueOffset};
+use model::{GroupName, Mark, QueueOffset};
 use store::{Entry, Queue, ReadError, Reads, Store, Wait};
 
 pub(crate) use table::{Moved, Offsets, Progress};
@@ -219,6 +220,29 @@ impl Broker {
                 .map_err(read_failed)?;
             Ok(found.0 as i64)
         })
+    }
+
+    /// How far all groups but the `left_out` are in each queue of a topic (Apache
+    /// `QUERY_CORRECTION_OFFSET`): where a group that follows them may go. A queue in which `compared`
+    /// is behind that says the largest number. Apache forgets the offsets of those left out.
+    pub fn correction_offsets(
+        &self,
+        topic: &str,
+        compared: &str,
+        left_out: &[&str],
+    ) -> BTreeMap<u32, i64> {
+        let counts = |group: &GroupName| !left_out.contains(&group.as_str());
+        let least = |queue: u32| self.min_offset(topic, queue as i32);
+        let mut lowest = self.offsets.lowest(topic, counts, least);
+        self.offsets.look(compared, topic, |progress| {
+            for (queue, offset) in progress.all_committed() {
+                if let Some(lowest) = lowest.get_mut(&queue).filter(|lowest| **lowest > offset) {
+                    *lowest = i64::MAX;
+                }
+            }
+            None::<()>
+        });
+        lowest
     }
 
     /// All committed offsets.

@@ -277,6 +277,7 @@ impl Broker {
         if !group.consume_enable {
             return Err(Error::GroupNotReadable(group.name.clone()));
         }
+        self.check_allowed(&group.name, &topic.config.name)?;
         let alias = self
             .pops
             .find(group.name.as_str(), topic.config.name.as_str());

@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use model::group::GroupConfig;
-use model::{Mark, QueueOffset};
+use model::{Mark, QueueOffset, TopicName};
 use store::{Queue, Wait};
 
 use look::{Look, Looked, Wish};
@@ -187,8 +187,12 @@ impl Broker {
             consumer: caller.remote,
         })?;
         let filter = match pull.expression {
-            Some(expression) => self.filters.compile(pull.expression_kind, expression)?,
-            None => self.registered_filter(caller, pull, &group)?,
+            Some(expression) => {
+                let filter = self.filters.compile(pull.expression_kind, expression)?;
+                self.check_allowed(&group.name, &topic.config.name)?;
+                filter
+            }
+            None => self.registered_filter(caller, pull, &group, &topic.config.name)?,
         };
         Ok(Checked {
             group,
@@ -205,6 +209,7 @@ impl Broker {
         caller: &Caller,
         pull: &Pull<'_>,
         group: &GroupConfig,
+        topic: &TopicName,
     ) -> Result<Filter, Error> {
         let subscribed = {
             let clients = self.clients.read().unwrap_or_else(PoisonError::into_inner);
@@ -212,17 +217,14 @@ impl Broker {
         };
         let (wish, model) = match subscribed {
             Subscribed::NoGroup => return Err(Error::GroupNotLive),
-            Subscribed::NoTopic(model) if self.may_broadcast(group, model) => {
-                return Err(Error::NotSubscribed);
-            }
-            Subscribed::NoTopic(_) => {
-                return Err(Error::BroadcastForbidden(group.name.clone()));
-            }
-            Subscribed::To(wish, model) => (wish, model),
+            Subscribed::NoTopic(model) => (None, model),
+            Subscribed::To(wish, model) => (Some(wish), model),
         };
         if !self.may_broadcast(group, model) {
             return Err(Error::BroadcastForbidden(group.name.clone()));
         }
+        self.check_allowed(&group.name, topic)?;
+        let wish = wish.ok_or(Error::NotSubscribed)?;
         if wish.version < pull.version {
             return Err(Error::SubscriptionNotLatest);
         }

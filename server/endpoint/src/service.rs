@@ -121,6 +121,8 @@ impl Endpoint {
             GET_ALL_PRODUCER_INFO => admin::inspect::producers(self, ask),
             QUERY_TOPICS_BY_CONSUMER => admin::inspect::topics(self, ask),
             QUERY_SUBSCRIPTION_BY_CONSUMER => admin::inspect::subscription(self, ask),
+            QUERY_CORRECTION_OFFSET => admin::inspect::correction(self, ask),
+            UPDATE_AND_GET_GROUP_FORBIDDEN => admin::inspect::readable(self, ask),
             GET_CONSUMER_RUNNING_INFO => running::info(self, ask),
             CONSUME_MESSAGE_DIRECTLY => running::consume(self, ask),
             INVOKE_BROKER_TO_GET_CONSUMER_STATUS => running::status(self, ask),

@@ -24,7 +24,8 @@ pub(crate) fn code(error: &Error) -> i32 {
         | Error::PopForbidden { .. }
         | Error::RetryTopicMode
         | Error::RecallForbidden
-        | Error::BroadcastForbidden(_) => NO_PERMISSION,
+        | Error::BroadcastForbidden(_)
+        | Error::TopicForbidden { .. } => NO_PERMISSION,
         Error::Recall(_) => ILLEGAL_OPERATION,
         Error::TopicMissing { .. } => TOPIC_NOT_EXIST,
         Error::GroupMissing { .. } => SUBSCRIPTION_GROUP_NOT_EXIST,
@@ -73,13 +74,14 @@ pub(crate) fn code(error: &Error) -> i32 {
 }
 
 /// What a refused pull says about who forbade it (Apache `ForbiddenType`): the broker 1, the group 2,
-/// the topic 3, broadcasting 4.
+/// the topic 3, broadcasting 4, the group's own list 5.
 pub(crate) fn forbidden(error: &Error) -> Option<i64> {
     match error {
         Error::BrokerNotReadable { .. } | Error::LitePullForbidden { .. } => Some(1),
         Error::GroupNotReadable(_) => Some(2),
         Error::TopicNotReadable(_) => Some(3),
         Error::BroadcastForbidden(_) => Some(4),
+        Error::TopicForbidden { .. } => Some(5),
         _ => None,
     }
 }

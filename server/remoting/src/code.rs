@@ -10,6 +10,9 @@ macro_rules! codes {
                 pub const $name: i32 = $number;
             )*
 
+            /// Every code with its name, in the order of the numbers.
+            pub const ALL: &[(i32, &str)] = &[$(($number, stringify!($name))),*];
+
             /// The name of a code, for logs and tools.
             pub fn name_of(code: i32) -> Option<&'static str> {
                 match code {

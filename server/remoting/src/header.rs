@@ -22,8 +22,8 @@ pub use admin::{
     TopicHeader,
 };
 pub use consumer::{
-    CloneOffsetHeader, ConsumeDirectlyHeader, ConsumerStatusHeader, GroupTopicHeader,
-    QueryQueueHeader, ResetOffsetHeader, RunningInfoHeader,
+    CloneOffsetHeader, ConsumeDirectlyHeader, ConsumerStatusHeader, CorrectionOffsetHeader,
+    GroupForbiddenHeader, GroupTopicHeader, QueryQueueHeader, ResetOffsetHeader, RunningInfoHeader,
 };
 pub use heartbeat::{ConsumerGroupHeader, HeartbeatAnswer, ProducerGroupHeader, UnregisterHeader};
 pub use kv::{KvHeader, KvNamespaceHeader, PutKvHeader};

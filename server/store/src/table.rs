@@ -33,6 +33,8 @@ pub enum Table {
     Modes = 10,
     /// The store's own: where half messages lie whose first place was deleted.
     Moved = 11,
+    /// Topics that a group may not read.
+    Forbidden = 12,
 }
 
 /// Key of the change that begins a snapshot.
@@ -65,6 +67,7 @@ impl Table {
             Table::Leases,
             Table::Modes,
             Table::Moved,
+            Table::Forbidden,
         ]
         .into_iter()
         .find(|&table| table as u16 == number)

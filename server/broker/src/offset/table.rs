@@ -1,7 +1,7 @@
 //! The offsets in memory. A commit changes memory at once; the rows that changed since the last batch
 //! go into the log as one record, by whoever ends the next batch.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -249,6 +249,28 @@ impl Offsets {
             .collect();
         names.sort();
         names
+    }
+
+    /// The lowest committed offset of each queue of a topic over the groups that count; what is below
+    /// the queue's `least` counts for nothing.
+    pub fn lowest(
+        &self,
+        topic: &str,
+        counts: impl Fn(&GroupName) -> bool,
+        least: impl Fn(u32) -> i64,
+    ) -> BTreeMap<u32, i64> {
+        let inner = self.lock();
+        let mut lowest = BTreeMap::new();
+        for (_, topics) in inner.groups.iter().filter(|(group, _)| counts(group)) {
+            let progress = topics.get(topic).map(Progress::all_committed);
+            for (queue, offset) in progress.unwrap_or_default() {
+                if offset >= least(queue) {
+                    let there = lowest.entry(queue).or_insert(offset);
+                    *there = offset.min(*there);
+                }
+            }
+        }
+        lowest
     }
 
     /// The groups with committed offsets in a topic.

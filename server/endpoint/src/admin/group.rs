@@ -50,12 +50,19 @@ pub(crate) fn all(endpoint: &Endpoint, ask: &mut Ask<'_>) -> Served {
     endpoint.cold_body(ask, false, |broker| {
         let (groups, version) = broker.groups();
         let groups = groups.iter();
+        let forbidden = broker.forbidden_topics();
         let table = SubscriptionGroupTable {
             data_version: version.into(),
             subscription_group_table: groups
                 .map(|group| (group.name.to_string(), group.into()))
                 .collect(),
-            ..SubscriptionGroupTable::default()
+            // Apache's number of the permission to read is 2.
+            forbidden_table: (forbidden.iter())
+                .map(|(group, topics)| {
+                    let topics = topics.iter().map(|topic| (topic.to_string(), 1 << 2));
+                    (group.to_string(), topics.collect())
+                })
+                .collect(),
         };
         remoting::body::to_vec(&table)
     })

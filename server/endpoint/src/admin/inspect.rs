@@ -1,9 +1,11 @@
-//! What tools look up about groups and queues one by one: 303, 321, 328, 343, 345.
+//! What tools look up about groups and queues one by one: 303, 308, 321, 328, 343, 345, 353.
 
 use std::collections::BTreeMap;
 
 use remoting::body::{self, SubscriptionData};
-use remoting::header::{GroupTopicHeader, QueryQueueHeader};
+use remoting::header::{
+    CorrectionOffsetHeader, GroupForbiddenHeader, GroupTopicHeader, QueryQueueHeader,
+};
 use remoting::{Language, body::inspect};
 
 use crate::ask::{Ask, Served};
@@ -102,5 +104,29 @@ pub(crate) fn subscription(endpoint: &Endpoint, ask: &mut Ask<'_>) -> Served {
         group: header.group.to_owned(),
         subscription_data: found.as_ref().map(SubscriptionData::from),
         topic: topic.to_owned(),
+    })
+}
+
+pub(crate) fn correction(endpoint: &Endpoint, ask: &mut Ask<'_>) -> Served {
+    let header = CorrectionOffsetHeader::read(ask.frame)?;
+    let left_out = header.filter_groups.unwrap_or_default().split(',');
+    let left_out: Vec<&str> = left_out.collect();
+    let offsets =
+        (endpoint.broker).correction_offsets(header.topic, header.compare_group, &left_out);
+    ask.body(&inspect::CorrectionOffsets {
+        correction_offsets: offsets,
+    })
+}
+
+pub(crate) fn readable(endpoint: &Endpoint, ask: &mut Ask<'_>) -> Served {
+    let header = GroupForbiddenHeader::read(ask.frame)?;
+    let (group, topic) = (header.group, header.topic);
+    let answer = (endpoint.broker).group_readable(&ask.caller(), group, topic, header.readable)?;
+    ask.answer(answer, |ask, readable| {
+        ask.write_body(&inspect::GroupForbidden {
+            group: group.to_owned(),
+            readable,
+            topic: topic.to_owned(),
+        });
     })
 }

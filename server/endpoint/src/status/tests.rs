@@ -71,6 +71,10 @@ fn all() -> Vec<Error> {
         group_missing(AskedFor::Config),
         Error::GroupNotReadable(group()),
         Error::BroadcastForbidden(group()),
+        Error::TopicForbidden {
+            group: group(),
+            topic: topic(),
+        },
         Error::GroupNotLive,
         Error::NotSubscribed,
         Error::SubscriptionNotLatest,
@@ -175,6 +179,7 @@ fn codes_and_texts_of_errors_stay_what_clients_know() {
          26 "No group in this broker. group: g"
          16 "subscription group no permission, g"
          16 "the consumer group[g] can not consume by broadcast way"
+         16 "the consumer group[g] is forbidden for topic[t]"
          24 "the consumer's group info not exist\nSee https://rocketmq.apache.org/docs/bestPractice/06FAQ for further details."
          24 "the consumer's subscription not exist\nSee https://rocketmq.apache.org/docs/bestPractice/06FAQ for further details."
          25 "the consumer's subscription not latest"
@@ -219,7 +224,7 @@ fn codes_and_texts_of_errors_stay_what_clients_know() {
 #[test]
 fn a_forbidden_pull_says_by_whom() {
     let kinds: Vec<i64> = all().iter().filter_map(forbidden).collect();
-    assert_eq!(kinds, [1, 1, 3, 2, 4]);
+    assert_eq!(kinds, [1, 1, 3, 2, 4, 5]);
     let others = all().into_iter().filter(|error| forbidden(error).is_some());
     assert!(
         others

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod admin;
+mod codes;
 mod consumers;
 mod delay;
 mod inspect;

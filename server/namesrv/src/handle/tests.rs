@@ -435,3 +435,18 @@ fn fuzz_any_request_is_answered() {
     }
     assert!((500..4_500).contains(&refused), "{refused}");
 }
+
+/// The table of all request codes in `docs/protocol.md` says what a name server does with each.
+#[test]
+fn every_request_code_is_served_or_refused_as_the_documentation_says() {
+    let page = include_str!("../../../docs/protocol.md");
+    for &(code, name) in request::ALL {
+        let begin = format!("| {code} | {name} | ");
+        let row = page.lines().find_map(|line| line.strip_prefix(&begin));
+        let row = row.unwrap_or_else(|| panic!("docs/protocol.md has no row for {code} {name}"));
+        let does = row.split('|').nth(1).unwrap().trim();
+        let answer = Bench::new(Options::default()).frame(&Command::request(code).to_bytes());
+        let served = answer.code != response::REQUEST_CODE_NOT_SUPPORTED;
+        assert_eq!(served, does == "served", "{code} {name}: {answer:?}");
+    }
+}

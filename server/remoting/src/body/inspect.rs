@@ -1,4 +1,4 @@
-//! What tools look up about groups and queues one by one: answers to 303, 321, 328, 345.
+//! What tools look up about groups and queues one by one: answers to 303, 308, 321, 328, 345, 353.
 
 use std::collections::BTreeMap;
 
@@ -53,6 +53,26 @@ pub fn human(ms: i64) -> String {
     let (hour, minute) = (of_day / 3_600_000, of_day / 60_000 % 60);
     let (second, milli) = (of_day / 1000 % 60, of_day % 1000);
     format!("{year:04}-{month:02}-{day:02}#{hour:02}:{minute:02}:{second:02}:{milli:03}")
+}
+
+/// Answer to 308.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct CorrectionOffsets {
+    /// By queue.
+    pub correction_offsets: BTreeMap<u32, i64>,
+}
+
+/// Answer to 353.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct GroupForbidden {
+    /// The group.
+    pub group: String,
+    /// Whether the group may read the topic.
+    pub readable: bool,
+    /// The topic.
+    pub topic: String,
 }
 
 /// Answer to 321: a part of a queue's index.

@@ -1,5 +1,5 @@
-//! What tools ask of running consumers through a broker: 220 to 223, 303, 307, 309, 321, 343,
-//! 345.
+//! What tools ask about consumers, and of running ones through a broker: 220 to 223, 303, 307 to 309,
+//! 321, 343, 345, 353.
 
 use super::header;
 
@@ -98,5 +98,29 @@ header! {
         count: i32 = b"count",
         /// The group whose subscription judges them.
         consumer_group: Option<&'a str> = b"consumerGroup",
+    }
+}
+
+header! {
+    /// Header of 308 (Apache `QueryCorrectionOffsetHeader`).
+    CorrectionOffsetHeader<'a> {
+        /// The topic.
+        topic: &'a str = b"topic",
+        /// The group whose own offsets are compared.
+        compare_group: &'a str = b"compareGroup",
+        /// Groups that do not count, `,` between.
+        filter_groups: Option<&'a str> = b"filterGroups",
+    }
+}
+
+header! {
+    /// Header of 353 (Apache `UpdateGroupForbiddenRequestHeader`).
+    GroupForbiddenHeader<'a> {
+        /// The group.
+        group: &'a str = b"group",
+        /// The topic.
+        topic: &'a str = b"topic",
+        /// What it is to be from now on; absent only asks.
+        readable: Option<bool> = b"readable",
     }
 }
