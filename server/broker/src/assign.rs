@@ -2,14 +2,15 @@
 //! `SET_MESSAGE_REQUEST_MODE`). The rules of sharing are those of Apache's clients, so that members
 //! that ask and members that share by themselves agree.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{PoisonError, RwLock};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 use model::{GroupName, Mark, TopicName};
 use store::{Store, Table};
 
 use crate::topic::topic_missing;
-use crate::{Answer, AskedFor, Broker, Error, MessageModel, MessageQueue};
+use crate::{Answer, AskedFor, Broker, Caller, Error, MessageModel, MessageQueue, limits};
 
 /// How a group gets a topic's messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,9 +65,20 @@ pub struct Assignment {
     pub mode: Mode,
 }
 
-/// The modes that were set, by topic and group.
+/// The modes that were set, and the brokers of the topics that members asked about.
 #[derive(Debug, Default)]
-pub(crate) struct Modes(RwLock<BTreeMap<(TopicName, GroupName), (Mode, i32)>>);
+pub(crate) struct Modes {
+    /// By topic and group.
+    set: RwLock<BTreeMap<(TopicName, GroupName), (Mode, i32)>>,
+    /// By topic: when the name servers were asked, and what they said.
+    routes: Mutex<HashMap<String, (Duration, Brokers)>>,
+}
+
+/// Brokers and how many queues each has to read.
+type Brokers = Arc<Vec<(String, u32)>>;
+
+/// For so long what the name servers said is taken for true, as Apache's brokers do.
+const ROUTE_KEPT: Duration = Duration::from_secs(30);
 
 impl Modes {
     /// What the store knows.
@@ -79,7 +91,28 @@ impl Modes {
             let mode = if *mode == 1 { Mode::Pop } else { Mode::Pull };
             Some((names, (mode, i32::from_be_bytes(share.try_into().ok()?))))
         };
-        Modes(RwLock::new(rows.iter().filter_map(read).collect()))
+        Modes {
+            set: RwLock::new(rows.iter().filter_map(read).collect()),
+            routes: Mutex::default(),
+        }
+    }
+
+    /// The brokers of a topic, if the name servers were asked lately.
+    fn route(&self, topic: &str, now: Duration) -> Option<Brokers> {
+        let routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        let (asked, brokers) = routes.get(topic)?;
+        (now < *asked + ROUTE_KEPT).then(|| Arc::clone(brokers))
+    }
+
+    /// Keeps what the name servers said; of a topic they do not know, for no longer than this question.
+    fn note_route(&self, topic: &str, said: Vec<(String, u32)>, now: Duration) -> Option<Brokers> {
+        let brokers = Arc::new(said);
+        let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        routes.retain(|_, (asked, _)| now < *asked + ROUTE_KEPT);
+        if !brokers.is_empty() && routes.len() < limits::ROUTES {
+            routes.insert(topic.to_owned(), (now, Arc::clone(&brokers)));
+        }
+        Some(brokers)
     }
 }
 
@@ -107,14 +140,22 @@ impl Broker {
         row.extend_from_slice(&share.to_be_bytes());
         let mark = (self.store).put(&[(Table::Modes, key.as_bytes(), Some(&row))])?;
         tracing::info!(group, topic, ?mode, share, "the request mode was set");
-        let mut modes = self.modes.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut modes = self
+            .modes
+            .set
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         modes.insert(names, (mode, share));
         Ok(Answer::After(mark, ()))
     }
 
     /// All modes that were set, by topic and group.
     pub fn request_modes(&self) -> Vec<RequestMode> {
-        let modes = self.modes.0.read().unwrap_or_else(PoisonError::into_inner);
+        let modes = self
+            .modes
+            .set
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
         let mode = |((topic, group), (mode, share)): (&(TopicName, GroupName), &(Mode, i32))| {
             RequestMode {
                 topic: topic.clone(),
@@ -128,7 +169,11 @@ impl Broker {
 
     /// Forgets the modes of a topic or a group that is gone.
     pub(crate) fn forget_modes(&self, gone: impl Fn(&TopicName, &GroupName) -> bool) {
-        let mut modes = self.modes.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut modes = self
+            .modes
+            .set
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         let keys: Vec<(TopicName, GroupName)> = (modes.keys())
             .filter(|(topic, group)| gone(topic, group))
             .cloned()
@@ -147,7 +192,11 @@ impl Broker {
         if topic.is_retry() {
             return (Mode::Pull, 0);
         }
-        let modes = self.modes.0.read().unwrap_or_else(PoisonError::into_inner);
+        let modes = self
+            .modes
+            .set
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
         let set = GroupName::parse(group)
             .ok()
             .and_then(|group| modes.get(&(topic.clone(), group)).copied());
@@ -158,52 +207,88 @@ impl Broker {
         set.unwrap_or((default, self.options.pop_share_queues))
     }
 
-    /// The queues of a member, and how to get their messages. Queues of other brokers of the topic are
-    /// not known here: a member is to ask each broker.
+    /// The queues of a member, on every broker of the topic, and how to get their messages. Each broker
+    /// knows all members of a group and asks the name servers for the topic's queues, so a member may
+    /// ask any of them.
     ///
     /// # Errors
     /// [`Error::Invalid`]: the strategy is unknown.
-    pub fn assign(&self, assign: &Assign<'_>) -> Result<Assigned, Error> {
-        let Some(topic) = self.topics.find(assign.topic) else {
-            return Ok(Assigned { queues: None });
+    pub fn assign(&self, caller: &Caller, assign: &Assign<'_>) -> Result<Answer<Assigned>, Error> {
+        let strategy = Strategy::parse(assign.strategy)?;
+        let known = match self.cold.take::<Vec<(String, u32)>>(caller) {
+            Some(asked) => self
+                .modes
+                .note_route(assign.topic, asked?, self.clock.mono()),
+            None => self.modes.route(assign.topic, self.clock.mono()),
         };
-        let queue = |id: i32| MessageQueue {
-            topic: assign.topic.to_owned(),
-            broker: self.options.name.clone(),
-            queue: id,
+        let Some(brokers) = known else {
+            let (topics, topic) = (Arc::clone(&self.topics.registrar), assign.topic.to_owned());
+            let asked = self
+                .cold
+                .defer(caller, move || Ok(topics.brokers_of(&topic)))?;
+            return Ok(asked.map(|_: Vec<(String, u32)>| Assigned { queues: None }));
         };
-        let ids: Vec<i32> = (0..topic.config.read_queues as i32).collect();
-        let (mode, share) = self.request_mode(assign.group, &topic.config.name);
-        let told = |ids: Vec<i32>, mode| Assigned {
-            queues: Some(
-                ids.into_iter()
-                    .map(|id| Assignment {
-                        queue: queue(id),
-                        mode,
-                    })
-                    .collect(),
-            ),
+        Ok(Answer::Ready(Assigned {
+            queues: self.assigned(assign, strategy, &brokers),
+        }))
+    }
+
+    /// What a member gets of the queues of these brokers; `None` if the topic has none.
+    fn assigned(
+        &self,
+        assign: &Assign<'_>,
+        strategy: Strategy,
+        brokers: &[(String, u32)],
+    ) -> Option<Vec<Assignment>> {
+        let topic = TopicName::parse(assign.topic).ok()?;
+        let own = self.topics.find(assign.topic);
+        let own = own.map(|own| (self.options.name.clone(), own.config.read_queues));
+        // A name server that knows nothing yet leaves what we know ourselves.
+        let brokers = match brokers {
+            [] => own.as_slice(),
+            known => known,
+        };
+        if brokers.is_empty() {
+            return None;
+        }
+        let of = |(broker, queues): &(String, u32)| {
+            let queue = |id| (broker.clone(), id);
+            (0..*queues as i32).map(queue).collect::<Vec<_>>()
+        };
+        // In the order in which Java sorts queues.
+        let mut all: Vec<Place> = brokers.iter().flat_map(of).collect();
+        all.sort();
+        let (mode, share) = self.request_mode(assign.group, &topic);
+        let told = |places: Vec<Place>| {
+            let one = |(broker, queue)| Assignment {
+                queue: MessageQueue {
+                    topic: assign.topic.to_owned(),
+                    broker,
+                    queue,
+                },
+                mode,
+            };
+            Some(places.into_iter().map(one).collect())
         };
         if assign.model == MessageModel::Broadcasting {
-            return Ok(told(ids, mode));
+            return told(all);
         }
         let members = {
             let clients = self.clients.read().unwrap_or_else(PoisonError::into_inner);
             clients.members(assign.group)
         };
-        let strategy = Strategy::parse(assign.strategy)?;
         let Some(own) = members.iter().position(|member| member == assign.client) else {
-            return Ok(told(Vec::new(), mode));
+            return told(Vec::new());
         };
-        Ok(match mode {
-            Mode::Pull => told(strategy.share(&ids, members.len(), own), mode),
-            Mode::Pop => told(
-                popped_queues(strategy, &ids, members.len(), own, share),
-                mode,
-            ),
-        })
+        match mode {
+            Mode::Pull => told(strategy.share(&all, members.len(), own)),
+            Mode::Pop => told(popped_queues(strategy, &all, members.len(), own, share)),
+        }
     }
 }
+
+/// A queue of some broker; of all its queues, the number is -1.
+type Place = (String, i32);
 
 /// How queues are shared out.
 #[derive(Clone, Copy)]
@@ -224,46 +309,47 @@ impl Strategy {
     }
 
     /// The queues of member `own` of `members`.
-    fn share(self, queues: &[i32], members: usize, own: usize) -> Vec<i32> {
-        let of_circle = |(at, _): &(usize, &i32)| at % members == own;
+    fn share<T: Clone>(self, queues: &[T], members: usize, own: usize) -> Vec<T> {
+        let of_circle = |(at, _): &(usize, &T)| at % members == own;
         match self {
             Strategy::Circle => {
                 let own = queues.iter().enumerate().filter(of_circle);
-                own.map(|(_, queue)| *queue).collect()
+                own.map(|(_, queue)| queue.clone()).collect()
             }
             Strategy::Average => {
                 let (each, more) = (queues.len() / members, queues.len() % members);
                 let from = own * each + own.min(more);
                 let count = each + usize::from(own < more);
-                queues.iter().skip(from).take(count).copied().collect()
+                queues.iter().skip(from).take(count).cloned().collect()
             }
         }
     }
 }
 
-/// The queues a member pops: its own and those of the `share` members behind it, or simply all of the
+/// The queues a member pops: its own and those of the `share` members behind it, or simply all of each
 /// broker (-1) where that comes to the same.
 fn popped_queues(
     strategy: Strategy,
-    queues: &[i32],
+    queues: &[Place],
     members: usize,
     own: usize,
     share: i32,
-) -> Vec<i32> {
+) -> Vec<Place> {
     let share = usize::try_from(share).unwrap_or(0);
-    if share == 0 || share + 1 >= members {
-        return vec![-1];
-    }
-    if members > queues.len() {
+    let mut popped: Vec<Place> = if share == 0 || share + 1 >= members {
+        let whole = queues.iter().map(|(broker, _)| (broker.clone(), -1));
+        whole.collect()
+    } else if members > queues.len() {
         // Everybody gets one.
-        return queues
-            .get(own % queues.len().max(1))
-            .copied()
-            .into_iter()
-            .collect();
-    }
-    let all = (own..=own + share).flat_map(|at| strategy.share(queues, members, at % members));
-    all.collect::<BTreeSet<i32>>().into_iter().collect()
+        let one = queues.get(own % queues.len().max(1));
+        one.cloned().into_iter().collect()
+    } else {
+        let shares = (own..=own + share).map(|at| strategy.share(queues, members, at % members));
+        shares.flatten().collect()
+    };
+    popped.sort();
+    popped.dedup();
+    popped
 }
 
 #[cfg(test)]
@@ -283,14 +369,23 @@ mod tests {
 
     #[test]
     fn a_popping_member_has_all_queues_or_its_own_and_its_neighbours() {
-        let queues = [0, 1, 2, 3, 4, 5, 6, 7];
-        let popped =
-            |members, own, share| popped_queues(Strategy::Average, &queues, members, own, share);
+        let queues: Vec<Place> = (0..8).map(|id| ("a".to_owned(), id)).collect();
+        let popped = |members, own, share| -> Vec<i32> {
+            let popped = popped_queues(Strategy::Average, &queues, members, own, share);
+            popped.into_iter().map(|(_, id)| id).collect()
+        };
         assert_eq!(popped(1, 0, 8), [-1]);
         assert_eq!(popped(4, 0, -1), [-1]);
         assert_eq!(popped(4, 0, 3), [-1]);
         assert_eq!(popped(4, 0, 1), [0, 1, 2, 3]);
         assert_eq!(popped(4, 3, 1), [0, 1, 6, 7]);
         assert_eq!(popped(9, 8, 1), [0]);
+        let two = [
+            ("a".to_owned(), 0),
+            ("a".to_owned(), 1),
+            ("b".to_owned(), 0),
+        ];
+        let popped = popped_queues(Strategy::Average, &two, 1, 0, 8);
+        assert_eq!(popped, [("a".to_owned(), -1), ("b".to_owned(), -1)]);
     }
 }

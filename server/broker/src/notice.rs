@@ -113,4 +113,7 @@ pub trait Registrar: Send + Sync {
     fn changed(&self, topics: &[TopicConfig], version: DataVersion);
     /// This topic is gone.
     fn removed(&self, topic: &TopicName, version: DataVersion);
+    /// The brokers of a topic that consumers may read, and how many queues each has, as the name servers
+    /// know it; nothing where none knows it, or none answers. May wait for the network.
+    fn brokers_of(&self, topic: &str) -> Vec<(String, u32)>;
 }

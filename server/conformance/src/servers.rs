@@ -42,8 +42,8 @@ pub enum Posthouse<'a> {
     Standalone,
     /// A name server alone.
     NameServer,
-    /// A broker that registers at this name server.
-    Broker(&'a str),
+    /// A broker of this name that registers at this name server.
+    Broker(&'a str, &'a str),
 }
 
 /// Settings under which a scenario about waiting is short.
@@ -64,7 +64,7 @@ pub fn posthouse(part: Posthouse<'_>) -> Server {
             "--namesrv-addr".into(),
             "127.0.0.1:0".into(),
         ],
-        Posthouse::Broker(namesrv) => vec!["broker".into(), "-n".into(), (*namesrv).into()],
+        Posthouse::Broker(_, namesrv) => vec!["broker".into(), "-n".into(), (*namesrv).into()],
     };
     if !matches!(part, Posthouse::NameServer) {
         arguments.extend(["--broker-addr".into(), "127.0.0.1:0".into()]);
@@ -75,7 +75,11 @@ pub fn posthouse(part: Posthouse<'_>) -> Server {
     }
     if !matches!(part, Posthouse::NameServer) {
         let config = data.join("broker.conf");
-        std::fs::write(&config, QUICK).unwrap();
+        let name = match &part {
+            Posthouse::Broker(name, _) => name,
+            _ => "broker-a",
+        };
+        std::fs::write(&config, format!("brokerName={name}\n{QUICK}")).unwrap();
         arguments.extend(["-c".into(), config.display().to_string()]);
     }
     let process = Process::hold(&binary(), &arguments, Some(&data));
@@ -89,7 +93,7 @@ pub fn posthouse(part: Posthouse<'_>) -> Server {
             })
     };
     let namesrv = match &part {
-        Posthouse::Broker(namesrv) => (*namesrv).to_owned(),
+        Posthouse::Broker(_, namesrv) => (*namesrv).to_owned(),
         _ => read("name server"),
     };
     let broker = (!matches!(part, Posthouse::NameServer)).then(|| read("broker"));
@@ -155,8 +159,8 @@ pub enum Apache<'a> {
     Both,
     /// A name server alone.
     NameServer,
-    /// A broker that registers at this name server.
-    Broker(&'a str),
+    /// A broker of this name that registers at this name server.
+    Broker(&'a str, &'a str),
 }
 
 /// Starts Apache's 5.3.3 servers on free ports.
@@ -175,7 +179,7 @@ pub fn apache_of(release: Release, part: Apache<'_>) -> Server {
     }
     let mut words: Vec<String> = vec![home.display().to_string()];
     let namesrv = match &part {
-        Apache::Broker(namesrv) => (*namesrv).to_owned(),
+        Apache::Broker(_, namesrv) => (*namesrv).to_owned(),
         _ => {
             let port = free_ports(1);
             words.extend(["namesrv".into(), port.to_string()]);
@@ -185,7 +189,11 @@ pub fn apache_of(release: Release, part: Apache<'_>) -> Server {
     let broker = (!matches!(part, Apache::NameServer)).then(|| {
         let port = free_ports(4) + 2; // the VIP port is two below, the replication port one above
         let config = home.join("broker.conf");
-        std::fs::write(&config, broker_config(&home, port, &namesrv)).unwrap();
+        let name = match &part {
+            Apache::Broker(name, _) => name,
+            _ => "broker-a",
+        };
+        std::fs::write(&config, broker_config(name, &home, port, &namesrv)).unwrap();
         words.extend(["broker".into(), config.display().to_string()]);
         format!("127.0.0.1:{port}")
     });
@@ -215,10 +223,10 @@ pub fn apache_of(release: Release, part: Apache<'_>) -> Server {
     }
 }
 
-fn broker_config(home: &Path, port: u16, namesrv: &str) -> String {
+fn broker_config(name: &str, home: &Path, port: u16, namesrv: &str) -> String {
     let store = home.join("store");
     format!(
-        "brokerClusterName=DefaultCluster\nbrokerName=broker-a\nbrokerIP1=127.0.0.1\nnamesrvAddr={namesrv}\n\
+        "brokerClusterName=DefaultCluster\nbrokerName={name}\nbrokerIP1=127.0.0.1\nnamesrvAddr={namesrv}\n\
          listenPort={port}\nhaListenPort={}\nstorePathRootDir={}\nstorePathCommitLog={}\n\
          mappedFileSizeCommitLog=67108864\nmappedFileSizeConsumeQueue=30000\n\
          recallMessageEnable=true\nenablePropertyFilter=true\n{QUICK}",

@@ -9,6 +9,7 @@
 
 mod message;
 mod remote;
+mod route;
 
 #[cfg(test)]
 mod tests;
@@ -83,6 +84,8 @@ pub struct Register {
     /// Changes before the start are part of the first whole table.
     started: AtomicBool,
     source: OnceLock<Arc<dyn Source>>,
+    /// Of the thread that talks to name servers.
+    runtime: OnceLock<tokio::runtime::Handle>,
     /// How many name servers have been tried, and how many took us.
     first: Mutex<(usize, usize)>,
     tried: Condvar,
@@ -103,6 +106,7 @@ impl Register {
             remotes: servers.iter().map(|server| Remote::new(server)).collect(),
             started: AtomicBool::new(false),
             source: OnceLock::new(),
+            runtime: OnceLock::new(),
             first: Mutex::new((0, 0)),
             tried: Condvar::new(),
         }
@@ -117,6 +121,7 @@ impl Register {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
+        let _ = self.runtime.set(runtime.handle().clone());
         let (stop, stopped) = watch::channel(false);
         let register = self.clone();
         let thread = std::thread::Builder::new().name("register".to_owned());
@@ -206,6 +211,10 @@ impl Registrar for Register {
         for remote in &self.remotes {
             remote.note_all();
         }
+    }
+
+    fn brokers_of(&self, topic: &str) -> Vec<(String, u32)> {
+        route::brokers_of(self, topic)
     }
 }
 

@@ -68,7 +68,7 @@ pub(crate) struct Topics {
     /// Held while a change is made; what is inside is the version of the table.
     version: Mutex<DataVersion>,
     system: Vec<TopicName>,
-    registrar: Arc<dyn Registrar>,
+    pub(crate) registrar: Arc<dyn Registrar>,
     permission: Perm,
 }
 

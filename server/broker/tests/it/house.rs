@@ -1,6 +1,6 @@
 //! A broker with everything a test wants to look at.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -24,6 +24,8 @@ pub const START: i64 = 1_795_535_100_000;
 /// What the broker said unasked.
 #[derive(Default)]
 pub struct Heard {
+    /// What name servers know of topics: each broker and how many queues it has to read.
+    pub routes: Mutex<HashMap<String, Vec<(String, u32)>>>,
     runnable: Mutex<Vec<(u64, u64)>>,
     notices: Mutex<Vec<(u64, String)>>,
     registered: Mutex<Vec<String>>,
@@ -77,6 +79,11 @@ impl Registrar for Heard {
             .lock()
             .unwrap()
             .push(format!("-{topic} v{}", version.counter));
+    }
+
+    fn brokers_of(&self, topic: &str) -> Vec<(String, u32)> {
+        let routes = self.routes.lock().unwrap();
+        routes.get(topic).cloned().unwrap_or_default()
     }
 }
 

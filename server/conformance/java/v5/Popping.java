@@ -39,6 +39,7 @@ final class Popping {
         scenarios.put("pop-push-two-members", Popping::twoMembers);
         scenarios.put("pop-requests", Popping::requests);
         scenarios.put("pop-ordered", Popping::ordered);
+        scenarios.put("shared-out", Popping::sharedOut);
     }
 
     /** What asks a broker by itself. */
@@ -322,5 +323,65 @@ final class Popping {
         asking.ack(handle(same.get(0)));
         List<MessageExt> next = asking.pop(1, 60_000, 5000, true, "three").getMsgFoundList();
         run.equal(new TreeSet<>(Collections.singleton("a2")), texts(next), "the next");
+    }
+
+    /**
+     * The brokers share out the queues of both of them among two members: each queue to one. Then the group pops, and
+     * the members get the messages of both brokers.
+     */
+    private static void sharedOut(Run run) throws Exception {
+        String topic = run.topic("Shared");
+        DefaultMQProducer producer = run.producer();
+        run.await("both brokers", 20, () -> brokers(run, producer).size() == 2);
+        Dialect.createTopic(producer, topic, 4); // on all of them
+        List<MessageQueue> queues = run.await("the route of both", 20, () -> {
+            List<MessageQueue> all = run.routed(topic);
+            return all.size() == 8 ? all : null;
+        });
+        Inbox inbox = new Inbox(run);
+        List<DefaultMQPushConsumer> members = new ArrayList<>();
+        for (String name : Arrays.asList("one", "two")) {
+            DefaultMQPushConsumer consumer = run.newPush("sharing");
+            consumer.setInstanceName(run.mark + name);
+            consumer.setClientRebalance(false);
+            consumer.subscribe(topic, "*");
+            consumer.registerMessageListener(inbox.concurrently());
+            consumer.start();
+            members.add(consumer);
+        }
+        run.await("four queues each", 60, () -> {
+            Set<MessageQueue> all = new java.util.HashSet<>();
+            members.forEach(member -> all.addAll(Consuming.held(member, topic)));
+            return all.size() == 8 && members.stream().allMatch(member -> Consuming.held(member, topic).size() == 4);
+        });
+        Set<String> texts = new TreeSet<>();
+        send(run, producer, queues, texts, "pulled");
+        inbox.expect(texts, 60);
+        for (String address : brokers(run, producer)) {
+            producer.getDefaultMQProducerImpl().getMqClientFactory().getMQClientAPIImpl()
+                .setMessageRequestMode(address, topic, run.group("sharing"), MessageRequestMode.POP, -1, 5000);
+        }
+        run.await("popping", 60, () -> members.stream().allMatch(member ->
+            member.getDefaultMQPushConsumerImpl().getRebalanceImpl().getPopProcessQueueTable().keySet().stream()
+                .filter(queue -> queue.getTopic().equals(topic)).map(MessageQueue::getBrokerName).distinct().count() == 2));
+        send(run, producer, queues, texts, "popped");
+        inbox.expect(texts, 60);
+    }
+
+    private static void send(Run run, DefaultMQProducer producer, List<MessageQueue> queues, Set<String> texts,
+        String what) throws Exception {
+        for (MessageQueue queue : queues) {
+            String text = what + " " + queue.getBrokerName() + " " + queue.getQueueId();
+            run.sent(producer.send(new Message(queue.getTopic(), run.body(text)), queue));
+            texts.add(text);
+        }
+    }
+
+    /** The addresses of all masters. */
+    private static Set<String> brokers(Run run, DefaultMQProducer producer) throws Exception {
+        Set<String> addresses = new TreeSet<>();
+        producer.getDefaultMQProducerImpl().getMqClientFactory().getMQClientAPIImpl().getBrokerClusterInfo(5000)
+            .getBrokerAddrTable().values().forEach(broker -> addresses.add(broker.getBrokerAddrs().get(0L)));
+        return addresses;
     }
 }

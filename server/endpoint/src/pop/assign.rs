@@ -10,7 +10,7 @@ use crate::{Endpoint, to};
 
 pub(crate) fn assignment(endpoint: &Endpoint, ask: &mut Ask<'_>) -> Served {
     let request = ask.read::<AssignmentRequest>()?;
-    let assigned = endpoint.broker.assign(&Assign {
+    let assign = Assign {
         group: &request.consumer_group,
         topic: &request.topic,
         client: &request.client_id,
@@ -19,16 +19,19 @@ pub(crate) fn assignment(endpoint: &Endpoint, ask: &mut Ask<'_>) -> Served {
             body::MessageModel::Broadcasting => MessageModel::Broadcasting,
             body::MessageModel::Clustering => MessageModel::Clustering,
         },
-    })?;
-    let queues = assigned.queues.map(|queues| {
-        let one = |assignment: &broker::Assignment| Assignment {
-            message_queue: to::queue(&assignment.queue),
-            mode: name(assignment.mode).to_owned(),
-        };
-        queues.iter().map(one).collect()
-    });
-    ask.body(&AssignmentAnswer {
-        message_queue_assignments: queues,
+    };
+    let answer = endpoint.broker.assign(&ask.caller(), &assign)?;
+    ask.answer(answer, |ask, assigned| {
+        let queues = assigned.queues.map(|queues| {
+            let one = |assignment: &broker::Assignment| Assignment {
+                message_queue: to::queue(&assignment.queue),
+                mode: name(assignment.mode).to_owned(),
+            };
+            queues.iter().map(one).collect()
+        });
+        ask.write_body(&AssignmentAnswer {
+            message_queue_assignments: queues,
+        });
     })
 }
 

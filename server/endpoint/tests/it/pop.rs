@@ -309,6 +309,52 @@ fn request_modes_are_set_told_and_kept() {
     );
 }
 
+/// Members get the queues of every broker of the topic, each queue one of them, whichever broker they
+/// ask; popping, they get each broker whole.
+#[test]
+fn queues_of_other_brokers_are_shared_out_too() {
+    let world = world();
+    for (connection, client) in [(1, "c"), (2, "d")] {
+        world.ask_on(connection, beat(client, "G", "T", "*", 1));
+    }
+    let known = vec![("broker-b".to_owned(), 1), ("broker-a".to_owned(), 2)];
+    world
+        .heard
+        .routes
+        .lock()
+        .unwrap()
+        .insert("T".to_owned(), known);
+    let assigned = |client: &str, model: &str| -> Vec<(String, i64)> {
+        let body = format!(
+            r#"{{"clientId":"{client}","consumerGroup":"G","messageModel":"{model}","strategyName":"AVG","topic":"T"}}"#
+        );
+        let answer = world.ask(Command::request(QUERY_ASSIGNMENT).body(body.into_bytes()));
+        let answer: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+        let all = answer["messageQueueAssignments"].as_array().unwrap().iter();
+        all.map(|one| {
+            let queue = &one["messageQueue"];
+            (
+                queue["brokerName"].as_str().unwrap().to_owned(),
+                queue["queueId"].as_i64().unwrap(),
+            )
+        })
+        .collect()
+    };
+    let queue = |broker: &str, id| (format!("broker-{broker}"), id);
+    assert_eq!(assigned("c", "CLUSTERING"), [queue("a", 0), queue("a", 1)]);
+    assert_eq!(assigned("d", "CLUSTERING"), [queue("b", 0)]);
+    assert_eq!(
+        assigned("d", "BROADCASTING"),
+        [queue("a", 0), queue("a", 1), queue("b", 0)]
+    );
+    let body = br#"{"consumerGroup":"G","mode":"POP","popShareQueueNum":-1,"topic":"T"}"#;
+    world.ask(Command::request(SET_MESSAGE_REQUEST_MODE).body(body.to_vec()));
+    assert_eq!(
+        assigned("c", "CLUSTERING"),
+        [queue("a", -1), queue("b", -1)]
+    );
+}
+
 #[test]
 fn setting_a_request_mode_makes_the_group_unless_groups_are_not_made() {
     for (made, code) in [(true, SUCCESS), (false, SUBSCRIPTION_GROUP_NOT_EXIST)] {

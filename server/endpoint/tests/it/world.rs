@@ -24,6 +24,8 @@ const EARLIER: &[u8] = b"an earlier answer";
 
 #[derive(Default)]
 pub struct Heard {
+    /// What name servers know of topics: each broker and how many queues it has to read.
+    pub routes: Mutex<HashMap<String, Vec<(String, u32)>>>,
     pub woken: Mutex<Vec<(u64, u64)>>,
     pub notices: Mutex<Vec<(u64, Notice)>>,
     pub registered: Mutex<HashMap<String, TopicConfig>>,
@@ -50,6 +52,11 @@ impl Registrar for Heard {
 
     fn removed(&self, topic: &TopicName, _: DataVersion) {
         self.registered.lock().unwrap().remove(topic.as_str());
+    }
+
+    fn brokers_of(&self, topic: &str) -> Vec<(String, u32)> {
+        let routes = self.routes.lock().unwrap();
+        routes.get(topic).cloned().unwrap_or_default()
     }
 }
 

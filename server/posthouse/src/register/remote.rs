@@ -44,7 +44,7 @@ pub struct Remote {
 }
 
 #[derive(Debug, thiserror::Error)]
-enum Failure {
+pub enum Failure {
     #[error("{0} has no address: {1}")]
     Unresolved(String, std::io::Error),
     #[error(transparent)]
@@ -64,6 +64,11 @@ impl Remote {
             }),
             changed: Notify::new(),
         }
+    }
+
+    /// Where it is, as it was written.
+    pub fn server(&self) -> &str {
+        &self.server
     }
 
     /// These topics changed.
@@ -282,7 +287,8 @@ impl Link<'_> {
     }
 }
 
-async fn resolve(server: &str) -> Result<Vec<Client>, Failure> {
+/// Clients for the addresses of a name server.
+pub async fn resolve(server: &str) -> Result<Vec<Client>, Failure> {
     let addresses = tokio::net::lookup_host(server).await;
     let addresses = addresses.map_err(|error| Failure::Unresolved(server.to_owned(), error))?;
     Ok(addresses.map(Client::new).collect())
