@@ -59,7 +59,7 @@ pub use config::{Config, Entrance, Transport};
 pub use error::{Error, MessageError, Refusal, Result};
 pub use filter::Filter;
 pub use lease::{Lease, LeaseError};
-pub use message::{Deliver, Message};
+pub use message::{Deliver, Message, is_reserved};
 pub use model::flag::Perm;
 pub use model::group::GroupConfig;
 pub use model::topic::TopicConfig;

@@ -166,8 +166,9 @@ pub(crate) fn checked(out: &mut String, name: &str, value: &str) -> Result<(), M
     Ok(())
 }
 
-/// Names that Java's producer refuses too (`MessageConst.STRING_HASH_SET`).
-pub(crate) fn is_reserved(name: &str) -> bool {
+/// Whether a property's name is RocketMQ's own: names that Java's producer refuses too
+/// (`MessageConst.STRING_HASH_SET`).
+pub fn is_reserved(name: &str) -> bool {
     name.starts_with("__RMQ.") || RESERVED.contains(&name)
 }
 

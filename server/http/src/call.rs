@@ -8,13 +8,13 @@ use axum::response::Response;
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Body as _;
-use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue};
+use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue, IF_MATCH};
 use hyper::{HeaderMap, Method, StatusCode};
 use serde::Serialize;
 
 use crate::gauge::Taken;
 use crate::node::Node;
-use crate::problem::{self, Problem};
+use crate::problem::{self, Fault, Problem};
 use crate::request_id::RequestId;
 use crate::timed;
 
@@ -93,6 +93,65 @@ impl Call {
             Err(_) => Err(Problem::new(&problem::INVALID_REQUEST)
                 .detail("the body ended before it was whole")),
         }
+    }
+}
+
+impl Call {
+    /// The body, if there is one; it must say that it is JSON of this kind.
+    ///
+    /// # Errors
+    /// `unsupported-media-type`, and those of [`Call::body`].
+    pub(crate) async fn optional_json(
+        &mut self,
+        limit: usize,
+        kind: &str,
+    ) -> Result<Option<Bytes>, Problem> {
+        let body = self.body(limit).await?;
+        if body.is_empty() {
+            return Ok(None);
+        }
+        self.must_be(kind)?;
+        Ok(Some(body))
+    }
+
+    /// Whether the caller's `If-Match`, if there is one, names what is there.
+    ///
+    /// # Errors
+    /// `precondition-failed`.
+    pub(crate) fn if_match(&self, tag: &HeaderValue) -> Result<(), Problem> {
+        let Some(wanted) = self.headers.get(IF_MATCH) else {
+            return Ok(());
+        };
+        let wanted = wanted.to_str().unwrap_or_default();
+        let mut all = wanted.split(',').map(str::trim);
+        match all.any(|own| own == "*" || own.as_bytes() == tag.as_bytes()) {
+            true => Ok(()),
+            false => Err(Problem::new(&problem::PRECONDITION_FAILED)
+                .detail("it has changed since; read it again")),
+        }
+    }
+
+    /// Whether the body is said to be of this media type, in UTF-8 if it says in what.
+    fn must_be(&self, kind: &str) -> Result<(), Problem> {
+        let given = self.headers.get(CONTENT_TYPE);
+        let given = given
+            .and_then(|given| given.to_str().ok())
+            .unwrap_or_default();
+        let mut parts = given.split(';').map(str::trim);
+        let named = parts
+            .next()
+            .is_some_and(|own| own.eq_ignore_ascii_case(kind));
+        let utf8 = parts.all(|part| match part.split_once('=') {
+            Some((name, set)) if name.trim().eq_ignore_ascii_case("charset") => {
+                set.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
+            }
+            _ => true,
+        });
+        if named && utf8 {
+            return Ok(());
+        }
+        let fault = Fault::header("Content-Type", format!("{kind} expected, in UTF-8"));
+        Err(Problem::new(&problem::UNSUPPORTED_MEDIA_TYPE).faults(vec![fault]))
     }
 }
 

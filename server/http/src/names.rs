@@ -2,6 +2,7 @@
 
 use posthouse_client::{GroupName, TopicName};
 
+use crate::parameters::Parameters;
 use crate::problem::{self, Fault, Problem};
 
 /// Topics that belong to brokers. `rmq_sys_` is a prefix; the others are whole names.
@@ -88,11 +89,23 @@ pub(crate) fn group(name: &str, namespace: Option<&str>) -> Result<GroupName, Pr
 }
 
 /// The name as brokers know it: `namespace%name`.
-fn full(name: &str, namespace: Option<&str>) -> String {
+pub(crate) fn full(name: &str, namespace: Option<&str>) -> String {
     match namespace.filter(|namespace| !namespace.is_empty()) {
         Some(namespace) => format!("{namespace}%{name}"),
         None => name.to_owned(),
     }
+}
+
+/// Deleting takes the name twice.
+///
+/// # Errors
+/// `confirmation-required`.
+pub(crate) fn confirmed(parameters: &Parameters<'_>, name: &str) -> Result<(), Problem> {
+    if parameters.text("confirm") == Some(name) {
+        return Ok(());
+    }
+    let fault = Fault::parameter("confirm", format!("confirm={name} says that this is meant"));
+    Err(Problem::new(&problem::CONFIRMATION_REQUIRED).faults(vec![fault]))
 }
 
 /// Whether something new may have this name: what Java's tools write as `%` and `|` is only found.

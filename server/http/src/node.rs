@@ -8,6 +8,8 @@ use tokio::sync::watch;
 use crate::gauge::Gauge;
 use crate::metrics::Metrics;
 use crate::options::Options;
+use crate::tail::Readers;
+use crate::token::{Secret, Tokens};
 
 /// What lives as long as the server, for every request.
 pub(crate) struct Node {
@@ -15,6 +17,10 @@ pub(crate) struct Node {
     pub client: Client,
     /// How the door was opened.
     pub options: Options,
+    /// Signs what is handed out, and reads it when it comes back.
+    pub tokens: Tokens,
+    /// The readers of topics that are followed.
+    pub readers: Readers,
     /// What happened so far.
     pub metrics: Metrics,
     /// Bytes of request bodies held just now.
@@ -30,10 +36,12 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    pub(crate) fn new(client: Client, options: Options) -> Node {
+    pub(crate) fn new(client: Client, secret: &Secret, options: Options) -> Node {
         let limits = &options.limits;
         Node {
             client,
+            tokens: Tokens::new(secret),
+            readers: Readers::default(),
             metrics: Metrics::default(),
             bodies: Gauge::new(limits.in_flight_bytes),
             publishes: Gauge::new(limits.publishes),
@@ -60,7 +68,6 @@ impl Node {
     }
 
     /// Returns once the server ends.
-    #[allow(dead_code)] // what waits for messages comes next
     pub(crate) async fn ended(&self) {
         // The sender lives in `self`, so it cannot be gone.
         let _ = self.ending.subscribe().wait_for(|ended| *ended).await;

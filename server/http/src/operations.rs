@@ -11,7 +11,7 @@ use hyper::Method;
 
 use crate::call::Call;
 use crate::problem::{self, Kind, Problem};
-use crate::{health, topics};
+use crate::{docs, health, tail, topics};
 
 /// What an operation comes to.
 pub(crate) type Answer = Pin<Box<dyn Future<Output = Result<Response, Problem>> + Send>>;
@@ -67,8 +67,15 @@ pub(crate) use row;
 
 /// Every operation that is served, in the order of the contract.
 pub fn operations() -> &'static [Operation] {
-    static OPERATIONS: LazyLock<Vec<Operation>> =
-        LazyLock::new(|| [health::OPERATIONS, topics::OPERATIONS].concat());
+    static OPERATIONS: LazyLock<Vec<Operation>> = LazyLock::new(|| {
+        [
+            health::OPERATIONS,
+            docs::OPERATIONS,
+            topics::OPERATIONS,
+            tail::OPERATIONS,
+        ]
+        .concat()
+    });
     &OPERATIONS
 }
 

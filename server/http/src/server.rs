@@ -14,6 +14,7 @@ use crate::node::Node;
 use crate::operations::{management, operations};
 use crate::options::Options;
 use crate::router::Door;
+use crate::token::Secret;
 
 /// Sockets that listen already; what is `None` is not served.
 #[derive(Debug, Default)]
@@ -34,11 +35,16 @@ pub struct Server {
 }
 
 impl Server {
-    /// Opens the door for a client's cluster, on a thread of its own.
+    /// Opens the door for a client's cluster, on a thread of its own. Tokens are signed with `secret`.
     ///
     /// # Errors
     /// What the system refuses: then nothing is served.
-    pub fn start(ports: Ports, options: Options, client: Client) -> std::io::Result<Server> {
+    pub fn start(
+        ports: Ports,
+        options: Options,
+        secret: &Secret,
+        client: Client,
+    ) -> std::io::Result<Server> {
         let address = |port: &Option<TcpListener>| match port {
             Some(port) => {
                 port.set_nonblocking(true)?;
@@ -47,7 +53,7 @@ impl Server {
             None => Ok(None),
         };
         let (public, management) = (address(&ports.public)?, address(&ports.management)?);
-        let node = Arc::new(Node::new(client, options));
+        let node = Arc::new(Node::new(client, secret, options));
         let (end, ended) = watch::channel(None);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()

@@ -12,22 +12,29 @@ use serde_json::{Value, json};
 use crate::call::{Call, json_answer};
 use crate::names;
 use crate::operations::{Operation, row};
+use crate::page::{self, Page};
+use crate::parameters::{NAMESPACE, Parameters};
 use crate::problem::{self, Fault, Problem};
 use settings::Settings;
 
 pub(crate) const OPERATIONS: &[Operation] = &[
-    row!(GET "/v1/topics" "listTopics" list),
+    row!(GET "/v1/topics" "listTopics" list, INVALID_PAGE_TOKEN, PAGE_TOKEN_EXPIRED),
     row!(PUT "/v1/topics/{topic}" "putTopic" put,
         MALFORMED_JSON, INVALID_REQUEST, UNSUPPORTED_MEDIA_TYPE, INVALID_TOPIC, RESERVED_TOPIC,
         INVALID_SETTING, ALREADY_EXISTS_DIFFERENTLY),
     row!(GET "/v1/topics/{topic}" "getTopic" get, INVALID_TOPIC, RESERVED_TOPIC, TOPIC_NOT_FOUND),
+    row!(
+        PATCH "/v1/topics/{topic}" "patchTopic" patch,
+        MALFORMED_JSON, INVALID_REQUEST, UNSUPPORTED_MEDIA_TYPE, INVALID_TOPIC, RESERVED_TOPIC,
+        INVALID_SETTING, TOPIC_NOT_FOUND, PRECONDITION_FAILED
+    ),
     row!(DELETE "/v1/topics/{topic}" "deleteTopic" delete,
         INVALID_TOPIC, RESERVED_TOPIC, TOPIC_NOT_FOUND, CONFIRMATION_REQUIRED),
 ];
 
 /// Makes a topic, or finds it as the request wants it. What the request does not say, it does not ask for.
 async fn put(mut call: Call) -> Result<Response, Problem> {
-    let name = names::topic(call.parameter(0), None)?;
+    let name = only_namespace(&call)?;
     let wanted = Settings::read(&mut call).await?;
     let admin = call.node.client.admin();
     if let Some(found) = find(&admin, &name).await? {
@@ -53,15 +60,37 @@ async fn put(mut call: Call) -> Result<Response, Problem> {
     Ok(response)
 }
 
+/// The topic of the path; the query says nothing but its namespace.
+fn only_namespace(call: &Call) -> Result<TopicName, Problem> {
+    let mut parameters = Parameters::new(&call.query, &[], &[]);
+    parameters.finish()?;
+    names::topic(call.parameter(0), parameters.text(NAMESPACE))
+}
+
 async fn get(call: Call) -> Result<Response, Problem> {
-    let name = names::topic(call.parameter(0), None)?;
+    let name = only_namespace(&call)?;
     let admin = call.node.client.admin();
     let topic = existing(&admin, &name).await?;
     answer(&admin, StatusCode::OK, &topic).await
 }
 
+/// Changes what the request says, if the topic is still what the caller thinks it is.
+async fn patch(mut call: Call) -> Result<Response, Problem> {
+    let name = only_namespace(&call)?;
+    let wanted = Settings::read_patch(&mut call).await?;
+    let admin = call.node.client.admin();
+    let mut topic = existing(&admin, &name).await?;
+    call.if_match(&settings::etag(&topic))?;
+    wanted.change(&mut topic);
+    admin.put_topic(&topic).await?;
+    answer(&admin, StatusCode::OK, &topic).await
+}
+
 async fn delete(call: Call) -> Result<Response, Problem> {
-    let name = names::topic(call.parameter(0), None)?;
+    let mut parameters = Parameters::new(&call.query, &["confirm"], &[]);
+    parameters.finish()?;
+    let name = names::topic(call.parameter(0), parameters.text(NAMESPACE))?;
+    names::confirmed(&parameters, call.parameter(0))?;
     let admin = call.node.client.admin();
     existing(&admin, &name).await?;
     admin.delete_topic(name.as_str()).await?;
@@ -71,6 +100,10 @@ async fn delete(call: Call) -> Result<Response, Problem> {
 }
 
 async fn list(call: Call) -> Result<Response, Problem> {
+    let mut parameters = Parameters::new(&call.query, &["prefix", "limit", "page_token"], &[]);
+    let asked = Page::asked(&mut parameters, &call.node)?;
+    let namespace = parameters.text(NAMESPACE);
+    let prefix = names::full(parameters.text("prefix").unwrap_or_default(), namespace);
     let admin = call.node.client.admin();
     let mut topics = admin.topics().await?;
     let cluster = admin.cluster().await?;
@@ -79,13 +112,10 @@ async fn list(call: Call) -> Result<Response, Problem> {
         cluster.cluster_addr_table.contains_key(topic)
             || cluster.broker_addr_table.contains_key(topic)
     };
-    topics.retain(|topic| !names::is_system(topic) && !own(topic));
-    topics.sort_unstable();
+    topics.retain(|topic| topic.starts_with(&prefix) && !names::is_system(topic) && !own(topic));
+    let (topics, next) = asked.take(topics, &call.node);
     let items: Vec<Value> = topics.iter().map(|name| json!({"name": name})).collect();
-    Ok(json_answer(
-        StatusCode::OK,
-        &json!({"items": items, "next_page_token": null}),
-    ))
+    Ok(page::answer(&call, items, next))
 }
 
 /// A topic's configuration, if it exists.

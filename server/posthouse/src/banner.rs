@@ -29,6 +29,9 @@ pub fn text(server: &Server) -> String {
             _ => String::new(),
         };
         row("HTTP", format!("http://{address}{whose}"));
+        if config.role == Role::Gateway && config.http.token_secret_file.is_none() {
+            row("tokens", "leases, cursors and transactions end with this process; --token-secret-file keeps them".to_owned());
+        }
     }
     if let Some(address) = server.http().management_address() {
         row("metrics", format!("http://{address}/metrics"));

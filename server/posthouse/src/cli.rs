@@ -102,6 +102,11 @@ struct RunArgs {
     /// nowhere].
     #[arg(long, env = "POSTHOUSE_METRICS_ADDR", value_name = "HOST:PORT|off")]
     metrics_addr: Option<String>,
+    /// The keys that HTTP signs leases, cursors and other tokens with: a file of mode 0600, one key of 64
+    /// hexadecimal digits a line, at most two; the first signs [default: a standalone keeps one in its
+    /// data folder, a gateway makes one for each start].
+    #[arg(long, env = "POSTHOUSE_TOKEN_SECRET_FILE", value_name = "FILE")]
+    token_secret_file: Option<PathBuf>,
     /// A configuration file with RocketMQ's keys (.properties or .conf); a relative path is also
     /// looked for below ROCKETMQ_HOME and its conf folder.
     #[arg(
@@ -209,6 +214,7 @@ impl RunArgs {
                 broker_addr: self.broker_addr,
                 http_addr: self.http_addr,
                 metrics_addr: self.metrics_addr,
+                token_secret_file: self.token_secret_file,
                 namesrvs,
                 namesrvs_of_environment: of_environment,
                 insecure: self.insecure,

@@ -75,6 +75,8 @@ pub struct Given {
     pub http_addr: Option<String>,
     /// `--metrics-addr`
     pub metrics_addr: Option<String>,
+    /// `--token-secret-file`
+    pub token_secret_file: Option<PathBuf>,
     /// `-n`, or else the variable NAMESRV_ADDR
     pub namesrvs: Option<String>,
     /// The variable NAMESRV_ADDR

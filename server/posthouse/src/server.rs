@@ -59,6 +59,9 @@ pub enum StartError {
         /// What the system says.
         source: ports::Error,
     },
+    /// The keys for tokens cannot be had.
+    #[error(transparent)]
+    Secret(#[from] http_door::SecretError),
     /// The store cannot be opened.
     #[error(transparent)]
     Store(#[from] store::Error),

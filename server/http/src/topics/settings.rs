@@ -4,11 +4,11 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use hyper::header::HeaderValue;
 use posthouse_client::{Perm, TopicConfig, TopicName};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::call::Call;
-use crate::problem::{self, Fault, Problem};
+use crate::json::{self, At, Faults};
+use crate::problem::{self, Problem};
 
 /// The attribute that keeps a topic's message type (Apache `TopicAttributes`).
 const MESSAGE_TYPE: &str = "message.type";
@@ -18,16 +18,14 @@ const QUEUES: u32 = 8;
 const QUEUES_MAX: u32 = 1_024;
 
 /// What a request says.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Debug, Default)]
 pub(super) struct Settings {
     message_type: Option<MessageType>,
     queues: Option<u32>,
     permission: Option<Permission>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum MessageType {
     Normal,
     Fifo,
@@ -36,15 +34,24 @@ enum MessageType {
     Mixed,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Permission {
     R,
     W,
     Rw,
 }
 
+const FIELDS: &[&str] = &["message_type", "queues", "permission"];
+
 impl MessageType {
+    const WORDS: &[&str] = &["normal", "fifo", "delay", "transaction", "mixed"];
+
+    fn parse(word: &str) -> Option<MessageType> {
+        use MessageType::{Delay, Fifo, Mixed, Normal, Transaction};
+        let all = [Normal, Fifo, Delay, Transaction, Mixed];
+        all.into_iter().find(|kind| kind.as_str() == word)
+    }
+
     fn as_str(self) -> &'static str {
         match self {
             MessageType::Normal => "normal",
@@ -69,6 +76,13 @@ impl MessageType {
 }
 
 impl Permission {
+    const WORDS: &[&str] = &["r", "w", "rw"];
+
+    fn parse(word: &str) -> Option<Permission> {
+        let all = [Permission::R, Permission::W, Permission::Rw];
+        all.into_iter().find(|kind| kind.as_str() == word)
+    }
+
     fn as_str(self) -> &'static str {
         match self {
             Permission::R => "r",
@@ -99,18 +113,69 @@ impl Permission {
 impl Settings {
     /// Reads the body; none is the defaults.
     pub(super) async fn read(call: &mut Call) -> Result<Settings, Problem> {
-        let body = call.body(call.node.options.limits.request).await?;
-        if body.is_empty() {
-            return Ok(Settings::default());
+        Settings::read_as(call, "application/json").await
+    }
+
+    /// Reads a merge patch (RFC 7396). Nothing can be taken away, so `null` is of a wrong type.
+    pub(super) async fn read_patch(call: &mut Call) -> Result<Settings, Problem> {
+        Settings::read_as(call, "application/merge-patch+json").await
+    }
+
+    async fn read_as(call: &mut Call, kind: &str) -> Result<Settings, Problem> {
+        let limit = call.node.options.limits.request;
+        let mut settings = Settings::default();
+        let Some(body) = call.optional_json(limit, kind).await? else {
+            return Ok(settings);
+        };
+        let (mut faults, top) = (Faults::default(), At::Root);
+        let members = faults.object(top, json::parse(&body)?);
+        for (name, value) in members.into_iter().flatten() {
+            let at = top.member(&name);
+            match &*name {
+                "message_type" => {
+                    let word = faults.word(at, value, MessageType::WORDS);
+                    settings.message_type = word.and_then(MessageType::parse);
+                }
+                "permission" => {
+                    let word = faults.word(at, value, Permission::WORDS);
+                    settings.permission = word.and_then(Permission::parse);
+                }
+                "queues" => match faults.number(at, value) {
+                    Some(queues) if (1..=u64::from(QUEUES_MAX)).contains(&queues) => {
+                        settings.queues = u32::try_from(queues).ok();
+                    }
+                    Some(_) => {
+                        let detail = format!("1 to {QUEUES_MAX} queues");
+                        faults.refuse(&problem::INVALID_SETTING, at, detail);
+                    }
+                    None => {}
+                },
+                _ => faults.unknown(top, &name, FIELDS),
+            }
         }
-        let settings: Settings = serde_json::from_slice(&body)
-            .map_err(|error| Problem::new(&problem::INVALID_REQUEST).detail(error.to_string()))?;
-        let queues = settings.queues.unwrap_or(QUEUES);
-        if !(1..=QUEUES_MAX).contains(&queues) {
-            let fault = Fault::pointer("/queues", format!("1 to {QUEUES_MAX} queues"));
-            return Err(Problem::new(&problem::INVALID_SETTING).faults(vec![fault]));
-        }
+        faults.check()?;
         Ok(settings)
+    }
+
+    /// Changes what the request says, and leaves the rest.
+    pub(super) fn change(&self, topic: &mut TopicConfig) {
+        match self.message_type {
+            // Brokers refuse the word MIXED unless told otherwise, and mean the same by saying nothing.
+            Some(MessageType::Mixed) => {
+                topic.attributes.remove(MESSAGE_TYPE);
+            }
+            Some(kind) => {
+                let kind = kind.as_str().to_ascii_uppercase();
+                topic.attributes.insert(MESSAGE_TYPE.to_owned(), kind);
+            }
+            None => {}
+        }
+        if let Some(queues) = self.queues {
+            (topic.read_queues, topic.write_queues) = (queues, queues);
+        }
+        if let Some(permission) = self.permission {
+            topic.perm = permission.perm();
+        }
     }
 
     /// Whether a topic is what the request says.
@@ -127,21 +192,15 @@ impl Settings {
 
     /// The topic that the request asks for.
     pub(super) fn create(&self, name: TopicName) -> TopicConfig {
-        let mut topic = TopicConfig::new(name, self.queues.unwrap_or(QUEUES));
-        // Brokers refuse the word MIXED unless told otherwise, and mean the same by saying nothing.
-        let typed = self.message_type.filter(|kind| *kind != MessageType::Mixed);
-        if let Some(kind) = typed {
-            let kind = kind.as_str().to_ascii_uppercase();
-            topic.attributes.insert(MESSAGE_TYPE.to_owned(), kind);
-        }
-        topic.perm = self.permission.unwrap_or(Permission::Rw).perm();
+        let mut topic = TopicConfig::new(name, QUEUES);
+        self.change(&mut topic);
         topic
     }
 }
 
 /// A topic as answers show it.
 pub(super) fn shown(topic: &TopicConfig) -> Value {
-    json!({
+    serde_json::json!({
         "name": topic.name.as_str(),
         "message_type": MessageType::of(topic).as_str(),
         "queues": topic.write_queues,

@@ -1,6 +1,7 @@
 //! Where HTTP listens, and how it behaves.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::addresses::{address, split};
@@ -18,6 +19,8 @@ pub struct Http {
     pub public: Option<SocketAddr>,
     /// Where operators are; `None`: nowhere.
     pub management: Option<SocketAddr>,
+    /// The keys that tokens are signed with; `None`: the data folder's, or made at the start.
+    pub token_secret_file: Option<PathBuf>,
     /// `http.hosts`
     pub hosts: Vec<String>,
     /// `http.cors.origins`
@@ -42,6 +45,7 @@ pub(super) fn resolve(role: Role, given: &Given, raw: &RawConfig) -> Result<Http
     Ok(Http {
         public,
         management: listen("--metrics-addr", given.metrics_addr.as_deref(), 8091)?,
+        token_secret_file: given.token_secret_file.clone(),
         hosts: split(raw.text("http.hosts")),
         origins: split(raw.text("http.cors.origins")),
         drain_delay,

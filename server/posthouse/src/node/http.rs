@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use http_door::{Options, Ports, Server};
+use http_door::{Options, Ports, Secret, Server};
 use posthouse_client::{Client, Config as ClientConfig, Entrance, Transport};
 use remoting::server::Door;
 
@@ -63,8 +63,16 @@ impl Http {
             drain_delay: settings.drain_delay,
             ..Options::default()
         };
+        let secret = match (&settings.token_secret_file, config.role) {
+            (Some(file), _) => Secret::load(file)?,
+            (None, Role::Standalone) if ports.public.is_some() => {
+                Secret::load_or_create(&config.data.join("token-secret"))?
+            }
+            // Where nothing is served that hands out tokens, and where nothing can be kept.
+            (None, _) => Secret::fresh()?,
+        };
         let client = Client::new(way(config, namesrv, broker));
-        self.server = Some(Server::start(ports, options, client)?);
+        self.server = Some(Server::start(ports, options, &secret, client)?);
         Ok(())
     }
 

@@ -1,0 +1,88 @@
+//! Lists in pages: the parameters, the token that leads on, the answer.
+//!
+//! A token is the last name that was shown and until when it is good, signed. A list is in the order of
+//! names, so nothing is kept between pages, and what comes or goes meanwhile moves nothing.
+
+use axum::response::Response;
+use hyper::StatusCode;
+use hyper::header::{HeaderValue, LINK};
+use serde_json::{Value, json};
+
+use crate::call::{Call, json_answer};
+use crate::clock;
+use crate::node::Node;
+use crate::parameters::Parameters;
+use crate::problem::{self, Problem};
+use crate::token::Kind;
+
+const MOST: u64 = 100;
+const USUAL: u64 = 50;
+/// How long a token is good, in milliseconds.
+const GOOD_FOR: i64 = 3_600_000;
+
+/// The page that a request asks for.
+pub(crate) struct Page {
+    after: Option<String>,
+    limit: usize,
+}
+
+impl Page {
+    /// Reads `limit` and `page_token`, and finishes the parameters.
+    ///
+    /// # Errors
+    /// `invalid-parameter`, `invalid-page-token`, `page-token-expired`.
+    pub(crate) fn asked(parameters: &mut Parameters<'_>, node: &Node) -> Result<Page, Problem> {
+        let limit = parameters.number("limit", 1..=MOST).unwrap_or(USUAL);
+        parameters.finish()?;
+        let mut after = None;
+        if let Some(token) = parameters.text("page_token") {
+            let invalid = || Problem::new(&problem::INVALID_PAGE_TOKEN);
+            let read = node.tokens.read(Kind::Page, token).ok_or_else(invalid)?;
+            let (until, name) = read.split_first_chunk().ok_or_else(invalid)?;
+            if i64::from_be_bytes(*until) < clock::wall_ms() {
+                return Err(Problem::new(&problem::PAGE_TOKEN_EXPIRED));
+            }
+            after = Some(String::from_utf8(name.to_vec()).map_err(|_| invalid())?);
+        }
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        Ok(Page { after, limit })
+    }
+
+    /// The names of this page, in order, and the token of the next one.
+    pub(crate) fn take(
+        &self,
+        mut names: Vec<String>,
+        node: &Node,
+    ) -> (Vec<String>, Option<String>) {
+        names.sort_unstable();
+        names.dedup();
+        if let Some(after) = &self.after {
+            names.retain(|name| name > after);
+        }
+        let more = names.len() > self.limit;
+        names.truncate(self.limit);
+        let last = names.last().filter(|_| more);
+        let token = last.map(|last| {
+            let until = (clock::wall_ms() + GOOD_FOR).to_be_bytes();
+            let payload = [&until, last.as_bytes()].concat();
+            node.tokens.sign(Kind::Page, &payload)
+        });
+        (names, token)
+    }
+}
+
+/// A page of a list.
+pub(crate) fn answer(call: &Call, items: Vec<Value>, next: Option<String>) -> Response {
+    let list = json!({"items": items, "next_page_token": next});
+    let mut response = json_answer(StatusCode::OK, &list);
+    if let Some(next) = next {
+        let pairs = call.query.split('&').filter(|pair| !pair.is_empty());
+        let kept = pairs.filter(|pair| !pair.starts_with("page_token="));
+        let query: String = kept.map(|pair| format!("{pair}&")).collect();
+        let link = format!("<?{query}page_token={next}>; rel=\"next\"");
+        if let Ok(link) = HeaderValue::try_from(link) {
+            response.headers_mut().insert(LINK, link);
+        }
+    }
+    response
+}

@@ -1,0 +1,182 @@
+//! What every request is held to before it reaches an operation, and what every answer carries.
+
+use std::io::Write;
+
+use http_door::{Limits, Options};
+
+use crate::door::{address, ask, connect, own, read, send, send_to};
+
+#[test]
+fn a_request_without_one_good_host_is_refused() {
+    let raw = |headers: &str| {
+        let mut socket = connect(address());
+        let text = format!("GET /livez HTTP/1.1\r\nConnection: close\r\n{headers}\r\n");
+        socket.write_all(text.as_bytes()).unwrap();
+        let answer = read(&mut socket, false);
+        (answer.status, answer.problem())
+    };
+    assert_eq!(raw(""), (400, "invalid-host".to_owned()));
+    assert_eq!(
+        raw("Host: 127.0.0.1\r\nHost: 127.0.0.1\r\n"),
+        (400, "invalid-host".to_owned())
+    );
+    assert_eq!(
+        raw("Host: evil.example\r\n"),
+        (421, "misdirected-request".to_owned())
+    );
+    send("GET", "/livez", &[("Host", "localhost:1")], b"").expect(200);
+}
+
+#[test]
+fn a_web_page_of_another_origin_reaches_nothing() {
+    let from = |origin: &str| send("PUT", "/v1/topics/forged", &[("Origin", origin)], b"");
+    assert_eq!(
+        from("https://evil.example").expect(403).problem(),
+        "origin-not-allowed"
+    );
+    assert_eq!(ask("GET", "/v1/topics/forged").problem(), "topic-not-found");
+    let own = format!("http://{}", address());
+    from(&own).expect(201);
+}
+
+#[test]
+fn a_named_origin_may_ask_and_read() {
+    let page = "https://shop.example";
+    let server = own(Options {
+        origins: vec![page.to_owned()],
+        ..Options::default()
+    });
+    let at = server.address().unwrap();
+    let asks = [("Origin", page), ("Access-Control-Request-Method", "PUT")];
+    let preflight = send_to(at, "OPTIONS", "/v1/topics/t", &asks, b"").expect(204);
+    assert_eq!(preflight.header("access-control-allow-origin"), page);
+    assert!(
+        preflight
+            .header("access-control-allow-methods")
+            .contains("PUT")
+    );
+    assert_eq!(preflight.header("access-control-max-age"), "7200");
+    let answer = send_to(at, "GET", "/v1/topics", &[("Origin", page)], b"").expect(200);
+    assert_eq!(answer.header("access-control-allow-origin"), page);
+    assert!(
+        answer
+            .header("access-control-expose-headers")
+            .contains("ETag")
+    );
+    assert!(
+        !answer
+            .headers
+            .contains_key("access-control-allow-credentials")
+    );
+    let other = send_to(
+        at,
+        "GET",
+        "/v1/topics",
+        &[("Origin", "https://evil.example")],
+        b"",
+    );
+    assert_eq!(other.expect(403).problem(), "origin-not-allowed");
+}
+
+#[test]
+fn operators_have_a_port_of_their_own_without_operations() {
+    use crate::door::management;
+    let text = send_to(management(), "GET", "/metrics", &[], b"");
+    assert_eq!(text.status, 200);
+    let text = String::from_utf8(text.body).unwrap();
+    for line in [
+        "# TYPE rocketmq_http_requests_total counter",
+        "rocketmq_http_streams ",
+    ] {
+        assert!(text.contains(line), "{text}");
+    }
+    let topics = send_to(management(), "GET", "/v1/topics", &[], b"");
+    assert_eq!(topics.status, 404);
+}
+
+#[test]
+fn an_unknown_path_and_another_method_are_told_apart() {
+    assert_eq!(ask("GET", "/v2/topics").expect(404).problem(), "not-found");
+    let answer = ask("PATCH", "/livez").expect(405);
+    assert_eq!(answer.problem(), "method-not-allowed");
+    assert_eq!(answer.header("allow"), "GET, HEAD, OPTIONS");
+    let options = ask("OPTIONS", "/v1/topics").expect(204);
+    assert!(options.header("allow").contains("GET"));
+    let head = ask("HEAD", "/livez").expect(200);
+    assert!(head.body.is_empty());
+    assert_eq!(
+        ask("GET", "/v1/topics/a%2fb").expect(400).problem(),
+        "invalid-path"
+    );
+}
+
+#[test]
+fn a_request_keeps_its_id_and_a_bad_one_is_replaced() {
+    let id = |given: &[(&str, &str)]| {
+        send("GET", "/livez", given, b"")
+            .header("x-request-id")
+            .to_owned()
+    };
+    assert_eq!(id(&[("X-Request-Id", "mine-1")]), "mine-1");
+    assert_ne!(id(&[("X-Request-Id", "not mine")]), "not mine");
+    assert_ne!(id(&[]), id(&[]));
+    let problem = send("GET", "/none", &[("X-Request-Id", "mine-2")], b"");
+    assert_eq!(problem.json()["instance"], "mine-2");
+}
+
+#[test]
+fn what_is_too_large_is_said_so() {
+    let long = format!("/v1/topics/{}", "a".repeat(9_000));
+    assert_eq!(ask("GET", &long).expect(414).problem(), "uri-too-long");
+    let value = "v".repeat(17_000);
+    let headers = send("GET", "/livez", &[("X-Long", &value)], b"");
+    assert_eq!(headers.expect(431).problem(), "headers-too-large");
+    let server = own(Options {
+        limits: Limits {
+            request: 100,
+            ..Limits::default()
+        },
+        ..Options::default()
+    });
+    let json = [("Content-Type", "application/json")];
+    let body = send_to(
+        server.address().unwrap(),
+        "PUT",
+        "/v1/topics/t",
+        &json,
+        &[b' '; 101],
+    );
+    assert_eq!(body.header("connection"), "close");
+    assert_eq!(body.expect(413).problem(), "request-too-large");
+    let gzip = [
+        ("Content-Type", "application/json"),
+        ("Content-Encoding", "gzip"),
+    ];
+    assert_eq!(
+        send("PUT", "/v1/topics/t", &gzip, b"x")
+            .expect(415)
+            .problem(),
+        "unsupported-encoding"
+    );
+}
+
+#[test]
+fn the_bytes_of_all_bodies_together_are_limited() {
+    let server = own(Options {
+        limits: Limits {
+            in_flight_bytes: 100,
+            ..Limits::default()
+        },
+        ..Options::default()
+    });
+    let json = [("Content-Type", "application/json")];
+    let full = send_to(
+        server.address().unwrap(),
+        "PUT",
+        "/v1/topics/t",
+        &json,
+        &[b' '; 101],
+    );
+    assert_eq!(full.header("retry-after"), "1");
+    assert_eq!(full.expect(503).problem(), "unavailable");
+}

@@ -1,0 +1,259 @@
+//! Topics followed over SSE.
+
+use std::collections::BTreeMap;
+
+use http_door::{Limits, Options};
+use posthouse_client::{Client, Message, Producer, Queue};
+use serde_json::json;
+
+use crate::door::{ask, ask_json, client, fresh, own, send};
+use crate::events::{open, open_at};
+
+/// Somebody who publishes to a topic of one or more queues.
+struct Publisher {
+    runtime: tokio::runtime::Runtime,
+    _client: Client,
+    producer: Producer,
+    topic: String,
+}
+
+impl Publisher {
+    fn new(name: &str, queues: u32) -> Publisher {
+        let topic = fresh(name);
+        ask_json(
+            "PUT",
+            &format!("/v1/topics/{topic}"),
+            &json!({"queues": queues}),
+        )
+        .expect(201);
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let client = client();
+        let producer = runtime.block_on(async { client.producer("tests").unwrap() });
+        Publisher {
+            runtime,
+            _client: client,
+            producer,
+            topic,
+        }
+    }
+
+    fn send(&self, queue: u32, message: Message) {
+        let queue = Queue::new(&*self.topic, "broker-a", queue);
+        self.runtime
+            .block_on(self.producer.send_to(&queue, message))
+            .unwrap();
+    }
+
+    fn publish(&self, queue: u32, body: &str) {
+        self.send(queue, Message::new(&*self.topic, body.to_owned()));
+    }
+
+    fn path(&self, query: &str) -> String {
+        format!("/v1/topics/{}/stream?{query}", self.topic)
+    }
+}
+
+#[test]
+fn what_is_published_comes_at_once_with_all_it_has() {
+    let to = Publisher::new("live", 1);
+    to.publish(0, "before");
+    let mut stream = open(&to.path(""), None);
+    assert_eq!(
+        (stream.status, &*stream.content_type),
+        (200, "text/event-stream")
+    );
+    let message = Message::new(&*to.topic, "line one\nline two")
+        .tag("paid")
+        .key("o-17");
+    to.send(0, message.property("region", "hz"));
+    let event = stream.next().unwrap();
+    let data = &event.data;
+    assert_eq!(data["body"], "line one\nline two");
+    assert_eq!(data["body_encoding"], "utf8");
+    assert_eq!(
+        (&data["tag"], &data["keys"]),
+        (&json!("paid"), &json!(["o-17"]))
+    );
+    assert_eq!(data["properties"], json!({"region": "hz"}));
+    assert_eq!(
+        (&data["queue"], &data["offset"]),
+        (&json!("broker-a:0"), &json!(1))
+    );
+    assert!(event.id.len() < 200, "{}", event.id);
+}
+
+#[test]
+fn earliest_reads_everything_and_goes_on_live() {
+    let to = Publisher::new("replayed", 3);
+    for n in 0..100 {
+        to.publish(n % 3, &n.to_string());
+    }
+    let mut stream = open(&to.path("from=earliest"), None);
+    let mut all: Vec<u32> = stream
+        .bodies(100)
+        .iter()
+        .map(|body| body.parse().unwrap())
+        .collect();
+    all.sort_unstable();
+    assert!(all.iter().copied().eq(0..100), "{all:?}");
+    to.publish(1, "live");
+    assert_eq!(stream.bodies(1), ["live"]);
+}
+
+#[test]
+fn a_hundred_disconnects_lose_and_repeat_nothing() {
+    const MESSAGES: usize = 2_000;
+    let to = Publisher::new("resumed", 4);
+    let target = to.path("");
+    let mut stream = open(&target, None);
+    to.publish(0, "0");
+    let mut seen = stream.bodies(1);
+    let sending = std::thread::spawn(move || {
+        for n in 1..MESSAGES {
+            to.publish(n as u32 % 4, &n.to_string());
+        }
+    });
+    let mut cuts = 0;
+    while seen.len() < MESSAGES {
+        let last = stream.cut();
+        cuts += 1;
+        stream = open(&target, Some(&last));
+        let some = (MESSAGES / 110).min(MESSAGES - seen.len());
+        seen.extend(stream.bodies(some));
+    }
+    sending.join().unwrap();
+    assert!(cuts >= 100, "{cuts}");
+    let mut numbers: Vec<usize> = seen.iter().map(|body| body.parse().unwrap()).collect();
+    let mut by_queue: BTreeMap<usize, usize> = BTreeMap::new();
+    for n in &numbers {
+        let before = by_queue.insert(n % 4, *n);
+        assert!(
+            before.is_none_or(|before| before < *n),
+            "the order of a queue: {before:?} {n}"
+        );
+    }
+    numbers.sort_unstable();
+    assert!(numbers.iter().copied().eq(0..MESSAGES), "lost or repeated");
+}
+
+#[test]
+fn a_filter_and_queues_choose_and_the_place_moves_on_all_the_same() {
+    let to = Publisher::new("chosen", 2);
+    let tagged = |queue, tag: &str, body: &str| {
+        to.send(
+            queue,
+            Message::new(&*to.topic, body.to_owned())
+                .tag(tag)
+                .property("n", body),
+        );
+    };
+    let mut by_tag = open(&to.path("tag=a||c"), None);
+    let mut by_queue = open(&to.path("queue=broker-a:1"), None);
+    let mut by_sql = open(&to.path("sql=n%20%3E%202"), None);
+    for (n, tag) in ["a", "b", "c", "d"].iter().enumerate() {
+        tagged(n as u32 % 2, tag, &(n + 1).to_string());
+    }
+    let sorted = |mut bodies: Vec<String>| {
+        bodies.sort();
+        bodies
+    };
+    assert_eq!(sorted(by_tag.bodies(2)), ["1", "3"]);
+    assert_eq!(sorted(by_queue.bodies(2)), ["2", "4"]);
+    assert_eq!(sorted(by_sql.bodies(2)), ["3", "4"]);
+    let mut replayed = open(&to.path("from=earliest&tag=b&max_events=1"), None);
+    assert_eq!(replayed.bodies(1), ["2"]);
+    assert!(replayed.next().is_none(), "max_events ends it");
+}
+
+#[test]
+fn what_is_wrong_with_a_stream_is_said_before_it_begins() {
+    let to = Publisher::new("refused", 1);
+    let refused = |query: &str| ask("GET", &to.path(query));
+    for (query, status, problem) in [
+        ("from=c1.nonsense", 400, "invalid-cursor"),
+        ("from=yesterday", 400, "invalid-cursor"),
+        ("max_events=0", 400, "invalid-parameter"),
+        ("tga=a", 400, "invalid-parameter"),
+        ("max_duration=1x", 400, "invalid-parameter"),
+        ("tag=a&sql=n%20=%201", 422, "invalid-filter"),
+        ("tag=a||", 422, "invalid-filter"),
+        ("sql=n%20LIKE%20'x'", 422, "invalid-filter"),
+        ("queue=broker-a:9", 404, "queue-not-found"),
+    ] {
+        let answer = refused(query).expect(status);
+        assert_eq!(answer.problem(), problem, "{query}");
+    }
+    let other = Publisher::new("other", 1);
+    let mut stream = open(&other.path(""), None);
+    other.publish(0, "x");
+    let cursor = stream.next().unwrap().id;
+    assert_eq!(
+        refused(&format!("from={cursor}")).expect(400).problem(),
+        "invalid-cursor"
+    );
+    assert_eq!(
+        ask("GET", "/v1/topics/none-such/stream")
+            .expect(404)
+            .problem(),
+        "topic-not-found"
+    );
+    let json = [("Accept", "application/json")];
+    let unwilling = send("GET", &to.path(""), &json, b"").expect(406);
+    assert_eq!(unwilling.problem(), "not-acceptable");
+}
+
+#[test]
+fn a_full_house_is_told_in_a_way_that_browsers_come_back_from() {
+    let to = Publisher::new("full", 1);
+    let server = own(Options {
+        limits: Limits {
+            streams: 1,
+            ..Limits::default()
+        },
+        ..Options::default()
+    });
+    let at = server.address().unwrap();
+    let _first = open_at(at, &to.path(""), None);
+    let mut second = open_at(at, &to.path(""), None);
+    assert_eq!(
+        (second.status, &*second.content_type),
+        (200, "text/event-stream")
+    );
+    let event = second.next().unwrap();
+    assert_eq!(
+        (&*event.name, &event.data["status"]),
+        ("problem", &json!(429))
+    );
+    assert!(second.next().is_none());
+}
+
+#[test]
+fn the_end_of_the_server_ends_streams_and_says_so() {
+    let to = Publisher::new("ended", 1);
+    let server = own(Options::default());
+    let at = server.address().unwrap();
+    let mut stream = open_at(at, &to.path(""), None);
+    let mut idle = open_at(at, &to.path("tag=none"), None);
+    to.publish(0, "last");
+    assert_eq!(stream.bodies(1), ["last"]);
+    server.stop(crate::door::LIMIT);
+    for stream in [&mut stream, &mut idle] {
+        let event = stream.next().unwrap();
+        assert_eq!(
+            (&*event.name, &event.data),
+            ("drain", &json!({"reason": "shutdown"}))
+        );
+        assert!(stream.next().is_none());
+    }
+}
+
+#[test]
+fn a_script_gets_an_end() {
+    let to = Publisher::new("short", 1);
+    let mut stream = open(&to.path("max_duration=50ms"), None);
+    assert!(stream.next().is_none());
+}
