@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use model::name::RETRY_PREFIX;
+use remoting::body::BatchAck;
 
 /// What a popped message is acked with: Apache's receipt handle and the topic that was popped. Its text
 /// says everything, so it may be kept by whoever acks, and acked from another process.
@@ -123,6 +124,23 @@ impl Lease {
                 ..self.parts.clone()
             },
         }
+    }
+
+    /// What acks it together with others, without the bit that is its own.
+    pub(crate) fn batch_ack(&self, group: &str) -> Option<BatchAck> {
+        let mut parts = self.handle.split(' ');
+        let (start, revive_queue) = (parts.next()?.parse().ok()?, parts.nth(2)?.parse().ok()?);
+        Some(BatchAck {
+            bits: String::new(),
+            group: group.to_owned(),
+            invisible_ms: self.parts.invisible_ms,
+            popped_at: self.parts.popped_at,
+            queue: i32::try_from(self.parts.queue_id).ok()?,
+            retry: parts.next()?.to_owned(),
+            revive_queue,
+            start,
+            topic: self.topic.to_string(),
+        })
     }
 
     /// The topic that was popped.

@@ -3,6 +3,9 @@
 //! No queue belongs to anybody, so nothing is shared out, and a message that is not acked in time comes
 //! again, to any member.
 
+mod settle;
+mod wait;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -46,6 +49,10 @@ pub struct Receive {
     pub filter: Filter,
     /// Where a group without an offset begins.
     pub from: ConsumeFrom,
+    /// In order: while a message of a message group is lent, later ones of it are not.
+    pub ordered: bool,
+    /// Names an ordered attempt: asked again under the name, brokers lend the same messages once more.
+    pub attempt: Option<String>,
 }
 
 impl Default for Receive {
@@ -56,6 +63,8 @@ impl Default for Receive {
             wait: Duration::from_secs(15),
             filter: Filter::All,
             from: ConsumeFrom::First,
+            ordered: false,
+            attempt: None,
         }
     }
 }
@@ -133,7 +142,10 @@ impl SimpleConsumer {
                 }
             }
             let left = end.saturating_duration_since(Instant::now());
-            if left.is_zero() || !self.any_has_some(topic, brokers, left).await {
+            if left.is_zero() || (brokers.len() == 1)
+                // It has waited already.
+                || !self.any_has_some(topic, brokers, receive.ordered, left).await
+            {
                 return Ok(Vec::new());
             }
         }
@@ -246,8 +258,8 @@ impl SimpleConsumer {
             init_mode: i32::from(receive.from == ConsumeFrom::Last),
             expression_type: Some(wanted.subscription.kind.as_str()),
             expression: Some(&wanted.subscription.expression),
-            order: false,
-            attempt: None,
+            order: receive.ordered,
+            attempt: receive.attempt.as_deref(),
         };
         let command = header.fill(Command::request(request::POP_MESSAGE));
         let answer = channel.ask(command, hold + SLACK).await?;
@@ -279,19 +291,16 @@ impl SimpleConsumer {
         &self,
         topic: &str,
         brokers: Vec<(Arc<str>, Arc<Channel>)>,
+        ordered: bool,
         wait: Duration,
     ) -> bool {
-        if brokers.len() == 1 {
-            // It has waited already.
-            return false;
-        }
         let header = NotificationHeader {
             consumer_group: &self.group,
             topic,
             queue_id: -1,
             poll_ms: wait.as_millis() as i64,
             born_at: 0,
-            order: false,
+            order: ordered,
             attempt: None,
         };
         let mut asked = JoinSet::new();

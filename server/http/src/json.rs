@@ -11,7 +11,7 @@ mod tests;
 
 use std::borrow::Cow;
 
-pub(crate) use check::parse;
+pub(crate) use check::{parse, plain};
 pub(crate) use faults::{At, Faults, nearest};
 
 /// How deep values may be nested in each other.
@@ -176,7 +176,7 @@ fn end_of_value(bytes: &[u8]) -> Option<usize> {
 fn end_of_string(bytes: &[u8], at: usize) -> usize {
     let mut at = at + 1;
     loop {
-        at += check::plain(bytes.get(at..).unwrap_or_default());
+        at += plain(bytes.get(at..).unwrap_or_default());
         match bytes.get(at) {
             Some(b'\\') => at += 2,
             Some(b'"') => return at + 1,

@@ -10,35 +10,45 @@ mod call;
 mod clock;
 mod cors;
 mod docs;
-#[allow(dead_code)] // streams and reviews of settings write them
+mod draft;
 mod duration;
 mod gauge;
 mod guard;
 mod health;
-#[allow(dead_code)] // batches read the rest
+mod idempotency;
 mod json;
+mod lease;
+mod leases;
+mod media;
 mod metrics;
+mod mq_headers;
 #[allow(dead_code)] // groups come next
 mod names;
 mod node;
 mod operations;
 mod options;
 mod page;
-#[allow(dead_code)] // the operations that take some come next
 mod parameters;
 mod problem;
+mod publish;
+mod publisher;
+mod receive;
+mod reply;
 mod request_id;
 mod router;
+mod rules;
+mod scheduled;
 mod server;
 mod shown;
 mod sse;
+mod subscriptions;
 mod tail;
-#[allow(dead_code)] // messages come next
 mod time;
 mod timed;
-#[allow(dead_code)] // leases come next
+#[allow(dead_code)] // transactions come next
 mod token;
 mod topics;
+mod write;
 
 pub use docs::{OPENAPI, openapi};
 pub use operations::{COMMON, Operation, operations};

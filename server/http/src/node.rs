@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use crate::gauge::Gauge;
 use crate::metrics::Metrics;
 use crate::options::Options;
+use crate::publisher::Publisher;
 use crate::tail::Readers;
 use crate::token::{Secret, Tokens};
 
@@ -19,6 +20,8 @@ pub(crate) struct Node {
     pub options: Options,
     /// Signs what is handed out, and reads it when it comes back.
     pub tokens: Tokens,
+    /// Sends for everybody.
+    pub publisher: Publisher,
     /// The readers of topics that are followed.
     pub readers: Readers,
     /// What happened so far.
@@ -41,6 +44,7 @@ impl Node {
         Node {
             client,
             tokens: Tokens::new(secret),
+            publisher: Publisher::default(),
             readers: Readers::default(),
             metrics: Metrics::default(),
             bodies: Gauge::new(limits.in_flight_bytes),

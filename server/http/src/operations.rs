@@ -11,7 +11,7 @@ use hyper::Method;
 
 use crate::call::Call;
 use crate::problem::{self, Kind, Problem};
-use crate::{docs, health, tail, topics};
+use crate::{docs, health, leases, publish, receive, scheduled, tail, topics};
 
 /// What an operation comes to.
 pub(crate) type Answer = Pin<Box<dyn Future<Output = Result<Response, Problem>> + Send>>;
@@ -73,6 +73,10 @@ pub fn operations() -> &'static [Operation] {
             docs::OPERATIONS,
             topics::OPERATIONS,
             tail::OPERATIONS,
+            publish::OPERATIONS,
+            scheduled::OPERATIONS,
+            receive::OPERATIONS,
+            leases::OPERATIONS,
         ]
         .concat()
     });

@@ -33,6 +33,7 @@ use reader::Reader;
 pub(crate) use reader::Readers;
 use stream::Stream;
 use wanted::Wanted;
+pub(crate) use wanted::filter;
 
 pub(crate) const OPERATIONS: &[Operation] = &[row!(
     GET "/v1/topics/{topic}/stream" "tailTopic" tail,
@@ -67,7 +68,7 @@ async fn tail(call: Call) -> Result<Response, Problem> {
     let from = from(&call, &parameters);
     let max_events = parameters.number("max_events", 1..=u64::MAX);
     let max_duration = parameters.duration("max_duration", Duration::ZERO..=LONGEST);
-    let filter = wanted::filter(&mut parameters);
+    let filter = filter(&mut parameters);
     parameters.finish()?;
     let topic = names::topic(call.parameter(0), parameters.text(NAMESPACE))?;
     let queues: Vec<&str> = parameters.texts("queue").collect();

@@ -320,7 +320,7 @@ fn twice(at: usize, name: &str) -> Wrong {
 
 /// How many bytes from the start are neither a quote, nor a backslash, nor a control character: found
 /// eight at a time, since bodies are mostly such text.
-pub(super) fn plain(bytes: &[u8]) -> usize {
+pub(crate) fn plain(bytes: &[u8]) -> usize {
     const ONES: u64 = u64::from_le_bytes([1; 8]);
     const HIGH: u64 = ONES << 7;
     // Exact for the lowest byte that is smaller than `limit`, which is all that is asked for.

@@ -193,10 +193,10 @@ fn plain_text_ends_at_the_first_byte_that_is_not() {
         for at in 0..20 {
             let mut bytes = [0x7f_u8, 0xff, b' ', b'!', b'#', b'[', b']'].repeat(3);
             bytes[at] = stop;
-            assert_eq!(check::plain(&bytes), at, "{stop}");
+            assert_eq!(plain(&bytes), at, "{stop}");
         }
     }
-    assert_eq!(check::plain(&[0xff; 19]), 19);
+    assert_eq!(plain(&[0xff; 19]), 19);
 }
 
 #[test]

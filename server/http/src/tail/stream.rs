@@ -159,8 +159,11 @@ impl Stream {
             return Ok(());
         }
         set(&mut self.place, event.queue, event.next);
-        let wanted = self.wanted.accepts(event.queue, event.tag.as_deref());
-        if !wanted && !(event.is_gap && self.wanted.has_queue(event.queue)) {
+        let wanted = match event.is_gap {
+            true => self.wanted.has_queue(event.queue),
+            false => self.wanted.accepts(event.queue, event.tag.as_deref()),
+        };
+        if !wanted {
             return Ok(());
         }
         let whole = match aligned {

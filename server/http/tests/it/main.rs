@@ -6,6 +6,7 @@ mod contract;
 mod door;
 mod events;
 mod guarded;
+mod messages;
 mod slow;
 mod tail;
 mod topics;

@@ -1,0 +1,301 @@
+//! What becomes of received messages: done, given back, kept for longer, dead. Many at once; each by itself.
+
+use std::time::Duration;
+
+use axum::response::Response;
+use hyper::StatusCode;
+use posthouse_client::SimpleConsumer;
+
+use crate::call::Call;
+use crate::clock;
+use crate::json::{self, At, Faults, Value};
+use crate::lease::Held;
+use crate::media;
+use crate::names;
+use crate::operations::{Operation, row};
+use crate::parameters::{NAMESPACE, Parameters};
+use crate::problem::{self, Fault, Problem};
+use crate::receive::{LEASE_RANGE, allowed_lease};
+use crate::write::Object;
+
+pub(crate) const OPERATIONS: &[Operation] = &[
+    row!(POST "/v1/groups/{group}/leases:ack" "ackLeases" ack,
+        MALFORMED_JSON, INVALID_REQUEST, UNSUPPORTED_MEDIA_TYPE, INVALID_GROUP, INVALID_BATCH),
+    row!(POST "/v1/groups/{group}/leases:release" "releaseLeases" release,
+        MALFORMED_JSON, INVALID_REQUEST, UNSUPPORTED_MEDIA_TYPE, INVALID_GROUP, INVALID_BATCH,
+        INVALID_DELIVERY_TIME, GROUP_NOT_FOUND),
+    row!(POST "/v1/groups/{group}/leases:extend" "extendLeases" extend,
+        MALFORMED_JSON, INVALID_REQUEST, UNSUPPORTED_MEDIA_TYPE, INVALID_GROUP, INVALID_BATCH,
+        INVALID_LEASE_DURATION),
+    row!(POST "/v1/groups/{group}/leases:dead-letter" "deadLetterLeases" dead_letter,
+        MALFORMED_JSON, INVALID_REQUEST, UNSUPPORTED_MEDIA_TYPE, INVALID_GROUP, INVALID_BATCH),
+];
+
+/// The most leases of a request.
+const LEASES_MAX: usize = 256;
+/// The longest that a message may be held back: as long as a lease may be.
+const DELAY_MAX: Duration = Duration::from_secs(12 * 60 * 60);
+/// What is due at once is due so soon: brokers take no shorter time.
+const SOON: Duration = Duration::from_millis(1);
+/// Milliseconds of the delay levels that a group without a policy of its own waits (Apache
+/// `messageDelayLevel`), the first being level 1.
+const LEVELS_MS: [i64; 18] = [
+    1_000, 5_000, 10_000, 30_000, 60_000, 120_000, 180_000, 240_000, 300_000, 360_000, 420_000,
+    480_000, 540_000, 600_000, 1_200_000, 1_800_000, 3_600_000, 7_200_000,
+];
+
+/// A lease of the request, and what became of it.
+struct Entry {
+    id: String,
+    held: Option<Held>,
+    /// The id of the lease that stands in its place.
+    renewed: Option<String>,
+    wrong: Option<Problem>,
+}
+
+/// Leases of one group.
+struct Leases {
+    group: String,
+    consumer: SimpleConsumer,
+    entries: Vec<Entry>,
+}
+
+impl Leases {
+    /// Reads a request. `more` takes the fields that are not `lease_ids`; `false`: there is no such field.
+    async fn read(
+        call: &mut Call,
+        known: &[&str],
+        mut more: impl FnMut(&str, At<'_>, Value<'_>, &mut Faults) -> bool,
+    ) -> Result<Leases, Problem> {
+        media::is_json(&call.headers)?;
+        let mut parameters = Parameters::new(&call.query, &[], &[]);
+        parameters.finish()?;
+        let group = names::group(call.parameter(0), parameters.text(NAMESPACE))?
+            .as_str()
+            .to_owned();
+        let consumer = call.node.client.simple_consumer(&group)?;
+        let body = call.body(call.node.options.limits.request).await?;
+        let root = json::parse(&body)?;
+        let (at, mut faults, mut ids) = (At::Root, Faults::default(), None);
+        for (name, value) in faults.object(at, root).into_iter().flatten() {
+            let here = at.member(&name);
+            match &*name {
+                "lease_ids" => ids = faults.array(here, value),
+                name if more(name, here, value, &mut faults) => {}
+                name => faults.unknown(at, name, &[&["lease_ids"], known].concat()),
+            }
+        }
+        if ids.is_none() && faults.is_empty() {
+            faults.missing(at, "lease_ids");
+        }
+        let here = at.member("lease_ids");
+        let mut texts = Vec::new();
+        for (place, item) in ids.into_iter().flatten().take(LEASES_MAX + 1).enumerate() {
+            texts.extend(faults.string(here.item(place), item));
+        }
+        faults.check()?;
+        if !(1..=LEASES_MAX).contains(&texts.len()) {
+            let fault = Fault::pointer("/lease_ids", format!("1 to {LEASES_MAX} leases"));
+            return Err(Problem::new(&problem::INVALID_BATCH).faults(vec![fault]));
+        }
+        let (tokens, now) = (&call.node.tokens, clock::wall_ms());
+        let entry = |id: std::borrow::Cow<'_, str>| {
+            let read = Held::read(tokens, &id, &group, now);
+            let (held, wrong) = match read {
+                Ok(held) => (Some(held), None),
+                Err(problem) => (None, Some(problem)),
+            };
+            Entry {
+                id: id.into_owned(),
+                held,
+                renewed: None,
+                wrong,
+            }
+        };
+        let entries = texts.into_iter().map(entry).collect();
+        Ok(Leases {
+            group,
+            consumer,
+            entries,
+        })
+    }
+
+    fn answer(&self) -> Response {
+        let mut out = String::with_capacity(32 + self.entries.len() * 220);
+        let mut failed = 0;
+        let mut whole = Object::new(&mut out);
+        let results = whole.value("results");
+        results.push('[');
+        for (place, entry) in self.entries.iter().enumerate() {
+            if place > 0 {
+                results.push(',');
+            }
+            let mut object = Object::new(results);
+            object.string("lease_id", entry.renewed.as_deref().unwrap_or(&entry.id));
+            if entry.renewed.is_some() {
+                object.string("replaces", &entry.id);
+            }
+            object.number(
+                "status",
+                entry
+                    .wrong
+                    .as_ref()
+                    .map_or(200, |problem| problem.kind().status.into()),
+            );
+            if let Some(problem) = &entry.wrong {
+                failed += 1;
+                object
+                    .value("problem")
+                    .push_str(&problem.to_json(None).to_string());
+            }
+            object.end();
+        }
+        results.push(']');
+        whole.number("failed", failed);
+        whole.end();
+        let mut response = Response::new(out.into());
+        if failed > 0 {
+            *response.status_mut() = StatusCode::MULTI_STATUS;
+        }
+        let headers = response.headers_mut();
+        let json = hyper::header::HeaderValue::from_static(media::JSON);
+        headers.insert(hyper::header::CONTENT_TYPE, json);
+        let no_store = hyper::header::HeaderValue::from_static("no-store");
+        headers.insert(hyper::header::CACHE_CONTROL, no_store);
+        response
+    }
+}
+
+/// The messages are done.
+async fn ack(mut call: Call) -> Result<Response, Problem> {
+    let mut leases = Leases::read(&mut call, &[], |_, _, _, _| false).await?;
+    let held = leases
+        .entries
+        .iter()
+        .filter_map(|entry| Some(&entry.held.as_ref()?.lease));
+    let acked = leases.consumer.ack_all(held).await;
+    let held = leases
+        .entries
+        .iter_mut()
+        .filter(|entry| entry.held.is_some());
+    for (entry, acked) in held.zip(acked) {
+        entry.wrong = acked.err().map(Problem::from);
+    }
+    Ok(leases.answer())
+}
+
+/// The messages come again, to any member.
+async fn release(mut call: Call) -> Result<Response, Problem> {
+    let (mut delay, mut count) = (None, true);
+    let more = |name: &str, at: At<'_>, value: Value<'_>, faults: &mut Faults| {
+        match name {
+            "delay" => match faults.duration(at, value) {
+                Some(said) if said > DELAY_MAX => {
+                    faults.refuse(
+                        &problem::INVALID_DELIVERY_TIME,
+                        at,
+                        "a duration up to 12h expected",
+                    );
+                }
+                said => delay = said,
+            },
+            "count_attempt" => count = faults.bool(at, value).unwrap_or(true),
+            _ => return false,
+        }
+        true
+    };
+    let mut leases = Leases::read(&mut call, &["delay", "count_attempt"], more).await?;
+    if !count {
+        let detail = "the broker counts every attempt: nothing was done; release without count_attempt:false";
+        return Err(Problem::new(&problem::UNSUPPORTED_BY_BROKER).detail(detail));
+    }
+    let policy = match delay {
+        Some(_) => None,
+        None => {
+            let group = call.node.client.admin().group(&leases.group).await?;
+            let missing =
+                || Problem::new(&problem::GROUP_NOT_FOUND).detail("there is no such group");
+            Some(group.ok_or_else(missing)?.retry_policy)
+        }
+    };
+    for entry in &mut leases.entries {
+        let Some(held) = &entry.held else {
+            continue;
+        };
+        let by_policy = || {
+            let policy = policy.as_ref()?;
+            let level = usize::try_from(model::group::RetryPolicy::level(held.times)).ok()?;
+            let of_level = LEVELS_MS
+                .get(level.saturating_sub(1))
+                .or(LEVELS_MS.last())
+                .copied();
+            let wait = policy.wait(held.times).or(of_level)?;
+            Some(Duration::from_millis(u64::try_from(wait).unwrap_or(0)))
+        };
+        let wait = delay.or_else(by_policy).unwrap_or_default().max(SOON);
+        let released = leases.consumer.extend(&held.lease, wait).await;
+        entry.wrong = released.err().map(Problem::from);
+    }
+    Ok(leases.answer())
+}
+
+/// The messages stay with the caller for longer. Each has a new lease; the old one is worth nothing.
+async fn extend(mut call: Call) -> Result<Response, Problem> {
+    let mut lease = None;
+    let more = |name: &str, at: At<'_>, value: Value<'_>, faults: &mut Faults| {
+        if name == "lease" {
+            lease = faults.duration(at, value);
+        }
+        name == "lease"
+    };
+    let mut leases = Leases::read(&mut call, &["lease"], more).await?;
+    let Some(lease) = lease else {
+        let mut faults = Faults::default();
+        faults.missing(At::Root, "lease");
+        faults.check()?;
+        return Err(Problem::new(&problem::INTERNAL));
+    };
+    allowed_lease(lease, Fault::pointer("/lease", LEASE_RANGE))?;
+    for entry in &mut leases.entries {
+        let Some(held) = &mut entry.held else {
+            continue;
+        };
+        match leases.consumer.extend(&held.lease, lease).await {
+            Ok(renewed) => {
+                held.lease = renewed;
+                let mut id = String::new();
+                held.push(&call.node.tokens, &mut id);
+                entry.renewed = Some(id);
+            }
+            Err(error) => entry.wrong = Some(error.into()),
+        }
+    }
+    Ok(leases.answer())
+}
+
+/// The messages go to the group's dead letters at once.
+async fn dead_letter(mut call: Call) -> Result<Response, Problem> {
+    let mut reason = None;
+    let more = |name: &str, at: At<'_>, value: Value<'_>, faults: &mut Faults| {
+        if name == "reason" {
+            reason = faults.string(at, value).map(|reason| reason.into_owned());
+        }
+        name == "reason"
+    };
+    let mut leases = Leases::read(&mut call, &["reason"], more).await?;
+    if reason.is_some() {
+        let detail = "the broker keeps no reason: nothing was done; send without one";
+        return Err(Problem::new(&problem::UNSUPPORTED_BY_BROKER).detail(detail));
+    }
+    for entry in &mut leases.entries {
+        let Some(held) = &entry.held else {
+            continue;
+        };
+        let consumer = &leases.consumer;
+        let dead = consumer
+            .dead_letter_at(&held.lease, held.log_offset, &held.message_id)
+            .await;
+        entry.wrong = dead.err().map(Problem::from);
+    }
+    Ok(leases.answer())
+}

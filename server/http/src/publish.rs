@@ -1,0 +1,143 @@
+//! Publishing: as JSON, as bytes, and many at once.
+
+mod answer;
+mod batch;
+mod raw;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::response::Response;
+use posthouse_client::Message;
+
+use crate::call::Call;
+use crate::clock;
+use crate::draft::{Draft, FIELDS};
+use crate::idempotency;
+use crate::json::{self, At, Faults, Value};
+use crate::media;
+use crate::names;
+use crate::node::Node;
+use crate::operations::{Operation, row};
+use crate::parameters::{NAMESPACE, Parameters};
+use crate::problem::Problem;
+use crate::publisher::{self, Kind};
+
+pub(crate) const OPERATIONS: &[Operation] = &[
+    row!(POST "/v1/topics/{topic}/messages" "publishMessage" json,
+        MALFORMED_JSON, INVALID_REQUEST, INVALID_IDEMPOTENCY_KEY, RESERVED_TOPIC, TOPIC_NOT_WRITABLE,
+        TOPIC_NOT_FOUND, MESSAGE_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, INVALID_TOPIC, EMPTY_BODY, INVALID_BASE64,
+        INVALID_TAG, INVALID_KEY, INVALID_MESSAGE_GROUP, INVALID_PROPERTY, RESERVED_PROPERTY,
+        PROPERTIES_TOO_LARGE, INVALID_DELIVERY_TIME, MESSAGE_TYPE_MISMATCH, PUBLISH_OUTCOME_UNKNOWN),
+    row!(POST "/v1/topics/{topic}/messages:raw" "publishRaw" raw::publish,
+        INVALID_REQUEST, INVALID_IDEMPOTENCY_KEY, RESERVED_TOPIC, TOPIC_NOT_WRITABLE, TOPIC_NOT_FOUND,
+        MESSAGE_TOO_LARGE, INVALID_TOPIC, EMPTY_BODY, INVALID_TAG, INVALID_KEY, INVALID_MESSAGE_GROUP,
+        INVALID_PROPERTY, RESERVED_PROPERTY, PROPERTIES_TOO_LARGE, INVALID_DELIVERY_TIME,
+        MESSAGE_TYPE_MISMATCH, PUBLISH_OUTCOME_UNKNOWN),
+    row!(POST "/v1/topics/{topic}/messages:batch" "publishBatch" batch::publish,
+        MALFORMED_JSON, INVALID_REQUEST, INVALID_IDEMPOTENCY_KEY, RESERVED_TOPIC, TOPIC_NOT_FOUND,
+        UNSUPPORTED_MEDIA_TYPE, INVALID_TOPIC, INVALID_BATCH),
+];
+
+/// Bodies longer than this are read in the blocking pool: no step may hold up everybody else.
+const LONG: usize = 64 << 10;
+
+/// Where a message goes, and how long that may take.
+pub(crate) struct Target {
+    /// The topic, in its namespace.
+    pub topic: Arc<str>,
+    pub namespace: Option<String>,
+    pub timeout: Duration,
+}
+
+impl Target {
+    /// What path and query say.
+    pub(crate) fn of(call: &Call) -> Result<Target, Problem> {
+        let mut parameters = Parameters::new(&call.query, &["timeout"], &[]);
+        let range = Duration::from_millis(1)..=publisher::TIMEOUT_MAX;
+        let timeout = parameters.duration("timeout", range);
+        parameters.finish()?;
+        let namespace = parameters.text(NAMESPACE).map(str::to_owned);
+        let topic = names::topic(call.parameter(0), namespace.as_deref())?;
+        Ok(Target {
+            topic: topic.as_str().into(),
+            namespace,
+            timeout: timeout.unwrap_or(publisher::TIMEOUT),
+        })
+    }
+}
+
+/// Reads with a function that may take long for long bodies.
+pub(crate) async fn read_body<T: Send + 'static>(
+    body: bytes::Bytes,
+    read: impl FnOnce(&[u8]) -> Result<T, Problem> + Send + 'static,
+) -> Result<T, Problem> {
+    if body.len() <= LONG {
+        return read(&body);
+    }
+    let done = tokio::task::spawn_blocking(move || read(&body)).await;
+    // Only a panic ends it otherwise, and that is ours.
+    done.unwrap_or_else(|_| Err(Problem::new(&crate::problem::INTERNAL)))
+}
+
+/// A message that was read, and when it is delivered, if its sender said a time.
+pub(crate) type Read = (Message, Option<i64>);
+
+async fn json(mut call: Call) -> Result<Response, Problem> {
+    media::is_json(&call.headers)?;
+    let target = Target::of(&call)?;
+    idempotency::none(&call.headers)?;
+    let place = call.node.publishes.take(1);
+    let _place =
+        place.ok_or_else(|| Problem::unavailable("too many messages are being published"))?;
+    let (limits, now) = (&call.node.options.limits, clock::wall_ms());
+    let (request, limit) = (limits.request, limits.body);
+    let body = call.body(request).await?;
+    let topic = target.topic.clone();
+    let (message, deliver_at) = read_body(body, move |body| {
+        let mut faults = Faults::default();
+        let read = envelope(json::parse(body)?, &topic, now, limit, &mut faults);
+        faults.check()?;
+        read.ok_or_else(|| Problem::new(&crate::problem::INTERNAL))
+    })
+    .await?;
+    publish(&call.node, &target, message, deliver_at).await
+}
+
+/// A document that is one envelope and nothing else.
+fn envelope(
+    root: Value<'_>,
+    topic: &Arc<str>,
+    now: i64,
+    limit: usize,
+    faults: &mut Faults,
+) -> Option<Read> {
+    let at = At::Root;
+    let mut draft = Draft::new(topic, now);
+    for (name, value) in faults.object(at, root)? {
+        if !draft.field(&name, at.member(&name), value, faults) {
+            faults.unknown(at, &name, &FIELDS);
+        }
+    }
+    let draft = draft.finish(at, limit, faults)?;
+    Some((draft.message, draft.deliver_at))
+}
+
+/// Sends one message and answers.
+async fn publish(
+    node: &Node,
+    target: &Target,
+    message: Message,
+    deliver_at: Option<i64>,
+) -> Result<Response, Problem> {
+    let kind = Kind::of(&message);
+    node.publisher
+        .check(&node.client, &target.topic, &[kind])
+        .await?;
+    let producer = node.publisher.producer(&node.client)?;
+    let sent = publisher::send(producer, message, target.timeout).await;
+    if sent.is_err() {
+        node.publisher.forget(&target.topic);
+    }
+    Ok(answer::one(target, &sent?, kind, deliver_at))
+}

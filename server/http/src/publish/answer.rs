@@ -1,0 +1,104 @@
+//! What a sender is told.
+
+use axum::body::Body;
+use axum::response::Response;
+use hyper::StatusCode;
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION};
+use posthouse_client::{SendStatus, Sent};
+
+use super::Target;
+use crate::clock;
+use crate::publisher::Kind;
+use crate::write::Object;
+
+pub(super) static DURABILITY: HeaderName = HeaderName::from_static("mq-durability");
+/// What is said of a broker that does not tell.
+pub(super) const UNKNOWN: &str = "unknown";
+
+/// The status of a message that is stored: 201 as the broker is configured to, 202 if the confirmation took
+/// too long. Both mean: do not send it again.
+pub(super) fn status(sent: &Sent) -> StatusCode {
+    match sent.status {
+        SendStatus::Stored => StatusCode::CREATED,
+        _ => StatusCode::ACCEPTED,
+    }
+}
+
+/// The answer to one message.
+pub(super) fn one(target: &Target, answer: &Sent, kind: Kind, deliver_at: Option<i64>) -> Response {
+    let mut out = String::with_capacity(320);
+    let mut object = Object::new(&mut out);
+    let shown = crate::write::plain_topic(&target.topic, target.namespace.as_deref());
+    object.string("topic", shown);
+    sent(&mut object, answer, kind, deliver_at, clock::wall_ms());
+    object.end();
+    let mut response = Response::new(Body::from(out));
+    *response.status_mut() = status(answer);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(DURABILITY.clone(), durability(answer.durability.as_deref()));
+    if let Ok(location) = HeaderValue::try_from(location(target, &answer.id)) {
+        headers.insert(LOCATION, location);
+    }
+    response
+}
+
+/// What became of a message, as members of an object that is open.
+pub(crate) fn sent(
+    object: &mut Object<'_>,
+    sent: &Sent,
+    kind: Kind,
+    deliver_at: Option<i64>,
+    now: i64,
+) {
+    object.string("message_id", &sent.id);
+    if kind == Kind::Delay {
+        // It has no place before it is due.
+        object.value("queue").push_str("null");
+        object.value("offset").push_str("null");
+        match deliver_at {
+            Some(time) => object.time("deliver_at", time),
+            None => object.value("deliver_at").push_str("null"),
+        }
+        object.optional("recall_handle", sent.recall_handle.as_deref());
+    } else {
+        object.queue("queue", &sent.queue);
+        object.number("offset", sent.queue_offset);
+    }
+    object.time("stored_at", now);
+    object.string(
+        "send_status",
+        match sent.status {
+            SendStatus::Stored => "stored",
+            SendStatus::FlushDiskTimeout => "flush_disk_timeout",
+            SendStatus::FlushSlaveTimeout => "flush_slave_timeout",
+            SendStatus::SlaveNotAvailable => "slave_not_available",
+        },
+    );
+}
+
+pub(super) fn durability(told: Option<&str>) -> HeaderValue {
+    let told = told.and_then(|told| HeaderValue::from_str(told).ok());
+    told.unwrap_or(HeaderValue::from_static(UNKNOWN))
+}
+
+/// Where a message can be read.
+pub(crate) fn location(target: &Target, id: &str) -> String {
+    let namespace = target.namespace.as_deref();
+    let mut out = String::from("/v1/topics/");
+    for c in crate::write::plain_topic(&target.topic, namespace).chars() {
+        match c {
+            '%' => out.push_str("%25"),
+            '|' => out.push_str("%7C"),
+            c => out.push(c),
+        }
+    }
+    out.push_str("/messages/");
+    out.push_str(id);
+    if let Some(namespace) = namespace {
+        out.push_str("?namespace=");
+        out.push_str(namespace);
+    }
+    out
+}

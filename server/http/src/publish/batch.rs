@@ -1,0 +1,382 @@
+//! Many messages in one request: each succeeds or fails by itself, in order within its message group.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::response::Response;
+use hyper::StatusCode;
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use posthouse_client::{Message, Producer, Sent};
+
+use super::{Target, answer, read_body};
+use crate::call::Call;
+use crate::clock;
+use crate::draft::{Draft, FIELDS};
+use crate::idempotency;
+use crate::json::{self, At, Faults, Value};
+use crate::media;
+use crate::problem::{self, Fault, Problem};
+use crate::publisher::{self, Kind};
+use crate::write::Object;
+
+/// The most entries of a batch.
+const ENTRIES_MAX: usize = 256;
+
+/// One entry, and what became of it.
+struct Entry {
+    id: Option<String>,
+    kind: Kind,
+    deliver_at: Option<i64>,
+    /// Kept beside the message, which is given away when it is sent.
+    group: Option<String>,
+    message: Option<Message>,
+    done: Option<Result<Sent, Problem>>,
+}
+
+pub(super) async fn publish(mut call: Call) -> Result<Response, Problem> {
+    media::is_json(&call.headers)?;
+    let target = Target::of(&call)?;
+    idempotency::none(&call.headers)?;
+    let place = call.node.publishes.take(1);
+    let _place =
+        place.ok_or_else(|| Problem::unavailable("too many messages are being published"))?;
+    let (limits, now) = (&call.node.options.limits, clock::wall_ms());
+    let (request, limit) = (limits.batch, limits.body);
+    let body = call.body(request).await?;
+    let topic = target.topic.clone();
+    let mut entries = read_body(body, move |body| {
+        read(json::parse(body)?, &topic, now, limit)
+    })
+    .await?;
+    let node = &call.node;
+    // Whether the topic exists is asked once; what it does not take fails entry by entry.
+    node.publisher
+        .check(&node.client, &target.topic, &[])
+        .await?;
+    for entry in entries.iter_mut().filter(|entry| entry.done.is_none()) {
+        if let Err(problem) = node
+            .publisher
+            .check(&node.client, &target.topic, &[entry.kind])
+            .await
+        {
+            entry.done = Some(Err(problem));
+        }
+    }
+    hold_back(&mut entries);
+    let producer = node.publisher.producer(&node.client)?;
+    if tokio::time::timeout(target.timeout, send(producer, &mut entries))
+        .await
+        .is_err()
+    {
+        node.publisher.forget(&target.topic);
+    }
+    Ok(shown(&entries, now))
+}
+
+/// The entries of a document. What is wrong with one entry is noted there.
+fn read(root: Value<'_>, topic: &Arc<str>, now: i64, limit: usize) -> Result<Vec<Entry>, Problem> {
+    let mut faults = Faults::default();
+    let (at, mut items) = (At::Root, None);
+    for (name, value) in faults.object(at, root).into_iter().flatten() {
+        match &*name {
+            "messages" => items = faults.array(at.member("messages"), value),
+            _ => faults.unknown(at, &name, &["messages"]),
+        }
+    }
+    if items.is_none() && faults.is_empty() {
+        faults.missing(at, "messages");
+    }
+    faults.check()?;
+    let at = at.member("messages");
+    let mut entries = Vec::new();
+    let mut ids = HashSet::new();
+    for (place, item) in items.into_iter().flatten().enumerate() {
+        if place == ENTRIES_MAX {
+            return Err(invalid(at, format!("at most {ENTRIES_MAX} messages")));
+        }
+        let at = at.item(place);
+        let entry = entry(item, at, topic, now, limit);
+        if let Some(id) = entry.id.clone()
+            && !ids.insert(id)
+        {
+            return Err(invalid(at.member("id"), "another message has this id"));
+        }
+        entries.push(entry);
+    }
+    match entries.is_empty() {
+        true => Err(invalid(at, "at least one message")),
+        false => Ok(entries),
+    }
+}
+
+fn invalid(at: At<'_>, detail: impl Into<String>) -> Problem {
+    Problem::new(&problem::INVALID_BATCH).faults(vec![Fault::pointer(at.pointer(), detail)])
+}
+
+fn entry(item: Value<'_>, at: At<'_>, topic: &Arc<str>, now: i64, limit: usize) -> Entry {
+    let mut faults = Faults::default();
+    let mut draft = Draft::new(topic, now);
+    let mut id = None;
+    for (name, value) in faults.object(at, item).into_iter().flatten() {
+        let here = at.member(&name);
+        if draft.field(&name, here, value, &mut faults) {
+            continue;
+        }
+        match &*name {
+            "id" => id = faults.string(here, value).map(|id| id.into_owned()),
+            "idempotency_key" => {
+                let detail = "the broker keeps no keys: send without one";
+                faults.refuse(&problem::UNSUPPORTED_BY_BROKER, here, detail);
+            }
+            _ => faults.unknown(
+                at,
+                &name,
+                &[&FIELDS[..], &["id", "idempotency_key"]].concat(),
+            ),
+        }
+    }
+    let group = draft.message.sharding_key.clone();
+    // A body that is missing in what is no object was told already.
+    let whole = faults.is_empty() || item.kind() == json::Kind::Object;
+    let draft = whole
+        .then(|| draft.finish(at, limit, &mut faults))
+        .flatten();
+    let done = faults.problem().map(Err);
+    let deliver_at = draft.as_ref().and_then(|draft| draft.deliver_at);
+    let message = draft.map(|draft| draft.message).filter(|_| done.is_none());
+    Entry {
+        id,
+        kind: message.as_ref().map_or(Kind::Normal, Kind::of),
+        deliver_at,
+        group,
+        message,
+        done,
+    }
+}
+
+/// Behind an entry that failed, those of its message group fail too: order has no holes.
+fn hold_back(entries: &mut [Entry]) {
+    let mut failed: HashSet<String> = HashSet::new();
+    for entry in entries {
+        let Some(group) = &entry.group else {
+            continue;
+        };
+        if failed.contains(group) && !matches!(entry.done, Some(Err(_))) {
+            entry.done = Some(Err(predecessor()));
+        }
+        if matches!(entry.done, Some(Err(_))) {
+            failed.insert(group.clone());
+        }
+    }
+}
+
+fn predecessor() -> Problem {
+    Problem::new(&problem::PREDECESSOR_FAILED)
+        .detail("it was not sent: an earlier message of its group failed")
+}
+
+/// Sends what is not done: messages without order together, those of a group together, those for later one by
+/// one.
+async fn send(producer: &Producer, entries: &mut [Entry]) {
+    let mut together: Vec<Vec<usize>> = Vec::new();
+    let mut by_group: HashMap<Option<&str>, usize> = HashMap::new();
+    let mut later = Vec::new();
+    for (place, entry) in entries
+        .iter()
+        .enumerate()
+        .filter(|(_, entry)| entry.done.is_none())
+    {
+        if entry.kind == Kind::Delay {
+            later.push(place);
+            continue;
+        }
+        let next = together.len();
+        let at = *by_group.entry(entry.group.as_deref()).or_insert(next);
+        if at == next {
+            together.push(Vec::new());
+        }
+        together[at].push(place);
+    }
+    for places in together {
+        send_together(producer, entries, &places).await;
+    }
+    for place in later {
+        let Some(message) = entries[place].message.take() else {
+            continue;
+        };
+        let sent = producer.send(message).await;
+        entries[place].done = Some(sent.map_err(|error| publisher::failed(error, Kind::Delay)));
+        hold_back(entries);
+    }
+}
+
+async fn send_together(producer: &Producer, entries: &mut [Entry], places: &[usize]) {
+    let messages: Vec<Message> = places
+        .iter()
+        .filter_map(|place| entries[*place].message.take())
+        .collect();
+    let (sent, error) = match messages.len() {
+        1 => {
+            let message = messages.into_iter().next();
+            let sent = match message {
+                Some(message) => producer.send(message).await,
+                None => return,
+            };
+            match sent {
+                Ok(sent) => (vec![sent], None),
+                Err(error) => (Vec::new(), Some(error)),
+            }
+        }
+        _ => match producer.send_batch(messages).await {
+            Ok(sent) => (sent, None),
+            Err(failed) => (failed.sent, Some(failed.error)),
+        },
+    };
+    let mut places = places.iter();
+    for (sent, place) in sent.into_iter().zip(&mut places) {
+        entries[*place].done = Some(Ok(sent));
+    }
+    let Some(place) = places.next() else {
+        return;
+    };
+    let problem = error.map(|error| publisher::failed(error, entries[*place].kind));
+    let problem = problem.unwrap_or_else(|| Problem::new(&problem::INTERNAL));
+    let kind = problem.kind();
+    entries[*place].done = Some(Err(problem));
+    for place in places {
+        let in_order = entries[*place].group.is_some();
+        entries[*place].done = Some(Err(match in_order {
+            true => predecessor(),
+            false => Problem::new(kind).detail("as the message before it"),
+        }));
+    }
+}
+
+fn shown(entries: &[Entry], now: i64) -> Response {
+    let mut out = String::with_capacity(64 + entries.len() * 260);
+    let mut failed = 0;
+    let mut durability = None;
+    let mut whole = Object::new(&mut out);
+    let results = whole.value("results");
+    results.push('[');
+    for (place, entry) in entries.iter().enumerate() {
+        if place > 0 {
+            results.push(',');
+        }
+        let mut object = Object::new(results);
+        object.number("index", place as u64);
+        object.optional("id", entry.id.as_deref());
+        match &entry.done {
+            Some(Ok(sent)) => {
+                object.number("status", answer::status(sent).as_u16().into());
+                answer::sent(&mut object, sent, entry.kind, entry.deliver_at, now);
+                let told = sent.durability.as_deref().unwrap_or(answer::UNKNOWN);
+                // What is not the same for all is said of none.
+                let same = durability.is_none_or(|before| before == told);
+                durability = Some(if same { told } else { answer::UNKNOWN });
+            }
+            done => {
+                failed += 1;
+                let unknown = Problem::new(&problem::PUBLISH_OUTCOME_UNKNOWN);
+                let problem = match done {
+                    Some(Err(problem)) => problem,
+                    _ => &unknown,
+                };
+                object.number("status", problem.kind().status.into());
+                object
+                    .value("problem")
+                    .push_str(&problem.to_json(None).to_string());
+            }
+        }
+        object.end();
+    }
+    results.push(']');
+    whole.number("failed", failed);
+    whole.end();
+    let mut response = Response::new(Body::from(out));
+    if failed > 0 {
+        *response.status_mut() = StatusCode::MULTI_STATUS;
+    }
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(media::JSON));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(answer::DURABILITY.clone(), answer::durability(durability));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entries(text: &str) -> Vec<Entry> {
+        read(json::parse(text.as_bytes()).unwrap(), &"t".into(), 0, 100).unwrap()
+    }
+
+    fn slugs(entries: &[Entry]) -> Vec<&'static str> {
+        let slug = |entry: &Entry| match &entry.done {
+            Some(Err(problem)) => problem.kind().slug,
+            _ => "",
+        };
+        entries.iter().map(slug).collect()
+    }
+
+    #[test]
+    fn behind_a_failed_entry_its_group_waits_and_no_other() {
+        let mut entries = entries(
+            r#"{"messages":[
+                {"body":"1","message_group":"a"},
+                {"body":"","message_group":"a"},
+                {"body":"3","message_group":"a"},
+                {"body":"4","message_group":"b"},
+                {"body":"5"}
+            ]}"#,
+        );
+        hold_back(&mut entries);
+        assert_eq!(
+            slugs(&entries),
+            ["", "empty-body", "predecessor-failed", "", ""]
+        );
+    }
+
+    #[test]
+    fn a_batch_is_whole_or_nothing_is_read() {
+        let refused = |text: &str| {
+            read(json::parse(text.as_bytes()).unwrap(), &"t".into(), 0, 100)
+                .err()
+                .unwrap()
+        };
+        for (text, slug) in [
+            ("[]", "invalid-request"),
+            ("{}", "invalid-request"),
+            (r#"{"messages":{}}"#, "invalid-request"),
+            (r#"{"messages":[],"x":1}"#, "invalid-request"),
+            (r#"{"messages":[]}"#, "invalid-batch"),
+            (
+                r#"{"messages":[{"body":"1","id":"a"},{"body":"2","id":"a"}]}"#,
+                "invalid-batch",
+            ),
+        ] {
+            assert_eq!(refused(text).kind().slug, slug, "{text}");
+        }
+        let many = vec![r#"{"body":"x"}"#; 257].join(",");
+        assert_eq!(
+            refused(&format!(r#"{{"messages":[{many}]}}"#)).kind().slug,
+            "invalid-batch"
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_with_an_entry_is_told_there() {
+        let entries = entries(r#"{"messages":[7,{"bdy":"x"},{"body":"x","tag":"a|b"}]}"#);
+        assert_eq!(
+            slugs(&entries),
+            ["invalid-request", "invalid-request", "invalid-tag"]
+        );
+        let told = match &entries[2].done {
+            Some(Err(problem)) => problem.to_json(None),
+            _ => panic!("it is allowed"),
+        };
+        assert_eq!(told["errors"][0]["pointer"], "/messages/2/tag");
+    }
+}

@@ -1,0 +1,23 @@
+//! The body is the message: what is said of it stands in headers.
+
+use axum::response::Response;
+
+use super::{Target, publish as send};
+use crate::call::Call;
+use crate::clock;
+use crate::idempotency;
+use crate::mq_headers;
+use crate::problem::Problem;
+
+pub(super) async fn publish(mut call: Call) -> Result<Response, Problem> {
+    let target = Target::of(&call)?;
+    idempotency::none(&call.headers)?;
+    let place = call.node.publishes.take(1);
+    let _place =
+        place.ok_or_else(|| Problem::unavailable("too many messages are being published"))?;
+    let limit = call.node.options.limits.body;
+    let read = mq_headers::read(&call.headers, &target.topic, clock::wall_ms());
+    let body = call.body(limit).await.map_err(mq_headers::too_large)?;
+    let draft = mq_headers::finish(read, body, limit)?;
+    send(&call.node, &target, draft.message, draft.deliver_at).await
+}

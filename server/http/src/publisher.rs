@@ -1,0 +1,193 @@
+//! How the door sends: one producer for everybody, and what it knows of topics.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use posthouse_client::code::response;
+use posthouse_client::{Client, Deliver, Error, Message, Producer, ProducerOptions, Sent};
+
+use crate::problem::{self, Problem};
+
+/// The group that the door sends under where no transaction needs another one.
+const GROUP: &str = "POSTHOUSE_HTTP";
+/// How long a send may take that says nothing else.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(5);
+/// How long it may say that it may take.
+pub(crate) const TIMEOUT_MAX: Duration = Duration::from_secs(30);
+/// How long what is known of a topic is believed.
+const KNOWN_FOR: Duration = Duration::from_secs(30);
+/// The attribute that keeps a topic's message type (Apache `TopicAttributes`).
+const MESSAGE_TYPE: &str = "message.type";
+
+/// What a message is, by its fields (Apache `TopicMessageType`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Normal,
+    Fifo,
+    Delay,
+    #[allow(dead_code)] // transactions come next
+    Transaction,
+}
+
+impl Kind {
+    pub(crate) fn of(message: &Message) -> Kind {
+        match (&message.when, &message.sharding_key) {
+            (Deliver::Now, None) => Kind::Normal,
+            (Deliver::Now, Some(_)) => Kind::Fifo,
+            _ => Kind::Delay,
+        }
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Kind::Normal => "NORMAL",
+            Kind::Fifo => "FIFO",
+            Kind::Delay => "DELAY",
+            Kind::Transaction => "TRANSACTION",
+        }
+    }
+}
+
+/// The type of a topic that takes one kind of message; `None` takes all.
+type Only = Option<Box<str>>;
+
+#[derive(Default)]
+pub(crate) struct Publisher {
+    producer: OnceLock<Producer>,
+    topics: Mutex<HashMap<Box<str>, (Only, Instant)>>,
+}
+
+impl Publisher {
+    /// The producer that is not announced to any broker: nobody asks it anything.
+    pub(crate) fn producer(&self, client: &Client) -> Result<&Producer, Problem> {
+        if let Some(producer) = self.producer.get() {
+            return Ok(producer);
+        }
+        let producer = client.producer_with(GROUP, options())?;
+        Ok(self.producer.get_or_init(|| producer))
+    }
+
+    /// Whether a topic exists and takes this kind of message.
+    ///
+    /// # Errors
+    /// `topic-not-found`: nobody's typo makes a topic. `message-type-mismatch`.
+    pub(crate) async fn check(
+        &self,
+        client: &Client,
+        topic: &str,
+        kinds: &[Kind],
+    ) -> Result<(), Problem> {
+        let known = {
+            let topics = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
+            topics
+                .get(topic)
+                .filter(|(_, at)| at.elapsed() < KNOWN_FOR)
+                .map(|(only, _)| only.clone())
+        };
+        let only = match known {
+            Some(only) => only,
+            None => self.learn(client, topic).await?,
+        };
+        let Some(only) = only else {
+            return Ok(());
+        };
+        let other = kinds.iter().find(|kind| kind.as_str() != &*only);
+        other.map_or(Ok(()), |kind| {
+            let (kind, only) = (
+                kind.as_str().to_ascii_lowercase(),
+                only.to_ascii_lowercase(),
+            );
+            let detail = format!("topic {topic} takes messages of type {only}, this one is {kind}");
+            Err(Problem::new(&problem::MESSAGE_TYPE_MISMATCH).detail(detail))
+        })
+    }
+
+    async fn learn(&self, client: &Client, topic: &str) -> Result<Only, Problem> {
+        let only = match client.admin().topic(topic).await {
+            Ok(config) => {
+                let only = config
+                    .attributes
+                    .get(MESSAGE_TYPE)
+                    .map(|only| only.to_ascii_uppercase());
+                let typed = |only: &String| {
+                    matches!(only.as_str(), "NORMAL" | "FIFO" | "DELAY" | "TRANSACTION")
+                };
+                only.filter(typed).map(String::into_boxed_str)
+            }
+            // Brokers before 5.0 know no types.
+            Err(error) if error.code() == Some(response::REQUEST_CODE_NOT_SUPPORTED) => None,
+            Err(error) => return Err(error.into()),
+        };
+        let mut topics = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
+        // Deleted topics are not kept for ever.
+        if topics.len() >= 1_024 {
+            topics.retain(|_, (_, at)| at.elapsed() < KNOWN_FOR);
+        }
+        topics.insert(topic.into(), (only.clone(), Instant::now()));
+        Ok(only)
+    }
+
+    /// What is known of a topic may have changed.
+    pub(crate) fn forget(&self, topic: &str) {
+        self.topics
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(topic);
+    }
+}
+
+/// Bodies go as they came: compressing one would hold the thread that serves everybody.
+pub(crate) fn options() -> ProducerOptions {
+    ProducerOptions {
+        timeout: TIMEOUT_MAX,
+        compression: None,
+        announce: false,
+        ..ProducerOptions::default()
+    }
+}
+
+/// Sends a message within a time.
+///
+/// # Errors
+/// `publish-outcome-unknown` if nobody knows whether it is stored.
+pub(crate) async fn send(
+    producer: &Producer,
+    message: Message,
+    limit: Duration,
+) -> Result<Sent, Problem> {
+    let kind = Kind::of(&message);
+    match tokio::time::timeout(limit, producer.send(message)).await {
+        Ok(sent) => sent.map_err(|error| failed(error, kind)),
+        Err(_) => Err(unknown()),
+    }
+}
+
+fn unknown() -> Problem {
+    let detail = "no broker answered in time: the message may be stored or not";
+    Problem::new(&problem::PUBLISH_OUTCOME_UNKNOWN).detail(detail)
+}
+
+/// What a send's error is to its sender.
+pub(crate) fn failed(error: Error, kind: Kind) -> Problem {
+    if error.is_timeout()
+        || matches!(&error, Error::Call { source, .. } if source.to_string().ends_with("broke"))
+    {
+        return unknown();
+    }
+    match error.code() {
+        Some(response::MESSAGE_ILLEGAL) if kind == Kind::Delay => {
+            let detail = "the broker keeps no message that long";
+            Problem::new(&problem::INVALID_DELIVERY_TIME).detail(detail)
+        }
+        Some(response::MESSAGE_ILLEGAL) => {
+            let detail = "the broker takes no message of this size";
+            Problem::new(&problem::MESSAGE_TOO_LARGE).detail(detail)
+        }
+        Some(response::NO_PERMISSION) => {
+            let detail = "the topic, or its broker, takes no messages";
+            Problem::new(&problem::TOPIC_NOT_WRITABLE).detail(detail)
+        }
+        _ => error.into(),
+    }
+}

@@ -1,0 +1,340 @@
+//! Receiving: messages of a group on leases, as soon as there are some.
+//!
+//! What a caller waits for takes nothing: a broker is asked whether there is something, then popped without
+//! waiting, in a task that a vanished caller does not end. So every lease is either told or given back.
+
+mod given_back;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::Response;
+use hyper::StatusCode;
+use hyper::header::{
+    CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName,
+    HeaderValue,
+};
+use posthouse_client::{Filter, GroupConfig, Leased, Receive, SimpleConsumer};
+use tokio::time::Instant;
+
+use crate::call::Call;
+use crate::clock;
+use crate::idempotency;
+use crate::lease::Held;
+use crate::media;
+use crate::mq_headers;
+use crate::names;
+use crate::node::Node;
+use crate::operations::{Operation, row};
+use crate::parameters::{NAMESPACE, Parameters};
+use crate::problem::{self, Fault, Problem};
+use crate::reply;
+use crate::subscriptions::{self, Subscription};
+use crate::time;
+use crate::write::{self, Bodies};
+use given_back::Unless;
+
+pub(crate) const OPERATIONS: &[Operation] = &[
+    row!(POST "/v1/groups/{group}/messages:receive" "receiveMessages" receive,
+    INVALID_IDEMPOTENCY_KEY, RESERVED_TOPIC, TOPIC_NOT_WRITABLE, TOPIC_NOT_FOUND, GROUP_NOT_FOUND,
+    SUBSCRIPTION_NOT_FOUND, SUBSCRIPTION_MISMATCH, GROUP_CONSUMED_BY_PULL, INVALID_TOPIC, INVALID_GROUP,
+    INVALID_LEASE_DURATION, INVALID_FILTER),
+];
+
+const WAIT: Duration = Duration::from_secs(10);
+const WAIT_MAX: Duration = Duration::from_secs(30);
+const MAX: u64 = 16;
+const LEASE: Duration = Duration::from_secs(60);
+const LEASE_MIN: Duration = Duration::from_secs(1);
+const LEASE_MAX: Duration = Duration::from_secs(12 * 60 * 60);
+/// A broker may say that there is something which this group then does not get: it is filtered out, or out in
+/// order. So soon it is asked again.
+const AGAIN: Duration = Duration::from_millis(20);
+
+static MQ_LEASE_ID: HeaderName = HeaderName::from_static("mq-lease-id");
+static MQ_LEASE_EXPIRES_AT: HeaderName = HeaderName::from_static("mq-lease-expires-at");
+static MQ_DELIVERY_ATTEMPT: HeaderName = HeaderName::from_static("mq-delivery-attempt");
+static MQ_REPLY_TOKEN: HeaderName = HeaderName::from_static("mq-reply-token");
+
+/// What a caller asks for.
+struct Wanted {
+    namespace: Option<String>,
+    group: String,
+    topic: Option<String>,
+    filter: Option<Filter>,
+    max: u32,
+    wait: Duration,
+    lease: Duration,
+    bodies: Bodies,
+}
+
+async fn receive(call: Call) -> Result<Response, Problem> {
+    let wanted = wanted(&call)?;
+    let kind = media::accepted(&call.headers, &[media::JSON, media::BYTES])?;
+    if kind == media::BYTES && wanted.max != 1 {
+        let fault = Fault::parameter(
+            "max",
+            "application/octet-stream is one message: max=1 expected",
+        );
+        return Err(Problem::new(&problem::INVALID_PARAMETER).faults(vec![fault]));
+    }
+    let key = idempotency::key(&call.headers)?;
+    let place = call.node.long_polls.take(1);
+    let _place = place.ok_or_else(|| Problem::unavailable("too many callers wait for messages"))?;
+    let (group, subscription) = subscription(&call.node, &wanted).await?;
+    let ordered = group.consume_message_orderly;
+    if key.is_some() && !ordered {
+        return Err(idempotency::unsupported());
+    }
+    let consumer = call.node.client.simple_consumer(&wanted.group)?;
+    let receive = Receive {
+        max: wanted.max,
+        invisible: wanted.lease,
+        wait: Duration::ZERO,
+        filter: subscription.filter(),
+        ordered,
+        attempt: key.map(str::to_owned),
+        ..Receive::default()
+    };
+    let leased = next(
+        &call.node,
+        &consumer,
+        &subscription.topic,
+        receive,
+        wanted.wait,
+    )
+    .await?;
+    match kind {
+        media::BYTES => Ok(one(&call.node, leased, &wanted)),
+        _ => Ok(many(&call.node, leased, &wanted)),
+    }
+}
+
+fn wanted(call: &Call) -> Result<Wanted, Problem> {
+    let known = ["topic", "max", "wait", "lease", "body", "tag", "sql"];
+    let mut parameters = Parameters::new(&call.query, &known, &[]);
+    let max = parameters.number("max", 1..=32);
+    let wait = parameters.duration("wait", Duration::ZERO..=WAIT_MAX);
+    let lease = parameters.duration("lease", Duration::ZERO..=Duration::MAX);
+    let bodies = parameters.word("body", &["auto", "base64", "json"]);
+    parameters.finish()?;
+    let lease = lease.unwrap_or(LEASE);
+    allowed_lease(lease, Fault::parameter("lease", LEASE_RANGE))?;
+    let namespace = parameters.text(NAMESPACE).map(str::to_owned);
+    let namespace = namespace.as_deref();
+    let topic = parameters
+        .text("topic")
+        .map(|topic| names::topic(topic, namespace))
+        .transpose()?;
+    let said = parameters.text("tag").is_some() || parameters.text("sql").is_some();
+    let filter = crate::tail::filter(&mut parameters)?;
+    Ok(Wanted {
+        group: names::group(call.parameter(0), namespace)?
+            .as_str()
+            .to_owned(),
+        topic: topic.map(|topic| topic.as_str().to_owned()),
+        filter: said.then_some(filter),
+        max: u32::try_from(max.unwrap_or(MAX)).unwrap_or(1),
+        wait: wait.unwrap_or(WAIT),
+        lease,
+        bodies: Bodies::of(bodies),
+        namespace: namespace.map(str::to_owned),
+    })
+}
+
+pub(crate) const LEASE_RANGE: &str = "a duration from 1s to 12h expected";
+
+/// # Errors
+/// `invalid-lease-duration`.
+pub(crate) fn allowed_lease(lease: Duration, fault: Fault) -> Result<(), Problem> {
+    match (LEASE_MIN..=LEASE_MAX).contains(&lease) {
+        true => Ok(()),
+        false => Err(Problem::new(&problem::INVALID_LEASE_DURATION).faults(vec![fault])),
+    }
+}
+
+/// What the group wants of the topic: as it is kept with the group. A caller that says a filter makes the
+/// subscription, if there is none; it cannot change one.
+async fn subscription(
+    node: &Node,
+    wanted: &Wanted,
+) -> Result<(GroupConfig, Subscription), Problem> {
+    let admin = node.client.admin();
+    let missing = || {
+        let detail = format!("there is no group {}", wanted.group);
+        Problem::new(&problem::GROUP_NOT_FOUND).detail(detail)
+    };
+    let mut group = admin.group(&wanted.group).await?.ok_or_else(missing)?;
+    let all = subscriptions::of(&group);
+    let topic = match (&wanted.topic, all.as_slice()) {
+        (Some(topic), _) => topic.as_str(),
+        (None, [only]) => only.topic.as_str(),
+        (None, _) => {
+            let detail = format!("the group has {} subscriptions: say which topic", all.len());
+            let fault = Fault::parameter("topic", detail);
+            return Err(Problem::new(&problem::INVALID_PARAMETER).faults(vec![fault]));
+        }
+    };
+    let found = all.iter().find(|own| own.topic == topic);
+    match (found, &wanted.filter) {
+        (Some(own), Some(filter)) if !own.is(filter) => {
+            let detail = "the group's subscription has another filter; a receive cannot change it";
+            Err(Problem::new(&problem::SUBSCRIPTION_MISMATCH)
+                .detail(detail)
+                .with("filter", own.expression.as_str()))
+        }
+        (Some(own), _) => {
+            let own = own.clone();
+            Ok((group, own))
+        }
+        (None, Some(filter)) => {
+            let topic = topic.to_owned();
+            node.publisher.check(&node.client, &topic, &[]).await?;
+            if let Filter::Sql(_) = filter {
+                admin.check_filter(&topic, filter).await?;
+            }
+            let new = Subscription::new(&topic, filter, clock::wall_ms());
+            subscriptions::put(&mut group, new.clone());
+            admin.put_group(&group).await?;
+            Ok((group, new))
+        }
+        (None, None) => {
+            let detail = format!(
+                "group {} has no subscription to {topic}; the first receive with tag=* or another filter makes one",
+                wanted.group
+            );
+            Err(Problem::new(&problem::SUBSCRIPTION_NOT_FOUND).detail(detail))
+        }
+    }
+}
+
+/// The next messages, each of which is told to the caller or given back.
+async fn next(
+    node: &Arc<Node>,
+    consumer: &SimpleConsumer,
+    topic: &str,
+    receive: Receive,
+    wait: Duration,
+) -> Result<Unless, Problem> {
+    let end = Instant::now() + wait;
+    let receive = Arc::new(receive);
+    loop {
+        let popped = pop(consumer, topic, &receive).await?;
+        let left = end.saturating_duration_since(Instant::now());
+        if !popped.is_empty() || left.is_zero() || node.is_draining() {
+            return Ok(popped);
+        }
+        let ended = tokio::select! {
+            _ = consumer.wait_for_some(topic, receive.ordered, left) => false,
+            () = node.ended() => true,
+        };
+        if ended {
+            return Ok(popped);
+        }
+        let again = pop(consumer, topic, &receive).await?;
+        if !again.is_empty() {
+            return Ok(again);
+        }
+        tokio::time::sleep(AGAIN.min(left)).await;
+    }
+}
+
+/// Pops without waiting. If the caller vanishes meanwhile, what comes is given back.
+async fn pop(
+    consumer: &SimpleConsumer,
+    topic: &str,
+    receive: &Arc<Receive>,
+) -> Result<Unless, Problem> {
+    let (consumer, topic, receive) = (consumer.clone(), topic.to_owned(), receive.clone());
+    let task = tokio::spawn(async move {
+        let leased = consumer.receive(&topic, &receive).await?;
+        Ok::<_, posthouse_client::Error>(Unless::new(consumer, leased))
+    });
+    let popped = task.await.map_err(|_| Problem::new(&problem::INTERNAL))??;
+    if !popped.is_empty() {
+        // One look at the sockets: a caller that left before is noticed now, not after it was answered.
+        tokio::task::yield_now().await;
+    }
+    Ok(popped)
+}
+
+fn many(node: &Node, leased: Unless, wanted: &Wanted) -> Response {
+    let all = leased.messages();
+    let size: usize = all.iter().map(|one| one.message.body.len() + 640).sum();
+    let mut out = String::with_capacity(16 + size);
+    out.push_str("{\"messages\":[");
+    for (place, one) in all.iter().enumerate() {
+        if place > 0 {
+            out.push(',');
+        }
+        message(&mut out, node, one, wanted);
+    }
+    out.push_str("]}");
+    let mut response = Response::new(leased.told_by(out.into()));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(media::JSON));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn message(out: &mut String, node: &Node, leased: &Leased, wanted: &Wanted) {
+    let mut object = write::message(
+        out,
+        &leased.message,
+        wanted.bodies,
+        wanted.namespace.as_deref(),
+    );
+    let text = object.value("lease_id");
+    text.push('"');
+    Held::new(&wanted.group, leased).push(&node.tokens, text);
+    text.push('"');
+    object.time("lease_expires_at", leased.lease.ends_at());
+    object.number("delivery_attempt", attempt(leased));
+    object.optional(
+        "reply_token",
+        reply::token(&node.tokens, &leased.message).as_deref(),
+    );
+    object.end();
+}
+
+fn attempt(leased: &Leased) -> u64 {
+    u64::from(leased.message.reconsume_times.unsigned_abs()) + 1
+}
+
+/// One message: the body is the body.
+fn one(node: &Node, leased: Unless, wanted: &Wanted) -> Response {
+    let Some(first) = leased.messages().first().cloned() else {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        return response;
+    };
+    let mut response = Response::new(leased.told_by(first.message.body.clone()));
+    let headers = response.headers_mut();
+    mq_headers::write(headers, &first.message);
+    let mut id = String::new();
+    Held::new(&wanted.group, &first).push(&node.tokens, &mut id);
+    let ours = [
+        (&MQ_LEASE_ID, Some(id)),
+        (
+            &MQ_LEASE_EXPIRES_AT,
+            Some(time::format(first.lease.ends_at())),
+        ),
+        (&MQ_DELIVERY_ATTEMPT, Some(attempt(&first).to_string())),
+        (&MQ_REPLY_TOKEN, reply::token(&node.tokens, &first.message)),
+    ];
+    for (name, text) in ours {
+        if let Some(value) = text.and_then(|text| HeaderValue::try_from(text).ok()) {
+            headers.insert(name.clone(), value);
+        }
+    }
+    bytes_of_others(headers);
+    response
+}
+
+/// Bytes that somebody published are never a page of ours.
+pub(crate) fn bytes_of_others(headers: &mut hyper::HeaderMap) {
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(CONTENT_DISPOSITION, HeaderValue::from_static("attachment"));
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
+}

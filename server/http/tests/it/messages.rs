@@ -1,0 +1,731 @@
+//! Messages by HTTP: published at every door, received, settled.
+
+use serde_json::{Value, json};
+
+use crate::door::{Answer, ask, ask_json, client, fresh, send};
+
+/// A new topic's name.
+pub fn topic(name: &str) -> String {
+    let topic = fresh(name);
+    ask("PUT", &format!("/v1/topics/{topic}")).expect(201);
+    topic
+}
+
+/// A new group.
+pub fn group(name: &str) -> String {
+    group_with(name, |_| {})
+}
+
+pub fn group_with(name: &str, change: impl FnOnce(&mut posthouse_client::GroupConfig)) -> String {
+    let name = fresh(name);
+    let mut config =
+        posthouse_client::GroupConfig::new(posthouse_client::GroupName::parse(&name).unwrap());
+    change(&mut config);
+    run(async {
+        let client = client();
+        client.admin().put_group(&config).await.unwrap();
+        client.shutdown().await;
+    });
+    name
+}
+
+pub fn run<T>(work: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(work)
+}
+
+pub fn publish(topic: &str, envelope: &Value) -> Answer {
+    ask_json("POST", &format!("/v1/topics/{topic}/messages"), envelope)
+}
+
+/// Receives, and makes the subscription if there is none.
+pub fn receive(group: &str, topic: &str, more: &str) -> Vec<Value> {
+    let target = format!("/v1/groups/{group}/messages:receive?topic={topic}&tag=*{more}");
+    let answer = ask("POST", &target).expect(200);
+    answer.json()["messages"].as_array().unwrap().clone()
+}
+
+pub fn settle(group: &str, verb: &str, leases: &[&str], more: Value) -> Answer {
+    let mut body = json!({ "lease_ids": leases });
+    for (name, value) in more.as_object().unwrap() {
+        body[name] = value.clone();
+    }
+    ask_json("POST", &format!("/v1/groups/{group}/leases:{verb}"), &body)
+}
+
+fn lease(message: &Value) -> &str {
+    message["lease_id"].as_str().unwrap()
+}
+
+fn errors(answer: &Answer) -> Vec<String> {
+    let errors = answer.json()["errors"].clone();
+    let place = |error: &Value| {
+        let named = ["pointer", "parameter", "header"]
+            .iter()
+            .find_map(|name| error[name].as_str());
+        named.unwrap().to_owned()
+    };
+    errors.as_array().unwrap().iter().map(place).collect()
+}
+
+#[test]
+fn what_is_published_is_received_as_it_was_and_acked_once() {
+    let (topic, group) = (topic("round"), group("round"));
+    let envelope = json!({
+        "body": {"order": 17, "total": 99.5}, "tag": "paid", "keys": ["o-17", "c-7"],
+        "properties": {"region": "hz", "ä": "ö"}, "message_group": "cust-7"
+    });
+    let sent = publish(&topic, &envelope).expect(201);
+    let told = sent.json();
+    assert_eq!(told["topic"], topic);
+    assert_eq!(told["send_status"], "stored");
+    assert_eq!(sent.header("mq-durability"), "unknown");
+    let id = told["message_id"].as_str().unwrap();
+    let location = format!("/v1/topics/{topic}/messages/{id}");
+    assert_eq!(sent.header("location"), location);
+    let got = receive(&group, &topic, "&wait=10s&max=32");
+    assert_eq!(got.len(), 1, "{got:?}");
+    let message = &got[0];
+    let wanted = json!({
+        "message_id": id, "topic": topic, "queue": told["queue"], "offset": told["offset"],
+        "body": "{\"order\":17,\"total\":99.5}", "body_encoding": "utf8",
+        "content_type": "application/json", "tag": "paid", "keys": ["o-17", "c-7"],
+        "properties": {"region": "hz", "ä": "ö"}, "message_group": "cust-7",
+        "delivery_attempt": 1, "dead_letter": null, "reply_token": null, "trace_parent": null
+    });
+    for (name, value) in wanted.as_object().unwrap() {
+        assert_eq!(&message[name], value, "{name}");
+    }
+    let acked = settle(&group, "ack", &[lease(message)], json!({})).expect(200);
+    assert_eq!(acked.json()["results"][0]["lease_id"], message["lease_id"]);
+    // While the lease lives, once more is the same.
+    settle(&group, "ack", &[lease(message)], json!({})).expect(200);
+    assert_eq!(receive(&group, &topic, "&wait=0s").len(), 0);
+}
+
+#[test]
+fn every_encoding_of_a_body_comes_back() {
+    let (topic, group) = (topic("bodies"), group("bodies"));
+    let cases = [
+        (
+            json!({"body": "text ä"}),
+            json!("text ä"),
+            "utf8",
+            "text/plain",
+        ),
+        (
+            json!({"body": [1, {"a": null}]}),
+            json!("[1,{\"a\":null}]"),
+            "utf8",
+            "application/json",
+        ),
+        (
+            json!({"body": "AP8=", "body_encoding": "base64"}),
+            json!("AP8="),
+            "base64",
+            "application/octet-stream",
+        ),
+        (
+            json!({"body": "x", "body_encoding": "json"}),
+            json!("\"x\""),
+            "utf8",
+            "application/json",
+        ),
+        (
+            json!({"body": "<a/>", "content_type": "text/xml"}),
+            json!("<a/>"),
+            "utf8",
+            "text/xml",
+        ),
+    ];
+    for (envelope, body, encoding, kind) in &cases {
+        publish(&topic, envelope).expect(201);
+        let got = receive(&group, &topic, "&wait=10s&max=1");
+        let shown = (
+            &got[0]["body"],
+            &got[0]["body_encoding"],
+            &got[0]["content_type"],
+        );
+        assert_eq!(shown, (body, &json!(encoding), &json!(kind)));
+        settle(&group, "ack", &[lease(&got[0])], json!({})).expect(200);
+    }
+    publish(&topic, &cases[1].0).expect(201);
+    let got = receive(&group, &topic, "&wait=10s&body=json");
+    assert_eq!(got[0]["body"], json!([1, {"a": null}]));
+    assert_eq!(got[0]["body_encoding"], "json");
+}
+
+#[test]
+fn all_that_is_wrong_with_a_message_is_told() {
+    let topic = topic("wrong");
+    let two = publish(
+        &topic,
+        &json!({"body": "x", "delay": "5 minutes", "tga": "a"}),
+    )
+    .expect(400);
+    assert_eq!(two.problem(), "invalid-request");
+    let mut told = errors(&two);
+    told.sort();
+    assert_eq!(told, ["/delay", "/tga"]);
+    let long = "x".repeat(20_000);
+    for (envelope, status, slug) in [
+        (json!({}), 400, "invalid-request"),
+        (json!({"body": 1, "tag": 7}), 400, "invalid-request"),
+        (json!({"body": "x", "tag": null}), 400, "invalid-request"),
+        (json!({"body": ""}), 422, "empty-body"),
+        (
+            json!({"body": "a", "body_encoding": "base64"}),
+            422,
+            "invalid-base64",
+        ),
+        (
+            json!({"body": "x", "body_encoding": "gzip"}),
+            400,
+            "invalid-request",
+        ),
+        (json!({"body": "x", "tag": "a|b"}), 422, "invalid-tag"),
+        (json!({"body": "x", "keys": ["a b"]}), 422, "invalid-key"),
+        (
+            json!({"body": "x", "keys": vec!["k"; 17]}),
+            422,
+            "invalid-key",
+        ),
+        (
+            json!({"body": "x", "message_group": "g".repeat(64)}),
+            422,
+            "invalid-message-group",
+        ),
+        (
+            json!({"body": "x", "properties": {"a": ""}}),
+            422,
+            "invalid-property",
+        ),
+        (
+            json!({"body": "x", "properties": {"KEYS": "a"}}),
+            422,
+            "reserved-property",
+        ),
+        (
+            json!({"body": "x", "properties": {"a": long}}),
+            422,
+            "properties-too-large",
+        ),
+        (
+            json!({"body": "x", "delay": "1s", "delay_level": 1}),
+            422,
+            "invalid-delivery-time",
+        ),
+        (
+            json!({"body": "x", "delay_level": 19}),
+            422,
+            "invalid-delivery-time",
+        ),
+        (
+            json!({"body": "x", "delay": "400d"}),
+            422,
+            "invalid-delivery-time",
+        ),
+        (
+            json!({"body": "x", "deliver_at": "tomorrow"}),
+            400,
+            "invalid-request",
+        ),
+    ] {
+        let answer = publish(&topic, &envelope);
+        assert_eq!(
+            (answer.status, answer.problem().as_str()),
+            (status, slug),
+            "{envelope}"
+        );
+    }
+    let target = format!("/v1/topics/{topic}/messages");
+    let json = [("Content-Type", "application/json")];
+    for body in [
+        "",
+        "{",
+        "{\"body\":1,\"body\":2}",
+        "{\"body\":1} x",
+        "[\u{1}]",
+    ] {
+        let answer = send("POST", &target, &json, body.as_bytes()).expect(400);
+        assert_eq!(answer.problem(), "malformed-json", "{body}");
+    }
+    let plain = send("POST", &target, &[("Content-Type", "text/plain")], b"{}");
+    assert_eq!(plain.expect(415).problem(), "unsupported-media-type");
+    let none = publish("nobody-made-this", &json!({"body": "x"})).expect(404);
+    assert_eq!(none.problem(), "topic-not-found");
+    let reserved = publish("TBW102", &json!({"body": "x"})).expect(403);
+    assert_eq!(reserved.problem(), "reserved-topic");
+    let group = group("wrong");
+    assert_eq!(
+        receive(&group, &topic, "&wait=0s").len(),
+        0,
+        "something was stored"
+    );
+}
+
+#[test]
+fn a_body_as_long_as_allowed_is_taken_and_one_byte_more_is_not() {
+    let (topic, group) = (topic("long"), group("long"));
+    let most = 4 << 20;
+    publish(&topic, &json!({"body": "x".repeat(most)})).expect(201);
+    let answer = publish(&topic, &json!({"body": "x".repeat(most + 1)})).expect(413);
+    assert_eq!(answer.problem(), "message-too-large");
+    let got = receive(&group, &topic, "&wait=10s");
+    assert_eq!(got[0]["body"].as_str().unwrap().len(), most);
+    let raw = format!("/v1/topics/{topic}/messages:raw");
+    let answer = send("POST", &raw, &[], &vec![0; most + 1]).expect(413);
+    assert_eq!(answer.problem(), "message-too-large");
+}
+
+#[test]
+fn bytes_are_published_and_received_as_bytes() {
+    let (topic, group) = (topic("raw"), group("raw"));
+    let headers = [
+        ("Content-Type", "image/png"),
+        ("Mq-Tag", "thumb%C3%A4"),
+        ("Mq-Keys", "a b"),
+        ("Mq-Properties", "width=640&Note=a+b"),
+    ];
+    let body = [0, 1, 0xff, b'\n'];
+    let sent = send(
+        "POST",
+        &format!("/v1/topics/{topic}/messages:raw"),
+        &headers,
+        &body,
+    )
+    .expect(201);
+    receive(&group, &topic, "&wait=0s&lease=1s&max=1");
+    let target = format!("/v1/groups/{group}/messages:receive?max=1&wait=20s");
+    let bytes = [("Accept", "application/octet-stream")];
+    let got = send("POST", &target, &bytes, b"").expect(200);
+    assert_eq!(got.body, body);
+    assert_eq!(got.header("content-type"), "image/png");
+    assert_eq!(got.header("mq-tag"), "thumb%C3%A4");
+    assert_eq!(got.header("mq-keys"), "a b");
+    assert_eq!(got.header("mq-properties"), "width=640&Note=a%20b");
+    assert_eq!(got.header("mq-message-id"), sent.json()["message_id"]);
+    assert_eq!(got.header("content-disposition"), "attachment");
+    settle(&group, "ack", &[got.header("mq-lease-id")], json!({})).expect(200);
+    let none = format!("/v1/groups/{group}/messages:receive?max=1&wait=0s");
+    send("POST", &none, &bytes, b"").expect(204);
+    let many = format!("/v1/groups/{group}/messages:receive?max=2&wait=0s");
+    assert_eq!(
+        send("POST", &many, &bytes, b"").expect(400).problem(),
+        "invalid-parameter"
+    );
+    let wrong = [("Mq-Tga", "x"), ("Mq-Delay", "soon")];
+    let wrong = send(
+        "POST",
+        &format!("/v1/topics/{topic}/messages:raw"),
+        &wrong,
+        b"x",
+    )
+    .expect(400);
+    assert_eq!(errors(&wrong), ["mq-tga", "mq-delay"]);
+}
+
+#[test]
+fn each_message_of_a_batch_has_its_own_fate() {
+    let (topic, group) = (topic("batch"), group("batch"));
+    let target = format!("/v1/topics/{topic}/messages:batch");
+    let batch = json!({"messages": [
+        {"id": "a", "body": "1", "message_group": "g"},
+        {"id": "b", "body": "2", "tag": "x|y"},
+        {"body": "3"},
+        {"body": "4", "message_group": "g", "keys": [""]},
+        {"body": "5", "message_group": "g"},
+        {"body": "6", "delay": "1h"}
+    ]});
+    let answer = ask_json("POST", &target, &batch).expect(207);
+    let told = answer.json();
+    assert_eq!(told["failed"], 3);
+    let results = told["results"].as_array().unwrap();
+    let status: Vec<_> = results
+        .iter()
+        .map(|one| one["status"].as_u64().unwrap())
+        .collect();
+    assert_eq!(status, [201, 422, 201, 422, 424, 201]);
+    assert_eq!(
+        results[1]["problem"]["errors"][0]["pointer"],
+        "/messages/1/tag"
+    );
+    assert_eq!(
+        results[4]["problem"]["type"],
+        "/problems/predecessor-failed"
+    );
+    assert!(results[5]["recall_handle"].is_string() && results[5]["queue"].is_null());
+    let mut bodies: Vec<String> = Vec::new();
+    while bodies.len() < 2 {
+        let got = receive(&group, &topic, "&wait=10s&max=32");
+        bodies.extend(
+            got.iter()
+                .map(|one| one["body"].as_str().unwrap().to_owned()),
+        );
+    }
+    bodies.sort();
+    assert_eq!(bodies, ["1", "3"]);
+    let many: Vec<_> = (0..256)
+        .map(|n| json!({"body": n, "message_group": "all"}))
+        .collect();
+    let answer = ask_json("POST", &target, &json!({"messages": many})).expect(200);
+    let offsets = answer.json()["results"].as_array().unwrap().clone();
+    let first = offsets[0]["offset"].as_u64().unwrap();
+    for (n, one) in offsets.iter().enumerate() {
+        assert_eq!(one["offset"].as_u64().unwrap(), first + n as u64);
+    }
+    let many = vec![json!({"body": "x"}); 257];
+    for (wrong, status, slug) in [
+        (json!({"messages": []}), 422, "invalid-batch"),
+        (json!({"messages": many}), 422, "invalid-batch"),
+        (json!({"messages": 7}), 400, "invalid-request"),
+        (json!({}), 400, "invalid-request"),
+    ] {
+        let answer = ask_json("POST", &target, &wrong);
+        assert_eq!((answer.status, answer.problem().as_str()), (status, slug));
+    }
+}
+
+#[test]
+fn a_delayed_message_is_called_back_or_comes() {
+    let (topic, group) = (topic("later"), group("later"));
+    let sent = publish(&topic, &json!({"body": "never", "delay": "1h"})).expect(201);
+    let told = sent.json();
+    assert!(
+        told["queue"].is_null() && told["deliver_at"].is_string(),
+        "{told}"
+    );
+    let handle = told["recall_handle"].as_str().unwrap();
+    let target =
+        |topic: &str, handle: &str| format!("/v1/topics/{topic}/scheduled-messages/{handle}");
+    let other = crate::messages::topic("other");
+    let wrong = ask("DELETE", &target(&other, handle)).expect(422);
+    assert_eq!(wrong.problem(), "recall-mismatch");
+    ask("DELETE", &target(&topic, handle)).expect(204);
+    let garbled = ask("DELETE", &target(&topic, "nonsense")).expect(400);
+    assert_eq!(garbled.problem(), "invalid-recall-handle");
+    publish(&topic, &json!({"body": "soon", "delay": "1s"})).expect(201);
+    publish(
+        &topic,
+        &json!({"body": "past", "deliver_at": "2020-01-01T00:00:00Z"}),
+    )
+    .expect(201);
+    let by_level = publish(&topic, &json!({"body": "level", "delay_level": 1})).expect(201);
+    assert!(by_level.json()["recall_handle"].is_null());
+    let mut bodies: Vec<String> = Vec::new();
+    while bodies.len() < 3 {
+        let got = receive(&group, &topic, "&wait=20s&max=32");
+        assert!(!got.is_empty(), "only {bodies:?} came");
+        bodies.extend(
+            got.iter()
+                .map(|one| one["body"].as_str().unwrap().to_owned()),
+        );
+    }
+    bodies.sort();
+    assert_eq!(bodies, ["level", "past", "soon"]);
+}
+
+#[test]
+fn leases_are_released_extended_and_given_up() {
+    let (topic, group) = (topic("settle"), group("settle"));
+    for body in ["again", "kept", "dead"] {
+        publish(&topic, &json!({"body": body, "message_group": "one"})).expect(201);
+    }
+    let mut got: Vec<Value> = Vec::new();
+    while got.len() < 3 {
+        got.extend(receive(&group, &topic, "&wait=10s&max=32"));
+    }
+    got.sort_by_key(|one| one["offset"].as_u64());
+    let [again, kept, dead] = [&got[0], &got[1], &got[2]];
+    settle(&group, "release", &[lease(again)], json!({"delay": "0s"})).expect(200);
+    let twice = receive(&group, &topic, "&wait=20s");
+    assert_eq!(
+        (&twice[0]["body"], &twice[0]["delivery_attempt"]),
+        (&json!("again"), &json!(2))
+    );
+    assert_eq!(twice[0]["message_id"], again["message_id"]);
+    settle(&group, "ack", &[lease(&twice[0])], json!({})).expect(200);
+    let extended = settle(&group, "extend", &[lease(kept)], json!({"lease": "2h"}))
+        .expect(200)
+        .json();
+    let new = extended["results"][0]["lease_id"].as_str().unwrap();
+    assert_eq!(extended["results"][0]["replaces"], kept["lease_id"]);
+    settle(&group, "ack", &[new], json!({})).expect(200);
+    settle(&group, "dead-letter", &[lease(dead)], json!({})).expect(200);
+    let letters = run(async {
+        let client = client();
+        let admin = client.admin();
+        let dead = format!("%DLQ%{group}");
+        let queue = admin.queues(&dead).await.unwrap().remove(0);
+        let pulled = client
+            .pull(&queue, 0, &posthouse_client::Pull::default())
+            .await
+            .unwrap();
+        pulled.messages
+    });
+    assert_eq!(letters.len(), 1);
+    assert_eq!(&letters[0].body[..], b"dead");
+    assert_eq!(receive(&group, &topic, "&wait=0s").len(), 0);
+}
+
+#[test]
+fn what_is_wrong_with_a_lease_is_told_of_each() {
+    let (topic, own, other) = (topic("lease"), group("lease"), group("stranger"));
+    publish(&topic, &json!({"body": "x"})).expect(201);
+    let got = receive(&own, &topic, "&wait=10s&lease=1s");
+    let good = lease(&got[0]);
+    let answer = settle(&own, "ack", &["le_nonsense", good], json!({}))
+        .expect(207)
+        .json();
+    assert_eq!(answer["failed"], 1);
+    assert_eq!(
+        answer["results"][0]["problem"]["type"],
+        "/problems/invalid-lease"
+    );
+    assert_eq!(answer["results"][1]["status"], 200);
+    let answer = settle(&other, "ack", &[good], json!({})).expect(207).json();
+    assert_eq!(
+        answer["results"][0]["problem"]["type"],
+        "/problems/lease-mismatch"
+    );
+    for (body, status, slug) in [
+        (json!({"lease_ids": []}), 422, "invalid-batch"),
+        (json!({"lease_ids": vec!["x"; 257]}), 422, "invalid-batch"),
+        (json!({"lease_ids": [7]}), 400, "invalid-request"),
+        (json!({"leases": []}), 400, "invalid-request"),
+    ] {
+        let answer = ask_json("POST", &format!("/v1/groups/{own}/leases:ack"), &body);
+        assert_eq!(
+            (answer.status, answer.problem().as_str()),
+            (status, slug),
+            "{body}"
+        );
+    }
+    let short = settle(&own, "extend", &[good], json!({"lease": "10ms"})).expect(422);
+    assert_eq!(short.problem(), "invalid-lease-duration");
+    let uncounted = settle(&own, "release", &[good], json!({"count_attempt": false})).expect(501);
+    assert_eq!(uncounted.problem(), "unsupported-by-broker");
+}
+
+#[test]
+fn a_lease_that_is_over_is_told_and_its_message_comes_again() {
+    let (topic, group) = (topic("lapse"), group("lapse"));
+    publish(&topic, &json!({"body": "x"})).expect(201);
+    let first = receive(&group, &topic, "&wait=10s&lease=1s");
+    let second = receive(&group, &topic, "&wait=20s");
+    assert_eq!(second[0]["message_id"], first[0]["message_id"]);
+    assert_eq!(second[0]["delivery_attempt"], 2);
+    let late = settle(&group, "ack", &[lease(&first[0])], json!({}))
+        .expect(207)
+        .json();
+    assert_eq!(
+        late["results"][0]["problem"]["type"],
+        "/problems/lease-expired"
+    );
+}
+
+#[test]
+fn what_is_wrong_with_a_receive_is_told() {
+    let (topic, group) = (topic("asks"), group("asks"));
+    let target = |query: &str| format!("/v1/groups/{group}/messages:receive?{query}");
+    for (query, status, slug) in [
+        ("max=0", 400, "invalid-parameter"),
+        ("max=33", 400, "invalid-parameter"),
+        ("wait=-1s", 400, "invalid-parameter"),
+        ("wait=31s", 400, "invalid-parameter"),
+        ("max=1&max=2", 400, "invalid-parameter"),
+        ("topc=x", 400, "invalid-parameter"),
+        ("body=xml", 400, "invalid-parameter"),
+        ("lease=10ms&topic=t", 422, "invalid-lease-duration"),
+        ("lease=13h&topic=t", 422, "invalid-lease-duration"),
+        ("topic=TBW102", 403, "reserved-topic"),
+        ("tag=a&sql=b&topic=t", 422, "invalid-filter"),
+        ("wait=0s", 400, "invalid-parameter"),
+    ] {
+        let answer = ask("POST", &target(query));
+        assert_eq!(
+            (answer.status, answer.problem().as_str()),
+            (status, slug),
+            "{query}"
+        );
+    }
+    let none = ask("POST", &target(&format!("topic={topic}"))).expect(404);
+    assert_eq!(none.problem(), "subscription-not-found");
+    let both = ask("POST", &target("max=33&wait=31s")).expect(400);
+    assert_eq!(errors(&both), ["max", "wait"]);
+    assert_eq!(both.json()["code"], 40018);
+}
+
+#[test]
+fn a_groups_filter_is_the_groups_and_no_call_changes_it() {
+    let (topic, group) = (topic("filter"), group("filter"));
+    for tag in ["paid", "refunded", "open"] {
+        publish(
+            &topic,
+            &json!({"body": tag, "tag": tag, "message_group": "g"}),
+        )
+        .expect(201);
+    }
+    let target = |filter: &str| {
+        format!("/v1/groups/{group}/messages:receive?topic={topic}&wait=10s&max=32{filter}")
+    };
+    let mut bodies: Vec<String> = Vec::new();
+    while bodies.len() < 2 {
+        let got = ask("POST", &target("&tag=paid+%7C%7C+refunded"))
+            .expect(200)
+            .json();
+        let got = got["messages"].as_array().unwrap();
+        bodies.extend(
+            got.iter()
+                .map(|one| one["body"].as_str().unwrap().to_owned()),
+        );
+    }
+    bodies.sort();
+    assert_eq!(bodies, ["paid", "refunded"]);
+    let other = ask("POST", &target("&tag=open")).expect(409);
+    assert_eq!(other.problem(), "subscription-mismatch");
+    ask(
+        "POST",
+        &format!("/v1/groups/{group}/messages:receive?wait=0s"),
+    )
+    .expect(200);
+    let wrong = ask("POST", &target("&sql=a+%3E+%3E")).expect(409);
+    assert_eq!(wrong.problem(), "subscription-mismatch");
+    let fresh = crate::messages::group("sql");
+    let sql = format!("/v1/groups/{fresh}/messages:receive?topic={topic}&wait=0s&sql=");
+    assert_eq!(
+        ask("POST", &format!("{sql}a+%3E+%3E"))
+            .expect(422)
+            .problem(),
+        "invalid-filter"
+    );
+}
+
+#[test]
+fn a_key_that_nothing_keeps_is_refused_and_never_ignored() {
+    let topic = topic("keyed");
+    let json = [
+        ("Content-Type", "application/json"),
+        ("Idempotency-Key", "k-1"),
+    ];
+    let target = format!("/v1/topics/{topic}/messages");
+    let refused = send("POST", &target, &json, b"{\"body\":\"x\"}").expect(501);
+    assert_eq!(refused.problem(), "unsupported-by-broker");
+    for wrong in ["", "a b", &"k".repeat(65)] {
+        let json = [
+            ("Content-Type", "application/json"),
+            ("Idempotency-Key", wrong),
+        ];
+        let refused = send("POST", &target, &json, b"{\"body\":\"x\"}").expect(400);
+        assert_eq!(refused.problem(), "invalid-idempotency-key", "{wrong}");
+    }
+    let group = group("keyed");
+    assert_eq!(
+        receive(&group, &topic, "&wait=0s").len(),
+        0,
+        "something was stored"
+    );
+}
+
+#[test]
+fn a_typed_topic_takes_its_type() {
+    let topic = fresh("typed");
+    ask_json(
+        "PUT",
+        &format!("/v1/topics/{topic}"),
+        &json!({"message_type": "fifo"}),
+    )
+    .expect(201);
+    publish(&topic, &json!({"body": "x", "message_group": "g"})).expect(201);
+    for envelope in [json!({"body": "x"}), json!({"body": "x", "delay": "1s"})] {
+        let refused = publish(&topic, &envelope).expect(422);
+        assert_eq!(refused.problem(), "message-type-mismatch");
+    }
+    let read_only = fresh("read");
+    ask_json(
+        "PUT",
+        &format!("/v1/topics/{read_only}"),
+        &json!({"permission": "r"}),
+    )
+    .expect(201);
+    let refused = publish(&read_only, &json!({"body": "x"})).expect(403);
+    assert_eq!(refused.problem(), "topic-not-writable");
+}
+
+#[test]
+fn a_caller_that_vanishes_takes_nothing_with_it() {
+    use std::io::Write;
+    let (topic, group) = (topic("gone"), group("gone"));
+    receive(&group, &topic, "&wait=0s");
+    let door = crate::door::own(http_door::Options::default());
+    let address = door.address().unwrap();
+    let waiting = |count: u32| {
+        let line = format!("rocketmq_http_long_polls {count}\n");
+        let end = std::time::Instant::now() + crate::door::LIMIT;
+        loop {
+            let metrics = door.management_address().unwrap();
+            let text = crate::door::send_to(metrics, "GET", "/metrics", &[], b"");
+            if String::from_utf8(text.body).unwrap().contains(&line) {
+                return;
+            }
+            assert!(
+                std::time::Instant::now() < end,
+                "there are never {count} that wait"
+            );
+        }
+    };
+    let mut socket = crate::door::connect(address);
+    let target = format!("/v1/groups/{group}/messages:receive?wait=30s&lease=1h");
+    let request = format!("POST {target} HTTP/1.1\r\nHost: {address}\r\nContent-Length: 0\r\n\r\n");
+    socket.write_all(request.as_bytes()).unwrap();
+    waiting(1);
+    drop(socket);
+    waiting(0);
+    publish(&topic, &json!({"body": "x"})).expect(201);
+    let got = receive(&group, &topic, "&wait=20s");
+    assert_eq!(got[0]["delivery_attempt"], 1);
+    door.stop(crate::door::LIMIT);
+}
+
+#[test]
+fn an_ordered_group_goes_on_only_after_what_it_has_is_done() {
+    let topic = topic("fifo");
+    let group = group_with("fifo", |group| group.consume_message_orderly = true);
+    for n in 0..4 {
+        publish(&topic, &json!({"body": n, "message_group": "g"})).expect(201);
+    }
+    let first = receive(&group, &topic, "&wait=10s&max=2");
+    let bodies: Vec<_> = first
+        .iter()
+        .map(|one| one["body"].as_str().unwrap())
+        .collect();
+    assert_eq!(bodies, ["0", "1"]);
+    assert_eq!(receive(&group, &topic, "&wait=0s").len(), 0);
+    let leases: Vec<&str> = first.iter().map(lease).collect();
+    settle(&group, "ack", &leases, json!({})).expect(200);
+    let rest = receive(&group, &topic, "&wait=10s");
+    let bodies: Vec<_> = rest
+        .iter()
+        .map(|one| one["body"].as_str().unwrap())
+        .collect();
+    assert_eq!(bodies, ["2", "3"]);
+}
+
+#[test]
+fn an_ordered_receive_whose_answer_was_lost_is_repeated() {
+    let topic = topic("attempt");
+    let group = group_with("attempt", |group| group.consume_message_orderly = true);
+    publish(&topic, &json!({"body": "x", "message_group": "g"})).expect(201);
+    let target = format!("/v1/groups/{group}/messages:receive?topic={topic}&tag=*&wait=10s");
+    let key = [("Idempotency-Key", "r-1")];
+    let first = send("POST", &target, &key, b"").expect(200).json();
+    let again = send("POST", &target, &key, b"").expect(200).json();
+    assert_eq!(
+        again["messages"][0]["message_id"],
+        first["messages"][0]["message_id"]
+    );
+    assert_eq!(again["messages"][0]["delivery_attempt"], 1);
+}
