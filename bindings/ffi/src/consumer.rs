@@ -13,33 +13,48 @@ use crate::error::{Error, Result};
 use crate::inbox::Inbox;
 use crate::runtime::{Parents, Runtime};
 
-/// A message that was delivered and is to be settled.
+/// A message that was delivered and is to be settled; or a question about one.
 #[derive(Debug)]
-pub struct Delivered {
+pub struct Delivered<Q = Received> {
     /// By which it is settled.
     pub id: u64,
     /// The message.
-    pub message: Received,
+    pub message: Q,
 }
 
 /// Messages that wait to be taken, and those that wait to be settled. How many there are together is
 /// bounded by the consumer's concurrency.
-#[derive(Default)]
-pub struct Deliveries {
+pub struct Deliveries<Q = Received, A = Settle> {
     /// What can be taken.
-    pub ready: Inbox<Delivered>,
-    open: Mutex<Open>,
+    pub ready: Inbox<Delivered<Q>>,
+    open: Mutex<Open<A>>,
 }
 
-#[derive(Default)]
-struct Open {
-    waiting: Slab<(u32, oneshot::Sender<Settle>)>,
+struct Open<A> {
+    waiting: Slab<(u32, oneshot::Sender<A>)>,
     /// Tells a delivery from an earlier one in the same place.
     turn: u32,
 }
 
-impl Deliveries {
-    async fn deliver(&self, message: Received) -> Settle {
+impl<Q, A> Default for Deliveries<Q, A> {
+    fn default() -> Deliveries<Q, A> {
+        let open = Open {
+            waiting: Slab::new(),
+            turn: 0,
+        };
+        Deliveries {
+            ready: Inbox::default(),
+            open: Mutex::new(open),
+        }
+    }
+}
+
+impl<Q, A> Deliveries<Q, A> {
+    /// Hands one over and waits for what becomes of it; `None` if nobody will say.
+    pub(crate) async fn deliver(&self, message: Q) -> Option<A> {
+        if self.ready.is_closed() {
+            return None;
+        }
         let (settle, settled) = oneshot::channel();
         let id = {
             let mut open = self.lock();
@@ -49,16 +64,11 @@ impl Deliveries {
             u64::from(turn) << 32 | place as u64
         };
         self.ready.push([Delivered { id, message }]);
-        match settled.await {
-            Ok(settle) => settle,
-            // Nobody will settle it any more. It is not done and not given back either: its lease on
-            // the group ends with the consumer, and it comes to the next member as if for the first time.
-            Err(_) => std::future::pending().await,
-        }
+        settled.await.ok()
     }
 
     /// Says what became of messages. Unknown ids are ignored: their consumer gave them up.
-    pub fn settle(&self, settled: impl IntoIterator<Item = (u64, Settle)>) {
+    pub fn settle(&self, settled: impl IntoIterator<Item = (u64, A)>) {
         let mut open = self.lock();
         for (id, settle) in settled {
             let (turn, place) = ((id >> 32) as u32, (id & u64::from(u32::MAX)) as usize);
@@ -75,7 +85,7 @@ impl Deliveries {
         self.lock().waiting.len()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Open> {
+    fn lock(&self) -> MutexGuard<'_, Open<A>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -112,7 +122,14 @@ impl PushConsumer {
         };
         let handler = move |message| {
             let handing = handing.clone();
-            async move { handing.deliver(message).await }
+            async move {
+                match handing.deliver(message).await {
+                    Some(settle) => settle,
+                    // Nobody will settle it. It is not done and not given back either: it comes to the
+                    // next member as if for the first time, once this one has left.
+                    None => std::future::pending().await,
+                }
+            }
         };
         let inner = client.get()?;
         let inner = inner

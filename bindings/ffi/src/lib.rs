@@ -25,7 +25,7 @@ pub use client::{Client, ClientOptions};
 pub use consumer::{Delivered, Deliveries, PushConsumer};
 pub use error::{Code, Error, Result};
 pub use inbox::{Inbox, Wake};
-pub use producer::{Credit, Outgoing, Producer};
+pub use producer::{Checks, Credit, Done, Outgoing, Producer, Sink};
 pub use runtime::{Parents, Runtime, after_fork_in_child};
 pub use server::{EmbeddedOptions, Server};
 pub use target::{Target, Transport};

@@ -4,10 +4,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use posthouse_client::{Message, ProducerOptions, Queue, Sent};
+use posthouse_client::{Check, Decision, Message, ProducerOptions, Queue, Sent};
 use tokio::sync::mpsc;
 
 use crate::client::Client;
+use crate::consumer::Deliveries;
 use crate::error::{Code, Error, Result};
 use crate::inbox::Inbox;
 use crate::runtime::{Parents, Runtime};
@@ -27,6 +28,18 @@ pub struct Outgoing {
 
 /// What became of a send: the language's id, and the result.
 pub type Done = (u64, Result<Sent>);
+
+/// Where results of sends go: an inbox of the language's own things.
+pub trait Sink: Send + Sync {
+    /// A send has ended.
+    fn done(&self, done: Done);
+}
+
+impl<T: From<Done> + Send> Sink for Inbox<T> {
+    fn done(&self, done: Done) {
+        self.push([T::from(done)]);
+    }
+}
 
 /// How many messages, and how many bytes of bodies, may be on their way.
 #[derive(Debug)]
@@ -114,7 +127,10 @@ impl Credit {
 }
 
 /// Messages that are sent together, and where their results go.
-type Burst = (Vec<Outgoing>, Arc<Inbox<Done>>);
+type Burst = (Vec<Outgoing>, Arc<dyn Sink>);
+
+/// Questions about half messages that nobody decided about.
+pub type Checks = Deliveries<Check, Decision>;
 
 /// Sends for the language.
 pub struct Producer {
@@ -136,20 +152,46 @@ impl Producer {
         options: ProducerOptions,
         credit: Credit,
     ) -> Result<Producer> {
-        let runtime = client.runtime().clone();
         let inner = client.get()?;
-        let inner = runtime.enter(|| inner.producer_with(group, options))?;
+        let made = (client.runtime()).enter(|| inner.producer_with(group, options));
+        Ok(Producer::over(client, made?, credit))
+    }
+
+    /// A producer of transactions of a group, and the questions about those that nobody decided about.
+    ///
+    /// # Errors
+    /// As [`Producer::open`].
+    pub fn transactional(
+        client: &Client,
+        group: &str,
+        options: ProducerOptions,
+        credit: Credit,
+    ) -> Result<(Producer, Arc<Checks>)> {
+        let inner = client.get()?;
+        let checks = Arc::new(Checks::default());
+        let asking = checks.clone();
+        let check = move |asked| {
+            let asking = asking.clone();
+            // Unanswered, it waits on, and the broker asks again.
+            async move { asking.deliver(asked).await.unwrap_or(Decision::Unknown) }
+        };
+        let made = (client.runtime()).enter(|| inner.transaction_producer(group, options, check));
+        Ok((Producer::over(client, made?, credit), checks))
+    }
+
+    fn over(client: &Client, inner: posthouse_client::Producer, credit: Credit) -> Producer {
+        let runtime = client.runtime().clone();
         let credit = Arc::new(credit);
         let (bursts, arriving) = mpsc::unbounded_channel();
         // Ends with the sender.
         drop(runtime.spawn(run(inner.clone(), credit.clone(), arriving)));
-        Ok(Producer {
+        Producer {
             runtime,
             inner: Parents::new(inner),
             bursts: Parents::new(bursts),
             credit,
             closed: AtomicBool::new(false),
-        })
+        }
     }
 
     /// The producer itself.
@@ -179,7 +221,7 @@ impl Producer {
     ///
     /// # Errors
     /// As [`Producer::get`]; then nothing was sent.
-    pub fn submit(&self, messages: &mut Vec<Outgoing>, done: &Arc<Inbox<Done>>) -> Result<()> {
+    pub fn submit(&self, messages: &mut Vec<Outgoing>, done: Arc<dyn Sink>) -> Result<()> {
         self.get()?;
         let has_credit = |outgoing: &Outgoing| self.credit.take(outgoing.message.body.len());
         let taken = messages.iter().take_while(|one| has_credit(one)).count();
@@ -188,7 +230,7 @@ impl Producer {
         }
         let rest = messages.split_off(taken);
         let burst = std::mem::replace(messages, rest);
-        let sent = self.bursts.send((burst, done.clone()));
+        let sent = self.bursts.send((burst, done));
         sent.map_err(|_| Error::new(Code::Internal, "the sending task has ended"))
     }
 
@@ -231,7 +273,7 @@ async fn run(
                 let (id, bytes) = (outgoing.id, outgoing.message.body.len());
                 let result = send(&producer, outgoing).await;
                 credit.give(bytes);
-                done.push([(id, result)]);
+                done.done((id, result));
             }));
         }
     }

@@ -179,6 +179,18 @@ impl Server {
         }
     }
 
+    /// Calls back every delayed message that waits.
+    ///
+    /// # Errors
+    /// If that could not be stored.
+    pub fn recall_all(&self) -> Result<usize> {
+        let server = self.lock();
+        let broker = server.as_ref().and_then(posthouse::Server::broker);
+        let broker = broker.ok_or_else(|| Error::closed("server"))?;
+        let recalled = broker.broker().recall_all();
+        recalled.map_err(|error| Error::new(Code::Internal, error.to_string()))
+    }
+
     /// Whether it was closed.
     pub fn is_closed(&self) -> bool {
         self.lock().is_none()

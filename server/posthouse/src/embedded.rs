@@ -168,6 +168,8 @@ fn config_of(embedded: &Embedded) -> Result<Config, config::Error> {
         data: Some(embedded.path.clone().unwrap_or_else(|| "memory".into())),
         namesrv_addr: Some(listen.to_string()),
         broker_addr: Some(SocketAddr::new(listen.ip(), 0).to_string()),
+        http_addr: Some("off".to_owned()),
+        metrics_addr: Some("off".to_owned()),
         ..Given::default()
     };
     let mut config = Config::resolve(Role::Standalone, &given, raw)?;

@@ -1,6 +1,10 @@
 //! What a process may run, each with its listener and its loops.
 
 mod broker;
+#[cfg(feature = "binary")]
+mod http;
+#[cfg(not(feature = "binary"))]
+#[path = "node/no_http.rs"]
 mod http;
 mod namesrv;
 

@@ -6,6 +6,7 @@
 
 mod node;
 mod parts;
+mod python;
 mod report;
 
 use std::process::{Command, ExitCode};
@@ -15,6 +16,7 @@ use report::Report;
 const HELP: &str = "\
 cargo xtask check   formats, lints, arrows and unit tests: the inner loop
 cargo xtask test    everything, real Apache clients included; closes with `N passed, N failed`
+cargo xtask python  the Python package alone: built, installed into an empty environment, tested
 cargo xtask bench   the load generator, beside Apache 5.3.3 unless told otherwise (see --help)";
 
 fn main() -> ExitCode {
@@ -22,12 +24,20 @@ fn main() -> ExitCode {
     match arguments.next().as_deref() {
         Some("check") => finish(parts::check()),
         Some("test") => finish(parts::test()),
+        Some("python") => finish(python()),
         Some("bench") => bench(arguments.collect()),
         _ => {
             eprintln!("{HELP}");
             ExitCode::from(2)
         }
     }
+}
+
+/// The Python package alone.
+fn python() -> Report {
+    let mut report = Report::default();
+    python::test(&mut report);
+    report
 }
 
 fn finish(report: Report) -> ExitCode {

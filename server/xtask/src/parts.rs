@@ -61,6 +61,7 @@ pub fn test() -> Report {
             .env("POSTHOUSE_BIN", target().join("release/posthouse")),
     );
     crate::node::test(&mut report);
+    crate::python::test(&mut report);
     report
 }
 

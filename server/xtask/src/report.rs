@@ -89,9 +89,28 @@ fn lines(command: &mut Command, mut each: impl FnMut(&str)) -> std::io::Result<b
     Ok(child.wait()?.success())
 }
 
-/// A test runner's last line: Rust's, or one of Node's.
+/// A test runner's last line: Rust's, pytest's, or one of Node's.
 fn closing_line(line: &str) -> Option<(u64, u64)> {
-    rusts_line(line).or_else(|| nodes_line(line))
+    rusts_line(line)
+        .or_else(|| pytests_line(line))
+        .or_else(|| nodes_line(line))
+}
+
+/// `1 failed, 44 passed, 2 errors in 12.31s`, perhaps between `=`s.
+fn pytests_line(line: &str) -> Option<(u64, u64)> {
+    let (counts, _) = line.trim_matches(['=', ' ']).split_once(" in ")?;
+    let (mut passed, mut failed) = (0, 0);
+    for part in counts.split(", ") {
+        let (count, what) = part.split_once(' ')?;
+        let count: u64 = count.parse().ok()?;
+        match what {
+            "passed" => passed += count,
+            "failed" | "error" | "errors" => failed += count,
+            "warning" | "warnings" | "skipped" | "deselected" | "xfailed" => {}
+            _ => return None,
+        }
+    }
+    Some((passed, failed))
 }
 
 /// `# pass 17`, `# fail 2`
@@ -129,6 +148,14 @@ mod tests {
         assert_eq!(closing_line("# pass 17"), Some((17, 0)));
         assert_eq!(closing_line("# fail 2"), Some((0, 2)));
         assert_eq!(closing_line("# tests 19"), None);
+    }
+
+    #[test]
+    fn pytests_closing_line_is_understood() {
+        let line = "=== 1 failed, 44 passed, 2 errors in 12.31s ===";
+        assert_eq!(closing_line(line), Some((44, 3)));
+        assert_eq!(closing_line("45 passed in 3.10s"), Some((45, 0)));
+        assert_eq!(closing_line("one thing in another"), None);
     }
 
     #[test]

@@ -32,6 +32,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("posthouse-client", &["remoting", "model"]),
     ("ffi", &["posthouse-client", "posthouse"]),
     ("posthouse-node", &["ffi", "posthouse-client"]),
+    ("posthouse-python", &["ffi", "posthouse-client"]),
     ("bench", &["remoting", "model"]),
     ("conformance", &[]),
     ("xtask", &[]),
@@ -76,6 +77,7 @@ const TOP: &[&str] = &[
     "bindings",
     "node",
     "openapi",
+    "python",
 ];
 
 #[test]

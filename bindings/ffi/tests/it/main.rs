@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ffi::{
-    Client, ClientOptions, Code, Credit, EmbeddedOptions, Inbox, Outgoing, Producer, PushConsumer,
-    Runtime, Server,
+    Client, ClientOptions, Code, Credit, Done, EmbeddedOptions, Inbox, Outgoing, Producer,
+    PushConsumer, Runtime, Server,
 };
 use posthouse_client::{
     ConsumeFrom, Deliver, Filter, Message, ProducerOptions, PushOptions, Receive, Settle,
@@ -37,10 +37,10 @@ fn outgoing(id: u64, message: Message) -> Outgoing {
 
 /// Sends everything, in as many crossings as credit needs, and returns how many were stored.
 fn send_all(producer: &Producer, mut messages: Vec<Outgoing>) -> usize {
-    let done = Arc::new(Inbox::default());
+    let done = Arc::new(Inbox::<Done>::default());
     let (all, mut stored, mut ended) = (messages.len(), 0, 0);
     while ended < all {
-        producer.submit(&mut messages, &done).unwrap();
+        producer.submit(&mut messages, done.clone()).unwrap();
         for (_, result) in done.wait(1024, LIMIT) {
             result.unwrap();
             stored += 1;
@@ -207,12 +207,12 @@ fn a_full_memory_refuses_and_says_so() {
         ..ProducerOptions::default()
     };
     let producer = Producer::open(&client, "p", options, credit).unwrap();
-    let done = Arc::new(Inbox::default());
+    let done = Arc::new(Inbox::<Done>::default());
     let body = vec![b'x'; 1 << 20];
     let refused = (0..4096).find_map(|n| {
         let message = Message::new("full", body.clone());
         producer
-            .submit(&mut vec![outgoing(n, message)], &done)
+            .submit(&mut vec![outgoing(n, message)], done.clone())
             .unwrap();
         let mut ended = done.wait(1, LIMIT);
         ended.pop().unwrap().1.err()

@@ -11,7 +11,7 @@ use model::message::{append, key};
 use model::record::View;
 use model::{Level, LogOffset, Mark};
 use store::pending::{self, TIMER_TOPIC};
-use store::{Draft, Keys, Open, Reads, Staged, Wait};
+use store::{Draft, Keys, Kind, Open, Reads, Staged, Wait};
 
 use super::handle;
 use crate::offset::read_failed;
@@ -20,6 +20,9 @@ use crate::{Answer, AskedFor, Broker, Caller, Error};
 
 /// A message that was stored is seen so soon, mostly.
 const SOON: Duration = Duration::from_millis(50);
+
+/// How many messages are called back before they are written out.
+const RECALLED_AT_ONCE: usize = 1024;
 
 /// What became of a recall.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,6 +97,27 @@ impl Broker {
             at: staged.end,
         };
         Ok(Answer::After(mark, answer(true)))
+    }
+
+    /// Calls back every delayed message that waits, for whoever empties a broker. Returns how many.
+    ///
+    /// # Errors
+    /// As [`Broker::commit`], and if a message could not be called back: then some were.
+    pub fn recall_all(&self) -> Result<usize, Error> {
+        self.show();
+        let mut recalled = 0;
+        loop {
+            let mut opens = Vec::new();
+            let pending = self.store.pending();
+            pending.list(Kind::Timer, None, RECALLED_AT_ONCE, &mut opens);
+            if opens.is_empty() {
+                return Ok(recalled);
+            }
+            for open in opens {
+                recalled += usize::from(self.call_back(open.at, "all", "")?.is_some());
+            }
+            self.commit()?;
+        }
     }
 
     /// The waiting messages with the key: the hash may be of several.

@@ -4,6 +4,7 @@ use std::any::Any;
 use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Disk, File, LockError, Reads, Space, Wait};
@@ -12,16 +13,33 @@ use super::{Disk, File, LockError, Reads, Space, Wait};
 #[derive(Debug)]
 pub struct Memory {
     files: Mutex<BTreeMap<String, Arc<MemoryFile>>>,
+    room: Arc<Room>,
+}
+
+/// How much there may be, and is, in all files together.
+#[derive(Debug)]
+struct Room {
     capacity: u64,
+    used: AtomicU64,
+}
+
+impl Room {
+    fn free(&self) -> u64 {
+        let used = self.used.load(Ordering::Relaxed);
+        self.capacity.saturating_sub(used)
+    }
 }
 
 impl Memory {
-    /// A disk that says it is full with so many bytes of files. Whoever writes on is not stopped: as on
-    /// a real one, the store stops in time.
+    /// A disk for so many bytes of files. Beyond them nothing can be reserved; small files that nobody
+    /// reserves space for still grow.
     pub fn with_capacity(bytes: u64) -> Memory {
         Memory {
             files: Mutex::default(),
-            capacity: bytes,
+            room: Arc::new(Room {
+                capacity: bytes,
+                used: AtomicU64::new(0),
+            }),
         }
     }
 }
@@ -33,9 +51,28 @@ impl Default for Memory {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct MemoryFile {
     bytes: Mutex<Vec<u8>>,
+    room: Arc<Room>,
+}
+
+impl MemoryFile {
+    fn resize(&self, bytes: &mut Vec<u8>, len: usize) {
+        let used = &self.room.used;
+        match len.checked_sub(bytes.len()) {
+            Some(more) => used.fetch_add(more as u64, Ordering::Relaxed),
+            None => used.fetch_sub((bytes.len() - len) as u64, Ordering::Relaxed),
+        };
+        bytes.resize(len, 0);
+    }
+}
+
+impl Drop for MemoryFile {
+    fn drop(&mut self) {
+        let len = lock(&self.bytes).len() as u64;
+        self.room.used.fetch_sub(len, Ordering::Relaxed);
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -55,7 +92,10 @@ impl Disk for Memory {
                 path.to_owned(),
             ));
         }
-        let file = Arc::new(MemoryFile::default());
+        let file = Arc::new(MemoryFile {
+            bytes: Mutex::default(),
+            room: Arc::clone(&self.room),
+        });
         files.insert(path.to_owned(), Arc::clone(&file));
         Ok(file)
     }
@@ -97,11 +137,9 @@ impl Disk for Memory {
     }
 
     fn space(&self) -> io::Result<Space> {
-        let files = lock(&self.files);
-        let used = files.values().map(|file| lock(&file.bytes).len() as u64);
         Ok(Space {
-            total: self.capacity,
-            free: self.capacity.saturating_sub(used.sum()),
+            total: self.room.capacity,
+            free: self.room.free(),
         })
     }
 
@@ -119,7 +157,7 @@ impl File for MemoryFile {
         let mut all = lock(&self.bytes);
         let at = at as usize;
         if all.len() < at + bytes.len() {
-            all.resize(at + bytes.len(), 0);
+            self.resize(&mut all, at + bytes.len());
         }
         all[at..at + bytes.len()].copy_from_slice(bytes);
         Ok(())
@@ -150,21 +188,25 @@ impl File for MemoryFile {
         Ok(())
     }
 
-    fn reserve(&self, _: Range<u64>) -> io::Result<()> {
-        Ok(())
+    fn reserve(&self, range: Range<u64>) -> io::Result<()> {
+        let more = range.end.saturating_sub(lock(&self.bytes).len() as u64);
+        match more <= self.room.free() {
+            true => Ok(()),
+            false => Err(io::ErrorKind::StorageFull.into()),
+        }
     }
 
     fn zero(&self, range: Range<u64>) -> io::Result<()> {
         let mut all = lock(&self.bytes);
         if (all.len() as u64) < range.end {
-            all.resize(range.end as usize, 0);
+            self.resize(&mut all, range.end as usize);
         }
         all[range.start as usize..range.end as usize].fill(0);
         Ok(())
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        lock(&self.bytes).resize(len as usize, 0);
+        self.resize(&mut lock(&self.bytes), len as usize);
         Ok(())
     }
 

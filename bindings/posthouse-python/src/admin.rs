@@ -1,0 +1,309 @@
+//! What operators do.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use ffi::Client as Shared;
+use posthouse_client::{GroupConfig, GroupName, Queue, Received, TopicConfig, TopicName};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList};
+
+use crate::call::{call, nothing};
+use crate::client::Client;
+use crate::convert;
+use crate::error::raised;
+use crate::message::MessageQueue;
+use crate::pump::Pump;
+use crate::received::ReceivedMessage;
+
+/// What operators do.
+#[pyclass(frozen, module = "posthouse._native")]
+pub struct Admin {
+    client: Arc<Shared>,
+}
+
+#[pymethods]
+impl Admin {
+    #[new]
+    fn new(client: &Bound<'_, Client>) -> Admin {
+        Admin {
+            client: client.get().client.clone(),
+        }
+    }
+
+    #[pyo3(signature = (topic, queues, kind, exist_ok, pump=None, id=0))]
+    #[allow(clippy::too_many_arguments)] // Python's keywords
+    fn create_topic(
+        &self,
+        py: Python<'_>,
+        topic: &str,
+        queues: u32,
+        kind: Option<&str>,
+        exist_ok: bool,
+        pump: Option<&Bound<'_, Pump>>,
+        id: u64,
+    ) -> PyResult<Py<PyAny>> {
+        let admin = self.get(py)?;
+        let name = TopicName::parse(topic).map_err(|error| raised(py, &named(error)))?;
+        let mut config = TopicConfig::new(name, queues);
+        if let Some(kind) = kind {
+            let kind = kind.to_uppercase();
+            config.attributes.insert("message.type".to_owned(), kind);
+        }
+        let making = async move {
+            let known = match exist_ok {
+                true => Ok(Vec::new()),
+                false => admin.topics().await,
+            };
+            if known?.iter().any(|known| known == config.name.as_str()) {
+                let text = format!("topic {} is there already", config.name.as_str());
+                return Err(ffi::Error::new(ffi::Code::Config, text));
+            }
+            Ok(admin.put_topic(&config).await?)
+        };
+        call(py, self.client.runtime(), (pump, id), making, nothing)
+    }
+
+    #[pyo3(signature = (topic, pump=None, id=0))]
+    fn delete_topic(
+        &self,
+        py: Python<'_>,
+        topic: String,
+        pump: Option<&Bound<'_, Pump>>,
+        id: u64,
+    ) -> PyResult<Py<PyAny>> {
+        let admin = self.get(py)?;
+        let deleting = async move { Ok(admin.delete_topic(&topic).await?) };
+        call(py, self.client.runtime(), (pump, id), deleting, nothing)
+    }
+
+    #[pyo3(signature = (pump=None, id=0))]
+    fn topics(
+        &self,
+        py: Python<'_>,
+        pump: Option<&Bound<'_, Pump>>,
+        id: u64,
+    ) -> PyResult<Py<PyAny>> {
+        let admin = self.get(py)?;
+        let asking = async move { Ok(admin.topics().await?) };
+        call(py, self.client.runtime(), (pump, id), asking, texts)
+    }
+
+    /// Each queue's first and next offset.
+    #[pyo3(signature = (topic, pump=None, id=0))]
+    fn offsets(
+        &self,
+        py: Python<'_>,
+        topic: String,
+        pump: Option<&Bound<'_, Pump>>,
+        id: u64,
+    ) -> PyResult<Py<PyAny>> {
+        let admin = self.get(py)?;
+        let asking = async move {
+            let mut all = Vec::new();
+            for queue in admin.queues(&topic).await? {
+                let span = (
+                    admin.min_offset(&queue).await?,
+                    admin.max_offset(&queue).await?,
+                );
+                all.push((queue, span));
+            }
+            Ok(all)
+        };
+        call(py, self.client.runtime(), (pump, id), asking, by_queue)
+    }
+
+    #[pyo3(signature = (group, orderly, max_attempts, pump=None, id=0))]
+    fn create_group(
+        &self,
+        py: Python<'_>,
+        group: &str,
+        orderly: bool,
+        max_attempts: i32,
+        pump: Option<&Bound<'_, Pump>>,
+        id: u64,
+    ) -> PyResult<Py<PyAny>> {
+        let admin = self.get(py)?;
+        let name = GroupName::parse(group).map_err(|error| raised(py, &named(error)))?;
+        let mut config = GroupConfig::new(name);
+        config.consume_message_orderly = orderly;
+        config.retry_max_times = max_attempts;
+        let making = async move { Ok(admin.put_group(&config).await?) };
+        call(py, self.client.runtime(), (pump, id), making, nothing)
+    }
+
+    #[pyo3(signature = (group, pump=None, id=0))]
+    fn delete_group(
+        &self,
+        py: Python<'_>,
+        group: String,
+        pump: Option<&Bound<'_, Pump>>,
+        id: u64,
+    ) -> PyResult<Py<PyAny>> {
+        let admin = self.get(py)?;
+        let deleting = async move { Ok(admin.delete_group(&group, true).await?) };
+        call(py, self.client.runtime(), (pump, id), deleting, nothing)
+    }
+
+    #[pyo3(signature = (pump=None, id=0))]
+    fn groups(
+        &self,
+        py: Python<'_>,
+        pump: Option<&Bound<'_, Pump>>,
+        id: u64,
+    ) -> PyResult<Py<PyAny>> {
+        let admin = self.get(py)?;
+        let asking = async move {
+            let groups = admin.groups().await?.into_iter();
+            Ok(groups.map(|group| group.name.as_str().to_owned()).collect())
+        };
+        call(py, self.client.runtime(), (pump, id), asking, texts)
+    }
+
+    /// How far a group is behind in each queue of a topic.
+    #[pyo3(signature = (group, topic, pump=None, id=0))]
+    fn lag(
+        &self,
+        py: Python<'_>,
+        group: String,
+        topic: String,
+        pump: Option<&Bound<'_, Pump>>,
+        id: u64,
+    ) -> PyResult<Py<PyAny>> {
+        let admin = self.get(py)?;
+        let asking = async move {
+            let mut all = Vec::new();
+            for queue in admin.queues(&topic).await? {
+                let end = admin.max_offset(&queue).await?;
+                let done = match admin.group_offset(&group, &queue).await? {
+                    Some(done) => done,
+                    None => admin.min_offset(&queue).await?,
+                };
+                all.push((queue, end.saturating_sub(done)));
+            }
+            Ok(all)
+        };
+        call(py, self.client.runtime(), (pump, id), asking, by_queue)
+    }
+
+    /// Sends an idle group to another place in each queue of a topic.
+    #[pyo3(signature = (group, topic, to, pump=None, id=0))]
+    fn reset_offset(
+        &self,
+        py: Python<'_>,
+        group: String,
+        topic: String,
+        to: &Bound<'_, PyAny>,
+        pump: Option<&Bound<'_, Pump>>,
+        id: u64,
+    ) -> PyResult<Py<PyAny>> {
+        let admin = self.get(py)?;
+        let to = match to.extract::<&str>() {
+            Ok(text) => Err(text == "first"),
+            Err(_) => Ok(convert::moment(to)?),
+        };
+        let moving = async move {
+            let mut all = Vec::new();
+            for queue in admin.queues(&topic).await? {
+                let offset = match to {
+                    Ok(time) => admin.offset_at(&queue, time).await?,
+                    Err(true) => admin.min_offset(&queue).await?,
+                    Err(false) => admin.max_offset(&queue).await?,
+                };
+                admin.set_group_offset(&group, &queue, offset).await?;
+                all.push((queue, offset));
+            }
+            Ok(all)
+        };
+        call(py, self.client.runtime(), (pump, id), moving, by_queue)
+    }
+
+    #[pyo3(signature = (topic, message_id, pump=None, id=0))]
+    fn message(
+        &self,
+        py: Python<'_>,
+        topic: String,
+        message_id: String,
+        pump: Option<&Bound<'_, Pump>>,
+        id: u64,
+    ) -> PyResult<Py<PyAny>> {
+        let admin = self.get(py)?;
+        let asking = async move { Ok(admin.message(&topic, &message_id).await?) };
+        call(
+            py,
+            self.client.runtime(),
+            (pump, id),
+            asking,
+            |py, found: Option<Received>| {
+                let found = found.map(ReceivedMessage::new);
+                Ok(found.into_pyobject(py)?.into_any().unbind())
+            },
+        )
+    }
+
+    #[pyo3(signature = (topic, key, limit, pump=None, id=0))]
+    fn messages_by_key(
+        &self,
+        py: Python<'_>,
+        topic: String,
+        key: String,
+        limit: u32,
+        pump: Option<&Bound<'_, Pump>>,
+        id: u64,
+    ) -> PyResult<Py<PyAny>> {
+        let admin = self.get(py)?;
+        // As far as a clock that was moved by hand may have gone.
+        let end = SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 40);
+        let between = (SystemTime::UNIX_EPOCH, end);
+        let asking = async move { Ok(admin.messages_by_key(&topic, &key, limit, between).await?) };
+        call(
+            py,
+            self.client.runtime(),
+            (pump, id),
+            asking,
+            |py, found: Vec<Received>| {
+                let list = PyList::empty(py);
+                for message in found {
+                    list.append(ReceivedMessage::new(message))?;
+                }
+                Ok(list.into_any().unbind())
+            },
+        )
+    }
+}
+
+impl Admin {
+    fn get(&self, py: Python<'_>) -> PyResult<posthouse_client::Admin> {
+        let client = self.client.get().map_err(|error| raised(py, &error))?;
+        Ok(client.admin())
+    }
+}
+
+fn named(error: posthouse_client::NameError) -> ffi::Error {
+    posthouse_client::Error::from(error).into()
+}
+
+fn texts(py: Python<'_>, texts: Vec<String>) -> PyResult<Py<PyAny>> {
+    Ok(PyList::new(py, texts)?.into_any().unbind())
+}
+
+/// Queues, as a list.
+pub fn queues(py: Python<'_>, queues: Vec<Queue>) -> PyResult<Py<PyAny>> {
+    let list = PyList::empty(py);
+    for queue in queues {
+        list.append(MessageQueue { queue })?;
+    }
+    Ok(list.into_any().unbind())
+}
+
+/// Something for each queue, as a dict.
+fn by_queue<T: for<'py> IntoPyObject<'py>>(
+    py: Python<'_>,
+    all: Vec<(Queue, T)>,
+) -> PyResult<Py<PyAny>> {
+    let dict = PyDict::new(py);
+    for (queue, value) in all {
+        dict.set_item(MessageQueue { queue }, value)?;
+    }
+    Ok(dict.into_any().unbind())
+}

@@ -1,0 +1,61 @@
+//! A client.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ffi::ClientOptions;
+use pyo3::prelude::*;
+
+use crate::error::raised;
+use crate::server::Server;
+
+/// A client.
+#[pyclass(frozen, module = "posthouse._native")]
+pub struct Client {
+    pub client: Arc<ffi::Client>,
+}
+
+#[pymethods]
+impl Client {
+    #[new]
+    #[pyo3(signature = (url=None, *, server=None, request_timeout=3.0, instance=None))]
+    fn new(
+        py: Python<'_>,
+        url: Option<String>,
+        server: Option<&Bound<'_, Server>>,
+        request_timeout: f64,
+        instance: Option<String>,
+    ) -> PyResult<Client> {
+        let options = ClientOptions {
+            url,
+            request_timeout: Duration::try_from_secs_f64(request_timeout).unwrap_or_default(),
+            instance,
+        };
+        let server = server.map(|server| server.get().server.clone());
+        let opened = py.detach(|| match server {
+            Some(server) => ffi::Client::inside(server, &options),
+            None => ffi::Client::open(&options),
+        });
+        let client = opened.map_err(|error| raised(py, &error))?;
+        Ok(Client {
+            client: Arc::new(client),
+        })
+    }
+
+    /// Raises if it was closed, or made before a fork.
+    fn check(&self, py: Python<'_>) -> PyResult<()> {
+        let checked = self.client.get().map(drop);
+        checked.map_err(|error| raised(py, &error))
+    }
+
+    #[getter]
+    fn id(&self, py: Python<'_>) -> PyResult<String> {
+        let client = self.client.get().map_err(|error| raised(py, &error))?;
+        Ok(client.id().to_owned())
+    }
+
+    fn close(&self, py: Python<'_>, limit: f64) {
+        let limit = Duration::try_from_secs_f64(limit).unwrap_or_default();
+        py.detach(|| self.client.close(limit));
+    }
+}

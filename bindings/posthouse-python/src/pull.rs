@@ -1,0 +1,285 @@
+//! Messages for who asks for them.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use ffi::{Client as Shared, Parents};
+use posthouse_client::{Filter, PullOptions, Queue, Received};
+use pyo3::prelude::*;
+use pyo3::types::PyList;
+
+use crate::call::{call, nothing};
+use crate::client::Client;
+use crate::error::raised;
+use crate::message::MessageQueue;
+use crate::pump::Pump;
+use crate::received::ReceivedMessage;
+use crate::{admin, convert};
+
+/// A consumer that is asked.
+#[pyclass(frozen, module = "posthouse._native")]
+pub struct PullConsumer {
+    client: Arc<Shared>,
+    consumer: Parents<posthouse_client::PullConsumer>,
+    group: String,
+}
+
+#[pymethods]
+impl PullConsumer {
+    #[new]
+    #[pyo3(signature = (client, group, *, auto_commit, start_from, batch))]
+    fn new(
+        py: Python<'_>,
+        client: &Bound<'_, Client>,
+        group: &str,
+        auto_commit: Option<f64>,
+        start_from: &Bound<'_, PyAny>,
+        batch: usize,
+    ) -> PyResult<PullConsumer> {
+        let client = client.get().client.clone();
+        let inner = client.get().map_err(|error| raised(py, &error))?;
+        let defaults = PullOptions::default();
+        let every = auto_commit.and_then(|every| Duration::try_from_secs_f64(every).ok());
+        let options = PullOptions {
+            from: convert::start(start_from)?,
+            auto_commit: auto_commit.is_some(),
+            persist_period: every.unwrap_or(defaults.persist_period),
+            batch,
+            ..defaults
+        };
+        let consumer = (client.runtime()).enter(|| inner.pull_consumer(group, options));
+        let consumer = consumer.map_err(|error| raised(py, &error.into()))?;
+        Ok(PullConsumer {
+            consumer: Parents::new(consumer),
+            group: group.to_owned(),
+            client,
+        })
+    }
+
+    #[pyo3(signature = (topic, filter, pump=None, id=0))]
+    fn subscribe(
+        &self,
+        py: Python<'_>,
+        topic: String,
+        filter: &Bound<'_, PyAny>,
+        pump: Option<&Bound<'_, Pump>>,
+        id: u64,
+    ) -> PyResult<Py<PyAny>> {
+        let filter: Filter = convert::filter(filter)?;
+        let consumer = self.get(py)?;
+        let subscribing = async move { Ok(consumer.subscribe(&topic, &filter).await?) };
+        call(py, self.client.runtime(), (pump, id), subscribing, nothing)
+    }
+
+    #[pyo3(signature = (queues, pump=None, id=0))]
+    fn assign(
+        &self,
+        py: Python<'_>,
+        queues: &Bound<'_, PyAny>,
+        pump: Option<&Bound<'_, Pump>>,
+        id: u64,
+    ) -> PyResult<Py<PyAny>> {
+        let (queues, consumer) = (convert::queues(queues)?, self.get(py)?);
+        let assigning = async move { Ok(consumer.assign(&queues).await?) };
+        call(py, self.client.runtime(), (pump, id), assigning, nothing)
+    }
+
+    #[pyo3(signature = (limit, max, pump=None, id=0))]
+    fn poll(
+        &self,
+        py: Python<'_>,
+        limit: f64,
+        max: usize,
+        pump: Option<&Bound<'_, Pump>>,
+        id: u64,
+    ) -> PyResult<Py<PyAny>> {
+        let limit = Duration::try_from_secs_f64(limit).unwrap_or_default();
+        let consumer = self.get(py)?;
+        let polling = async move { Ok(consumer.poll_up_to(max, limit).await?) };
+        call(
+            py,
+            self.client.runtime(),
+            (pump, id),
+            polling,
+            |py, all: Vec<Received>| {
+                let list = PyList::empty(py);
+                for message in all {
+                    list.append(ReceivedMessage::new(message))?;
+                }
+                Ok(list.into_any().unbind())
+            },
+        )
+    }
+
+    /// Goes on at an offset, a time, or `"first"` or `"last"`.
+    #[pyo3(signature = (queue, to, pump=None, id=0))]
+    fn seek(
+        &self,
+        py: Python<'_>,
+        queue: &Bound<'_, MessageQueue>,
+        to: &Bound<'_, PyAny>,
+        pump: Option<&Bound<'_, Pump>>,
+        id: u64,
+    ) -> PyResult<Py<PyAny>> {
+        let (to, queue) = (place(to)?, queue.get().queue.clone());
+        let consumer = self.get(py)?;
+        let seeking = async move {
+            match to {
+                Place::Offset(offset) => consumer.seek(&queue, offset)?,
+                Place::First => consumer.seek_to_begin(&queue).await?,
+                Place::Last => consumer.seek_to_end(&queue).await?,
+                Place::Time(time) => consumer.seek_to_time(&queue, time).await?,
+            }
+            Ok(())
+        };
+        call(py, self.client.runtime(), (pump, id), seeking, nothing)
+    }
+
+    #[pyo3(signature = (queue, pump=None, id=0))]
+    fn committed(
+        &self,
+        py: Python<'_>,
+        queue: &Bound<'_, MessageQueue>,
+        pump: Option<&Bound<'_, Pump>>,
+        id: u64,
+    ) -> PyResult<Py<PyAny>> {
+        let (queue, consumer) = (queue.get().queue.clone(), self.get(py)?);
+        let asking = async move { Ok(consumer.committed(&queue).await?) };
+        call(
+            py,
+            self.client.runtime(),
+            (pump, id),
+            asking,
+            |py, offset: Option<u64>| Ok(offset.into_pyobject(py)?.into_any().unbind()),
+        )
+    }
+
+    /// Tells brokers what was handed out, or these offsets.
+    #[pyo3(signature = (offsets=None, pump=None, id=0))]
+    fn commit(
+        &self,
+        py: Python<'_>,
+        offsets: Option<Vec<(Bound<'_, MessageQueue>, u64)>>,
+        pump: Option<&Bound<'_, Pump>>,
+        id: u64,
+    ) -> PyResult<Py<PyAny>> {
+        let (consumer, admin) = (self.get(py)?, self.inner(py)?.admin());
+        let group = self.group.clone();
+        let offsets = offsets.map(|offsets| {
+            let pair = |(queue, offset): (Bound<'_, MessageQueue>, u64)| {
+                (queue.get().queue.clone(), offset)
+            };
+            offsets.into_iter().map(pair).collect::<Vec<_>>()
+        });
+        let committing = async move {
+            let Some(offsets) = offsets else {
+                return Ok(consumer.commit().await?);
+            };
+            for (queue, offset) in offsets {
+                admin.set_group_offset(&group, &queue, offset).await?;
+            }
+            Ok(())
+        };
+        call(py, self.client.runtime(), (pump, id), committing, nothing)
+    }
+
+    #[pyo3(signature = (queue, when, pump=None, id=0))]
+    fn offset_at(
+        &self,
+        py: Python<'_>,
+        queue: &Bound<'_, MessageQueue>,
+        when: &Bound<'_, PyAny>,
+        pump: Option<&Bound<'_, Pump>>,
+        id: u64,
+    ) -> PyResult<Py<PyAny>> {
+        let (when, queue) = (convert::moment(when)?, queue.get().queue.clone());
+        let admin = self.inner(py)?.admin();
+        let asking = async move { Ok(admin.offset_at(&queue, when).await?) };
+        call(
+            py,
+            self.client.runtime(),
+            (pump, id),
+            asking,
+            |py, offset: u64| Ok(offset.into_pyobject(py)?.into_any().unbind()),
+        )
+    }
+
+    #[pyo3(signature = (topic, pump=None, id=0))]
+    fn queues(
+        &self,
+        py: Python<'_>,
+        topic: String,
+        pump: Option<&Bound<'_, Pump>>,
+        id: u64,
+    ) -> PyResult<Py<PyAny>> {
+        let admin = self.inner(py)?.admin();
+        let asking = async move { Ok(admin.queues(&topic).await?) };
+        call(py, self.client.runtime(), (pump, id), asking, admin::queues)
+    }
+
+    /// The queues that are its own just now.
+    fn assignment(&self, py: Python<'_>) -> PyResult<Vec<MessageQueue>> {
+        let queues = self.get(py)?.queues().into_iter();
+        Ok(queues.map(|queue| MessageQueue { queue }).collect())
+    }
+
+    fn pause(&self, py: Python<'_>, queues: &Bound<'_, PyAny>) -> PyResult<()> {
+        let queues: Vec<Queue> = convert::queues(queues)?;
+        self.get(py)?.pause(&queues);
+        Ok(())
+    }
+
+    fn resume(&self, py: Python<'_>, queues: &Bound<'_, PyAny>) -> PyResult<()> {
+        let queues: Vec<Queue> = convert::queues(queues)?;
+        self.get(py)?.resume(&queues);
+        Ok(())
+    }
+
+    #[pyo3(signature = (pump=None, id=0))]
+    fn close(
+        &self,
+        py: Python<'_>,
+        pump: Option<&Bound<'_, Pump>>,
+        id: u64,
+    ) -> PyResult<Py<PyAny>> {
+        if self.client.runtime().is_parents() || self.client.is_closed() {
+            return Ok(py.None());
+        }
+        let consumer = self.consumer.get().clone();
+        let closing = async move {
+            consumer.shutdown().await;
+            Ok(())
+        };
+        call(py, self.client.runtime(), (pump, id), closing, nothing)
+    }
+}
+
+impl PullConsumer {
+    fn inner(&self, py: Python<'_>) -> PyResult<&posthouse_client::Client> {
+        self.client.get().map_err(|error| raised(py, &error))
+    }
+
+    fn get(&self, py: Python<'_>) -> PyResult<posthouse_client::PullConsumer> {
+        self.inner(py)?;
+        Ok(self.consumer.get().clone())
+    }
+}
+
+/// Where a seek goes.
+enum Place {
+    Offset(u64),
+    First,
+    Last,
+    Time(SystemTime),
+}
+
+fn place(value: &Bound<'_, PyAny>) -> PyResult<Place> {
+    if let Ok(offset) = value.extract() {
+        return Ok(Place::Offset(offset));
+    }
+    match value.extract::<&str>() {
+        Ok("first") => Ok(Place::First),
+        Ok("last") => Ok(Place::Last),
+        _ => Ok(Place::Time(convert::moment(value)?)),
+    }
+}

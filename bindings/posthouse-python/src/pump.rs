@@ -1,0 +1,127 @@
+//! Results on their way to Python: Rust puts them in and writes one byte, Python's own thread takes them.
+
+use std::io::{ErrorKind, Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ffi::{Done, Inbox, Wake};
+use pyo3::prelude::*;
+use pyo3::types::{PyList, PyTuple};
+
+use crate::call::Later;
+use crate::error;
+use crate::received::SendResult;
+
+/// A result, under the id by which Python knows it.
+pub enum Event {
+    Sent(Done),
+    Called(u64, Later),
+}
+
+impl From<Done> for Event {
+    fn from(done: Done) -> Event {
+        Event::Sent(done)
+    }
+}
+
+/// Wakes an event loop: a byte to the socket that it watches.
+pub struct Waker {
+    ours: UnixStream,
+}
+
+impl Wake for Waker {
+    fn wake(&self) {
+        // A full socket has bytes enough to wake somebody; a closed one has nobody to wake.
+        let _ = (&self.ours).write(&[1]);
+    }
+}
+
+/// The results for one event loop, or for one thread.
+#[pyclass(frozen, module = "posthouse._native")]
+pub struct Pump {
+    inbox: Arc<Inbox<Event>>,
+    waker: Arc<Waker>,
+    theirs: UnixStream,
+}
+
+impl Pump {
+    pub fn inbox(&self) -> Arc<Inbox<Event>> {
+        self.inbox.clone()
+    }
+
+    pub fn waker(&self) -> Arc<Waker> {
+        self.waker.clone()
+    }
+}
+
+#[pymethods]
+impl Pump {
+    #[new]
+    fn new() -> PyResult<Pump> {
+        let (ours, theirs) = UnixStream::pair()?;
+        ours.set_nonblocking(true)?;
+        theirs.set_nonblocking(true)?;
+        let waker = Arc::new(Waker { ours });
+        Ok(Pump {
+            inbox: Arc::new(Inbox::waking(waker.clone())),
+            waker,
+            theirs,
+        })
+    }
+
+    /// What the event loop watches for reading.
+    fn fileno(&self) -> i32 {
+        self.theirs.as_raw_fd()
+    }
+
+    /// What has come: pairs of id and result, a result being an exception if the call failed.
+    fn drain<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let mut bytes = [0_u8; 64];
+        loop {
+            match (&self.theirs).read(&mut bytes) {
+                Ok(64) => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                _ => break,
+            }
+        }
+        shown(py, self.inbox.drain())
+    }
+
+    /// The same, for a thread: waits for the first result, at most so long.
+    fn wait<'py>(&self, py: Python<'py>, limit: f64) -> PyResult<Bound<'py, PyList>> {
+        let limit = Duration::try_from_secs_f64(limit).unwrap_or_default();
+        let events = py.detach(|| self.inbox.wait(1024, limit));
+        shown(py, events)
+    }
+}
+
+fn shown<'py>(
+    py: Python<'py>,
+    events: impl IntoIterator<Item = Event>,
+) -> PyResult<Bound<'py, PyList>> {
+    let list = PyList::empty(py);
+    for event in events {
+        let (id, outcome) = match event {
+            Event::Sent((id, result)) => (id, sent(py, result)?),
+            Event::Called(id, later) => {
+                let failed = |error: PyErr| error.into_value(py).into_any();
+                (id, later(py).unwrap_or_else(failed))
+            }
+        };
+        list.append(PyTuple::new(
+            py,
+            [id.into_pyobject(py)?.into_any(), outcome.into_bound(py)],
+        )?)?;
+    }
+    Ok(list)
+}
+
+/// What became of a send, or the exception that says why nothing did.
+pub fn sent(py: Python<'_>, result: ffi::Result<posthouse_client::Sent>) -> PyResult<Py<PyAny>> {
+    match result {
+        Ok(sent) => Ok(Py::new(py, SendResult { sent })?.into_any()),
+        Err(failed) => error::exception(py, &failed),
+    }
+}

@@ -1,0 +1,302 @@
+//! Values that Python gets: a message that came, and what became of one that was sent. Their fields are made
+//! when they are looked at.
+
+use std::net::SocketAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use posthouse_client::{Lease, Received, SendStatus, Sent};
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyBytes, PyDict, PyMemoryView, PyTuple};
+
+use crate::message::MessageQueue;
+
+/// A message that came.
+#[pyclass(frozen, module = "posthouse._native")]
+pub struct ReceivedMessage {
+    message: Received,
+    body: PyOnceLock<Py<PyBytes>>,
+    /// By which a push consumer settles it.
+    delivery: u64,
+    /// With which a simple consumer acks it.
+    lease: Mutex<Option<Lease>>,
+}
+
+impl ReceivedMessage {
+    pub fn new(message: Received) -> ReceivedMessage {
+        ReceivedMessage::delivered(message, 0)
+    }
+
+    pub fn delivered(message: Received, delivery: u64) -> ReceivedMessage {
+        ReceivedMessage {
+            message,
+            body: PyOnceLock::new(),
+            delivery,
+            lease: Mutex::new(None),
+        }
+    }
+
+    pub fn leased(message: Received, lease: Lease) -> ReceivedMessage {
+        ReceivedMessage {
+            lease: Mutex::new(Some(lease)),
+            ..ReceivedMessage::new(message)
+        }
+    }
+
+    pub fn message(&self) -> &Received {
+        &self.message
+    }
+
+    pub fn lease(&self) -> MutexGuard<'_, Option<Lease>> {
+        self.lease.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[pymethods]
+impl ReceivedMessage {
+    #[classattr]
+    #[allow(non_upper_case_globals)]
+    const __match_args__: (&'static str, &'static str, &'static str) = ("topic", "body", "tag");
+
+    #[getter]
+    fn topic(&self) -> &str {
+        &self.message.topic
+    }
+
+    #[getter]
+    fn body<'py>(&self, py: Python<'py>) -> &Bound<'py, PyBytes> {
+        let made = || PyBytes::new(py, &self.message.body).unbind();
+        self.body.get_or_init(py, made).bind(py)
+    }
+
+    #[getter]
+    fn tag(&self) -> Option<&str> {
+        self.message.tag()
+    }
+
+    #[getter]
+    fn keys<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        PyTuple::new(py, self.message.keys().collect::<Vec<_>>())
+    }
+
+    #[getter]
+    fn properties<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let properties = PyDict::new(py);
+        for (name, value) in self.message.properties() {
+            properties.set_item(name, value)?;
+        }
+        Ok(properties)
+    }
+
+    #[getter]
+    fn message_id(&self) -> String {
+        self.message.id()
+    }
+
+    #[getter]
+    fn offset_message_id(&self) -> String {
+        self.message.offset_id()
+    }
+
+    #[getter]
+    fn queue(&self) -> MessageQueue {
+        MessageQueue {
+            queue: self.message.queue.clone(),
+        }
+    }
+
+    #[getter]
+    fn queue_offset(&self) -> u64 {
+        self.message.queue_offset
+    }
+
+    #[getter]
+    fn store_size(&self) -> u32 {
+        self.message.store_size
+    }
+
+    #[getter]
+    fn flag(&self) -> i32 {
+        self.message.flag
+    }
+
+    #[getter]
+    fn born_at<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        utc(py, self.message.born_at)
+    }
+
+    #[getter]
+    fn stored_at<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        utc(py, self.message.stored_at)
+    }
+
+    #[getter]
+    fn born_host(&self) -> String {
+        self.message.born_host.to_string()
+    }
+
+    #[getter]
+    fn attempt(&self) -> i32 {
+        self.message.reconsume_times.saturating_add(1)
+    }
+
+    #[getter]
+    fn sharding_key(&self) -> Option<&str> {
+        self.message.property("__SHARDINGKEY")
+    }
+
+    #[getter]
+    fn transaction_id(&self) -> Option<&str> {
+        self.message.property("__transactionId__")
+    }
+
+    #[getter]
+    fn _delivery(&self) -> u64 {
+        self.delivery
+    }
+
+    fn memory<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyMemoryView>> {
+        PyMemoryView::from(self.body(py).as_any())
+    }
+
+    #[pyo3(signature = (encoding="utf-8"))]
+    fn text<'py>(&self, py: Python<'py>, encoding: &str) -> PyResult<Bound<'py, PyAny>> {
+        self.body(py).call_method1("decode", (encoding,))
+    }
+
+    fn json<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        py.import("json")?.call_method1("loads", (self.body(py),))
+    }
+
+    fn __eq__(&self, other: &Bound<'_, PyAny>) -> bool {
+        let Ok(other) = other.cast::<ReceivedMessage>() else {
+            return false;
+        };
+        self.place() == other.get().place()
+    }
+
+    fn __hash__(&self) -> u64 {
+        self.message.log_offset
+    }
+
+    fn __repr__(&self) -> String {
+        let Received {
+            topic,
+            queue,
+            queue_offset,
+            body,
+            ..
+        } = &self.message;
+        let tag = self.tag().map(|tag| format!(" tag={tag:?}"));
+        let tag = tag.unwrap_or_default();
+        format!(
+            "<ReceivedMessage {topic:?} {}/{}@{queue_offset}{tag} {} bytes>",
+            queue.broker,
+            queue.id,
+            body.len()
+        )
+    }
+}
+
+impl ReceivedMessage {
+    /// Where it lies: the same message is the same, however it came.
+    fn place(&self) -> (SocketAddr, u64, u64) {
+        let Received {
+            store_host,
+            log_offset,
+            queue_offset,
+            ..
+        } = &self.message;
+        (*store_host, *log_offset, *queue_offset)
+    }
+}
+
+fn utc(py: Python<'_>, ms: i64) -> PyResult<Bound<'_, PyAny>> {
+    let datetime = py.import("datetime")?;
+    let utc = datetime.getattr("timezone")?.getattr("utc")?;
+    let class = datetime.getattr("datetime")?;
+    class.call_method1("fromtimestamp", (ms as f64 / 1e3, utc))
+}
+
+/// What became of a message that was sent.
+#[pyclass(frozen, module = "posthouse._native")]
+pub struct SendResult {
+    pub sent: Sent,
+}
+
+#[pymethods]
+impl SendResult {
+    #[classattr]
+    #[allow(non_upper_case_globals)]
+    const __match_args__: (&'static str, &'static str) = ("status", "message_id");
+
+    #[getter]
+    fn status(&self) -> &'static str {
+        match self.sent.status {
+            SendStatus::Stored => "ok",
+            SendStatus::FlushDiskTimeout => "flush_disk_timeout",
+            SendStatus::FlushSlaveTimeout => "flush_replica_timeout",
+            SendStatus::SlaveNotAvailable => "replica_not_available",
+        }
+    }
+
+    #[getter]
+    fn message_id(&self) -> &str {
+        &self.sent.id
+    }
+
+    #[getter]
+    fn offset_message_id(&self) -> &str {
+        &self.sent.offset_id
+    }
+
+    #[getter]
+    fn queue(&self) -> MessageQueue {
+        MessageQueue {
+            queue: self.sent.queue.clone(),
+        }
+    }
+
+    #[getter]
+    fn queue_offset(&self) -> u64 {
+        self.sent.queue_offset
+    }
+
+    #[getter]
+    fn recall_handle(&self) -> Option<&str> {
+        self.sent.recall_handle.as_deref()
+    }
+
+    #[getter]
+    fn durability(&self) -> Option<&str> {
+        self.sent.durability.as_deref()
+    }
+
+    fn __eq__(&self, other: &Bound<'_, PyAny>) -> bool {
+        let same = |other: &Bound<'_, SendResult>| {
+            let other = &other.get().sent;
+            (&self.sent.id, &self.sent.offset_id) == (&other.id, &other.offset_id)
+        };
+        other.cast::<SendResult>().is_ok_and(same)
+    }
+
+    fn __hash__(&self) -> u64 {
+        self.sent.queue_offset
+    }
+
+    fn __repr__(&self) -> String {
+        let Sent {
+            id,
+            queue,
+            queue_offset,
+            ..
+        } = &self.sent;
+        format!(
+            "<SendResult {} {id} {:?} {}/{}@{queue_offset}>",
+            self.status(),
+            &*queue.topic,
+            queue.broker,
+            queue.id
+        )
+    }
+}

@@ -1,0 +1,241 @@
+"""The client for asyncio: results come in bursts, by one wake-up of the event loop each."""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self
+
+from . import _native
+from ._aio_admin import AsyncAdmin
+from ._aio_consumers import AsyncPullConsumer, AsyncPushConsumer, AsyncSimpleConsumer
+from ._aio_producer import AsyncProducer
+from ._aio_transaction import AsyncCheckFn, AsyncTransactionProducer
+from ._errors import ConfigError
+from ._types import AsyncHandler, Seconds, Start, StartFrom, Subscriptions, seconds, wanted
+
+# A producer's messages have ids of their own, so that a slab of them is numbered through.
+SHIFT = 40
+
+
+class Loop:
+    """What one client has on one event loop: the ids of what is under way, and who is woken."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.pump = _native.Pump()
+        self._calls: dict[int, tuple[asyncio.Future[Any], Callable[[Any], None] | None]] = {}
+        self._next = 1
+        self.sends: dict[int, dict[int, asyncio.Future[Any]]] = {}
+        self.blocked: set[AsyncProducer] = set()
+        self.drained: weakref.WeakSet[AsyncProducer] = weakref.WeakSet()
+        self.woken: weakref.WeakSet[AsyncPushConsumer | AsyncTransactionProducer] = weakref.WeakSet()
+        loop.add_reader(self.pump.fileno(), self._readable)
+
+    async def call(
+        self, start: Callable[[_native.Pump, int], object], lost: Callable[[Any], None] | None = None
+    ) -> Any:
+        """Starts a call and waits for it. If the wait is cancelled, ``lost`` gets the result all the same."""
+        ident = self._next
+        self._next += 1
+        future: asyncio.Future[Any] = self.loop.create_future()
+        self._calls[ident] = (future, lost)
+        try:
+            start(self.pump, ident)
+        except BaseException:
+            del self._calls[ident]
+            raise
+        return await future
+
+    def _readable(self) -> None:
+        for ident, outcome in self.pump.drain():
+            producer = ident >> SHIFT
+            if producer:
+                future = self.sends[producer].pop(ident, None)
+                lost = None
+            else:
+                future, lost = self._calls.pop(ident, (None, None))
+            if future is None:
+                continue
+            if future.done():
+                if lost is not None and not isinstance(outcome, BaseException):
+                    lost(outcome)
+            elif isinstance(outcome, BaseException):
+                future.set_exception(outcome)
+            else:
+                future.set_result(outcome)
+        if self.blocked:
+            for blocked in list(self.blocked):
+                blocked._resume()
+        for drained in self.drained:
+            drained._look_drained()
+        for consumer in self.woken:
+            consumer._wake()
+
+    def close(self) -> None:
+        if not self.loop.is_closed():
+            self.loop.remove_reader(self.pump.fileno())
+        for future, _ in self._calls.values():
+            future.cancel()
+
+
+class AsyncClient:
+    """A client of one cluster, for one event loop: that of its first ``await``. Arguments as for ``Client``."""
+
+    def __init__(
+        self, url: str | None = None, *, request_timeout: Seconds = 3.0, instance: str | None = None
+    ) -> None:
+        self._begin(_native.Client(url, request_timeout=seconds(request_timeout), instance=instance))
+
+    def _begin(self, native: _native.Client) -> None:
+        self._native = native
+        self._loop: Loop | None = None
+        self._producers = 0
+        self._replying: AsyncProducer | None = None
+        self._made: weakref.WeakSet[Any] = weakref.WeakSet()
+
+    @classmethod
+    def _inside(cls, server: _native.Server) -> AsyncClient:
+        client = cls.__new__(cls)
+        client._begin(_native.Client(server=server))
+        return client
+
+    def _on_loop(self) -> Loop:
+        running = asyncio.get_running_loop()
+        if self._loop is None:
+            self._loop = Loop(running)
+        elif self._loop.loop is not running:
+            raise ConfigError("an AsyncClient belongs to one event loop; make one in each", code="config")
+        return self._loop
+
+    def producer(
+        self,
+        group: str = "DEFAULT_PRODUCER",
+        *,
+        retries: int = 2,
+        send_timeout: Seconds = 3.0,
+        compress_over: int | None = 4096,
+        max_in_flight: int = 1024,
+        max_in_flight_bytes: int = 64 << 20,
+        strict_store: bool = False,
+    ) -> AsyncProducer:
+        """As ``Client.producer``."""
+        native = _native.Producer(
+            self._native,
+            group,
+            retries=retries,
+            send_timeout=seconds(send_timeout),
+            compress_over=compress_over,
+            max_in_flight=max_in_flight,
+            max_in_flight_bytes=max_in_flight_bytes,
+        )
+        self._producers += 1
+        producer = AsyncProducer(self, native, self._producers, max_in_flight, strict_store)
+        self._made.add(producer)
+        return producer
+
+    def transaction_producer(
+        self,
+        group: str,
+        check: AsyncCheckFn,
+        *,
+        retries: int = 2,
+        send_timeout: Seconds = 3.0,
+        compress_over: int | None = 4096,
+        max_in_flight: int = 1024,
+        max_in_flight_bytes: int = 64 << 20,
+        strict_store: bool = False,
+    ) -> AsyncTransactionProducer:
+        """As ``Client.transaction_producer``, with a coroutine function to be asked."""
+        native = _native.Producer(
+            self._native,
+            group,
+            retries=retries,
+            send_timeout=seconds(send_timeout),
+            compress_over=compress_over,
+            max_in_flight=max_in_flight,
+            max_in_flight_bytes=max_in_flight_bytes,
+            transactional=True,
+        )
+        self._producers += 1
+        producer = AsyncTransactionProducer(self, native, self._producers, max_in_flight, strict_store)
+        producer._begin_checks(check)
+        self._made.add(producer)
+        return producer
+
+    def _replier(self) -> AsyncProducer:
+        if self._replying is None:
+            self._replying = self.producer("CLIENT_INNER_PRODUCER")
+        return self._replying
+
+    def push_consumer(
+        self,
+        group: str,
+        subscribe: Subscriptions,
+        handler: AsyncHandler | None = None,
+        *,
+        orderly: bool = False,
+        broadcast: bool = False,
+        concurrency: int = 20,
+        start_from: Start = StartFrom.LAST,
+        max_attempts: int = 16,
+        cache_messages: int = 1000,
+        cache_bytes: int = 64 << 20,
+    ) -> AsyncPushConsumer:
+        """As ``Client.push_consumer``, with a coroutine function as handler."""
+        consumer = AsyncPushConsumer(
+            self,
+            group,
+            wanted(subscribe),
+            handler,
+            orderly=orderly,
+            broadcast=broadcast,
+            concurrency=concurrency,
+            start_from=start_from,
+            max_attempts=max_attempts,
+            cache_messages=cache_messages,
+            cache_bytes=cache_bytes,
+        )
+        self._made.add(consumer)
+        return consumer
+
+    def pull_consumer(
+        self, group: str, *, auto_commit: Seconds | None = 5.0, start_from: Start = StartFrom.LAST
+    ) -> AsyncPullConsumer:
+        """As ``Client.pull_consumer``."""
+        consumer = AsyncPullConsumer(self, group, auto_commit, start_from)
+        self._made.add(consumer)
+        return consumer
+
+    def simple_consumer(
+        self, group: str, subscribe: Subscriptions, *, invisible: Seconds = 60.0
+    ) -> AsyncSimpleConsumer:
+        """As ``Client.simple_consumer``."""
+        return AsyncSimpleConsumer(self, group, subscribe, invisible)
+
+    def admin(self) -> AsyncAdmin:
+        """Topics, groups, offsets."""
+        return AsyncAdmin(self)
+
+    async def aclose(self, timeout: Seconds = 10.0) -> None:
+        """Closes what was made from it, and takes leave. A second time does nothing."""
+        for thing in list(self._made):
+            await thing.aclose(timeout)
+        loop, self._loop = self._loop, None
+        await asyncio.to_thread(self._native.close, seconds(timeout))
+        if loop is not None:
+            loop.close()
+
+    async def __aenter__(self) -> Self:
+        self._on_loop()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        await self.aclose()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise TypeError("an AsyncClient belongs to its process and cannot be pickled; make one in each worker")

@@ -1,0 +1,357 @@
+"""Messages, for asyncio: as they come, pulled, or on loan."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Iterable, Mapping
+from datetime import datetime
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from . import _native
+from ._aio_closing import Closing
+from ._errors import ClosedError, ConfigError, PosthouseError
+from ._native import MessageQueue, ReceivedMessage
+from ._push import BUFFERED
+from ._types import (
+    ACK,
+    RETRY,
+    AsyncHandler,
+    Filter,
+    Reply,
+    Seconds,
+    Start,
+    Subscriptions,
+    failed,
+    seconds,
+    start,
+    verdict,
+    wanted,
+)
+
+if TYPE_CHECKING:
+    from ._aio import AsyncClient
+
+_log = logging.getLogger("posthouse.consumer")
+
+
+class AsyncPushConsumer(Closing):
+    """Gets messages as they come: ``await run()`` with a handler, ``async for`` without one.
+
+    Asking for the next message acks the one before; an exception that leaves the ``async with`` block retries the
+    current one. A cancelled wait loses nothing.
+    """
+
+    def __init__(
+        self,
+        client: AsyncClient,
+        group: str,
+        subscribed: list[tuple[str, Filter]],
+        handler: AsyncHandler | None,
+        *,
+        orderly: bool,
+        broadcast: bool,
+        concurrency: int,
+        start_from: Start,
+        max_attempts: int,
+        cache_messages: int,
+        cache_bytes: int,
+    ) -> None:
+        self._client = client
+        self._handler = handler
+        self._concurrency = concurrency
+        self._arguments: dict[str, Any] = {
+            "group": group,
+            "wanted": subscribed,
+            "orderly": orderly,
+            "broadcast": broadcast,
+            "concurrency": concurrency if handler else BUFFERED,
+            "start_from": start(start_from),
+            "max_attempts": None if orderly and max_attempts == 16 else max_attempts,
+            "cache_messages": cache_messages,
+            "cache_bytes": cache_bytes,
+        }
+        self._native: _native.PushConsumer | None = None
+        self._opening = asyncio.Lock()
+        self._waiter: asyncio.Future[None] | None = None
+        self._buffer: deque[ReceivedMessage] = deque()
+        self._current: ReceivedMessage | None = None
+        self._closed = False
+
+    async def _open(self) -> _native.PushConsumer:
+        async with self._opening:
+            if self._closed:
+                raise ClosedError("the consumer is closed", code="closed")
+            if self._native is None:
+                loop = self._client._on_loop()
+                client = self._client._native
+                native: _native.PushConsumer = await loop.call(
+                    lambda pump, ident: _native.PushConsumer.open(client, **self._arguments, pump=pump, id=ident),
+                    lambda native: native.stop(),
+                )
+                native.wake(loop.pump)
+                loop.woken.add(self)
+                self._native = native
+            return self._native
+
+    def _wake(self) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    async def _fill(self) -> bool:
+        """Gets messages into the buffer; False when no more come."""
+        native = self._native or await self._open()
+        while not self._closed:
+            try:
+                self._buffer.extend(native.take(BUFFERED))
+            except ClosedError:
+                return False
+            if self._buffer:
+                return True
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        return False
+
+    def __aiter__(self) -> AsyncIterator[ReceivedMessage]:
+        if self._handler is not None:
+            raise ConfigError("this consumer has a handler; await run()", code="config")
+        return self
+
+    async def __anext__(self) -> ReceivedMessage:
+        current = self._current
+        if current is not None:
+            self._current = None
+            if self._native is not None:
+                self._native.settle(current._delivery, ACK)
+        if not self._buffer and not await self._fill():
+            raise StopAsyncIteration
+        message = self._buffer.popleft()
+        self._current = message
+        return message
+
+    async def run(self) -> None:
+        """Handles messages until ``aclose()``. Cancelling it drains: what is being handled is waited for."""
+        handler = self._handler
+        if handler is None:
+            raise ConfigError("this consumer has no handler; iterate over it", code="config")
+        native = await self._open()
+        running: set[asyncio.Task[None]] = set()
+        try:
+            while self._buffer or await self._fill():
+                while len(running) >= self._concurrency:
+                    await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                task = asyncio.create_task(self._handle(native, handler, self._buffer.popleft()))
+                running.add(task)
+                task.add_done_callback(running.discard)
+        finally:
+            if running:
+                await asyncio.wait(set(running))
+
+    async def _handle(
+        self, native: _native.PushConsumer, handler: AsyncHandler, message: ReceivedMessage
+    ) -> None:
+        try:
+            result = await handler(message)
+            how, level = verdict(result)
+            if isinstance(result, Reply):
+                await self._reply(message, result)
+        except Exception as error:
+            how, level = failed(error)
+            if level is None and how == RETRY:
+                _log.exception("a handler failed; %r comes again", message)
+        native.settle(message._delivery, how, level)
+
+    async def _reply(self, request: ReceivedMessage, reply: Reply) -> None:
+        try:
+            await self._client._replier().reply(request, reply.body, properties=reply.properties)
+        except PosthouseError:
+            # Who asked may be gone; the request was handled all the same.
+            _log.exception("the reply to %r did not get through", request)
+
+    async def pause(self) -> None:
+        """Hands out no more messages until ``resume()``."""
+        (await self._open()).pause()
+
+    async def resume(self) -> None:
+        """Goes on."""
+        (await self._open()).resume()
+
+    async def assignment(self) -> list[MessageQueue]:
+        """The queues that are its own just now."""
+        return (await self._open()).assignment()
+
+    async def __aenter__(self) -> Self:
+        await self._open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        current, self._current = self._current, None
+        if current is not None and self._native is not None:
+            how, level = (ACK, None) if error is None else failed(error)
+            self._native.settle(current._delivery, how, level)
+        await self.aclose()
+
+    async def aclose(self, timeout: Seconds = 10.0) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._wake()
+        native = self._native
+        if native is not None:
+            native.stop()
+            self._buffer.clear()
+            limit = max(0.5, seconds(timeout))
+            await self._client._on_loop().call(lambda pump, ident: native.close(limit, pump, ident))
+
+
+class AsyncPullConsumer(Closing):
+    """Gets messages when it asks for them. It reads nothing before ``subscribe`` or ``assign``."""
+
+    def __init__(
+        self, client: AsyncClient, group: str, auto_commit: Seconds | None, start_from: Start
+    ) -> None:
+        self._client = client
+        self._native = _native.PullConsumer(
+            client._native,
+            group,
+            auto_commit=None if auto_commit is None else seconds(auto_commit),
+            start_from=start(start_from),
+            batch=256,
+        )
+        self._positions: dict[MessageQueue, int] = {}
+        self._spare: list[ReceivedMessage] = []
+        self._closed = False
+
+    async def subscribe(self, topic: str, filter: Filter = "*") -> None:
+        """Shares a topic's queues with the other members of the group."""
+        await self._call(lambda pump, ident: self._native.subscribe(topic, filter, pump, ident))
+
+    async def assign(self, queues: Iterable[MessageQueue]) -> None:
+        """Reads these queues and no others, whoever else reads them."""
+        all_ = list(queues)
+        await self._call(lambda pump, ident: self._native.assign(all_, pump, ident))
+
+    async def poll(self, timeout: Seconds = 5.0, max_messages: int = 256) -> list[ReceivedMessage]:
+        """The next messages of one queue, as soon as there are some; none when the time is over.
+
+        What a cancelled poll would have returned, the next one returns.
+        """
+        messages, self._spare = self._spare[:max_messages], self._spare[max_messages:]
+        if not messages:
+            limit = seconds(timeout)
+            messages = await self._client._on_loop().call(
+                lambda pump, ident: self._native.poll(limit, max_messages, pump, ident), self._spare.extend
+            )
+        for message in messages:
+            self._positions[message.queue] = message.queue_offset + 1
+        return messages
+
+    async def seek(self, queue: MessageQueue, to: int | Start) -> None:
+        """Goes on at an offset, a time, or an end of a queue."""
+        place = to if isinstance(to, int) else start(to)
+        await self._call(lambda pump, ident: self._native.seek(queue, place, pump, ident))
+        self._spare[:] = [message for message in self._spare if message.queue != queue]
+        self._positions.pop(queue, None)
+        if isinstance(to, int):
+            self._positions[queue] = to
+
+    async def position(self, queue: MessageQueue) -> int:
+        """The offset behind the last message it got of a queue; before the first, what the group has done."""
+        known = self._positions.get(queue)
+        return known if known is not None else (await self.committed(queue) or 0)
+
+    async def committed(self, queue: MessageQueue) -> int | None:
+        """What the group has done in a queue, as its broker knows it."""
+        offset: int | None = await self._call(lambda pump, ident: self._native.committed(queue, pump, ident))
+        return offset
+
+    async def commit(self, offsets: Mapping[MessageQueue, int] | None = None) -> None:
+        """Tells brokers what it got, or these offsets."""
+        pairs = None if offsets is None else list(offsets.items())
+        await self._call(lambda pump, ident: self._native.commit(pairs, pump, ident))
+
+    async def offset_at(self, queue: MessageQueue, when: datetime) -> int:
+        """The first message stored at this time or later."""
+        offset: int = await self._call(lambda pump, ident: self._native.offset_at(queue, when, pump, ident))
+        return offset
+
+    async def queues(self, topic: str) -> list[MessageQueue]:
+        """A topic's queues that can be read."""
+        found: list[MessageQueue] = await self._call(
+            lambda pump, ident: self._native.queues(topic, pump, ident)
+        )
+        return found
+
+    def assignment(self) -> list[MessageQueue]:
+        """The queues that are its own just now."""
+        return self._native.assignment()
+
+    def pause(self, queues: Iterable[MessageQueue]) -> None:
+        """Reads nothing more of these queues until they are resumed."""
+        self._native.pause(list(queues))
+
+    def resume(self, queues: Iterable[MessageQueue]) -> None:
+        """Goes on with these queues."""
+        self._native.resume(list(queues))
+
+    async def __aiter__(self) -> AsyncIterator[ReceivedMessage]:
+        while not self._closed:
+            try:
+                messages = await self.poll()
+            except ClosedError:
+                return
+            for message in messages:
+                yield message
+
+    async def _call(self, begin: Any) -> Any:
+        return await self._client._on_loop().call(begin)
+
+    async def aclose(self, timeout: Seconds = 10.0) -> None:
+        if not self._closed:
+            self._closed = True
+            await self._call(self._native.close)
+
+
+class AsyncSimpleConsumer(Closing):
+    """Gets messages on loan. A message that is not acked within ``invisible`` comes again."""
+
+    def __init__(self, client: AsyncClient, group: str, subscribe: Subscriptions, invisible: Seconds) -> None:
+        self._client = client
+        self._native = _native.SimpleConsumer(client._native, group, wanted(subscribe))
+        self._invisible = seconds(invisible)
+        self._spare: list[ReceivedMessage] = []
+
+    async def receive(
+        self, max_messages: int = 32, *, wait: Seconds = 15.0, invisible: Seconds | None = None
+    ) -> list[ReceivedMessage]:
+        """The next messages, up to 32, as soon as there are some; none when the wait is over.
+
+        What a cancelled receive would have returned, the next one returns; its loan runs from the first.
+        """
+        if self._spare:
+            messages, self._spare[:] = self._spare[:max_messages], self._spare[max_messages:]
+            return messages
+        lent = self._invisible if invisible is None else seconds(invisible)
+        limit = seconds(wait)
+        received: list[ReceivedMessage] = await self._client._on_loop().call(
+            lambda pump, ident: self._native.receive(max_messages, limit, lent, pump, ident), self._spare.extend
+        )
+        return received
+
+    async def ack(self, messages: ReceivedMessage | Iterable[ReceivedMessage], /) -> None:
+        """They are done."""
+        done = [messages] if isinstance(messages, ReceivedMessage) else list(messages)
+        await self._client._on_loop().call(lambda pump, ident: self._native.ack(done, pump, ident))
+
+    async def extend(self, message: ReceivedMessage, invisible: Seconds, /) -> None:
+        """Lends a message for so long from now on."""
+        lent = seconds(invisible)
+        await self._client._on_loop().call(lambda pump, ident: self._native.extend(message, lent, pump, ident))
+
+    async def aclose(self, timeout: Seconds = 10.0) -> None:
+        """There is nothing to end: what is not acked comes again when its loan is over."""

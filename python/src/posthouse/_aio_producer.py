@@ -1,0 +1,209 @@
+"""Sends, for asyncio: what one tick of the loop sends crosses to Rust together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, overload
+
+from . import _native
+from ._aio_closing import Closing
+from ._errors import ClosedError, PosthouseError, QueueFull
+from ._native import Message, MessageQueue, ReceivedMessage, SendResult
+from ._producer import checked
+from ._types import Body, RecallResult, Seconds, message_of, seconds
+
+if TYPE_CHECKING:
+    from ._aio import AsyncClient, Loop
+
+
+class AsyncProducer(Closing):
+    """Sends messages."""
+
+    def __init__(
+        self, client: AsyncClient, native: _native.Producer, number: int, max_in_flight: int, strict: bool
+    ) -> None:
+        self._client = client
+        self._native = native
+        self._number = number
+        self._next = number << 40
+        self._max = max_in_flight
+        self._strict = strict
+        self._loop: Loop | None = None
+        self._open: dict[int, asyncio.Future[SendResult]] = {}
+        self._pending: list[Message] = []
+        self._drained: asyncio.Event | None = None
+        self._closed = False
+
+    def _on_loop(self) -> Loop:
+        if self._loop is None:
+            self._loop = self._client._on_loop()
+            self._loop.sends[self._number] = self._open
+        return self._loop
+
+    def _submit(self, message: Message) -> asyncio.Future[SendResult]:
+        loop = self._loop or self._on_loop()
+        if self._closed:
+            raise ClosedError("the producer is closed", code="closed")
+        if not self._pending:
+            loop.loop.call_soon(self._flush)
+        future: asyncio.Future[SendResult] = loop.loop.create_future()
+        self._open[self._next] = future
+        self._next += 1
+        self._pending.append(message)
+        return future
+
+    def _flush(self) -> None:
+        pending, self._pending = self._pending, []
+        if not pending:
+            return
+        loop = self._on_loop()
+        first = self._next - len(pending)
+        try:
+            if self._native.submit(pending, first, loop.pump):
+                loop.blocked.add(self)
+        except PosthouseError as error:
+            for ident in range(first, self._next):
+                future = self._open.pop(ident, None)
+                if future is not None and not future.done():
+                    future.set_exception(error)
+
+    def _resume(self) -> None:
+        loop = self._on_loop()
+        if not self._native.resume(loop.pump):
+            loop.blocked.discard(self)
+
+    def _look_drained(self) -> None:
+        if not self._open and self._drained is not None:
+            self._drained.set()
+
+    @overload
+    async def send(
+        self, message: Message, /, *, queue: MessageQueue | None = None, timeout: Seconds | None = None
+    ) -> SendResult: ...
+    @overload
+    async def send(
+        self,
+        topic: str,
+        body: Body,
+        /,
+        *,
+        tag: str | None = None,
+        keys: Iterable[str] | str = (),
+        properties: Mapping[str, str] | None = None,
+        sharding_key: str | None = None,
+        deliver_after: Seconds | None = None,
+        deliver_at: datetime | None = None,
+        queue: MessageQueue | None = None,
+        timeout: Seconds | None = None,
+    ) -> SendResult: ...
+    async def send(
+        self,
+        message: Message | str,
+        body: Body | None = None,
+        /,
+        *,
+        tag: str | None = None,
+        keys: Iterable[str] | str = (),
+        properties: Mapping[str, str] | None = None,
+        sharding_key: str | None = None,
+        deliver_after: Seconds | None = None,
+        deliver_at: datetime | None = None,
+        queue: MessageQueue | None = None,
+        timeout: Seconds | None = None,
+    ) -> SendResult:
+        """Sends a message, and returns when the broker has it as safely as it is configured to.
+
+        A cancelled wait takes back the wait, not the message: it may be on its way already.
+        """
+        whole = message_of(message, body, tag, keys, properties, sharding_key, deliver_after, deliver_at)
+        if queue is None and timeout is None:
+            return checked(await self._submit(whole), self._strict)
+        loop = self._on_loop()
+        self._flush()
+        ident = self._next
+        self._next += 1
+        future: asyncio.Future[SendResult] = loop.loop.create_future()
+        self._open[ident] = future
+        limit = None if timeout is None else seconds(timeout)
+        if self._native.submit([whole], ident, loop.pump, queue, limit):
+            loop.blocked.add(self)
+        return checked(await future, self._strict)
+
+    def send_nowait(self, message: Message, /) -> asyncio.Future[SendResult]:
+        """Sends a message and returns what can be awaited, or gathered, for its result.
+
+        Raises ``QueueFull`` instead of waiting when ``max_in_flight`` messages are on their way.
+        """
+        if len(self._open) >= self._max:
+            raise QueueFull(f"{self._max} messages are on their way", code="queue_full", retryable=True)
+        return self._submit(message)
+
+    async def send_many(self, messages: Iterable[Message], /) -> list[SendResult | PosthouseError]:
+        """Sends messages to wherever each belongs, all at once; what became of each, in their order."""
+        outcomes = await asyncio.gather(*map(self._submit, messages), return_exceptions=True)
+        results: list[SendResult | PosthouseError] = []
+        for outcome in outcomes:
+            if not isinstance(outcome, (SendResult, PosthouseError)):
+                raise outcome
+            results.append(outcome)
+        return results
+
+    async def send_batch(self, messages: Sequence[Message], /) -> list[SendResult]:
+        """RocketMQ's batch: messages of one topic into one queue, in one request for each 4 MiB."""
+        batch = list(messages)
+        results: list[SendResult] = await self._on_loop().call(
+            lambda pump, ident: self._native.send_batch(batch, pump, ident)
+        )
+        return results
+
+    async def send_oneway(self, message: Message, /) -> None:
+        """Sends a message and does not ask what became of it."""
+        await self._on_loop().call(lambda pump, ident: self._native.send_oneway(message, pump, ident))
+
+    async def request(self, message: Message, /, *, timeout: Seconds = 3.0) -> ReceivedMessage:
+        """Sends a request, and returns the reply of whoever consumes it."""
+        limit = seconds(timeout)
+        reply: ReceivedMessage = await self._on_loop().call(
+            lambda pump, ident: _native.request(self._native, message, limit, pump, ident)
+        )
+        return reply
+
+    async def reply(
+        self, request: ReceivedMessage, body: Body, /, *, properties: Mapping[str, str] | None = None
+    ) -> None:
+        """Answers a request. A handler may return a ``Reply`` instead."""
+        await self._on_loop().call(
+            lambda pump, ident: _native.reply(self._native, request, body, properties, pump, ident)
+        )
+
+    async def recall(self, recall_handle: str, /) -> RecallResult:
+        """Calls a delayed message back, by its result's ``recall_handle``."""
+        told = await self._on_loop().call(
+            lambda pump, ident: _native.recall(self._native, recall_handle, pump, ident)
+        )
+        return RecallResult(*told)
+
+    async def flush(self) -> None:
+        """Returns when nothing is on its way any more."""
+        loop = self._on_loop()
+        while self._open:
+            self._drained = self._drained or asyncio.Event()
+            self._drained.clear()
+            loop.drained.add(self)
+            await self._drained.wait()
+        loop.drained.discard(self)
+
+    async def aclose(self, timeout: Seconds = 10.0) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        limit = seconds(timeout)
+        if self._loop is not None and self._open:
+            self._flush()
+            try:
+                await asyncio.wait_for(self.flush(), limit)
+            except TimeoutError:
+                pass
+        await asyncio.to_thread(self._native.close, limit)

@@ -1,0 +1,161 @@
+"""The blocking client."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+
+from . import _native
+from ._admin import Admin
+from ._closing import Closing, close_at_exit
+from ._consumers import PullConsumer, SimpleConsumer
+from ._producer import Producer
+from ._push import PushConsumer
+from ._transaction import CheckFn, TransactionProducer
+from ._types import BatchHandler, Handler, Seconds, Start, StartFrom, Subscriptions, seconds, wanted
+
+
+class Client(Closing):
+    """A client of one cluster. Safe to use from many threads.
+
+    ``url`` is ``"rocketmq://host:port[,host:port]"``, ``"host:port"`` or ``"embedded:[path]"``; ``None`` reads
+    ``$POSTHOUSE_URL``, then ``$NAMESRV_ADDR``, then takes ``127.0.0.1:9876``. Nothing is connected before it is
+    needed, but ``embedded:`` starts a server in this process: private to this client and in memory, or in a folder
+    and shared with every client of that path.
+    """
+
+    def __init__(
+        self, url: str | None = None, *, request_timeout: Seconds = 3.0, instance: str | None = None
+    ) -> None:
+        self._begin(_native.Client(url, request_timeout=seconds(request_timeout), instance=instance))
+
+    def _begin(self, native: _native.Client) -> None:
+        self._native = native
+        self._made: weakref.WeakSet[Closing] = weakref.WeakSet()
+        self._lock = threading.Lock()
+        self._replying: Producer | None = None
+        close_at_exit(self)
+
+    @classmethod
+    def _inside(cls, server: _native.Server) -> Client:
+        client = cls.__new__(cls)
+        client._begin(_native.Client(server=server))
+        return client
+
+    def producer(
+        self,
+        group: str = "DEFAULT_PRODUCER",
+        *,
+        retries: int = 2,
+        send_timeout: Seconds = 3.0,
+        compress_over: int | None = 4096,
+        max_in_flight: int = 1024,
+        max_in_flight_bytes: int = 64 << 20,
+        strict_store: bool = False,
+    ) -> Producer:
+        """Sends messages. With ``strict_store`` a message that is stored less safely than configured raises."""
+        native = _native.Producer(
+            self._native,
+            group,
+            retries=retries,
+            send_timeout=seconds(send_timeout),
+            compress_over=compress_over,
+            max_in_flight=max_in_flight,
+            max_in_flight_bytes=max_in_flight_bytes,
+        )
+        producer = Producer(self, native, strict_store)
+        self._made.add(producer)
+        return producer
+
+    def transaction_producer(
+        self,
+        group: str,
+        check: CheckFn,
+        *,
+        check_threads: int = 1,
+        retries: int = 2,
+        send_timeout: Seconds = 3.0,
+        compress_over: int | None = 4096,
+        max_in_flight: int = 1024,
+        max_in_flight_bytes: int = 64 << 20,
+        strict_store: bool = False,
+    ) -> TransactionProducer:
+        """Sends transactions. ``check`` is asked, on a thread of its own, about those that nobody decided about:
+        also those of other producers of the group."""
+        native = _native.Producer(
+            self._native,
+            group,
+            retries=retries,
+            send_timeout=seconds(send_timeout),
+            compress_over=compress_over,
+            max_in_flight=max_in_flight,
+            max_in_flight_bytes=max_in_flight_bytes,
+            transactional=True,
+        )
+        producer = TransactionProducer(self, native, strict_store, check, check_threads)
+        self._made.add(producer)
+        return producer
+
+    def _replier(self) -> Producer:
+        with self._lock:
+            if self._replying is None:
+                self._replying = self.producer("CLIENT_INNER_PRODUCER")
+            return self._replying
+
+    def push_consumer(
+        self,
+        group: str,
+        subscribe: Subscriptions,
+        handler: Handler | BatchHandler | None = None,
+        *,
+        orderly: bool = False,
+        broadcast: bool = False,
+        concurrency: int = 20,
+        batch_size: int = 1,
+        start_from: Start = StartFrom.LAST,
+        max_attempts: int = 16,
+        cache_messages: int = 1000,
+        cache_bytes: int = 64 << 20,
+    ) -> PushConsumer:
+        """Gets messages as they come: with a handler, ``run()`` or ``start()``; without one, iterate."""
+        consumer = PushConsumer(
+            self,
+            group,
+            wanted(subscribe),
+            handler,
+            orderly=orderly,
+            broadcast=broadcast,
+            concurrency=concurrency,
+            batch_size=batch_size,
+            start_from=start_from,
+            max_attempts=max_attempts,
+            cache_messages=cache_messages,
+            cache_bytes=cache_bytes,
+        )
+        self._made.add(consumer)
+        return consumer
+
+    def pull_consumer(
+        self, group: str, *, auto_commit: Seconds | None = 5.0, start_from: Start = StartFrom.LAST
+    ) -> PullConsumer:
+        """Gets messages when it asks for them, and may go anywhere in a queue."""
+        consumer = PullConsumer(self, group, auto_commit, start_from)
+        self._made.add(consumer)
+        return consumer
+
+    def simple_consumer(
+        self, group: str, subscribe: Subscriptions, *, invisible: Seconds = 60.0
+    ) -> SimpleConsumer:
+        """Gets messages on loan, to be acked one by one within ``invisible`` (RocketMQ's POP)."""
+        consumer = SimpleConsumer(self, group, subscribe, invisible)
+        self._made.add(consumer)
+        return consumer
+
+    def admin(self) -> Admin:
+        """Topics, groups, offsets."""
+        return Admin(self)
+
+    def close(self, timeout: Seconds = 10.0) -> None:
+        for thing in list(self._made):
+            thing.close(timeout)
+        self._native.close(seconds(timeout))

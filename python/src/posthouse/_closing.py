@@ -1,0 +1,44 @@
+"""What is closed by ``with``, by its owner, and at exit."""
+
+from __future__ import annotations
+
+import atexit
+import weakref
+from types import TracebackType
+from typing import Any, Self
+
+from ._types import Seconds
+
+_EXIT_SECONDS = 2.0
+_open: weakref.WeakSet[Closing] = weakref.WeakSet()
+
+
+class Closing:
+    """Something with ``close``; a ``with`` block calls it."""
+
+    def close(self, timeout: Seconds = 10.0) -> None:
+        """Ends it in order, within the time. A second time does nothing."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        self.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        name = type(self).__name__
+        raise TypeError(f"a {name} belongs to its process and cannot be pickled; make one in each worker")
+
+
+def close_at_exit(thing: Closing) -> None:
+    """Closes it when the interpreter ends, unless that was done before."""
+    _open.add(thing)
+
+
+@atexit.register
+def _at_exit() -> None:
+    for thing in list(_open):
+        thing.close(_EXIT_SECONDS)

@@ -1,0 +1,188 @@
+"""What both clients share: results of handlers, starts, and how arguments are read."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from enum import Enum
+from typing import Literal, NamedTuple, TypeAlias
+
+from ._errors import ConfigError
+from ._native import Message, ReceivedMessage, Sql
+
+Seconds: TypeAlias = float | timedelta
+Body: TypeAlias = bytes | bytearray | memoryview | str
+SendStatus: TypeAlias = Literal["ok", "flush_disk_timeout", "flush_replica_timeout", "replica_not_available"]
+Filter: TypeAlias = str | Sql
+Subscriptions: TypeAlias = str | Iterable[str] | Mapping[str, Filter]
+
+
+class Result(Enum):
+    """What a handler says of a message."""
+
+    ACK = "ack"
+    """It is done."""
+    RETRY = "retry"
+    """Deliver it again later; in order, the queue waits for it."""
+
+
+class Retry(Exception):
+    """Raised by a handler: deliver it again, if told so after this time.
+
+    The time is one of the broker's delay levels (1 s, 5 s, 10 s, 30 s, 1 to 10 min, 20 min, 30 min, 1 h, 2 h),
+    the next one up. An orderly consumer tries again after its pause of a second.
+    """
+
+    after: float | None
+
+    def __init__(self, after: Seconds | None = None, reason: str = "") -> None:
+        super().__init__(reason)
+        self.after = None if after is None else seconds(after)
+
+
+class Reject(Exception):
+    """Raised by a handler: to the group's dead-letter topic with it, now."""
+
+
+class StartFrom(Enum):
+    """Where a group without an offset begins."""
+
+    LAST = "last"
+    FIRST = "first"
+
+
+class Reply:
+    """What a handler answers a request with; the message is done."""
+
+    def __init__(self, body: Body, *, properties: Mapping[str, str] | None = None) -> None:
+        self.body = body
+        self.properties = dict(properties or {})
+
+
+class RecallResult(NamedTuple):
+    """What the broker said to a recall; ``recalled`` is ``None`` if it does not say (Apache's does not)."""
+
+    message_id: str
+    recalled: bool | None
+
+
+class TxState(Enum):
+    """What becomes of a half message."""
+
+    COMMIT = "commit"
+    ROLLBACK = "rollback"
+    UNKNOWN = "unknown"
+
+
+HandlerResult: TypeAlias = Result | Reply | bool | None
+Handler: TypeAlias = Callable[[ReceivedMessage], HandlerResult]
+AsyncHandler: TypeAlias = Callable[[ReceivedMessage], Awaitable[HandlerResult]]
+BatchHandler: TypeAlias = Callable[[Sequence[ReceivedMessage]], HandlerResult | int]
+Start: TypeAlias = StartFrom | datetime
+
+ACK = 0
+RETRY = 1
+REJECT = 2
+
+# The delay levels of every broker that was not configured otherwise, in seconds.
+_LEVELS = (1, 5, 10, 30, 60, 120, 180, 240, 300, 360, 420, 480, 540, 600, 1200, 1800, 3600, 7200)
+
+
+def seconds(value: Seconds) -> float:
+    """Float seconds, or a ``timedelta``."""
+    number = value.total_seconds() if isinstance(value, timedelta) else float(value)
+    if not 0 <= number < 1e12:
+        raise ConfigError(f"{value!r} is no span of time", code="config")
+    return number
+
+
+def wanted(subscribe: Subscriptions) -> list[tuple[str, Filter]]:
+    """Topics with their filters."""
+    if isinstance(subscribe, str):
+        return [(subscribe, "*")]
+    if isinstance(subscribe, Mapping):
+        return list(subscribe.items())
+    return [(topic, "*") for topic in subscribe]
+
+
+def start(value: Start) -> str | datetime:
+    """Where to begin, as the native half reads it."""
+    return value.value if isinstance(value, StartFrom) else value
+
+
+def level(after: float | None) -> int | None:
+    """The delay level that is at least so long."""
+    if after is None:
+        return None
+    return next((n for n, at in enumerate(_LEVELS, 1) if after <= at), len(_LEVELS))
+
+
+def verdict(result: HandlerResult) -> tuple[int, int | None]:
+    """What a handler's answer means."""
+    if result is None or result is True or result is Result.ACK or isinstance(result, Reply):
+        return ACK, None
+    if result is False or result is Result.RETRY:
+        return RETRY, None
+    raise TypeError(f"a handler returns None, a bool, a Result or a Reply, not {type(result).__name__}")
+
+
+def failed(error: BaseException) -> tuple[int, int | None]:
+    """What an exception of a handler means."""
+    if isinstance(error, Reject):
+        return REJECT, None
+    if isinstance(error, Retry):
+        return RETRY, level(error.after)
+    return RETRY, None
+
+
+def message_of(
+    message: Message | str,
+    body: Body | None,
+    tag: str | None,
+    keys: Iterable[str] | str,
+    properties: Mapping[str, str] | None,
+    sharding_key: str | None,
+    deliver_after: Seconds | None,
+    deliver_at: datetime | None,
+) -> Message:
+    """The message that ``send`` was given, whole or in parts."""
+    if isinstance(message, Message):
+        if body is not None:
+            raise TypeError("send takes a Message, or a topic and a body")
+        return message
+    if body is None:
+        raise TypeError("send takes a Message, or a topic and a body")
+    return make_message(
+        message,
+        body,
+        tag=tag,
+        keys=keys,
+        properties=properties,
+        sharding_key=sharding_key,
+        deliver_after=deliver_after,
+        deliver_at=deliver_at,
+    )
+
+
+def make_message(
+    topic: str,
+    body: Body,
+    *,
+    tag: str | None = None,
+    keys: Iterable[str] | str = (),
+    properties: Mapping[str, str] | None = None,
+    sharding_key: str | None = None,
+    deliver_after: Seconds | None = None,
+    deliver_at: datetime | None = None,
+) -> Message:
+    """A message from its parts."""
+    return Message(
+        topic,
+        body,
+        tag=tag,
+        keys=keys,
+        properties=properties,
+        sharding_key=sharding_key,
+        deliver_after=deliver_after,
+        deliver_at=deliver_at,
+    )

@@ -1,0 +1,34 @@
+"""What the tests share: servers in this process, and the pieces of the tree they read."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import posthouse
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def server() -> Iterator[posthouse.Server]:
+    """A server in memory with a clock that stands still."""
+    with posthouse.Server.embedded(clock="manual") as server:
+        yield server
+
+
+@pytest.fixture
+def client(server: posthouse.Server) -> Iterator[posthouse.Client]:
+    with server.client() as client:
+        yield client
+
+
+def run_python(code: str, *, timeout: float = 60.0) -> subprocess.CompletedProcess[str]:
+    """Runs a program in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-X", "dev", "-c", code], capture_output=True, text=True, timeout=timeout, check=False
+    )

@@ -1,0 +1,171 @@
+"""Messages through a real broker in this process, awaited; on asyncio's own loop and on uvloop's."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+import uvloop
+
+import posthouse
+from posthouse import Message, Reject, StartFrom
+
+FIRST = StartFrom.FIRST
+Program = Callable[[posthouse.Server, posthouse.AsyncClient], Coroutine[Any, Any, None]]
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def run(request: pytest.FixtureRequest, server: posthouse.Server) -> Callable[[Program], None]:
+    factory = uvloop.new_event_loop if request.param == "uvloop" else asyncio.new_event_loop
+
+    def run(program: Program) -> None:
+        async def main() -> None:
+            async with asyncio.timeout(60), server.async_client() as client:
+                await program(server, client)
+
+        with asyncio.Runner(loop_factory=factory, debug=False) as runner:
+            runner.run(main())
+
+    return run
+
+
+def test_sends_are_gathered_and_received(run: Callable[[Program], None]) -> None:
+    async def program(_server: posthouse.Server, client: posthouse.AsyncClient) -> None:
+        async with client.producer(max_in_flight=64) as producer:
+            sends = (producer.send("t", str(n), tag="a") for n in range(500))
+            results = await asyncio.gather(*sends)
+            assert {result.status for result in results} == {"ok"}
+            outcomes = await producer.send_many([Message("t", "x"), Message("t", b"")])
+            assert isinstance(outcomes[0], posthouse.SendResult)
+            assert isinstance(outcomes[1], posthouse.InvalidMessage)
+            await producer.send_batch([Message("t", "y"), Message("t", "z")])
+            await producer.send_oneway(Message("t", "w"))
+        consumer = client.simple_consumer("g", "t")
+        bodies: set[str] = set()
+        while len(bodies) < 504:
+            messages = await consumer.receive()
+            await consumer.ack(messages)
+            bodies |= {message.text() for message in messages}
+        assert bodies == {str(n) for n in range(500)} | {"w", "x", "y", "z"}
+
+    run(program)
+
+
+def test_iterating_acks_and_stops(run: Callable[[Program], None]) -> None:
+    async def program(_server: posthouse.Server, client: posthouse.AsyncClient) -> None:
+        producer = client.producer()
+        await producer.send_many([Message("t", str(n)) for n in range(100)])
+        seen: set[str] = set()
+        async with client.push_consumer("g", "t", start_from=FIRST) as consumer:
+            async for message in consumer:
+                seen.add(message.text())
+                if len(seen) == 100:
+                    break
+        assert sum((await client.admin().lag("g", "t")).values()) == 0
+
+    run(program)
+
+
+def test_a_cancelled_wait_loses_nothing(run: Callable[[Program], None]) -> None:
+    async def program(_server: posthouse.Server, client: posthouse.AsyncClient) -> None:
+        producer = client.producer()
+        simple = client.simple_consumer("simple", "t")
+        await client.admin().create_topic("t")
+        async with client.push_consumer("pushed", "t", start_from=FIRST) as pushed:
+            iterator = aiter(pushed)
+            for _ in range(3):
+                waits = [asyncio.ensure_future(anext(iterator)), asyncio.create_task(simple.receive())]
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)
+                for waiting in waits:
+                    waiting.cancel()
+                await asyncio.gather(*waits, return_exceptions=True)
+            sent = [await producer.send("t", str(n)) for n in range(3)]
+            by_id = {result.message_id for result in sent}
+            assert {(await anext(iterator)).message_id for _ in sent} == by_id
+            found: set[str] = set()
+            while found != by_id:
+                messages = await simple.receive()
+                assert messages
+                found |= {message.message_id for message in messages}
+
+    run(program)
+
+
+def test_a_cancelled_send_gives_its_credit_back(run: Callable[[Program], None]) -> None:
+    async def program(_server: posthouse.Server, client: posthouse.AsyncClient) -> None:
+        producer = client.producer(max_in_flight=4)
+        for _ in range(50):
+            wait = asyncio.ensure_future(producer.send("t", "x"))
+            await asyncio.sleep(0)
+            wait.cancel()
+        await producer.flush()
+        assert (await producer.send("t", "y")).status == "ok"
+        for _ in range(4):
+            producer.send_nowait(Message("t", "z"))
+        with pytest.raises(posthouse.QueueFull) as caught:
+            producer.send_nowait(Message("t", "z"))
+        assert caught.value.retryable
+        await producer.flush()
+
+    run(program)
+
+
+def test_handlers_are_coroutines(run: Callable[[Program], None]) -> None:
+    async def program(_server: posthouse.Server, client: posthouse.AsyncClient) -> None:
+        seen: list[str] = []
+        all_seen = asyncio.Event()
+
+        async def handle(message: posthouse.ReceivedMessage) -> None:
+            seen.append(message.text())
+            if len(seen) == 50:
+                all_seen.set()
+            if message.text() == "0":
+                raise Reject("zero")
+
+        await client.producer().send_many([Message("t", str(n)) for n in range(50)])
+        consumer = client.push_consumer("g", "t", handle, start_from=FIRST)
+        running = asyncio.create_task(consumer.run())
+        await all_seen.wait()
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        await consumer.aclose()
+        dead = client.simple_consumer("dead", "%DLQ%g")
+        assert [message.text() for message in await dead.receive()] == ["0"]
+
+    run(program)
+
+
+def test_pulling(run: Callable[[Program], None]) -> None:
+    async def program(_server: posthouse.Server, client: posthouse.AsyncClient) -> None:
+        await client.producer().send_many([Message("t", str(n)) for n in range(20)])
+        consumer = client.pull_consumer("g", auto_commit=None, start_from=FIRST)
+        queues = await consumer.queues("t")
+        await consumer.assign(queues)
+        seen: set[str] = set()
+        async for message in consumer:
+            seen.add(message.text())
+            if len(seen) == 20:
+                break
+        await consumer.commit()
+        ends = await client.admin().offsets("t")
+        for queue in queues:
+            if ends[queue][1]:
+                assert await consumer.committed(queue) == ends[queue][1] == await consumer.position(queue)
+
+    run(program)
+
+
+def test_a_client_belongs_to_one_loop(server: posthouse.Server) -> None:
+    client = server.async_client()
+    producer = client.producer()
+
+    async def send() -> None:
+        await producer.send("t", "x")
+
+    asyncio.run(send())
+    with pytest.raises(posthouse.ConfigError, match="one event loop"):
+        asyncio.run(client.admin().topics())

@@ -1,0 +1,79 @@
+"""The package as it is installed: what its README promises, what it does at import, what it weighs."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+from pathlib import Path
+
+import pytest
+
+import posthouse
+
+from conftest import ROOT, run_python
+
+BLOCKS = [
+    block
+    for readme in (ROOT / "README.md", ROOT.parent / "README.md")
+    for block in re.findall(r"```python\n(.*?)```", readme.read_text(), re.S)
+]
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_the_readmes_blocks_run(block: str) -> None:
+    done = run_python(block)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_readmes_first_block_is_short_and_prints_what_it_says() -> None:
+    assert len([line for line in BLOCKS[0].splitlines() if line]) <= 5
+    assert run_python(BLOCKS[0]).stdout == "eu one parcel\n"
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_the_examples_run(example: Path) -> None:
+    done = run_python(example.read_text())
+    assert done.returncode == 0, done.stderr
+    expected = re.search(r'^"""(.*?)"""', example.read_text(), re.S)
+    assert expected
+    prints = re.findall(r"^    (.*)$", expected[1], re.M)
+    assert prints and done.stdout.splitlines() == prints
+
+
+def test_every_sample_of_the_tutorial_has_an_example() -> None:
+    names = {path.stem for path in EXAMPLES}
+    samples = {"sync_send", "async_send", "oneway", "batch", "ordered", "delayed", "tag", "sql", "transaction", "broadcast"}
+    assert samples <= names
+
+
+def test_there_is_one_version() -> None:
+    assert importlib.metadata.version("posthouse") == posthouse.__version__
+    cargo = (ROOT.parent / "Cargo.toml").read_text()
+    found = re.search(r'^version = "(.*)"', cargo, re.M)
+    assert found and found[1] == posthouse.__version__
+
+
+def test_importing_does_nothing_else(tmp_path: Path) -> None:
+    done = run_python(
+        f"""
+import os, threading
+os.chdir({str(tmp_path)!r})
+before = set(os.listdir('/proc/self/fd'))
+import posthouse
+assert threading.active_count() == 1
+assert len(os.listdir('/proc/self/task')) == 1
+assert set(os.listdir('/proc/self/fd')) == before
+assert os.listdir('.') == []
+"""
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_it_is_typed_and_small() -> None:
+    files = importlib.metadata.files("posthouse")
+    assert files is not None
+    names = {file.name for file in files}
+    assert {"py.typed", "_native.pyi"} <= names
+    [native] = [file for file in files if file.suffix == ".so"]
+    assert Path(str(native.locate())).stat().st_size < 30 << 20

@@ -1,0 +1,85 @@
+//! The Python package as its users get it: one wheel, built, installed into an empty environment, and tested
+//! there, with nothing of the source tree in reach but the tests.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::parts::target;
+use crate::report::Report;
+
+/// What builds and what judges; the package itself needs nothing.
+const BUILD: [&str; 1] = ["maturin>=1.16,<2"];
+const JUDGE: [&str; 4] = [
+    "pytest>=9,<10",
+    "pytest-asyncio>=1.5,<2",
+    "mypy>=2.4,<3",
+    "uvloop",
+];
+
+/// Builds, installs and tests. Every step that fails is a failure.
+pub fn test(report: &mut Report) {
+    let work = target().join("python");
+    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../python"));
+    let (build, clean) = (work.join("build"), work.join("clean"));
+    let wheels = work.join("wheels");
+    // Only the newest wheel is meant below; one from an earlier run would do no harm but confuse.
+    let _ = std::fs::remove_dir_all(&wheels);
+    let steps = report.run("Python: environments", &mut environment(&build, &BUILD))
+        && report.run("Python: the wheel", &mut wheel(&build, folder, &wheels))
+        && report.run(
+            "Python: an empty environment",
+            &mut environment(&clean, &JUDGE),
+        )
+        && report.run("Python: installed", &mut install(&clean, &wheels));
+    if !steps {
+        return;
+    }
+    report.run(
+        "Python",
+        Command::new(clean.join("bin/python"))
+            .args(["-X", "dev", "-m", "pytest", "-p", "no:cacheprovider", "-c"])
+            .arg(folder.join("pyproject.toml"))
+            .arg(folder.join("tests"))
+            .current_dir(&work),
+    );
+    report.run(
+        "Python: types",
+        Command::new(clean.join("bin/python"))
+            .args(["-m", "mypy", "--strict", "--cache-dir"])
+            .arg(work.join("mypy"))
+            .args(["-p", "posthouse"])
+            .current_dir(&work),
+    );
+    report.run(
+        "Python: stubs",
+        Command::new(clean.join("bin/python"))
+            .args(["-m", "mypy.stubtest", "posthouse", "--ignore-missing-stub"])
+            .current_dir(&work),
+    );
+}
+
+/// A new environment with some packages, by the registry that pip is configured for.
+fn environment(at: &Path, packages: &[&str]) -> Command {
+    let script = "python3 -m venv --clear \"$0\" && exec \"$0/bin/pip\" install --quiet \"$@\"";
+    let mut command = Command::new("sh");
+    command.args(["-c", script]).arg(at).args(packages);
+    command
+}
+
+fn wheel(build: &Path, folder: &Path, wheels: &Path) -> Command {
+    let mut command = Command::new(build.join("bin/maturin"));
+    command.args(["build", "--release", "--locked", "--out"]);
+    // There lies the pyproject.toml that says what the wheel is.
+    command.arg(wheels).current_dir(folder);
+    command
+}
+
+fn install(clean: &Path, wheels: &PathBuf) -> Command {
+    let script = "exec \"$0\" install --quiet --no-index --no-deps \"$1\"/*.whl";
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", script])
+        .arg(clean.join("bin/pip"))
+        .arg(wheels);
+    command
+}
