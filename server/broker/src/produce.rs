@@ -109,10 +109,11 @@ impl UniqueKey<'_> {
 impl Produced<'_> {
     /// Appends the offset message id; of a batch, all of them, comma-joined. They are ASCII.
     pub fn push_ids(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(OffsetId::new(self.store_host, self.log_offset).as_bytes());
+        let first = OffsetId::new(self.store_host, self.log_offset);
+        out.extend_from_slice(first.as_bytes());
         for &offset in &self.more {
             out.push(b',');
-            out.extend_from_slice(OffsetId::new(self.store_host, offset).as_bytes());
+            out.extend_from_slice(first.at(offset).as_bytes());
         }
     }
 }

@@ -35,6 +35,14 @@ impl OffsetId {
         id
     }
 
+    /// The id of another record in the same log.
+    pub fn at(&self, offset: LogOffset) -> OffsetId {
+        let mut id = *self;
+        id.len -= 16;
+        id.push(hex(offset.0));
+        id
+    }
+
     fn push<const N: usize>(&mut self, digits: [u8; N]) {
         self.text[self.len..self.len + N].copy_from_slice(&digits);
         self.len += N;

@@ -203,16 +203,28 @@ fn push_host(out: &mut Vec<u8>, host: &SocketAddr) {
     }
 }
 
-fn push_crc(out: &mut Vec<u8>, mut sum: u32) {
+/// The eight digits of a number below 100,000,000, least significant first: halves, then their halves,
+/// at once.
+fn low_digits(number: u32) -> [u8; 8] {
+    let fours = u64::from(number / 10_000) << 32 | u64::from(number % 10_000);
+    // 10,486 / 2^20 and 103 / 2^10 are a hundredth and a tenth, near enough for so few digits.
+    let hundreds = ((fours * 10_486) >> 20) & 0x0000_007F_0000_007F;
+    let pairs = fours + (hundreds << 16) - hundreds * 100;
+    let tens = ((pairs * 103) >> 10) & 0x000F_000F_000F_000F;
+    let digits = pairs + (tens << 8) - tens * 10;
+    (digits | 0x3030_3030_3030_3030).to_le_bytes()
+}
+
+fn push_crc(out: &mut Vec<u8>, sum: u32) {
+    const NAME: usize = key::CRC32.len() + 1;
     let mut property = [0; CRC_PROPERTY];
-    let (name, digits) = property.split_at_mut(key::CRC32.len() + 1);
-    name[..key::CRC32.len()].copy_from_slice(key::CRC32.as_bytes());
-    name[key::CRC32.len()] = NAME_END;
-    for digit in &mut digits[..10] {
-        *digit = b'0' + (sum % 10) as u8;
-        sum /= 10;
-    }
-    digits[10] = VALUE_END;
+    property[..NAME - 1].copy_from_slice(key::CRC32.as_bytes());
+    property[NAME - 1] = NAME_END;
+    property[NAME..NAME + 8].copy_from_slice(&low_digits(sum % 100_000_000));
+    let rest = (sum / 100_000_000) as u8;
+    property[NAME + 8] = b'0' + rest % 10;
+    property[NAME + 9] = b'0' + rest / 10;
+    property[NAME + 10] = VALUE_END;
     out.extend_from_slice(&property);
 }
 

@@ -26,6 +26,18 @@ fn encoded(record: &Record<'_>) -> Vec<u8> {
     out
 }
 
+#[test]
+fn the_checksums_digits_are_written_backwards() {
+    let mut rng = fastrand::Rng::with_seed(11);
+    for number in (0..100_000).map(|_| rng.u32(..)).chain([0, 1, u32::MAX]) {
+        let sum = number & 0x7FFF_FFFF;
+        let mut out = Vec::new();
+        push_crc(&mut out, sum);
+        let digits: String = format!("{sum:010}").chars().rev().collect();
+        assert_eq!(out, format!("__CRC32#\u{1}{digits}\u{2}").as_bytes());
+    }
+}
+
 /// The vector of the protocol reference, laid out by hand from Apache's encoder, plus our checksum.
 #[test]
 fn the_layout_is_rocketmqs() {
