@@ -1,5 +1,6 @@
 //! What operators do: topics, groups, offsets, queries.
 
+mod modes;
 mod offsets;
 mod query;
 mod stats;

@@ -66,7 +66,7 @@ pub use model::topic::TopicConfig;
 pub use model::{GroupName, NameError, TopicName};
 pub use process_queue::FlowLimits;
 pub use producer::{
-    BatchError, Begin, Half, Producer, ProducerOptions, Recalled, SendStatus, Sent,
+    BatchError, Begin, Half, Producer, ProducerOptions, Recalled, ReplyTo, SendStatus, Sent,
 };
 pub use pull::{Pull, Pulled};
 pub use pull_consumer::{PullConsumer, PullOptions};

@@ -3,6 +3,7 @@
 mod batch;
 mod outgoing;
 mod recall;
+mod reply_to;
 mod request;
 mod slow;
 mod transaction;
@@ -29,6 +30,7 @@ use slow::Slow;
 pub use batch::BatchError;
 pub use outgoing::{SendStatus, Sent};
 pub use recall::Recalled;
+pub use reply_to::ReplyTo;
 pub use transaction::{Begin, Half};
 
 /// How a producer sends.

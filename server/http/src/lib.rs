@@ -6,6 +6,7 @@
 //! call. `openapi/openapi.yaml` is the contract; [`operations`] is the table that tests hold against it.
 
 mod accept;
+mod browse;
 mod call;
 mod clock;
 mod cors;
@@ -35,6 +36,7 @@ mod publisher;
 mod receive;
 mod reply;
 mod request_id;
+mod requests;
 mod router;
 mod rules;
 mod scheduled;
@@ -45,9 +47,10 @@ mod subscriptions;
 mod tail;
 mod time;
 mod timed;
-#[allow(dead_code)] // transactions come next
+#[allow(dead_code)] // checks and tickets come next
 mod token;
 mod topics;
+mod transactions;
 mod write;
 
 pub use docs::{OPENAPI, openapi};

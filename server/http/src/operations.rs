@@ -11,7 +11,9 @@ use hyper::Method;
 
 use crate::call::Call;
 use crate::problem::{self, Kind, Problem};
-use crate::{docs, health, leases, publish, receive, scheduled, tail, topics};
+use crate::{
+    browse, docs, health, leases, publish, receive, requests, scheduled, tail, topics, transactions,
+};
 
 /// What an operation comes to.
 pub(crate) type Answer = Pin<Box<dyn Future<Output = Result<Response, Problem>> + Send>>;
@@ -77,6 +79,9 @@ pub fn operations() -> &'static [Operation] {
             scheduled::OPERATIONS,
             receive::OPERATIONS,
             leases::OPERATIONS,
+            browse::OPERATIONS,
+            transactions::OPERATIONS,
+            requests::OPERATIONS,
         ]
         .concat()
     });

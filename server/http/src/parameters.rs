@@ -123,7 +123,6 @@ impl<'a> Parameters<'a> {
     }
 
     /// A time: milliseconds since the Unix epoch.
-    #[allow(dead_code)] // browsing comes next
     pub(crate) fn time(&mut self, name: &str) -> Option<i64> {
         let read = time::parse(self.value(name)?);
         if read.is_none() {

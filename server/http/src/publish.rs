@@ -23,6 +23,8 @@ use crate::parameters::{NAMESPACE, Parameters};
 use crate::problem::Problem;
 use crate::publisher::{self, Kind};
 
+pub(crate) use answer::{durability, location};
+
 pub(crate) const OPERATIONS: &[Operation] = &[
     row!(POST "/v1/topics/{topic}/messages" "publishMessage" json,
         MALFORMED_JSON, INVALID_REQUEST, INVALID_IDEMPOTENCY_KEY, RESERVED_TOPIC, TOPIC_NOT_WRITABLE,
@@ -90,18 +92,30 @@ async fn json(mut call: Call) -> Result<Response, Problem> {
     let place = call.node.publishes.take(1);
     let _place =
         place.ok_or_else(|| Problem::unavailable("too many messages are being published"))?;
-    let (limits, now) = (&call.node.options.limits, clock::wall_ms());
+    let limits = &call.node.options.limits;
     let (request, limit) = (limits.request, limits.body);
     let body = call.body(request).await?;
     let topic = target.topic.clone();
-    let (message, deliver_at) = read_body(body, move |body| {
-        let mut faults = Faults::default();
-        let read = envelope(json::parse(body)?, &topic, now, limit, &mut faults);
-        faults.check()?;
-        read.ok_or_else(|| Problem::new(&crate::problem::INTERNAL))
-    })
-    .await?;
+    let read = read_body(body, move |body| read(body, &topic, limit)).await;
+    let (message, deliver_at) = read?;
     publish(&call.node, &target, message, deliver_at).await
+}
+
+/// The message that a document is.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub(crate) fn read(body: &[u8], topic: &Arc<str>, limit: usize) -> Result<Read, Problem> {
+    let mut faults = Faults::default();
+    let read = envelope(
+        json::parse(body)?,
+        topic,
+        clock::wall_ms(),
+        limit,
+        &mut faults,
+    );
+    faults.check()?;
+    read.ok_or_else(|| Problem::new(&crate::problem::INTERNAL))
 }
 
 /// A document that is one envelope and nothing else.

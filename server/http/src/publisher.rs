@@ -11,6 +11,8 @@ use crate::problem::{self, Problem};
 
 /// The group that the door sends under where no transaction needs another one.
 const GROUP: &str = "POSTHOUSE_HTTP";
+/// The group that it asks under.
+const REQUESTERS: &str = "POSTHOUSE_HTTP_REQUESTS";
 /// How long a send may take that says nothing else.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(5);
 /// How long it may say that it may take.
@@ -26,7 +28,6 @@ pub(crate) enum Kind {
     Normal,
     Fifo,
     Delay,
-    #[allow(dead_code)] // transactions come next
     Transaction,
 }
 
@@ -55,6 +56,7 @@ type Only = Option<Box<str>>;
 #[derive(Default)]
 pub(crate) struct Publisher {
     producer: OnceLock<Producer>,
+    requester: OnceLock<Producer>,
     topics: Mutex<HashMap<Box<str>, (Only, Instant)>>,
 }
 
@@ -66,6 +68,19 @@ impl Publisher {
         }
         let producer = client.producer_with(GROUP, options())?;
         Ok(self.producer.get_or_init(|| producer))
+    }
+
+    /// The producer that brokers hear of, since they hand it replies.
+    pub(crate) fn requester(&self, client: &Client) -> Result<&Producer, Problem> {
+        if let Some(producer) = self.requester.get() {
+            return Ok(producer);
+        }
+        let announced = ProducerOptions {
+            announce: true,
+            ..options()
+        };
+        let producer = client.producer_with(REQUESTERS, announced)?;
+        Ok(self.requester.get_or_init(|| producer))
     }
 
     /// Whether a topic exists and takes this kind of message.
@@ -163,7 +178,8 @@ pub(crate) async fn send(
     }
 }
 
-fn unknown() -> Problem {
+/// Nobody knows whether a message is stored.
+pub(crate) fn unknown() -> Problem {
     let detail = "no broker answered in time: the message may be stored or not";
     Problem::new(&problem::PUBLISH_OUTCOME_UNKNOWN).detail(detail)
 }

@@ -87,6 +87,7 @@ async fn receive(call: Call) -> Result<Response, Problem> {
     if key.is_some() && !ordered {
         return Err(idempotency::unsupported());
     }
+    alone(&call.node, &wanted.group, &subscription.topic).await?;
     let consumer = call.node.client.simple_consumer(&wanted.group)?;
     let receive = Receive {
         max: wanted.max,
@@ -207,6 +208,21 @@ async fn subscription(
             Err(Problem::new(&problem::SUBSCRIPTION_NOT_FOUND).detail(detail))
         }
     }
+}
+
+/// A group gets a topic one way at a time: members that pull it would get what was popped once more.
+async fn alone(node: &Node, group: &str, topic: &str) -> Result<(), Problem> {
+    let pullers = node.client.admin().pullers(group, topic).await?;
+    if pullers.is_empty() {
+        return Ok(());
+    }
+    let detail = format!(
+        "{} of the group pull {topic}: stop them, or let them pop (mqadmin setConsumeMode -m POP, setClientRebalance(false))",
+        pullers.len()
+    );
+    Err(Problem::new(&problem::GROUP_CONSUMED_BY_PULL)
+        .detail(detail)
+        .with("client_ids", pullers))
 }
 
 /// The next messages, each of which is told to the caller or given back.

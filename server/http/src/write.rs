@@ -147,17 +147,7 @@ pub(crate) fn message<'o>(
     object.string("topic", plain_topic(&message.topic, namespace));
     object.queue("queue", &message.queue);
     object.number("offset", message.queue_offset);
-    let text = std::str::from_utf8(&message.body).ok();
-    body(&mut object, message, text, bodies);
-    let kind = if text.is_some() {
-        "text/plain"
-    } else {
-        "application/octet-stream"
-    };
-    object.string(
-        "content_type",
-        message.property(CONTENT_TYPE).unwrap_or(kind),
-    );
+    body(&mut object, message, bodies);
     object.optional("tag", message.tag());
     let out = object.value("keys");
     out.push('[');
@@ -168,19 +158,7 @@ pub(crate) fn message<'o>(
         string(out, key);
     }
     out.push(']');
-    let out = object.value("properties");
-    out.push('{');
-    let mut first = true;
-    for (name, value) in own_properties(message) {
-        if !first {
-            out.push(',');
-        }
-        first = false;
-        string(out, name);
-        out.push(':');
-        string(out, value);
-    }
-    out.push('}');
+    properties(&mut object, message);
     object.optional("message_group", message.property(SHARDING_KEY));
     object.time("born_at", message.born_at);
     object.time("stored_at", message.stored_at);
@@ -203,7 +181,34 @@ pub(crate) fn plain_topic<'t>(topic: &'t str, namespace: Option<&str>) -> &'t st
     inside.unwrap_or(topic)
 }
 
-fn body(object: &mut Object<'_>, message: &Received, text: Option<&str>, bodies: Bodies) {
+/// Body, encoding and content type of a message.
+pub(crate) fn body(object: &mut Object<'_>, message: &Received, bodies: Bodies) {
+    let text = std::str::from_utf8(&message.body).ok();
+    encoded(object, message, text, bodies);
+    let kind = match text {
+        Some(_) => "text/plain",
+        None => "application/octet-stream",
+    };
+    let said = message.property(CONTENT_TYPE);
+    object.string("content_type", said.unwrap_or(kind));
+}
+
+/// The properties that its sender gave a message.
+pub(crate) fn properties(object: &mut Object<'_>, message: &Received) {
+    let out = object.value("properties");
+    out.push('{');
+    for (place, (name, value)) in own_properties(message).enumerate() {
+        if place > 0 {
+            out.push(',');
+        }
+        string(out, name);
+        out.push(':');
+        string(out, value);
+    }
+    out.push('}');
+}
+
+fn encoded(object: &mut Object<'_>, message: &Received, text: Option<&str>, bodies: Bodies) {
     let json = match bodies {
         Bodies::Json => text.and_then(|text| json::parse(text.as_bytes()).ok()),
         _ => None,

@@ -19,7 +19,7 @@ use remoting::header::SendHeader;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
-use super::{Producer, Shared};
+use super::{Producer, ReplyTo, Shared};
 use crate::channel::Channel;
 use crate::client::Inner;
 use crate::clock;
@@ -30,7 +30,7 @@ use crate::route::{Broker, TEMPLATE, TEMPLATE_QUEUES};
 
 /// Names request and reply (Java's `MessageConst.PROPERTY_CORRELATION_ID`).
 pub(crate) const CORRELATION_ID: &str = "CORRELATION_ID";
-const TTL: &str = "TTL";
+pub(crate) const TTL: &str = "TTL";
 const MESSAGE_TYPE: &str = "MSG_TYPE";
 const REPLY: &str = "reply";
 
@@ -121,11 +121,24 @@ impl Producer {
         body: impl Into<Bytes>,
         properties: &[(String, String)],
     ) -> Result<()> {
+        self.reply_to(&ReplyTo::of(request)?, body, properties)
+            .await
+    }
+
+    /// As [`Producer::reply_with`], for who has not the message, but only where its reply goes.
+    ///
+    /// # Errors
+    /// As [`Producer::reply_with`].
+    pub async fn reply_to(
+        &self,
+        to: &ReplyTo,
+        body: impl Into<Bytes>,
+        properties: &[(String, String)],
+    ) -> Result<()> {
         let shared = &self.shared;
         shared.open()?;
-        let text = reply_properties(request, properties)?;
-        let cluster = request.property(key::CLUSTER);
-        let cluster = cluster.ok_or(MessageError::NoRequest)?;
+        let text = reply_properties(to, properties)?;
+        let cluster = &to.cluster;
         let topic = format!("{cluster}_REPLY_TOPIC");
         TopicName::parse(&topic)?;
         let header = SendHeader {
@@ -146,7 +159,7 @@ impl Producer {
         };
         let command = header.fill_letters(Command::request(request::SEND_REPLY_MESSAGE_V2));
         let command = command.body(body.into().to_vec());
-        let channel = shared.way_back(request, &topic).await?;
+        let channel = shared.way_back(to, &topic).await?;
         let answer = channel.ask(command, shared.options.timeout).await?;
         let read = answer.read(|frame| match frame.code {
             // However safely the reply is kept: the requester has it.
@@ -162,16 +175,14 @@ impl Producer {
 
 /// The properties of a reply.
 fn reply_properties(
-    request: &Received,
+    to: &ReplyTo,
     properties: &[(String, String)],
 ) -> std::result::Result<String, MessageError> {
     let mut text = String::with_capacity(160);
     append(&mut text, MESSAGE_TYPE, REPLY);
-    for name in [CORRELATION_ID, key::REPLY_TO_CLIENT] {
-        let value = request.property(name).ok_or(MessageError::NoRequest)?;
-        append(&mut text, name, value);
-    }
-    if let Some(ttl) = request.property(TTL) {
+    append(&mut text, CORRELATION_ID, &to.correlation);
+    append(&mut text, key::REPLY_TO_CLIENT, &to.client);
+    if let Some(ttl) = &to.ttl {
         append(&mut text, TTL, ttl);
     }
     for (name, value) in properties {
@@ -185,10 +196,9 @@ fn reply_properties(
 
 impl Shared {
     /// The way to the broker that the request came from; if it is gone, to any that takes replies.
-    async fn way_back(&self, request: &Received, topic: &str) -> Result<Arc<Channel>> {
+    async fn way_back(&self, to: &ReplyTo, topic: &str) -> Result<Arc<Channel>> {
         let client = &self.client;
-        let queue = &request.queue;
-        match client.master_of(&queue.topic, &queue.broker).await {
+        match client.master_of(&to.topic, &to.broker).await {
             Err(Error::UnknownBroker(_) | Error::NoRoute(_)) => {
                 let route = client.route(topic).await?;
                 let master = route.brokers.iter().find_map(Broker::master);

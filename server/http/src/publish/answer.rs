@@ -38,7 +38,7 @@ pub(super) fn one(target: &Target, answer: &Sent, kind: Kind, deliver_at: Option
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(DURABILITY.clone(), durability(answer.durability.as_deref()));
-    if let Ok(location) = HeaderValue::try_from(location(target, &answer.id)) {
+    if let Ok(location) = HeaderValue::try_from(location(target, "messages", &answer.id)) {
         headers.insert(LOCATION, location);
     }
     response
@@ -78,13 +78,14 @@ pub(crate) fn sent(
     );
 }
 
-pub(super) fn durability(told: Option<&str>) -> HeaderValue {
+/// What a broker says of how safe a message is.
+pub(crate) fn durability(told: Option<&str>) -> HeaderValue {
     let told = told.and_then(|told| HeaderValue::from_str(told).ok());
     told.unwrap_or(HeaderValue::from_static(UNKNOWN))
 }
 
-/// Where a message can be read.
-pub(crate) fn location(target: &Target, id: &str) -> String {
+/// Where something of a topic is.
+pub(crate) fn location(target: &Target, list: &str, id: &str) -> String {
     let namespace = target.namespace.as_deref();
     let mut out = String::from("/v1/topics/");
     for c in crate::write::plain_topic(&target.topic, namespace).chars() {
@@ -94,8 +95,10 @@ pub(crate) fn location(target: &Target, id: &str) -> String {
             c => out.push(c),
         }
     }
-    out.push_str("/messages/");
-    out.push_str(id);
+    for part in [list, id] {
+        out.push('/');
+        out.push_str(part);
+    }
     if let Some(namespace) = namespace {
         out.push_str("?namespace=");
         out.push_str(namespace);

@@ -2,11 +2,14 @@
 //! against the contract.
 #![allow(clippy::unwrap_used)]
 
+mod browse;
 mod contract;
 mod door;
 mod events;
 mod guarded;
 mod messages;
+mod requests;
 mod slow;
 mod tail;
 mod topics;
+mod transactions;

@@ -729,3 +729,32 @@ fn an_ordered_receive_whose_answer_was_lost_is_repeated() {
     );
     assert_eq!(again["messages"][0]["delivery_attempt"], 1);
 }
+
+#[test]
+fn a_group_is_popped_or_pulled_and_not_both() {
+    use posthouse_client::{Filter, PushOptions, Settle};
+    let (topic, group) = (topic("ways"), group("ways"));
+    receive(&group, &topic, "&wait=0s");
+    let target = format!("/v1/groups/{group}/messages:receive?wait=0s");
+    run(async {
+        let client = client();
+        let wanted = [(topic.as_str(), Filter::All)];
+        let consumer = client
+            .push_consumer(&group, &wanted, PushOptions::default(), |_| async {
+                Settle::Ack
+            })
+            .await
+            .unwrap();
+        let asked = target.clone();
+        let refused = tokio::task::spawn_blocking(move || ask("POST", &asked))
+            .await
+            .unwrap();
+        assert_eq!(refused.problem(), "group-consumed-by-pull");
+        assert_eq!(refused.json()["client_ids"], json!([client.id()]));
+        consumer.shutdown().await;
+        client.shutdown().await;
+    });
+    publish(&topic, &json!({"body": "x"})).expect(201);
+    let got = receive(&group, &topic, "&wait=20s");
+    assert_eq!(got[0]["body"], "x");
+}
