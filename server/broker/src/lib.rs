@@ -155,7 +155,7 @@ impl Broker {
             topics: Topics::open(&options, &store, registrar, now),
             groups: Groups::open(&store, now),
             clients: RwLock::default(),
-            pops: Pops::open(&store, &offsets, options.pop_retry_v2, moment),
+            pops: Pops::open(&store, &offsets, &options, moment),
             offsets,
             modes: Modes::open(&store),
             reviving: Mutex::default(),

@@ -121,6 +121,10 @@ pub enum Planted {
     Nothing,
     /// A delayed message is delivered by one record, and taken from what waits by another, later one.
     DeliveredInTwoSteps,
+    /// A half message is committed by one record, and closed by another, later one.
+    CommittedInTwoSteps,
+    /// What was out on leases when the broker starts stays out for ever.
+    LeasesWithoutEnd,
 }
 
 /// What the broker is to its replicas (`brokerRole`).

@@ -33,7 +33,7 @@ use store::{Draft, Keys, Moved, ReadError, Reads, Staged, Store, Wait};
 
 use crate::offset::read_failed;
 use crate::topic::{system, topic_missing};
-use crate::{Answer, AskedFor, Broker, Caller, Error};
+use crate::{Answer, AskedFor, Broker, Caller, Error, Planted};
 
 use fate::{Fate, History};
 pub(crate) use half::is_half;
@@ -203,6 +203,9 @@ impl Broker {
             Decision::Rollback => self.stage_rollback(at, half)?,
         };
         state.closed(at, Fate::Ended(decision), staged.end);
+        if decision == Decision::Commit && self.options.planted == Planted::CommittedInTwoSteps {
+            state.unclosed.push(at);
+        }
         match decision {
             Decision::Commit => self.transactions.committed.add(1),
             Decision::Rollback => self.transactions.rolled_back.add(1),
@@ -231,6 +234,10 @@ impl Broker {
         let properties = with_checks(half, checks, &mut text);
         let draft = Draft {
             sys_flag: half.sys_flag() & !sys::TRANSACTION_MASK | sys::TRANSACTION_COMMIT,
+            prepared_offset: match self.options.planted {
+                Planted::CommittedInTwoSteps => 0,
+                _ => at.0,
+            },
             ..copy(half, queue, at, properties)
         };
         let staged = self.store.stage(&draft)?;

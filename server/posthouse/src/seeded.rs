@@ -24,10 +24,19 @@ pub fn service(service: Arc<dyn Service>) -> Arc<dyn Service> {
 /// The bug planted in what the broker does, if one is.
 pub fn broker() -> broker::Planted {
     #[cfg(debug_assertions)]
-    if std::env::var("POSTHOUSE_SEEDED_BUG").as_deref() == Ok("delivered-in-two-steps") {
-        tracing::error!("this broker has a planted bug: it delivers delayed messages in two steps");
-        return broker::Planted::DeliveredInTwoSteps;
+    {
+        let planted = match std::env::var("POSTHOUSE_SEEDED_BUG").as_deref() {
+            Ok("delivered-in-two-steps") => broker::Planted::DeliveredInTwoSteps,
+            Ok("committed-in-two-steps") => broker::Planted::CommittedInTwoSteps,
+            Ok("leases-without-end") => broker::Planted::LeasesWithoutEnd,
+            _ => broker::Planted::Nothing,
+        };
+        if planted != broker::Planted::Nothing {
+            tracing::error!(?planted, "this broker has a planted bug");
+        }
+        planted
     }
+    #[cfg(not(debug_assertions))]
     broker::Planted::Nothing
 }
 

@@ -178,8 +178,8 @@ impl Broker {
             born_host: view.born_host(),
             reconsume_times: view.reconsume_times(),
             prepared_offset: match self.options.planted {
-                Planted::Nothing => view.log_offset().0,
                 Planted::DeliveredInTwoSteps => 0,
+                _ => view.log_offset().0,
             },
             body: view.body(),
             properties: delivered(view, now, text),

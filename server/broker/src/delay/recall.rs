@@ -180,7 +180,7 @@ impl Broker {
         staged.map(Some)
     }
 
-    pub(super) fn stage_marker(
+    pub(crate) fn stage_marker(
         &self,
         at: LogOffset,
         topic: &str,

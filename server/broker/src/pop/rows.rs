@@ -11,14 +11,15 @@ use super::row::{Moment, Row, push_key, push_value, read};
 use crate::changes::Changes;
 use crate::offset::Offsets;
 use crate::stats::history::Count;
+use crate::{Options, Planted};
 
 /// Rows that were taken over into a batch's changes.
 pub(crate) type Taken = Vec<(Arc<Line>, FlightId, Vec<Changed>)>;
 
 impl Pops {
     /// What the store knows. Where the next pops start is told to the offsets, as each pop does.
-    pub fn open(store: &Store, offsets: &Offsets, retry_v2: bool, now: Moment) -> Pops {
-        let pops = Pops::new(retry_v2);
+    pub fn open(store: &Store, offsets: &Offsets, options: &Options, now: Moment) -> Pops {
+        let pops = Pops::new(options.pop_retry_v2);
         let rows = store.rows(Table::Leases);
         let rows: Vec<_> = (rows.iter())
             .filter_map(|(key, value)| {
@@ -40,7 +41,12 @@ impl Pops {
             let flight = state.flights.entry(id).or_default();
             match row {
                 Row::Next(next) => flight.restore_next(next),
-                Row::Lease(key, lease) => flight.restore_lease(key, lease),
+                Row::Lease(key, mut lease) => {
+                    if options.planted == Planted::LeasesWithoutEnd {
+                        lease.until = std::time::Duration::MAX;
+                    }
+                    flight.restore_lease(key, lease);
+                }
                 Row::Moved(at, entry) => flight.restore_moved(at, entry),
                 Row::Open(open) => {
                     for (at, open) in open {

@@ -44,6 +44,7 @@ impl Broker {
     /// As [`Broker::commit`].
     pub(crate) fn transaction_step(&self, now: i64) -> Result<Duration, Error> {
         self.wake_returned(now);
+        self.close_planted()?;
         let mut due = Vec::new();
         let pending = self.store.pending();
         pending.due(Kind::Half, now, limits::CHECKS_AT_ONCE, &mut due);
@@ -69,6 +70,15 @@ impl Broker {
             Duration::from_millis(u64::try_from(next.saturating_sub(now)).unwrap_or(0).max(1))
         });
         Ok(next.min(LOOK))
+    }
+
+    /// The planted bug's second step.
+    fn close_planted(&self) -> Result<(), Error> {
+        let unclosed = std::mem::take(&mut self.transactions.state().unclosed);
+        for at in unclosed {
+            self.stage_marker(at, "planted", "bug")?;
+        }
+        Ok(())
     }
 
     fn check_interval(&self) -> i64 {

@@ -48,6 +48,8 @@ pub(crate) struct State {
     pub away: HashMap<Box<str>, HashSet<LogOffset>>,
     /// When was looked last whether some of them are back, ms since the Unix epoch.
     looked: i64,
+    /// What the planted bug has committed and not closed.
+    pub unclosed: Vec<LogOffset>,
 }
 
 impl Transactions {
@@ -68,6 +70,7 @@ impl Transactions {
             changed: HashSet::new(),
             away: HashMap::new(),
             looked: 0,
+            unclosed: Vec::new(),
         };
         // A kill may have come between a decision and the end of its row.
         state.retain(|at, asked| {

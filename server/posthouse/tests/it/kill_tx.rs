@@ -402,3 +402,12 @@ fn a_broker_that_answers_ends_before_it_writes_them_is_found_out() {
     let (ledger, _) = torture.run(usize::MAX, 20);
     assert!(!ledger.faults.is_empty());
 }
+
+#[cfg(debug_assertions)]
+#[test]
+fn a_broker_that_commits_in_two_steps_is_found_out() {
+    let data = tempfile::tempdir().unwrap();
+    let torture = Torture::new(data.path(), "ASYNC_FLUSH", Some("committed-in-two-steps"));
+    let (ledger, _) = torture.run(usize::MAX, 20);
+    assert!(!ledger.faults.is_empty());
+}
