@@ -8,8 +8,8 @@ use crate::{Broker, Error};
 
 /// How often [`crate::Broker::tick`] wants to be called.
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
-/// How late what becomes due between two steps may be.
-const LOOK: Duration = Duration::from_millis(20);
+/// How long at most may be slept when nothing waits.
+const IDLE: Duration = Duration::from_secs(60);
 const TEN_SECONDS: Duration = Duration::from_secs(10);
 
 /// When what was done last, on the monotonic clock.
@@ -45,8 +45,8 @@ impl Ticks {
 
 impl Broker {
     /// Does a piece of what is due at a moment of its own: delayed messages, questions about half messages,
-    /// leases that ran out. Returns when to call again; [`Broker::wait_deadline`] ends earlier if a message arrives that is due
-    /// earlier.
+    /// leases that ran out. Returns when to call again; [`Broker::wait_deadline`] ends earlier if a message
+    /// arrives, or is popped, that is due earlier.
     ///
     /// # Errors
     /// As [`Broker::commit`].
@@ -54,15 +54,17 @@ impl Broker {
         let alarm = self.store.pending().alarm();
         // What arrives while this looks around may be missed by it: then the alarm rings.
         alarm.watch(i64::MAX);
+        self.pops.watch(Duration::MAX);
         let now = self.clock.wall();
         let parts = [
             Some(self.delay_step(now)?),
             Some(self.transaction_step(now)?),
             self.lease_step()?,
         ];
-        let next = parts.into_iter().flatten().fold(LOOK, Duration::min);
+        let next = parts.into_iter().flatten().fold(IDLE, Duration::min);
         let millis = i64::try_from(next.as_millis()).unwrap_or(i64::MAX);
         alarm.watch(now.saturating_add(millis));
+        self.pops.watch(self.clock.steady().saturating_add(next));
         Ok(next)
     }
 

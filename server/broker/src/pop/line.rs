@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use model::receipt::PopTopic;
 use model::{GroupName, LogOffset, TopicName};
+use store::Alarm;
 
 use super::flight::Flight;
 use super::wait::Waiter;
@@ -53,6 +54,10 @@ pub(crate) struct State {
 
 const NEVER: u64 = u64::MAX;
 
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(NEVER)
+}
+
 impl Line {
     fn new(group: GroupName, topic: &TopicName, retry: PopTopic) -> Line {
         let of = |which| TopicName::pop_retry_of(&group, topic, which);
@@ -81,17 +86,18 @@ impl Line {
 
     /// When the first lease runs out.
     pub fn next_due(&self) -> Option<Duration> {
-        match self.next_due.load(Ordering::Relaxed) {
+        match self.next_due.load(Ordering::SeqCst) {
             NEVER => None,
             nanos => Some(Duration::from_nanos(nanos)),
         }
     }
 
-    /// Notes when the first lease runs out.
-    pub fn set_due(&self, state: &State) {
+    /// Notes when the first lease runs out, and returns it in ns.
+    fn set_due(&self, state: &State) -> u64 {
         let due = state.flights.values().filter_map(Flight::next_due).min();
-        let nanos = due.map_or(NEVER, |due| u64::try_from(due.as_nanos()).unwrap_or(NEVER));
-        self.next_due.store(nanos, Ordering::Relaxed);
+        let nanos = due.map_or(NEVER, nanos);
+        self.next_due.store(nanos, Ordering::SeqCst);
+        nanos
     }
 }
 
@@ -113,6 +119,10 @@ pub(crate) struct Pops {
     pub(super) waiting: Mutex<HashMap<ConnectionId, HashMap<u64, Arc<Line>>>>,
     pub(super) held: AtomicUsize,
     turn: AtomicU32,
+    /// Whoever sleeps until the next lease runs out is awake then, ns; earlier ones ring,
+    watched: AtomicU64,
+    /// here.
+    alarm: Arc<Alarm>,
     /// Nothing is popped any more that lies below this in the log: it is being deleted.
     floor: AtomicU64,
     /// New retry topics are of the second form (`enableRetryTopicV2`).
@@ -120,13 +130,15 @@ pub(crate) struct Pops {
 }
 
 impl Pops {
-    pub fn new(retry_v2: bool) -> Pops {
+    pub fn new(retry_v2: bool, alarm: &Arc<Alarm>) -> Pops {
         Pops {
             registry: RwLock::default(),
             dirty: Mutex::default(),
             waiting: Mutex::default(),
             held: AtomicUsize::new(0),
             turn: AtomicU32::new(0),
+            watched: AtomicU64::new(NEVER),
+            alarm: Arc::clone(alarm),
             floor: AtomicU64::new(0),
             retry_v2,
         }
@@ -239,11 +251,19 @@ impl Pops {
 
     /// Notes that a line has rows to write, and when its first lease runs out.
     pub fn changed(&self, line: &Arc<Line>, state: &State) {
-        line.set_due(state);
+        if line.set_due(state) < self.watched.load(Ordering::SeqCst) {
+            self.alarm.ring(i64::MIN);
+        }
         if !line.dirty.swap(true, Ordering::Relaxed) {
             let mut dirty = self.dirty.lock().unwrap_or_else(PoisonError::into_inner);
             dirty.push(Arc::clone(line));
         }
+    }
+
+    /// Whoever gives back what is not acked is awake at this moment; before it looks it says
+    /// [`Duration::MAX`], so that nothing which is popped while it looks is missed.
+    pub fn watch(&self, until: Duration) {
+        self.watched.store(nanos(until), Ordering::SeqCst);
     }
 
     /// The lines with rows to write; they count as written.

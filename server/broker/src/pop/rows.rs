@@ -19,7 +19,7 @@ pub(crate) type Taken = Vec<(Arc<Line>, FlightId, Vec<Changed>)>;
 impl Pops {
     /// What the store knows. Where the next pops start is told to the offsets, as each pop does.
     pub fn open(store: &Store, offsets: &Offsets, options: &Options, now: Moment) -> Pops {
-        let pops = Pops::new(options.pop_retry_v2);
+        let pops = Pops::new(options.pop_retry_v2, store.pending().alarm());
         let rows = store.rows(Table::Leases);
         let rows: Vec<_> = (rows.iter())
             .filter_map(|(key, value)| {

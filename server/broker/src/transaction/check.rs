@@ -66,10 +66,13 @@ impl Broker {
         if due.len() == limits::CHECKS_AT_ONCE {
             return Ok(Duration::ZERO);
         }
-        let next = pending.next_due(Kind::Half).map_or(LOOK, |next| {
-            Duration::from_millis(u64::try_from(next.saturating_sub(now)).unwrap_or(0).max(1))
-        });
-        Ok(next.min(LOOK))
+        let away = !self.transactions.state().away.is_empty();
+        let idle = if away { LOOK } else { Duration::MAX };
+        // Wall time is looked at again soon: it may be set.
+        Ok(pending.next_due(Kind::Half).map_or(idle, |next| {
+            let left = u64::try_from(next.saturating_sub(now)).unwrap_or(0);
+            Duration::from_millis(left.max(1)).min(LOOK)
+        }))
     }
 
     /// The planted bug's second step.

@@ -4,6 +4,7 @@
 mod checks;
 mod clients;
 mod cost;
+mod deadlines;
 mod delay;
 mod filter;
 mod house;
