@@ -20,6 +20,8 @@ pub struct Metrics {
     pub pulls_found: u64,
     /// Pulls that found nothing.
     pub pulls_missed: u64,
+    /// Times a damaged record was left out of what somebody read.
+    pub records_damaged: u64,
     /// Pulls held now.
     pub pulls_held: usize,
     /// Commits that moved an offset back.
@@ -66,6 +68,7 @@ impl Broker {
             messages_out: stats.transferred.total(),
             pulls_found: stats.found.total(),
             pulls_missed: stats.missed.total(),
+            records_damaged: self.store.damaged(),
             pulls_held: self.hold.held(),
             offsets_lowered: stats.lowered.total(),
             busy: stats.busy.total(),

@@ -58,6 +58,8 @@ pub(crate) struct Log {
     /// How far the wall clock was set: see [`crate::Pending::observe`].
     skew: Arc<AtomicI64>,
     cached: Cached,
+    /// How often a reader met a damaged record.
+    pub(crate) damaged: AtomicU64,
     /// Where the cursor was when the background looked last.
     ahead_saw: AtomicU64,
 }
@@ -129,6 +131,7 @@ impl Log {
             failure: OnceLock::new(),
             skew,
             cached: Cached::new(end, options.cached),
+            damaged: AtomicU64::new(0),
             ahead_saw: AtomicU64::new(end),
             options,
             clock,

@@ -342,6 +342,11 @@ impl Store {
         self.log.stage_system(draft, |_| ())
     }
 
+    /// How often a reader met a damaged record since the start, and was given the others.
+    pub fn damaged(&self) -> u64 {
+        self.log.damaged.load(Ordering::Relaxed)
+    }
+
     /// Where the half message lies now that was first stored at `from`, if that place was deleted.
     pub fn moved(&self, from: LogOffset) -> Option<Moved> {
         let key = from.0.to_be_bytes();

@@ -206,7 +206,9 @@ impl Look<'_> {
                 Err(error) => return Err(error),
             }
             for (n, entry) in scanned.iter().enumerate() {
+                // A damaged one is left out as if it had been asked for, whatever the filter says to nothing.
                 if entry.size > 0
+                    && !properties.is_damaged(n)
                     && self.filter.passes(entry.tags_code, properties.get(n))
                     && !self.take(entry, wanted, bytes)
                 {

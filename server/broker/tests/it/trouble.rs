@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use broker::{Answer, Caller, Error, Pull, Verdict, limits};
-use store::Flush;
+use store::{Disk, Flush};
 
 use crate::house::{House, START, bodies, caller, from_start, message, options};
 use crate::stubborn::{Moods, Stubborn};
@@ -208,4 +208,66 @@ fn held_pulls_of_a_queue_have_a_limit() {
         limits::HELD_PULLS_PER_QUEUE,
         "all of them, in one call"
     );
+}
+
+/// A flipped bit must not make a message fail a filter that it passed, and nobody hears of it.
+#[test]
+fn a_filtered_pull_leaves_a_damaged_record_out_as_a_plain_one_does_and_says_so() {
+    let stubborn = Arc::new(Stubborn::default());
+    let moods = Arc::clone(&stubborn.moods);
+    let disk: Arc<dyn Disk> = Arc::clone(&stubborn) as _;
+    let house = House::open_with(options(), Flush::Async, disk, START, |store| {
+        store.tail_max = 0;
+    });
+    for n in 0..3 {
+        house.put(
+            "t",
+            0,
+            &n.to_string(),
+            &format!("colour\u{1}red\u{2}n\u{1}{n}\u{2}"),
+        );
+    }
+    house.store.settle().unwrap();
+    let name = stubborn.list("commitlog").unwrap().remove(0);
+    let file = stubborn.open(&format!("commitlog/{name}")).unwrap();
+    let mut bytes = vec![0; file.len().unwrap() as usize];
+    file.read_at(&mut bytes, 0).unwrap();
+    let red = b"colour\x01red";
+    let places = bytes.windows(red.len()).enumerate();
+    let places: Vec<usize> = (places.filter(|(_, here)| here == red))
+        .map(|(at, _)| at)
+        .collect();
+    assert_eq!(places.len(), 3);
+    file.write_at(b"rex", (places[1] + 7) as u64).unwrap();
+    let filtered = |expression| Pull {
+        expression: Some(expression),
+        expression_kind: Some("SQL92"),
+        ..from_start("t")
+    };
+    for cold in [true, false] {
+        moods.cold.store(cold, Ordering::Relaxed);
+        let damaged = || house.broker.metrics().records_damaged;
+        let before = damaged();
+        let (pulled, plain) = house.pull(from_start("t")).unwrap();
+        assert_eq!(
+            (plain, pulled.next.0),
+            (vec!["0".into(), "2".to_owned()], 3)
+        );
+        let after = damaged();
+        assert!(after > before);
+        // Neither what it said before, nor what it says now, nor that it says nothing.
+        for expression in [
+            "colour = 'red'",
+            "colour = 'rex' OR n <> '1'",
+            "n <> '1' OR n IS NULL",
+        ] {
+            let before = damaged();
+            let (pulled, found) = house.pull(filtered(expression)).unwrap();
+            assert_eq!(
+                (found, pulled.next.0),
+                (vec!["0".into(), "2".to_owned()], 3)
+            );
+            assert!(damaged() > before, "cold: {cold}, {expression}");
+        }
+    }
 }

@@ -4,8 +4,7 @@
 use std::ops::Range;
 use std::sync::PoisonError;
 
-use model::LogOffset;
-use model::record;
+use model::record::{self, View};
 
 use super::Log;
 use crate::disk::{Reads, Wait};
@@ -24,6 +23,8 @@ pub struct Properties {
     bytes: Vec<u8>,
     /// Where each one ends.
     ends: Vec<usize>,
+    /// Which records turned out damaged, ascending: there are hardly ever any.
+    damaged: Vec<usize>,
     raw: Vec<u8>,
     runs: Vec<Range<u64>>,
 }
@@ -34,6 +35,16 @@ impl Properties {
         let start = n.checked_sub(1).and_then(|n| self.ends.get(n)).copied();
         let end = self.ends.get(n).copied().unwrap_or(0);
         (self.bytes.get(start.unwrap_or(0)..end)).unwrap_or_default()
+    }
+
+    /// Whether the `n`th record turned out damaged: nobody knows what its properties were.
+    pub fn is_damaged(&self, n: usize) -> bool {
+        self.damaged.binary_search(&n).is_ok()
+    }
+
+    fn push_damaged(&mut self) {
+        self.damaged.push(self.ends.len());
+        self.push(&[]);
     }
 
     fn push(&mut self, text: &[u8]) {
@@ -52,6 +63,7 @@ impl Log {
     ) -> Result<Reads, ReadError> {
         out.bytes.clear();
         out.ends.clear();
+        out.damaged.clear();
         let mut rest = entries;
         while !rest.is_empty() {
             rest = self.properties_of_tail(rest, out);
@@ -71,7 +83,7 @@ impl Log {
         for (n, entry) in entries.iter().enumerate() {
             match tail.run(entry.log_offset.0, entry.size as usize, &mut near) {
                 _ if entry.size == 0 => out.push(&[]),
-                Some(bytes) => out.push(inside(entry, bytes, bytes)),
+                Some(bytes) => out.push(inside(entry, bytes, bytes).unwrap_or_default()),
                 None => return &entries[n..],
             }
         }
@@ -140,9 +152,21 @@ impl Log {
             let (head, behind) = rest.split_at(start);
             let (tail, behind) = behind.split_at(end);
             rest = behind;
-            let head = if start == 0 { tail } else { head };
-            let text = inside(entry, head, tail);
-            if !text.is_empty() || size <= WHOLE {
+            if start == 0 {
+                // All of it is here, so that a flipped bit cannot make it fit or not fit a filter.
+                match View::verify(tail, entry.log_offset) {
+                    Ok(view) if view.len() == tail.len() => {
+                        out.push(inside(entry, tail, tail).unwrap_or_default());
+                    }
+                    other => {
+                        let why = other.err().map(|error| error.to_string());
+                        self.report_damaged(entry.log_offset, &why.unwrap_or_default());
+                        out.push_damaged();
+                    }
+                }
+                continue;
+            }
+            if let Some(text) = inside(entry, head, tail).filter(|text| !text.is_empty()) {
                 out.push(text);
                 continue;
             }
@@ -150,11 +174,10 @@ impl Log {
             let mut whole = Vec::new();
             match self.record(entry.log_offset, wait, &mut whole) {
                 Ok(Reads::WouldBlock) => return Ok(Reads::WouldBlock),
-                Ok(Reads::Done) => out.push(inside(entry, &whole, &whole)),
+                Ok(Reads::Done) => out.push(inside(entry, &whole, &whole).unwrap_or_default()),
                 Err(error) => {
-                    let LogOffset(log_offset) = entry.log_offset;
-                    tracing::error!(log_offset, %error, "a record's properties cannot be read");
-                    out.push(&[]);
+                    self.report_damaged(entry.log_offset, &error.to_string());
+                    out.push_damaged();
                 }
             }
         }
@@ -163,10 +186,9 @@ impl Log {
 }
 
 /// The property text, if these bytes are of the entry's record.
-fn inside<'a>(entry: &Entry, head: &[u8], tail: &'a [u8]) -> &'a [u8] {
+fn inside<'a>(entry: &Entry, head: &[u8], tail: &'a [u8]) -> Option<&'a [u8]> {
     let position = head.get(28..36).and_then(|bytes| bytes.try_into().ok());
     let ours = position.map(u64::from_be_bytes) == Some(entry.log_offset.0)
         && record::head(head).map(|(size, _)| size) == Some(entry.size);
-    let text = record::properties_of(head, tail).filter(|_| ours);
-    text.unwrap_or_default()
+    record::properties_of(head, tail).filter(|_| ours)
 }

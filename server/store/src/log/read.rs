@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 
 use model::LogOffset;
 use model::flag::sys;
@@ -120,13 +121,18 @@ impl Log {
             match View::verify(&out[at..end], entry.log_offset) {
                 Ok(view) if view.len() == entry.size as usize => at = end,
                 other => {
-                    let error = other.err().map(|e| e.to_string()).unwrap_or_default();
-                    let at_offset = entry.log_offset.0;
-                    tracing::error!(log_offset = at_offset, %error, "a damaged record is left out");
+                    let why = other.err().map(|error| error.to_string());
+                    self.report_damaged(entry.log_offset, &why.unwrap_or_default());
                     out.drain(at..end);
                 }
             }
         }
+    }
+
+    /// A record that somebody wanted to read is damaged.
+    pub(super) fn report_damaged(&self, at: LogOffset, why: &str) {
+        self.damaged.fetch_add(1, Ordering::Relaxed);
+        tracing::error!(log_offset = at.0, why, "a damaged record is left out");
     }
 
     /// Appends the one record at `at`, verified.
