@@ -4,6 +4,7 @@ mod modes;
 mod offsets;
 mod query;
 mod stats;
+mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use crate::queue::Queue;
 use crate::route::TEMPLATE;
 
 pub use stats::{Progress, QueueStats};
+pub use waiting::TransactionState;
 
 /// What operators do. Cheap to clone.
 ///

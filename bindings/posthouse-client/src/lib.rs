@@ -52,7 +52,7 @@ mod strategy;
 mod transaction;
 mod upkeep;
 
-pub use admin::{Admin, Progress, QueueStats};
+pub use admin::{Admin, Progress, QueueStats, TransactionState};
 pub use client::Client;
 pub use compress::{Compression, decompress};
 pub use config::{Config, Entrance, Transport};
@@ -74,6 +74,7 @@ pub use push_consumer::{PushConsumer, PushOptions, Settle};
 pub use queue::Queue;
 pub use reader::{ConsumeFrom, Model};
 pub use received::Received;
+pub use remoting::body::{DelayedList, DelayedMessage, OpenTransaction, TransactionList};
 pub use remoting::{Serialize, code};
 pub use simple_consumer::{Leased, Receive, SimpleConsumer};
 pub use strategy::Strategy;

@@ -3,6 +3,7 @@
 //! No queue belongs to anybody, so nothing is shared out, and a message that is not acked in time comes
 //! again, to any member.
 
+mod give_back;
 mod settle;
 mod wait;
 

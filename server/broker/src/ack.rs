@@ -69,13 +69,22 @@ pub struct Changed {
 }
 
 /// A message on a lease.
-struct Held {
-    line: Arc<Line>,
-    which: PopTopic,
-    queue: u32,
-    at: u64,
-    start: u64,
-    popped_at: i64,
+pub(crate) struct Held {
+    pub line: Arc<Line>,
+    pub which: PopTopic,
+    pub queue: u32,
+    pub at: u64,
+    pub start: u64,
+    pub popped_at: i64,
+}
+
+/// What the new lease of a message has.
+pub(crate) struct Renewal {
+    pub popped_at: i64,
+    pub invisible: i64,
+    pub until: Duration,
+    /// When it ends, the message comes back as if it had not been popped.
+    pub uncounted: bool,
 }
 
 impl Broker {
@@ -165,12 +174,22 @@ impl Broker {
         }
         let invisible = Duration::from_millis(u64::try_from(change.invisible).unwrap_or(0));
         let until = self.clock.steady().saturating_add(invisible);
-        flight.renew(key, held.at, (changed.popped_at, change.invisible, until));
+        let renewal = Renewal {
+            popped_at: changed.popped_at,
+            invisible: change.invisible,
+            until,
+            uncounted: false,
+        };
+        flight.renew(key, held.at, renewal);
         self.pops.changed(&held.line, &state);
         Ok(Answer::After(Mark::REACHED, changed))
     }
 
-    fn check_ack<'a>(&self, caller: &Caller, ack: &Ack<'a>) -> Result<Receipt<'a>, Error> {
+    pub(crate) fn check_ack<'a>(
+        &self,
+        caller: &Caller,
+        ack: &Ack<'a>,
+    ) -> Result<Receipt<'a>, Error> {
         let topic = self.topics.find(ack.topic);
         let topic = topic.ok_or_else(|| topic_missing(ack.topic, AskedFor::Pull))?;
         let (name, read_queues) = (&topic.config.name, topic.config.read_queues);
@@ -209,7 +228,7 @@ impl Broker {
         })
     }
 
-    fn held(&self, ack: &Ack<'_>, receipt: &Receipt<'_>) -> Option<Held> {
+    pub(crate) fn held(&self, ack: &Ack<'_>, receipt: &Receipt<'_>) -> Option<Held> {
         let (line, is) = self.pops.find(ack.group, ack.topic)?;
         Some(Held {
             line,
@@ -268,12 +287,7 @@ impl Broker {
 
 impl Flight {
     /// A message goes over to a lease of its own: pop time, invisible time, until when.
-    fn renew(
-        &mut self,
-        key: (u64, i64),
-        at: u64,
-        (popped_at, invisible, until): (i64, i64, Duration),
-    ) {
+    pub(crate) fn renew(&mut self, key: (u64, i64), at: u64, renewal: Renewal) {
         let Some(mut lease) = self.get(key).cloned() else {
             return;
         };
@@ -281,12 +295,13 @@ impl Flight {
             return;
         };
         lease.bits = 1;
-        lease.invisible = invisible;
-        lease.until = until;
+        lease.invisible = renewal.invisible;
+        lease.until = renewal.until;
+        lease.uncounted = renewal.uncounted;
         lease.stored = false;
         if let Some(fifo) = &mut lease.fifo {
             fifo.groups = vec![(0, group.unwrap_or(0))];
         }
-        self.put((at, popped_at), lease);
+        self.put((at, renewal.popped_at), lease);
     }
 }

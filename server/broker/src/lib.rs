@@ -17,6 +17,7 @@ mod deadline;
 pub mod delay;
 mod error;
 mod filter;
+mod give_back;
 pub mod group;
 mod hash;
 mod hold;
@@ -41,6 +42,7 @@ pub mod running;
 mod stats;
 pub mod topic;
 mod transaction;
+mod waiting;
 
 use std::cell::RefCell;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -60,6 +62,7 @@ pub use client::{
 pub use delay::{Delayed, Recalled};
 pub use error::{AskedFor, Error};
 pub use filter::sql::Compat;
+pub use give_back::{DeadLetter, Release};
 pub use inspect::{Index, TimeSpan};
 pub use metrics::Metrics;
 pub use notice::{Notice, Outlet, Registrar};
@@ -78,7 +81,8 @@ pub use running::ConsumeDirectly;
 pub use stats::item::{StatsItem, StatsWindow};
 pub use store::Clock;
 pub use topic::{Registration, TopicChange};
-pub use transaction::{Decision, EndTransaction, HalfCheck};
+pub use transaction::{Decision, EndTransaction, HalfCheck, TransactionState};
+pub use waiting::{Listed, Place, Waiting};
 
 use assign::Modes;
 use changes::Changes;

@@ -69,6 +69,12 @@ pub const HALF_CANDIDATES: usize = 64;
 pub const CLIENT_ID: usize = 1_024;
 /// Client ids that are noted for one connection.
 pub const CLIENTS_PER_CONNECTION: usize = 64;
+/// Waiting messages in one list.
+pub const LISTED: usize = 1_000;
+/// Waiting messages, of all topics, that are looked at for one list.
+pub const LIST_SCAN: usize = 16_384;
+/// The longest reason of a dead letter, in characters.
+pub const DEAD_REASON: usize = 1_024;
 /// Queue locks.
 pub const LOCKS: usize = 500_000;
 /// Answers read cold that wait for their request to run again.

@@ -25,11 +25,11 @@ use model::group::GroupConfig;
 use model::receipt::{ORDERED, PopTopic};
 use model::{Mark, TopicName};
 
-pub(crate) use flight::Flight;
+pub(crate) use flight::{Flight, Open};
 pub(crate) use line::{Line, Pops};
 use look::Got;
 pub use poll::{Notification, Notified, Peek, Peeked};
-pub(crate) use revive::moment;
+pub(crate) use revive::{Lapsed, moment, read_lapsed};
 pub(crate) use row::Moment;
 use wait::Waiter;
 pub(crate) use wait::Woken;

@@ -12,7 +12,7 @@ use model::flag::sys;
 use model::id::OffsetId;
 use model::message::{PROPERTIES_MAX, append, key};
 use model::{Level, LogOffset, Mark, QueueId, QueueOffset, TopicName};
-use store::{Draft, Keys, Queue, StageError, Staged};
+use store::{Draft, Flush, Keys, Queue, StageError, Staged};
 
 pub(crate) use properties::{Facts, rewrite};
 
@@ -76,6 +76,8 @@ pub struct Produced<'a> {
     pub recall_handle: Option<String>,
     /// The address in the ids.
     pub store_host: SocketAddr,
+    /// Whether it is on the disk, not only in the system's page cache, when it is answered.
+    pub fsynced: bool,
 }
 
 /// What became of a send that was stored.
@@ -411,6 +413,7 @@ impl Broker {
             recall_handle: None,
             unique_key,
             store_host: self.options.address,
+            fsynced: self.store.flushes() == Flush::Sync && !no_wait,
         }
     }
 

@@ -17,6 +17,7 @@
 mod check;
 mod fate;
 mod half;
+mod look;
 mod resume;
 mod state;
 
@@ -31,12 +32,14 @@ use model::{Level, LogOffset, Mark, QueueOffset};
 use store::pending::Kind;
 use store::{Draft, Keys, Moved, ReadError, Reads, Staged, Store, Wait};
 
+use crate::delay::copy_without;
 use crate::offset::read_failed;
 use crate::topic::{system, topic_missing};
 use crate::{Answer, AskedFor, Broker, Caller, Error, Planted};
 
 use fate::{Fate, History};
-pub(crate) use half::is_half;
+pub(crate) use half::{expires_at, is_half};
+pub use look::TransactionState;
 use state::State;
 pub(crate) use state::Transactions;
 
@@ -164,6 +167,15 @@ impl Broker {
                 };
             }
             match state.fate(place.offset(), history) {
+                Some((Fate::Expired, _)) if end.decision == Decision::Commit => {
+                    let first = Decision::Rollback;
+                    return Err(Error::TransactionDecided { first });
+                }
+                Some((Fate::Expired, mark)) => {
+                    return Ok(Some(
+                        mark.map_or(Answer::Ready(()), |mark| Answer::After(mark, ())),
+                    ));
+                }
                 Some((Fate::Ended(first), mark)) if first == end.decision => {
                     return Ok(Some(
                         mark.map_or(Answer::Ready(()), |mark| Answer::After(mark, ())),
@@ -230,8 +242,13 @@ impl Broker {
         let queue = (topic.queue(&self.store, wanted))
             .or_else(|| topic.queue(&self.store, wanted % topic.config.write_queues.max(1)))
             .ok_or_else(missing)?;
-        let mut text = String::new();
-        let properties = with_checks(half, checks, &mut text);
+        let (mut text, mut shorter) = (String::new(), String::new());
+        let mut properties = with_checks(half, checks, &mut text);
+        if half.property(key::EXPIRES_AT).is_some() {
+            // It is between the producer and us.
+            copy_without(properties, |name| name == key::EXPIRES_AT, &mut shorter);
+            properties = &shorter;
+        }
         let draft = Draft {
             sys_flag: half.sys_flag() & !sys::TRANSACTION_MASK | sys::TRANSACTION_COMMIT,
             prepared_offset: match self.options.planted {
@@ -245,28 +262,28 @@ impl Broker {
         Ok(staged)
     }
 
-    /// A marker that the half message is not to be seen: in Apache's topic for that, with its body,
-    /// the half's place in its queue.
+    /// Stages the marker that the half message is not to be seen.
     fn stage_rollback(&self, at: LogOffset, half: &View<'_>) -> Result<Staged, Error> {
+        let (queue, marker) = self.marker(half, false)?;
+        Ok(self.store.stage(&marker.draft(self, &queue, at, half))?)
+    }
+
+    /// A marker in Apache's topic for that, with its body, the half's place in its queue.
+    fn marker(&self, half: &View<'_>, expired: bool) -> Result<(Arc<store::Queue>, Marker), Error> {
         let topic = self.topics.find(system::ENDED_HALVES);
         let queue = topic.as_ref().and_then(|topic| topic.queue(&self.store, 0));
         let missing = || topic_missing(system::ENDED_HALVES, AskedFor::Send);
         let mut properties = String::new();
         append(&mut properties, key::TAGS, "d");
-        if let Some(unique) = half.property(key::UNIQ_KEY) {
-            append(&mut properties, key::UNIQ_KEY, unique);
+        for name in [key::UNIQ_KEY, key::EXPIRES_AT] {
+            let value = half.property(name);
+            if let Some(value) = value.filter(|_| expired || name != key::EXPIRES_AT) {
+                append(&mut properties, name, value);
+            }
         }
         let body = half.queue_offset().to_string();
-        let draft = Draft {
-            flag: 0,
-            sys_flag: 0,
-            reconsume_times: 0,
-            body: body.as_bytes(),
-            born_at: self.clock.wall(),
-            born_host: self.options.address,
-            ..copy(half, queue.ok_or_else(missing)?, at, &properties)
-        };
-        Ok(self.store.stage(&draft)?)
+        let queue = Arc::clone(queue.ok_or_else(missing)?);
+        Ok((queue, Marker { properties, body }))
     }
 
     /// Whether the producer set a time within which it is not asked, and it is over: then the producer
@@ -279,6 +296,32 @@ impl Broker {
     /// How many half messages wait for a decision.
     pub(crate) fn halves(&self) -> usize {
         self.store.pending().len(Kind::Half)
+    }
+}
+
+/// What says that a half message is not to be seen.
+struct Marker {
+    properties: String,
+    body: String,
+}
+
+impl Marker {
+    fn draft<'a>(
+        &'a self,
+        broker: &Broker,
+        queue: &'a Arc<store::Queue>,
+        at: LogOffset,
+        half: &View<'a>,
+    ) -> Draft<'a> {
+        Draft {
+            flag: 0,
+            sys_flag: 0,
+            reconsume_times: 0,
+            body: self.body.as_bytes(),
+            born_at: broker.clock.wall(),
+            born_host: broker.options.address,
+            ..copy(half, queue, at, &self.properties)
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use broker::Notice;
 use remoting::body::{
     CheckClient, ConsumerIds, HeartbeatData, LockAnswer, LockRequest, ProducerConnection,
 };
-use remoting::code::response;
+use remoting::code::{OWN_CODES, response};
 use remoting::header::{ConsumerGroupHeader, ProducerGroupHeader, UnregisterHeader};
 use remoting::server::Outcome;
 
@@ -16,6 +16,7 @@ use crate::outlet::command;
 use crate::{from, to};
 
 pub(crate) fn heartbeat(endpoint: &Endpoint, ask: &mut Ask<'_>) -> Served {
+    let wants_own = ask.frame.ext.get("posthouse").is_some();
     let beat = from::heartbeat(ask.read::<HeartbeatData>()?);
     let answer = endpoint.broker.heartbeat(&ask.caller(), &beat)?;
     ask.answer(answer, |ask, beat| {
@@ -23,10 +24,14 @@ pub(crate) fn heartbeat(endpoint: &Endpoint, ask: &mut Ask<'_>) -> Served {
         if let Some(divergence) = &beat.divergence {
             reply = reply.remark(divergence);
         }
-        reply
+        let reply = reply
             .flag("IS_SUPPORT_HEART_BEAT_V2", true)
-            .flag("IS_SUB_CHANGE", beat.subscriptions_changed)
-            .finish();
+            .flag("IS_SUB_CHANGE", beat.subscriptions_changed);
+        // Only for those who ask: Apache's clients expect what Apache's brokers say.
+        match wants_own {
+            true => reply.field("posthouse", OWN_CODES).finish(),
+            false => reply.finish(),
+        }
         for group in beat.changed {
             let mut command = command(&Notice::IdsChanged { group });
             command.opaque = endpoint.behind.fetch_sub(1, Ordering::Relaxed);

@@ -12,6 +12,7 @@ mod client;
 mod from;
 mod offset;
 mod outlet;
+mod own;
 mod pop;
 mod pull;
 mod query;

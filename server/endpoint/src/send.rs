@@ -21,7 +21,10 @@ pub(crate) fn send(endpoint: &Endpoint, ask: &mut Ask<'_>) -> Served {
     let batch = header.batch || ask.frame.code == request::SEND_BATCH_MESSAGE;
     let send = produce(&header, batch, ask.frame.body);
     let answer = endpoint.broker.produce(&ask.caller(), &send)?;
-    ask.answer(answer, |ask, produced| write(endpoint, ask, &produced))
+    let wanted = header.durability == Some(true);
+    ask.answer(answer, |ask, produced| {
+        write(endpoint, ask, &produced, wanted)
+    })
 }
 
 /// What a header asks for.
@@ -44,7 +47,7 @@ pub(crate) fn produce<'a>(header: &SendHeader<'a>, batch: bool, body: &'a [u8]) 
     }
 }
 
-fn write(endpoint: &Endpoint, ask: &mut Ask<'_>, produced: &Produced<'_>) {
+fn write(endpoint: &Endpoint, ask: &mut Ask<'_>, produced: &Produced<'_>, durability: bool) {
     let code = match produced.status {
         SendStatus::Stored => response::SUCCESS,
         SendStatus::SlaveNotAvailable => response::SLAVE_NOT_AVAILABLE,
@@ -62,6 +65,14 @@ fn write(endpoint: &Endpoint, ask: &mut Ask<'_>, produced: &Produced<'_>) {
         }
         if let Some(handle) = &produced.recall_handle {
             reply = reply.field("recallHandle", handle);
+        }
+        if durability {
+            let fsynced = if produced.fsynced {
+                "fsynced"
+            } else {
+                "page-cache"
+            };
+            reply = reply.field("durability", fsynced);
         }
         common_fields(endpoint, reply).finish();
     });

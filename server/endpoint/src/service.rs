@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use broker::{Broker, ConnectionId, Told};
 use model::{Level, LogOffset};
-use remoting::code::{request, response};
+use remoting::code::{own as codes, request, response};
 use remoting::server::{Door, Outcome, Peer, Refusal, Run, Service};
 use remoting::{Frame, Prepared};
 
 use crate::ask::{Ask, Refused, Served};
 use crate::bodies::Bodies;
 use crate::{
-    admin, client, offset, pop, pull, query, recall, reply, reset, retry, running, send, status,
-    transaction,
+    admin, client, offset, own, pop, pull, query, recall, reply, reset, retry, running, send,
+    status, transaction,
 };
 
 /// Serves a broker to RocketMQ's clients and tools.
@@ -129,6 +129,11 @@ impl Endpoint {
             INVOKE_BROKER_TO_RESET_OFFSET => reset::reset(self, ask),
             CLONE_GROUP_OFFSET => reset::clone(self, ask),
             CONSUMER_SEND_MSG_BACK => retry::send_back(self, ask),
+            codes::LIST_DELAYED => own::delayed(self, ask),
+            codes::LIST_TRANSACTIONS => own::transactions(self, ask),
+            codes::TRANSACTION_STATE => own::transaction(self, ask),
+            codes::RELEASE_MESSAGE => own::release(self, ask),
+            codes::DEAD_LETTER_MESSAGE => own::dead_letter(self, ask),
             _ => Err(Refused::NotSupported),
         }
     }

@@ -46,6 +46,11 @@ pub mod key {
     pub const TRANSACTION_CHECK_TIMES: &str = "TRANSACTION_CHECK_TIMES";
     /// So many seconds a half message is not asked about.
     pub const CHECK_IMMUNITY: &str = "CHECK_IMMUNITY_TIME_IN_SECONDS";
+    /// Until when a half message waits for a decision, ms since the Unix epoch; then it is rolled back.
+    /// Ours: no Apache broker knows it.
+    pub const EXPIRES_AT: &str = "EXPIRES_AT";
+    /// Why a consumer made a message a dead letter. Ours.
+    pub const DLQ_REASON: &str = "DLQ_REASON";
     /// The client's message id.
     pub const UNIQ_KEY: &str = "UNIQ_KEY";
     /// The broker's region.

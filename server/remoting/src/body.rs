@@ -13,6 +13,7 @@ pub mod inspect;
 mod lenient;
 pub mod lock;
 pub mod offsets;
+pub mod own;
 pub mod pop;
 pub mod properties;
 pub mod queue;
@@ -33,6 +34,7 @@ pub use lock::{LockAnswer, LockRequest};
 pub use offsets::{
     ConsumerOffsets, ConsumerStatus, QueueOffset, QueueOffsets, ResetOffsetList, ResetOffsets,
 };
+pub use own::{DelayedList, DelayedMessage, OpenTransaction, TransactionList};
 pub use pop::{
     Assignment, AssignmentAnswer, AssignmentRequest, BatchAck, BatchAckRequest, RequestMode,
     RequestModes,

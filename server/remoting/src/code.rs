@@ -25,6 +25,20 @@ macro_rules! codes {
 }
 
 codes! {
+    /// Codes of requests that only Posthouse serves: `server/docs/protocol.md` says what they are for.
+    own
+    LIST_DELAYED = 310000
+    LIST_TRANSACTIONS = 310001
+    TRANSACTION_STATE = 310002
+    RELEASE_MESSAGE = 310003
+    DEAD_LETTER_MESSAGE = 310004
+}
+
+/// What a broker says of [`own`] in its answer to a heartbeat, as field `posthouse`: the codes it
+/// serves, ascending, with commas between.
+pub const OWN_CODES: &str = "310000,310001,310002,310003,310004";
+
+codes! {
     /// Codes of requests.
     request
     SEND_MESSAGE = 10

@@ -8,6 +8,7 @@ pub mod consumer;
 pub mod heartbeat;
 pub mod kv;
 pub mod offset;
+pub mod own;
 pub mod pop;
 pub mod pull;
 pub mod query;
@@ -30,6 +31,10 @@ pub use kv::{KvHeader, KvNamespaceHeader, PutKvHeader};
 pub use offset::{
     OffsetAnswer, QueryOffsetHeader, QueueHeader, SearchOffsetHeader, TimestampAnswer,
     UpdateOffsetHeader,
+};
+pub use own::{
+    DeadLetterHeader, LeaseAnswer, ListHeader, ReleaseHeader, TransactionStateAnswer,
+    TransactionStateHeader,
 };
 pub use pop::{
     AckHeader, ChangeInvisibleHeader, NotificationHeader, PeekHeader, PollingHeader, PopAnswer,

@@ -21,7 +21,7 @@ use crate::log::segments::Segments;
 use crate::log::stage::{Draft, Staged};
 use crate::marks::MarksView;
 use crate::open;
-use crate::options::Options;
+use crate::options::{Flush, Options};
 use crate::pending::Pending;
 use crate::queue::{Entry, Queue, Queues};
 use crate::recover::{self, Planted};
@@ -340,6 +340,11 @@ impl Store {
     /// As [`Store::stage`].
     pub fn stage_own(&self, draft: &Draft<'_>) -> Result<Staged, StageError> {
         self.log.stage_system(draft, |_| ())
+    }
+
+    /// When its records count as confirmed.
+    pub fn flushes(&self) -> Flush {
+        self.log.options.flush
     }
 
     /// How often a reader met a damaged record since the start, and was given the others.

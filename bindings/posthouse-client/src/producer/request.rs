@@ -156,6 +156,7 @@ impl Producer {
             max_reconsume_times: None,
             batch: false,
             broker_name: None,
+            durability: None,
         };
         let command = header.fill_letters(Command::request(request::SEND_REPLY_MESSAGE_V2));
         let command = command.body(body.into().to_vec());

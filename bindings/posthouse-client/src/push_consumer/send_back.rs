@@ -102,6 +102,7 @@ impl Reader {
             max_reconsume_times: Some(max),
             batch: false,
             broker_name: None,
+            durability: None,
         };
         let command = header.fill_letters(Command::request(request::SEND_MESSAGE_V2));
         let command = command.body(message.body.to_vec());

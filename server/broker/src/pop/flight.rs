@@ -44,6 +44,8 @@ pub(crate) struct Lease {
     pub revive_queue: i32,
     /// Of an ordered pop.
     pub fifo: Option<Fifo>,
+    /// When it ends, its messages come back as if they had not been popped.
+    pub uncounted: bool,
     /// There is a row of it in the log.
     pub stored: bool,
 }
@@ -237,6 +239,7 @@ impl Flight {
             count,
             revive_queue: terms.revive_queue,
             fifo: None,
+            uncounted: false,
             stored: false,
         };
         if let Some(attempt) = &terms.ordered {

@@ -10,7 +10,7 @@ use store::{Draft, Entry, Keys, Next, StageError, Wait};
 
 use super::flight::Flight;
 use super::line::{FlightId, Line};
-use super::need::Found;
+use super::need::{Found, entry_in_place};
 use crate::Broker;
 use crate::topic::system::KEPT_LEASED;
 
@@ -62,7 +62,7 @@ impl Broker {
         let entry = out.moved.or_else(|| {
             let name = line.topic(out.id.0).as_str();
             let queue = self.store.find_queue(name, out.id.1)?;
-            match self.entry_in_place(&queue, out.at, Wait::Yes) {
+            match entry_in_place(&self.store, &queue, out.at, Wait::Yes) {
                 Ok(Found::Here(entry)) => Some(entry),
                 _ => None,
             }

@@ -105,32 +105,10 @@ impl Broker {
     ) -> Result<Found, Error> {
         match flight.moved(at) {
             Some(moved) => Ok(Found::Here(moved)),
-            None => Ok(match self.entry_in_place(queue, at, wait)? {
+            None => Ok(match entry_in_place(&self.store, queue, at, wait)? {
                 Found::Here(entry) if entry.log_offset < self.pops.floor() => Found::Gone,
                 found => found,
             }),
-        }
-    }
-
-    /// The entry of one position, where it was first.
-    pub(super) fn entry_in_place(
-        &self,
-        queue: &Queue,
-        at: u64,
-        wait: Wait,
-    ) -> Result<Found, Error> {
-        if at < queue.start().0 {
-            return Ok(Found::Gone);
-        }
-        let mut entry = Vec::with_capacity(1);
-        match (self.store).entries(queue, QueueOffset(at), 1, wait, &mut entry) {
-            Ok(Reads::WouldBlock) => Ok(Found::Cold),
-            Ok(Reads::Done) => {
-                let entry = entry.first().copied().filter(|entry| entry.size > 0);
-                Ok(entry.map_or(Found::Gone, Found::Here))
-            }
-            Err(ReadError::Missing(_) | ReadError::Damaged(_)) => Ok(Found::Gone),
-            Err(error) => Err(read_failed(error)),
         }
     }
 
@@ -151,5 +129,27 @@ impl Checked<'_> {
     pub(super) fn reads_properties(&self, others: &[Filter]) -> bool {
         let mut filters = others.iter().chain([&self.filter]);
         filters.any(Filter::reads_properties)
+    }
+}
+
+/// The entry of one position, where it was first.
+pub(super) fn entry_in_place(
+    store: &Store,
+    queue: &Queue,
+    at: u64,
+    wait: Wait,
+) -> Result<Found, Error> {
+    if at < queue.start().0 {
+        return Ok(Found::Gone);
+    }
+    let mut entry = Vec::with_capacity(1);
+    match store.entries(queue, QueueOffset(at), 1, wait, &mut entry) {
+        Ok(Reads::WouldBlock) => Ok(Found::Cold),
+        Ok(Reads::Done) => {
+            let entry = entry.first().copied().filter(|entry| entry.size > 0);
+            Ok(entry.map_or(Found::Gone, Found::Here))
+        }
+        Err(ReadError::Missing(_) | ReadError::Damaged(_)) => Ok(Found::Gone),
+        Err(error) => Err(read_failed(error)),
     }
 }

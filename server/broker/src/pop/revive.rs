@@ -8,16 +8,17 @@
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use model::LogOffset;
 use model::id::push_offset_id;
 use model::message::{PROPERTIES_MAX, append, key};
 use model::receipt::PopTopic;
 use model::record::View;
-use store::{Draft, Entry, Keys, Reads, Wait};
+use store::{Draft, Entry, Keys, Reads, Store, Wait};
 
-use super::flight::{LeaseKey, Open};
+use super::flight::{Lease, LeaseKey, Open};
 use super::kept::origin;
 use super::line::{FlightId, Line};
-use super::need::Found;
+use super::need::{Found, entry_in_place};
 use super::{Moment, Woken};
 use crate::retry::{kept, mark_dead};
 use crate::stats::item::Rare;
@@ -25,13 +26,36 @@ use crate::topic::{Topic, topic_missing};
 use crate::{AskedFor, Broker, Error, limits};
 
 /// One message whose lease is over.
-struct Lapsed {
+pub(crate) struct Lapsed {
     id: FlightId,
     key: LeaseKey,
     at: u64,
     ordered: bool,
+    /// It was released without counting the attempt.
+    uncounted: bool,
     /// How often it was handed out in this place before.
     count: u32,
+}
+
+impl Lapsed {
+    pub fn of(id: FlightId, key: LeaseKey, at: u64, lease: &Lease) -> Lapsed {
+        Lapsed {
+            id,
+            key,
+            at,
+            ordered: lease.fifo.is_some(),
+            uncounted: lease.uncounted,
+            count: lease.count,
+        }
+    }
+
+    /// How often it came back before.
+    pub fn times(&self, view: &View<'_>) -> u32 {
+        match self.ordered {
+            true => self.count,
+            false => u32::try_from(view.reconsume_times()).unwrap_or(0),
+        }
+    }
 }
 
 impl Broker {
@@ -62,7 +86,8 @@ impl Broker {
 
     fn revive(&self, line: &Arc<Line>, now: Duration) -> Result<(), Error> {
         for lapsed in self.lapsed(line, now) {
-            if lapsed.ordered && !self.is_exhausted(line, lapsed.count) {
+            let stays = lapsed.ordered && !self.is_exhausted(line, lapsed.count);
+            if lapsed.uncounted || stays {
                 self.open_again(line, &lapsed);
             } else {
                 self.move_back(line, &lapsed)?;
@@ -80,13 +105,8 @@ impl Broker {
                 let Some(lease) = flight.get(key) else {
                     continue;
                 };
-                lapsed.extend(lease.positions(key.0).map(|at| Lapsed {
-                    id,
-                    key,
-                    at,
-                    ordered: lease.fifo.is_some(),
-                    count: lease.count,
-                }));
+                let positions = lease.positions(key.0);
+                lapsed.extend(positions.map(|at| Lapsed::of(id, key, at, lease)));
                 if lapsed.len() >= limits::REVIVE_BATCH {
                     return lapsed;
                 }
@@ -102,19 +122,19 @@ impl Broker {
         u32::try_from(max).is_ok_and(|max| times >= max)
     }
 
-    /// A message popped in order is open again.
+    /// A message is open again in its own place: popped in order, or released uncounted.
     fn open_again(&self, line: &Arc<Line>, lapsed: &Lapsed) {
         let mut state = line.lock();
         let Some(flight) = state.flights.get_mut(&lapsed.id) else {
             return;
         };
         if let Some((count, group)) = flight.settle(lapsed.key, lapsed.at) {
-            let count = count.saturating_add(1);
+            let count = count.saturating_add(u32::from(!lapsed.uncounted));
             flight.leave(lapsed.at, Open { count, group });
         }
         let mut woken = Woken::new();
-        self.pops
-            .wake(line, &mut state, Some(lapsed.id.1), &mut woken);
+        let queue = (lapsed.id.0 == PopTopic::Normal).then_some(lapsed.id.1);
+        self.pops.wake(line, &mut state, queue, &mut woken);
         self.pops.changed(line, &state);
         drop(state);
         self.run_again(&woken);
@@ -122,69 +142,108 @@ impl Broker {
 
     /// A message is appended to the retry topic, or to the dead letters.
     fn move_back(&self, line: &Arc<Line>, lapsed: &Lapsed) -> Result<(), Error> {
-        let record = self.read_lapsed(line, lapsed)?;
-        let Some((entry, record)) = record else {
+        let moved = {
+            let state = line.lock();
+            let flight = state.flights.get(&lapsed.id);
+            flight.and_then(|flight| flight.moved(lapsed.at))
+        };
+        let name = line.topic(lapsed.id.0).as_str();
+        let record = read_lapsed(&self.store, name, lapsed.id.1, lapsed.at, moved)?;
+        let view = record.as_ref().map(|(_, record)| View::parse(record));
+        let (Some((entry, _)), Some(Ok(view))) = (&record, view) else {
             // It was deleted meanwhile: nobody can have it.
-            self.settled(line, lapsed, |_| Ok(()))?;
-            return Ok(());
+            return self.settled(line, lapsed, |_| Ok(()));
         };
-        let Ok(view) = View::parse(&record) else {
-            self.settled(line, lapsed, |_| Ok(()))?;
-            return Ok(());
+        let times = lapsed.times(&view);
+        if self.is_exhausted(line, times) {
+            return self.bury(line, lapsed, entry, &view, times, None).map(drop);
+        }
+        let topic = self.pop_retry_topic(line)?;
+        let mut properties = String::with_capacity(view.properties().len() + 256);
+        properties.push_str(view.properties());
+        if view.property(key::FIRST_POP_TIME).is_none() {
+            let popped_at = lapsed.key.1.to_string();
+            append(&mut properties, key::FIRST_POP_TIME, &popped_at);
+        }
+        let back = Back {
+            topic,
+            times,
+            properties,
         };
-        let times = match lapsed.ordered {
-            true => lapsed.count,
-            false => u32::try_from(view.reconsume_times()).unwrap_or(0),
+        self.stage_back(line, lapsed, entry, &view, back).map(drop)
+    }
+
+    /// A message is appended to the dead letters of its group. Returns the position behind it; `None` if
+    /// it is out on the lease no more.
+    pub(crate) fn bury(
+        &self,
+        line: &Arc<Line>,
+        lapsed: &Lapsed,
+        entry: &Entry,
+        view: &View<'_>,
+        times: u32,
+        reason: Option<&str>,
+    ) -> Result<Option<LogOffset>, Error> {
+        let mut properties = String::with_capacity(view.properties().len() + 256);
+        dead_letter(line, view, &mut properties);
+        if let Some(reason) = reason {
+            append(&mut properties, key::DLQ_REASON, reason);
+        }
+        let back = Back {
+            topic: self.dead_letter_topic(&line.group)?,
+            times,
+            properties,
         };
-        let dead = self.is_exhausted(line, times);
-        let topic = match dead {
-            true => self.dead_letter_topic(&line.group)?,
-            false => self.pop_retry_topic(line)?,
-        };
+        let end = self.stage_back(line, lapsed, entry, view, back)?;
+        if end.is_some() {
+            let original = line.topic(PopTopic::Normal);
+            self.count_rare(Rare::Dead, original.as_str(), &line.group, 1);
+            tracing::info!(group = %line.group, topic = %original, which = lapsed.id.0 as u8,
+                queue = lapsed.id.1, offset = lapsed.at, times, reason, "a popped message is a dead letter");
+        }
+        Ok(end)
+    }
+
+    fn stage_back(
+        &self,
+        line: &Arc<Line>,
+        lapsed: &Lapsed,
+        entry: &Entry,
+        view: &View<'_>,
+        back: Back,
+    ) -> Result<Option<LogOffset>, Error> {
+        let topic = &back.topic;
         let Some(queue) = topic.queue(&self.store, 0) else {
             return Err(Error::TopicNotWritable(topic.config.name.clone()));
         };
-        let mut properties = String::with_capacity(view.properties().len() + 256);
-        if dead {
-            dead_letter(line, &view, &mut properties);
-        } else {
-            properties.push_str(view.properties());
-            if view.property(key::FIRST_POP_TIME).is_none() {
-                append(
-                    &mut properties,
-                    key::FIRST_POP_TIME,
-                    &lapsed.key.1.to_string(),
-                );
-            }
-        }
-        if properties.len() > PROPERTIES_MAX {
-            properties = view.properties().to_owned();
-        }
+        let fits = back.properties.len() <= PROPERTIES_MAX;
         let draft = Draft {
             queue,
             flag: view.flag(),
             sys_flag: view.sys_flag(),
             born_at: view.born_at(),
             born_host: view.born_host(),
-            reconsume_times: i32::try_from(times).unwrap_or(i32::MAX).saturating_add(1),
+            reconsume_times: i32::try_from(back.times)
+                .unwrap_or(i32::MAX)
+                .saturating_add(1),
             prepared_offset: view.log_offset().0,
             body: view.body(),
-            properties: &properties,
+            properties: if fits {
+                &back.properties
+            } else {
+                view.properties()
+            },
             tags_code: entry.tags_code,
             keys: Keys::Unread,
         };
+        let mut end = None;
         self.settled(line, lapsed, |broker| {
             let staged = broker.store.stage(&draft)?;
-            broker.stored(&topic, &staged);
+            broker.stored(topic, &staged);
+            end = Some(staged.end);
             Ok(())
         })?;
-        if dead {
-            let original = line.topic(PopTopic::Normal);
-            self.count_rare(Rare::Dead, original.as_str(), &line.group, 1);
-            tracing::info!(group = %line.group, topic = %original, which = lapsed.id.0 as u8,
-                queue = lapsed.id.1, offset = lapsed.at, times, "a popped message is a dead letter");
-        }
-        Ok(())
+        Ok(end)
     }
 
     /// The topic for what a group did not ack, made if it is missing: one queue.
@@ -228,32 +287,43 @@ impl Broker {
         self.run_again(&woken);
         Ok(())
     }
+}
 
-    fn read_lapsed(&self, line: &Line, lapsed: &Lapsed) -> Result<Option<(Entry, Vec<u8>)>, Error> {
-        let topic = line.topic(lapsed.id.0);
-        let Some(queue) = self.store.find_queue(topic.as_str(), lapsed.id.1) else {
-            return Ok(None);
-        };
-        let moved = {
-            let state = line.lock();
-            let flight = state.flights.get(&lapsed.id);
-            flight.and_then(|flight| flight.moved(lapsed.at))
-        };
-        let entry = match moved {
-            Some(entry) => entry,
-            None => match self.entry_in_place(&queue, lapsed.at, Wait::Yes)? {
+/// Where a message goes back to, and what it says then.
+struct Back {
+    topic: Arc<Topic>,
+    times: u32,
+    properties: String,
+}
+
+/// The record of a leased message; `None` if the log has it no more. `moved`: where it was appended
+/// again. May block.
+pub(crate) fn read_lapsed(
+    store: &Store,
+    topic: &str,
+    queue: u32,
+    at: u64,
+    moved: Option<Entry>,
+) -> Result<Option<(Entry, Vec<u8>)>, Error> {
+    let entry = match moved {
+        Some(entry) => entry,
+        None => {
+            let Some(queue) = store.find_queue(topic, queue) else {
+                return Ok(None);
+            };
+            match entry_in_place(store, &queue, at, Wait::Yes)? {
                 Found::Here(entry) => entry,
                 Found::Gone | Found::Cold => return Ok(None),
-            },
-        };
-        let mut record = Vec::with_capacity(entry.size as usize);
-        match self.store.read_runs(&[entry], &mut record, Wait::Yes) {
-            Ok(Reads::Done) if !record.is_empty() => Ok(Some((entry, record))),
-            Ok(_) => Ok(None),
-            Err(error) => {
-                tracing::warn!(%error, %topic, at = lapsed.at, "a popped message cannot be read");
-                Ok(None)
             }
+        }
+    };
+    let mut record = Vec::with_capacity(entry.size as usize);
+    match store.read_runs(&[entry], &mut record, Wait::Yes) {
+        Ok(Reads::Done) if !record.is_empty() => Ok(Some((entry, record))),
+        Ok(_) => Ok(None),
+        Err(error) => {
+            tracing::warn!(%error, topic, at, "a popped message cannot be read");
+            Ok(None)
         }
     }
 }

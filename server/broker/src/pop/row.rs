@@ -5,8 +5,8 @@
 //!        kind 0 (next) has neither first nor time, kinds 2 (open positions) and 3 (moved) have no time
 //! value  next:  format 1 | next 8
 //!        lease: format 1 | invisible 8 | until 8 (ms since the Unix epoch) | bits 8 | count 4
-//!               revive queue 4 | ordered 1, and if so: attempt length + 1 (0: none) 2, attempt,
-//!               groups 1, each bit 1 and group 8
+//!               revive queue 4 | 1 ordered, 2 not counted 1, and if ordered: attempt length + 1
+//!               (0: none) 2, attempt, groups 1, each bit 1 and group 8
 //!        open:  format 1, for each position: bit 1 | count 4 | group known 1 | group 8
 //!        moved: format 1 | log offset 8 | size 4 | tag code 8
 //! ```
@@ -22,6 +22,8 @@ use super::flight::{Changed, Fifo, Flight, Lease, LeaseKey, Open, SPAN};
 use super::line::{FlightId, Line};
 
 const FORMAT: u8 = 1;
+const ORDERED: u8 = 1;
+const UNCOUNTED: u8 = 2;
 
 /// Both clocks at one moment: rows know the time of day, leases the time that never jumps.
 #[derive(Clone, Copy, Debug)]
@@ -122,7 +124,8 @@ fn push_lease(out: &mut Vec<u8>, lease: &Lease, now: Moment) {
     out.extend_from_slice(&lease.bits.to_be_bytes());
     out.extend_from_slice(&lease.count.to_be_bytes());
     out.extend_from_slice(&lease.revive_queue.to_be_bytes());
-    out.push(u8::from(lease.fifo.is_some()));
+    let ordered = if lease.fifo.is_some() { ORDERED } else { 0 };
+    out.push(ordered | if lease.uncounted { UNCOUNTED } else { 0 });
     if let Some(fifo) = &lease.fifo {
         let len = fifo
             .attempt
@@ -202,7 +205,8 @@ fn read_lease(mut value: Reader<'_>, now: Moment) -> Option<Lease> {
     let invisible = value.u64()? as i64;
     let until = now.to_mono(value.u64()? as i64);
     let (bits, count, revive_queue) = (value.u64()?, value.u32()?, value.u32()? as i32);
-    let fifo = match value.u8()? {
+    let kind = value.u8()?;
+    let fifo = match kind & ORDERED {
         0 => None,
         _ => {
             let attempt = match value.u16()?.checked_sub(1) {
@@ -224,6 +228,7 @@ fn read_lease(mut value: Reader<'_>, now: Moment) -> Option<Lease> {
         count,
         revive_queue,
         fifo,
+        uncounted: kind & UNCOUNTED != 0,
         stored: true,
     })
 }

@@ -11,9 +11,11 @@ use model::QueueId;
 use model::TopicName;
 use model::message::key;
 use model::record::{self, Record, View};
+use store::Draft;
 use store::pending::{Kind, Open};
 
 use super::fate::Fate;
+use super::half::expires_at;
 use super::state::Asked;
 use super::{copy, read, with_checks};
 use crate::topic::{system, topic_missing};
@@ -118,14 +120,26 @@ impl Broker {
             return Ok(());
         }
         let times = asked.map_or(0, |asked| asked.times);
+        let deadline = expires_at(&half);
+        if deadline.is_some_and(|deadline| deadline <= now) {
+            return self.expire(&half, times);
+        }
+        // One with a deadline is kept until then, whoever is asked or not.
+        let until = |due: i64| deadline.map_or(due, |deadline| deadline.min(due));
         if times >= self.options.transaction_check_max {
-            return self.give_up(&half, times);
+            return match deadline {
+                Some(deadline) => {
+                    pending.postpone(open.at, deadline);
+                    Ok(())
+                }
+                None => self.give_up(&half, times),
+            };
         }
         let group = half.property(key::PGROUP).unwrap_or_default();
         match self.ask(&half, group, times + 1)? {
             Asking::Handed => {
                 self.transactions.asked.add(1);
-                let next = now + self.check_interval();
+                let next = until(now + self.check_interval());
                 let mut state = self.transactions.state();
                 // A decision may have come meanwhile; then nobody asks again.
                 if state.fate(open.at, None).is_none() {
@@ -134,10 +148,12 @@ impl Broker {
                 }
                 pending.postpone(open.at, next);
             }
-            Asking::Refused => pending.postpone(open.at, now + CROWDED),
-            Asking::Nobody if self.is_old(&half, now) => self.give_up(&half, times)?,
+            Asking::Refused => pending.postpone(open.at, until(now + CROWDED)),
+            Asking::Nobody if deadline.is_none() && self.is_old(&half, now) => {
+                self.give_up(&half, times)?;
+            }
             Asking::Nobody => {
-                pending.postpone(open.at, now + AWAY);
+                pending.postpone(open.at, until(now + AWAY));
                 let mut state = self.transactions.state();
                 state.away.entry(group.into()).or_default().insert(open.at);
             }
@@ -194,6 +210,47 @@ impl Broker {
             true => Asking::Handed,
             false => Asking::Refused,
         })
+    }
+
+    /// Rolls it back, and puts a copy where an operator finds it. Both or none: a commit that comes later
+    /// is refused.
+    fn expire(&self, half: &View<'_>, times: u32) -> Result<(), Error> {
+        let topic = self.ensure_system_topic(system::DEAD_HALVES)?;
+        let missing = || topic_missing(system::DEAD_HALVES, AskedFor::Send);
+        let queue = topic.queue(&self.store, 0).ok_or_else(missing)?;
+        let at = half.log_offset();
+        let mut text = String::new();
+        let kept = Draft {
+            // The marker is what closes it.
+            prepared_offset: 0,
+            ..copy(half, queue, at, with_checks(half, times, &mut text))
+        };
+        let (ended, marker) = self.marker(half, true)?;
+        let marker = marker.draft(self, &ended, at, half);
+        let mut state = self.transactions.state();
+        if self.store.pending().claim(at).is_none() {
+            return Ok(()); // decided meanwhile
+        }
+        let mut staged = Vec::new();
+        let both = self.store.stage_all(&[marker, kept], &mut staged);
+        both.inspect_err(|_| self.store.pending().unclaim(at))?;
+        let [ended, kept] = staged[..] else {
+            return Ok(());
+        };
+        state.closed(at, Fate::Expired, ended.end);
+        self.stored(&topic, &kept);
+        self.transactions.rolled_back.add(1);
+        let property = |name| half.property(name).unwrap_or_default();
+        tracing::warn!(
+            topic = property(key::REAL_TOPIC),
+            group = property(key::PGROUP),
+            key = property(key::UNIQ_KEY),
+            half = at.0,
+            asked = times,
+            "nobody decided about a half message until its deadline: it is rolled back; a copy lies in {}",
+            system::DEAD_HALVES
+        );
+        Ok(())
     }
 
     /// Puts it where an operator finds it. Never dropped, and loud: a message that somebody may have

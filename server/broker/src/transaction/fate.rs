@@ -21,6 +21,8 @@ use crate::{Error, limits};
 pub(crate) enum Fate {
     /// Its producer decided.
     Ended(Decision),
+    /// Nobody decided until its deadline: it was rolled back.
+    Expired,
     /// Asked about too often; its copy lies there.
     Dead(LogOffset),
     /// A half message again, there: put back, or written again before its segment was deleted.
@@ -119,6 +121,9 @@ impl History {
                     && closing.property(key::UNIQ_KEY) == Some(unique);
                 if is_its {
                     let fate = match topic {
+                        system::ENDED_HALVES if closing.property(key::EXPIRES_AT).is_some() => {
+                            Fate::Expired
+                        }
                         system::ENDED_HALVES => Fate::Ended(Decision::Rollback),
                         system::DEAD_HALVES => Fate::Dead(at),
                         system::HALVES => Fate::Again(at),

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use model::flag::sys;
 use model::message::{NAME_END, PROPERTIES_MAX, VALUE_END, append, key, property};
+use model::record::View;
 use model::{Level, Mark};
-use store::{Draft, Keys, Queue};
+use store::{Draft, Flush, Keys, Queue};
 
 use crate::produce::{Facts, PROPERTIES, Produce, Produced, UniqueKey, rewrite};
 use crate::topic::{Topic, system, topic_missing};
@@ -25,6 +26,22 @@ pub(crate) fn is_half(send: &Produce<'_>, facts: &Facts<'_>) -> bool {
 pub(super) fn immunity(properties: &str) -> Option<i64> {
     let seconds: i64 = property(properties, key::CHECK_IMMUNITY)?.parse().ok()?;
     (seconds >= 0).then(|| seconds.saturating_mul(1000))
+}
+
+/// Until when a half message waits for a decision, ms since the Unix epoch, if its producer said.
+pub(crate) fn expires_at(half: &View<'_>) -> Option<i64> {
+    half.property(key::EXPIRES_AT)?.parse().ok()
+}
+
+/// The same of a send.
+fn deadline(properties: &str) -> Result<Option<i64>, Error> {
+    let Some(text) = property(properties, key::EXPIRES_AT) else {
+        return Ok(None);
+    };
+    let deadline = text.parse().ok().filter(|&deadline: &i64| deadline > 0);
+    let short: String = text.chars().take(32).collect();
+    let why = || format!("{} is no time: \"{short}\"", key::EXPIRES_AT);
+    deadline.ok_or_else(|| Error::Invalid(why())).map(Some)
 }
 
 /// Ends a half message's properties: when it is asked about first. A start finds it there, whatever
@@ -68,6 +85,7 @@ impl Broker {
             .and_then(|topic| topic.queue(&self.store, 0));
         let missing = || topic_missing(system::HALVES, AskedFor::Send);
         let half_queue = half_queue.ok_or_else(missing)?;
+        let deadline = deadline(send.properties)?;
         let timeout = self.options.transaction_timeout.as_millis() as i64;
         let unique = match facts.unique_key {
             Some(sent) => UniqueKey::Sent(sent),
@@ -87,7 +105,8 @@ impl Broker {
             append(text, key::REAL_TOPIC, topic.config.name.as_str());
             append(text, key::REAL_QID, &queue.id.to_string());
             let rest = immunity(text).unwrap_or(timeout);
-            push_due(text, self.clock.wall().saturating_add(rest));
+            let due = self.clock.wall().saturating_add(rest);
+            push_due(text, deadline.map_or(due, |deadline| deadline.min(due)));
             if text.len() + ROOM > PROPERTIES_MAX {
                 return Err(self.too_large());
             }
@@ -113,6 +132,7 @@ impl Broker {
         }
         self.transactions.prepared.add(1);
         let mut produced = self.produced(half_queue, staged, Some(unique), facts.no_wait);
+        produced.fsynced = self.store.flushes() == Flush::Sync;
         produced.queue = queue.id;
         let mark = Mark {
             level: Level::Confirmed,

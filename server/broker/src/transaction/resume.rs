@@ -10,7 +10,7 @@ use model::{Level, LogOffset, Mark};
 
 use super::fate::{Fate, History};
 use super::half::push_due;
-use super::{Place, copy};
+use super::{Decision, Place, copy};
 use crate::topic::{system, topic_missing};
 use crate::{Answer, AskedFor, Broker, Caller, Error};
 
@@ -53,6 +53,10 @@ impl Broker {
             }
             match state.fate(place.offset(), Some(history)) {
                 Some((Fate::Ended(first), _)) => return Err(Error::TransactionDecided { first }),
+                Some((Fate::Expired, _)) => {
+                    let first = Decision::Rollback;
+                    return Err(Error::TransactionDecided { first });
+                }
                 Some((Fate::Dead(at), _)) => place = Place::Dead(at),
                 Some((Fate::Again(at), _)) => place = Place::Half(at),
                 None => {

@@ -4,9 +4,11 @@
 mod checks;
 mod clients;
 mod cost;
+mod deadline;
 mod deadlines;
 mod delay;
 mod filter;
+mod give_back;
 mod house;
 mod offsets;
 mod pop;

@@ -8,6 +8,7 @@ mod delay;
 mod inspect;
 mod live;
 mod nonsense;
+mod own;
 mod pop;
 mod pull;
 mod recorded;

@@ -36,11 +36,13 @@ header! {
         batch: bool = b"batch" | b"m",
         /// The broker that is meant.
         broker_name: Option<&'a str> = b"brokerName" | b"n",
+        /// The answer shall say how safe the message is. Ours; Apache's clients do not ask.
+        durability: Option<bool> = b"durability" | b"o",
     }
 }
 
-const LETTERS: [&str; 14] = [
-    "a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n",
+const LETTERS: [&str; 15] = [
+    "a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o",
 ];
 
 impl<'a> SendHeader<'a> {
@@ -50,13 +52,13 @@ impl<'a> SendHeader<'a> {
     /// # Errors
     /// Names the field that is missing or makes no sense.
     pub fn read_letters(frame: &Frame<'a>) -> Result<Self, HeaderError> {
-        let mut values: [Option<&'a [u8]>; 14] = [None; 14];
+        let mut values: [Option<&'a [u8]>; 15] = [None; 15];
         for (letter, value) in frame.ext.letters() {
             if let Some(slot) = values.get_mut(usize::from(letter.wrapping_sub(b'a'))) {
                 *slot = Some(value);
             }
         }
-        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n] = values;
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o] = values;
         if b.is_none() {
             return SendHeader::read(frame);
         }
@@ -75,6 +77,7 @@ impl<'a> SendHeader<'a> {
             max_reconsume_times: Value::read("maxReconsumeTimes", l)?,
             batch: Value::read("batch", m)?,
             broker_name: Value::read("brokerName", n)?,
+            durability: Value::read("durability", o)?,
         })
     }
 
@@ -126,5 +129,8 @@ header! {
         region: Option<&'a str> = b"MSG_REGION",
         /// Whether clients trace; anything but `false` is yes.
         trace_on: Option<&'a str> = b"TRACE_ON",
+        /// How safe the message is: `fsynced` or `page-cache`. Only for those who asked, and only of
+        /// Posthouse. In an answer with code 10 it is what was wished for.
+        durability: Option<&'a str> = b"durability",
     }
 }

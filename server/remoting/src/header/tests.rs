@@ -18,6 +18,7 @@ fn send() -> SendHeader<'static> {
         max_reconsume_times: None,
         batch: false,
         broker_name: None,
+        durability: None,
     }
 }
 

@@ -1,0 +1,65 @@
+//! What becomes of a lease otherwise, at a broker that serves it: Apache's refuse all of this with code 3.
+
+use std::time::Duration;
+
+use remoting::Command;
+use remoting::code::own;
+use remoting::header::{DeadLetterHeader, ReleaseHeader};
+
+use super::SimpleConsumer;
+use crate::error::{Error, Result};
+use crate::lease::Lease;
+
+impl SimpleConsumer {
+    /// Gives the message back: it may be popped again after `delay`. Not counted, it comes as if it had
+    /// not been popped. `false`: the lease had ended, and nothing was done.
+    ///
+    /// # Errors
+    /// If the broker that lent it refuses or gives no answer.
+    pub async fn release(
+        &self,
+        lease: &Lease,
+        delay: Duration,
+        count_attempt: bool,
+    ) -> Result<bool> {
+        let topic = lease.real_topic(&self.group);
+        let header = ReleaseHeader {
+            consumer_group: &self.group,
+            topic: &topic,
+            queue_id: lease.queue_id() as i32,
+            receipt: lease.receipt(),
+            offset: lease.offset().cast_signed(),
+            delay_ms: i64::try_from(delay.as_millis()).unwrap_or(i64::MAX),
+            count_attempt,
+        };
+        let command = header.fill(Command::request(own::RELEASE_MESSAGE));
+        self.held(lease, command).await
+    }
+
+    /// To the group's dead-letter topic with it, in one step, with a reason that stands in the property
+    /// `DLQ_REASON`. `false`: the lease had ended, and nothing was done.
+    ///
+    /// # Errors
+    /// If the broker that lent it refuses or gives no answer.
+    pub async fn dead_letter_because(&self, lease: &Lease, reason: &str) -> Result<bool> {
+        let topic = lease.real_topic(&self.group);
+        let header = DeadLetterHeader {
+            consumer_group: &self.group,
+            topic: &topic,
+            queue_id: lease.queue_id() as i32,
+            receipt: lease.receipt(),
+            offset: lease.offset().cast_signed(),
+            reason: Some(reason),
+        };
+        let command = header.fill(Command::request(own::DEAD_LETTER_MESSAGE));
+        self.held(lease, command).await
+    }
+
+    async fn held(&self, lease: &Lease, command: Command) -> Result<bool> {
+        let channel = self.lender(lease).await?;
+        let answer = channel.call(command, self.client.config.timeout).await?;
+        let held = answer.read(|frame| frame.ext.get("held").map(|held| held == "true"));
+        let held = held.map_err(|error| Error::malformed(channel.address(), error))?;
+        held.ok_or_else(|| Error::malformed(channel.address(), "it does not say whether"))
+    }
+}

@@ -1,0 +1,115 @@
+//! What Apache has no requests for: 310000 to 310004. `server/docs/protocol.md` is their description.
+
+use broker::{Ack, DeadLetter, Listed, Release, TransactionState};
+use remoting::body::{DelayedList, DelayedMessage, OpenTransaction, TransactionList};
+use remoting::code::response;
+use remoting::header::{DeadLetterHeader, ListHeader, ReleaseHeader, TransactionStateHeader};
+
+use crate::Endpoint;
+use crate::ask::{Ask, Served};
+
+pub(crate) fn delayed(endpoint: &Endpoint, ask: &mut Ask<'_>) -> Served {
+    let header = ListHeader::read(ask.frame)?;
+    let (topic, after, max) = (header.topic, header.after, header.max);
+    let answer = (endpoint.broker).list_delayed(&ask.caller(), topic, after, max)?;
+    ask.answer(answer, |ask, Listed { messages, next }| {
+        let messages = messages.into_iter().map(|message| DelayedMessage {
+            due_at: message.due,
+            level: message.level,
+            log_offset: message.log_offset.0,
+            queue_id: message.queue,
+            recall_handle: message.recall_handle,
+            stored_at: message.stored_at,
+            topic: message.topic,
+            unique_key: message.unique_key,
+        });
+        ask.write_body(&DelayedList {
+            messages: messages.collect(),
+            next: next.map(|next| next.to_string()),
+        });
+    })
+}
+
+pub(crate) fn transactions(endpoint: &Endpoint, ask: &mut Ask<'_>) -> Served {
+    let header = ListHeader::read(ask.frame)?;
+    let (topic, after, max) = (header.topic, header.after, header.max);
+    let answer = (endpoint.broker).list_transactions(&ask.caller(), topic, after, max)?;
+    ask.answer(answer, |ask, Listed { messages, next }| {
+        let transactions = messages.into_iter().map(|half| OpenTransaction {
+            checks: half.checks,
+            expires_at: half.expires_at,
+            group: half.group,
+            log_offset: half.log_offset.0,
+            next_check_at: half.due,
+            queue_id: half.queue,
+            queue_offset: half.queue_offset.0,
+            stored_at: half.stored_at,
+            topic: half.topic,
+            unique_key: half.unique_key,
+        });
+        ask.write_body(&TransactionList {
+            transactions: transactions.collect(),
+            next: next.map(|next| next.to_string()),
+        });
+    })
+}
+
+pub(crate) fn transaction(endpoint: &Endpoint, ask: &mut Ask<'_>) -> Served {
+    let header = TransactionStateHeader::read(ask.frame)?;
+    let (queue_offset, log_offset) = (header.queue_offset, header.log_offset);
+    let (caller, group) = (ask.caller(), header.producer_group);
+    let answer = (endpoint.broker).transaction_state(&caller, group, queue_offset, log_offset)?;
+    ask.answer(answer, |ask, state| {
+        let reply = ask.reply(response::SUCCESS);
+        match state {
+            TransactionState::Pending { checks, expires_at } => {
+                let reply = reply.field("state", "pending");
+                let reply = reply.number("checks", i64::from(checks));
+                match expires_at {
+                    Some(at) => reply.number("expiresAt", at).finish(),
+                    None => reply.finish(),
+                }
+            }
+            TransactionState::Committed => reply.field("state", "committed").finish(),
+            TransactionState::RolledBack => reply.field("state", "rolled-back").finish(),
+            TransactionState::TimedOut => reply.field("state", "timed-out").finish(),
+        }
+    })
+}
+
+pub(crate) fn release(endpoint: &Endpoint, ask: &mut Ask<'_>) -> Served {
+    let header = ReleaseHeader::read(ask.frame)?;
+    let release = Release {
+        ack: Ack {
+            group: header.consumer_group,
+            topic: header.topic,
+            queue: header.queue_id,
+            offset: header.offset,
+            receipt: header.receipt,
+        },
+        delay: header.delay_ms,
+        count_attempt: header.count_attempt,
+    };
+    let answer = endpoint.broker.release(&ask.caller(), &release)?;
+    ask.answer(answer, held)
+}
+
+pub(crate) fn dead_letter(endpoint: &Endpoint, ask: &mut Ask<'_>) -> Served {
+    let header = DeadLetterHeader::read(ask.frame)?;
+    let letter = DeadLetter {
+        ack: Ack {
+            group: header.consumer_group,
+            topic: header.topic,
+            queue: header.queue_id,
+            offset: header.offset,
+            receipt: header.receipt,
+        },
+        reason: header.reason,
+    };
+    let answer = endpoint.broker.dead_letter(&ask.caller(), &letter)?;
+    ask.answer(answer, held)
+}
+
+fn held(ask: &mut Ask<'_>, held: bool) {
+    ask.reply(response::SUCCESS).flag("held", held).finish();
+}

@@ -1,0 +1,169 @@
+//! What Apache has no requests for, on the wire.
+
+use model::receipt::{PopTopic, Receipt};
+use remoting::Command;
+use remoting::body::{DelayedList, TransactionList, from_slice};
+use remoting::code::own::*;
+use remoting::code::request::*;
+use remoting::code::response::*;
+
+use crate::say::{beat, but, create_topic, send, send_with};
+use crate::world::{NOW, World};
+
+fn world() -> World {
+    let world = World::new();
+    world.ask(create_topic("T", 2, 6));
+    world
+}
+
+fn list(code: i32, topic: &str) -> Command {
+    Command::request(code).with("topic", topic)
+}
+
+#[test]
+fn whoever_asks_in_a_heartbeat_is_told_the_codes_and_nobody_else() {
+    let world = world();
+    let plain = world.ask_on(7, beat("c", "G", "T", "*", 1));
+    assert_eq!(plain.field("posthouse"), None);
+    let told = world.ask_on(7, beat("c", "G", "T", "*", 1).with("posthouse", 1));
+    let codes: Vec<i32> = (told.field("posthouse").unwrap().split(','))
+        .map(|code| code.parse().unwrap())
+        .collect();
+    for code in 310_000..310_100 {
+        let served = world.ask(Command::request(code)).code != REQUEST_CODE_NOT_SUPPORTED;
+        assert_eq!(codes.contains(&code), served, "{code}");
+    }
+}
+
+#[test]
+fn a_send_says_how_safe_it_is_to_those_who_ask() {
+    let world = world();
+    assert_eq!(world.ask(send("T", b"m")).field("durability"), None);
+    let asks = send("T", b"m").with("o", "true");
+    assert_eq!(
+        world.ask(asks.clone()).field("durability"),
+        Some(DURABILITY)
+    );
+    let unsafe_one = but(asks, "i", "WAIT\u{1}false\u{2}");
+    assert_eq!(
+        world.ask(unsafe_one).field("durability"),
+        Some("page-cache")
+    );
+}
+
+#[test]
+fn delayed_messages_are_listed_and_part_by_part() {
+    let world = world();
+    for n in 1..=3 {
+        let wait = format!("TIMER_DELAY_SEC\u{1}{n}\u{2}UNIQ_KEY\u{1}K{n}\u{2}");
+        assert_eq!(world.ask(send_with("T", 1, &wait, b"m")).code, SUCCESS);
+    }
+    let first = world.ask(list(LIST_DELAYED, "T").with("max", 2));
+    let first: DelayedList = from_slice(&first.body).unwrap();
+    let keys: Vec<&str> = first.messages.iter().map(|m| &*m.unique_key).collect();
+    assert_eq!(keys, ["K1", "K2"]);
+    assert_eq!(
+        (first.messages[0].due_at, first.messages[0].queue_id),
+        (NOW + 1_000, 1)
+    );
+    let rest = world.ask(list(LIST_DELAYED, "T").with("after", first.next.unwrap()));
+    let rest: DelayedList = from_slice(&rest.body).unwrap();
+    assert_eq!((rest.messages.len(), rest.next), (1, None));
+    assert_eq!(world.ask(list(LIST_DELAYED, "none")).code, TOPIC_NOT_EXIST);
+    let wrong = world.ask(list(LIST_DELAYED, "T").with("after", "x"));
+    assert_eq!(wrong.code, INVALID_PARAMETER);
+}
+
+#[test]
+fn a_transaction_is_listed_and_says_how_it_stands() {
+    let world = world();
+    let half = send_with(
+        "T",
+        0,
+        &format!(
+            "TRAN_MSG\u{1}true\u{2}PGROUP\u{1}P\u{2}UNIQ_KEY\u{1}U\u{2}EXPIRES_AT\u{1}{}\u{2}",
+            NOW + 60_000
+        ),
+        b"m",
+    );
+    let stored = world.ask(but(half, "f", 4));
+    assert_eq!(stored.code, SUCCESS, "{:?}", stored.remark);
+    let listed = world.ask(list(LIST_TRANSACTIONS, "T"));
+    let listed: TransactionList = from_slice(&listed.body).unwrap();
+    let open = &listed.transactions[0];
+    assert_eq!((&*open.group, open.expires_at), ("P", Some(NOW + 60_000)));
+    let ask = |code| {
+        Command::request(code)
+            .with("producerGroup", "P")
+            .with("tranStateTableOffset", open.queue_offset)
+            .with("commitLogOffset", open.log_offset)
+    };
+    let state = || world.ask(ask(TRANSACTION_STATE));
+    assert_eq!(state().field("state"), Some("pending"));
+    assert_eq!(
+        state().field("expiresAt"),
+        Some(&*(NOW + 60_000).to_string())
+    );
+    let end = ask(END_TRANSACTION)
+        .with("commitOrRollback", 8)
+        .with("fromTransactionCheck", true);
+    assert_eq!(world.ask(end.with("msgId", "U")).code, SUCCESS);
+    assert_eq!(state().field("state"), Some("committed"));
+    let other = but(ask(TRANSACTION_STATE), "producerGroup", "X");
+    assert_eq!(world.ask(other).code, SYSTEM_ERROR);
+}
+
+#[test]
+fn leases_are_released_and_made_dead_letters() {
+    let world = world();
+    for body in [b"a", b"b"] {
+        world.ask(send("T", body));
+    }
+    let pop = || {
+        let pop = Command::request(POP_MESSAGE)
+            .with("consumerGroup", "G")
+            .with("topic", "T")
+            .with("queueId", 0)
+            .with("maxMsgNums", 32)
+            .with("invisibleTime", 10_000)
+            .with("pollTime", 0)
+            .with("bornTime", 0)
+            .with("initMode", 0)
+            .with("order", "false");
+        world.ask(pop)
+    };
+    let popped = pop();
+    let of = |code, offset: u64| {
+        let number = |name| popped.field(name).unwrap().parse::<i64>().unwrap();
+        let receipt = Receipt {
+            start: 0,
+            popped_at: number("popTime"),
+            invisible: number("invisibleTime"),
+            revive_queue: number("reviveQid") as i32,
+            topic: PopTopic::Normal,
+            broker: "broker-a",
+            queue: 0,
+            offset,
+        };
+        Command::request(code)
+            .with("consumerGroup", "G")
+            .with("topic", "T")
+            .with("queueId", 0)
+            .with("offset", offset)
+            .with("extraInfo", receipt)
+    };
+    let release = of(RELEASE_MESSAGE, 0)
+        .with("delay", 0)
+        .with("countAttempt", false);
+    assert_eq!(world.ask(release.clone()).field("held"), Some("true"));
+    assert_eq!(world.ask(release.clone()).field("held"), Some("false"));
+    assert_eq!(pop().field("msgOffsetInfo"), Some("0 0 0"));
+    let bury = of(DEAD_LETTER_MESSAGE, 1).with("reason", "no schema");
+    assert_eq!(world.ask(bury.clone()).field("held"), Some("true"));
+    assert_eq!(world.ask(bury).field("held"), Some("false"));
+    let end = Command::request(GET_MAX_OFFSET)
+        .with("topic", "%DLQ%G")
+        .with("queueId", 0);
+    assert_eq!(world.ask(end).field("offset"), Some("1"));
+    assert_eq!(world.ask(but(release, "delay", -5)).code, INVALID_PARAMETER);
+}
