@@ -65,6 +65,9 @@ pub enum Error {
         "CHECK_IMMUNITY_TIME_IN_SECONDS is over: nothing was decided, the producer is asked what became of the transaction"
     )]
     TransactionLate,
+    /// Another message was sent with this idempotency key.
+    #[error("another message was sent with this idempotency key")]
+    IdempotencyDiffers,
     /// Another decision came first.
     #[error("the transaction was {} before; nothing was changed", ended(*.first))]
     TransactionDecided {

@@ -58,6 +58,7 @@ impl Broker {
         if !release.count_attempt && delay.is_zero() {
             if let Some((count, group)) = flight.settle(key, held.at) {
                 flight.leave(held.at, Open { count, group });
+                state.opened_again = state.opened_again.max(key.1);
             }
             let queue = (held.which == PopTopic::Normal).then_some(held.queue);
             self.pops.wake(&held.line, &mut state, queue, &mut woken);

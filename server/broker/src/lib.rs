@@ -97,6 +97,7 @@ use offset::Offsets;
 use ordering::Locks;
 use own::Own;
 use pop::Pops;
+use produce::Once;
 use pull::MovedEvents;
 use relay::Questions;
 use stats::Stats;
@@ -125,6 +126,7 @@ pub struct Broker {
     cold: Arc<Cold>,
     questions: Questions,
     delays: Delays,
+    once: Once,
     moved_events: Mutex<MovedEvents>,
     transactions: Transactions,
     stats: Stats,
@@ -170,6 +172,7 @@ impl Broker {
             cold: Arc::new(Cold::new(Arc::clone(&clock))),
             questions: Questions::default(),
             delays: Delays::default(),
+            once: Once::new(store.reached(Level::Appended), limits::IDEMPOTENCY_KEYS),
             moved_events: Mutex::default(),
             transactions: Transactions::open(&store, now),
             stats: Stats::default(),

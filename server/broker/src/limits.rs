@@ -69,6 +69,12 @@ pub const HALF_CANDIDATES: usize = 64;
 pub const CLIENT_ID: usize = 1_024;
 /// Client ids that are noted for one connection.
 pub const CLIENTS_PER_CONNECTION: usize = 64;
+/// Idempotency keys that are remembered in memory, about 100 bytes each; the log remembers the others.
+pub const IDEMPOTENCY_KEYS: usize = 1_000_000;
+/// The longest idempotency key, in bytes.
+pub const IDEMPOTENCY_KEY: usize = 512;
+/// Records that are looked at to find the first with an idempotency key.
+pub const IDEMPOTENCY_CANDIDATES: usize = 64;
 /// Waiting messages in one list.
 pub const LISTED: usize = 1_000;
 /// Waiting messages, of all topics, that are looked at for one list.

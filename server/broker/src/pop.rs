@@ -144,7 +144,7 @@ impl Broker {
         self.remember(&checked, &mut state);
         let mut popped = Popped {
             verdict: PopVerdict::Timeout,
-            popped_at: self.clock.wall(),
+            popped_at: self.clock.wall().max(state.opened_again + 1),
             invisible: pop.invisible,
             revive_queue: match pop.order {
                 true => ORDERED,

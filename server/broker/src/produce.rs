@@ -1,6 +1,7 @@
 //! Sends: what is checked, in which order, and what the broker adds before a message is stored.
 
 mod batch;
+mod once;
 mod properties;
 
 use std::borrow::Cow;
@@ -14,6 +15,7 @@ use model::message::{PROPERTIES_MAX, append, key};
 use model::{Level, LogOffset, Mark, QueueId, QueueOffset, TopicName};
 use store::{Draft, Flush, Keys, Queue, StageError, Staged};
 
+pub(crate) use once::Once;
 pub(crate) use properties::{Facts, rewrite};
 
 use properties::{facts, is_ours};
@@ -78,6 +80,8 @@ pub struct Produced<'a> {
     pub store_host: SocketAddr,
     /// Whether it is on the disk, not only in the system's page cache, when it is answered.
     pub fsynced: bool,
+    /// It was stored by an earlier send with the same idempotency key; this one stored nothing.
+    pub replayed: bool,
 }
 
 /// What became of a send that was stored.
@@ -158,13 +162,31 @@ impl Broker {
             });
         }
         self.check_body(send.body)?;
+        if let Some(key) = facts.once {
+            return self.produce_once(caller, send, &topic, key, || {
+                self.produce_checked(caller, send, &topic, queue, facts, half)
+            });
+        }
+        self.produce_checked(caller, send, &topic, queue, facts, half)
+    }
+
+    /// Stores what passed all checks.
+    fn produce_checked<'a>(
+        &self,
+        caller: &Caller,
+        send: &Produce<'a>,
+        topic: &Topic,
+        queue: &Arc<Queue>,
+        facts: Facts<'a>,
+        half: bool,
+    ) -> Result<Answer<Produced<'a>>, Error> {
         if half {
-            return self.produce_half(caller, send, &topic, queue, facts);
+            return self.produce_half(caller, send, topic, queue, facts);
         }
         let produced = if send.batch {
-            self.stage_batch(caller, send, &topic, queue, facts)
+            self.stage_batch(caller, send, topic, queue, facts)
         } else {
-            self.stage_one(caller, send, &topic, queue, facts)
+            self.stage_one(caller, send, topic, queue, facts)
         };
         let (produced, end) = produced.inspect_err(|_| self.stats.put_failed.add(1))?;
         let level = if facts.no_wait {
@@ -293,6 +315,7 @@ impl Broker {
                 keys: Keys::Read {
                     unique: (made.as_deref()).or(facts.unique_key).unwrap_or_default(),
                     keys: facts.keys.unwrap_or_default(),
+                    once: facts.once.unwrap_or_default(),
                 },
             };
             self.store
@@ -379,6 +402,10 @@ impl Broker {
         if item.facts.waits() {
             return Err(Error::BatchDelayed);
         }
+        if item.facts.once.is_some() {
+            let text = "a message of a batch has no idempotency key of its own";
+            return Err(Error::Invalid(text.to_owned()));
+        }
         if item.facts.unclean || item.facts.unique_key.is_none() {
             let mut text = String::with_capacity(item.properties.len() + 64);
             rewrite(&item.properties, item.facts.unclean, &mut text);
@@ -414,6 +441,7 @@ impl Broker {
             unique_key,
             store_host: self.options.address,
             fsynced: self.store.flushes() == Flush::Sync && !no_wait,
+            replayed: false,
         }
     }
 

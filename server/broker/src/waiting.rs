@@ -180,7 +180,7 @@ fn waiting(open: &Open, view: &View<'_>, broker: &str) -> Waiting {
         .and_then(|level| level.parse().ok());
     let level = level.filter(|&level: &i32| level > 0);
     let (topic, unique_key) = (text(key::REAL_TOPIC), text(key::UNIQ_KEY));
-    let half = store::Kind::of(view.topic()) == Some(Kind::Half);
+    let half = Kind::of(view.topic()) == Some(Kind::Half);
     let recalls = !half && level.is_none() && !unique_key.is_empty();
     Waiting {
         due: open.due,

@@ -74,6 +74,9 @@ fn write(endpoint: &Endpoint, ask: &mut Ask<'_>, produced: &Produced<'_>, durabi
             };
             reply = reply.field("durability", fsynced);
         }
+        if produced.replayed {
+            reply = reply.flag("replayed", true);
+        }
         common_fields(endpoint, reply).finish();
     });
 }

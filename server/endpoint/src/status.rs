@@ -1,6 +1,7 @@
 //! Which response code an error has on the wire: one exhaustive match, pinned by a snapshot.
 
 use broker::Error;
+use remoting::code::own_response;
 use remoting::code::response::*;
 
 /// The response code of an error.
@@ -46,6 +47,7 @@ pub(crate) fn code(error: &Error) -> i32 {
         Error::TransactionLate | Error::TransactionDecided { .. } => ILLEGAL_OPERATION,
         Error::ConsumersOffline(_) | Error::ResetOffline { .. } => CONSUMER_NOT_ONLINE,
         Error::ConsumerSilent { .. } => CONSUME_MSG_TIMEOUT,
+        Error::IdempotencyDiffers => own_response::IDEMPOTENCY_DIFFERS,
         Error::Busy(_) => SYSTEM_BUSY,
         Error::Unavailable(_) => SERVICE_NOT_AVAILABLE,
         Error::NotYetServing { .. }

@@ -49,6 +49,10 @@ pub mod key {
     /// Until when a half message waits for a decision, ms since the Unix epoch; then it is rolled back.
     /// Ours: no Apache broker knows it.
     pub const EXPIRES_AT: &str = "EXPIRES_AT";
+    /// Names a send: the same one again is answered as the first and stores nothing. Ours.
+    pub const IDEMPOTENCY_KEY: &str = "IDEMPOTENCY_KEY";
+    /// What the send with that key said, so that another one is told apart. Ours.
+    pub const IDEMPOTENCY_DIGEST: &str = "IDEMPOTENCY_DIGEST";
     /// Why a consumer made a message a dead letter. Ours.
     pub const DLQ_REASON: &str = "DLQ_REASON";
     /// The client's message id.

@@ -34,6 +34,12 @@ codes! {
     DEAD_LETTER_MESSAGE = 310004
 }
 
+codes! {
+    /// Codes of answers that only Posthouse gives.
+    own_response
+    IDEMPOTENCY_DIFFERS = 310000
+}
+
 /// What a broker says of [`own`] in its answer to a heartbeat, as field `posthouse`: the codes it
 /// serves, ascending, with commas between.
 pub const OWN_CODES: &str = "310000,310001,310002,310003,310004";

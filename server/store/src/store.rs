@@ -495,6 +495,17 @@ impl Store {
         Ok(found?)
     }
 
+    /// The same of records with this `IDEMPOTENCY_KEY`.
+    pub fn find_once(
+        &self,
+        topic: &str,
+        key: &str,
+        (begin, end): (i64, i64),
+        max: usize,
+    ) -> Result<Vec<LogOffset>, ReadError> {
+        self.find(topic, &crate::index::keys::once(key), begin, end, max)
+    }
+
     /// How far [`Store::find`] knows the log.
     pub fn indexed(&self) -> LogOffset {
         self.keys.next()

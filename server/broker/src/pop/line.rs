@@ -50,6 +50,9 @@ pub(crate) struct State {
     pub flights: BTreeMap<FlightId, Flight>,
     pub waiters: VecDeque<Waiter>,
     pub members: Vec<Member>,
+    /// Pop time of the newest lease whose message is open again in its place: the next pop's is
+    /// another, so that the old handle does not mean the new lease.
+    pub opened_again: i64,
 }
 
 const NEVER: u64 = u64::MAX;

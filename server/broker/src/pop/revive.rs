@@ -131,6 +131,7 @@ impl Broker {
         if let Some((count, group)) = flight.settle(lapsed.key, lapsed.at) {
             let count = count.saturating_add(u32::from(!lapsed.uncounted));
             flight.leave(lapsed.at, Open { count, group });
+            state.opened_again = state.opened_again.max(lapsed.key.1);
         }
         let mut woken = Woken::new();
         let queue = (lapsed.id.0 == PopTopic::Normal).then_some(lapsed.id.1);

@@ -28,6 +28,7 @@ impl Item<'_> {
             Some(unique) => Keys::Read {
                 unique,
                 keys: self.facts.keys.unwrap_or_default(),
+                once: "",
             },
             None => Keys::Unread,
         }

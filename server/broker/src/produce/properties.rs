@@ -13,6 +13,8 @@ pub(crate) struct Facts<'a> {
     pub tags_code: i64,
     /// Index keys, with blanks between them.
     pub keys: Option<&'a str>,
+    /// `IDEMPOTENCY_KEY`
+    pub once: Option<&'a str>,
     /// `WAIT=false`: the producer does not wait for flush or replicas.
     pub no_wait: bool,
     /// `TRAN_MSG=true`
@@ -34,6 +36,7 @@ pub(crate) fn facts(text: &str) -> Facts<'_> {
             key::UNIQ_KEY => facts.unique_key = Some(value),
             key::TAGS => tags = Some(value),
             key::KEYS => facts.keys = Some(value),
+            key::IDEMPOTENCY_KEY => facts.once = Some(value),
             key::WAIT => facts.no_wait = value == "false",
             key::TRAN_MSG => facts.transaction = value.eq_ignore_ascii_case("true"),
             key::DELAY => facts.delay = value.parse::<i64>().map_or(true, |level| level > 0),

@@ -11,6 +11,7 @@ mod filter;
 mod give_back;
 mod house;
 mod offsets;
+mod once;
 mod pop;
 mod pop_cold;
 mod pop_kept;

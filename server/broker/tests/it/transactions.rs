@@ -18,7 +18,7 @@ pub struct Half {
     pub log: LogOffset,
 }
 
-fn half<'a>(body: &'a str, properties: &'a str) -> Produce<'a> {
+pub fn half<'a>(body: &'a str, properties: &'a str) -> Produce<'a> {
     Produce {
         queue: 2,
         sys_flag: sys::TRANSACTION_PREPARED,

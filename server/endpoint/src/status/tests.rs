@@ -28,6 +28,7 @@ fn all() -> Vec<Error> {
         Error::SystemTopicNotSendable(topic()),
         Error::TransactionForbidden { broker: address },
         Error::TransactionShape("a batch"),
+        Error::IdempotencyDiffers,
         Error::HalfMissing,
         Error::HalfDiffers("The producer group wrong"),
         Error::TransactionLate,
@@ -152,6 +153,7 @@ fn codes_and_texts_of_errors_stay_what_clients_know() {
          16 "Sending message to topic[t] is forbidden."
          16 "the broker[127.0.0.1:10911] sending transaction message is forbidden"
          13 "a batch cannot be a half message; nothing was stored"
+        310000 "another message was sent with this idempotency key"
           1 "Find prepared transaction message failed"
           1 "The producer group wrong"
         604 "CHECK_IMMUNITY_TIME_IN_SECONDS is over: nothing was decided, the producer is asked what became of the transaction"

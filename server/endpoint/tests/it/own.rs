@@ -42,7 +42,7 @@ fn a_send_says_how_safe_it_is_to_those_who_ask() {
     let asks = send("T", b"m").with("o", "true");
     assert_eq!(
         world.ask(asks.clone()).field("durability"),
-        Some(DURABILITY)
+        Some("page-cache")
     );
     let unsafe_one = but(asks, "i", "WAIT\u{1}false\u{2}");
     assert_eq!(

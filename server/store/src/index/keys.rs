@@ -1,4 +1,5 @@
-//! Which keys a message has: its `UNIQ_KEY`, and each blank-separated item of its `KEYS`.
+//! Which keys a message has: its `UNIQ_KEY`, each blank-separated item of its `KEYS`, and its
+//! `IDEMPOTENCY_KEY`.
 
 use model::flag::sys;
 use model::message::{self, key};
@@ -17,22 +18,30 @@ pub enum Keys<'a> {
         unique: &'a str,
         /// `KEYS`
         keys: &'a str,
+        /// `IDEMPOTENCY_KEY`
+        once: &'a str,
     },
 }
 
 impl Keys<'_> {
     /// Reads a property string.
     pub fn of(properties: &str) -> Keys<'_> {
-        let (mut unique, mut keys) = ("", "");
+        let (mut unique, mut keys, mut once) = ("", "", "");
         for (name, value) in message::properties(properties) {
             match name {
                 key::UNIQ_KEY => unique = value,
                 key::KEYS => keys = value,
+                key::IDEMPOTENCY_KEY => once = value,
                 _ => {}
             }
         }
-        Keys::Read { unique, keys }
+        Keys::Read { unique, keys, once }
     }
+}
+
+/// A key of its own kind: no `KEYS` of a user finds it.
+pub(crate) fn once(key: &str) -> String {
+    format!("\u{1}{key}")
 }
 
 /// Where hashing the keys of a topic begins.
@@ -53,7 +62,12 @@ pub(crate) fn push(
         Keys::Unread => Keys::of(properties),
         read => read,
     };
-    let Keys::Read { unique, keys } = keys else {
+    let Keys::Read {
+        unique,
+        keys,
+        once: named,
+    } = keys
+    else {
         return;
     };
     if sys_flag & sys::TRANSACTION_MASK == sys::TRANSACTION_ROLLBACK {
@@ -70,6 +84,9 @@ pub(crate) fn push(
         }
     };
     add(unique);
+    if !named.is_empty() {
+        add(&once(named));
+    }
     if !keys.is_empty() {
         keys.split(' ').for_each(add);
     }
