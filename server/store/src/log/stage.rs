@@ -313,8 +313,10 @@ impl Log {
         if need.min(stage.segment_end) > stage.reserved {
             self.reserve(stage, need)?;
         }
-        // The clock is not asked for each of the many records that one tick stages.
-        if stage.pending.len().is_multiple_of(CLOCK_EVERY) {
+        // The clock is not asked for each of the many records that one tick stages; but what comes at its
+        // time must not say that it came before.
+        let comes = drafts.iter().any(|draft| draft.prepared_offset != 0);
+        if comes || stage.pending.len().is_multiple_of(CLOCK_EVERY) {
             stage.stored_at = stage.stored_at.max(self.clock.wall());
         }
         Ok(())
