@@ -60,6 +60,7 @@ impl Broker {
             Some(self.delay_step(now)?),
             Some(self.transaction_step(now)?),
             self.lease_step()?,
+            self.operations_step()?,
         ];
         let next = parts.into_iter().flatten().fold(IDLE, Duration::min);
         let millis = i64::try_from(next.as_millis()).unwrap_or(i64::MAX);

@@ -65,6 +65,9 @@ pub enum Error {
         "CHECK_IMMUNITY_TIME_IN_SECONDS is over: nothing was decided, the producer is asked what became of the transaction"
     )]
     TransactionLate,
+    /// There is no such operation, or none any more.
+    #[error("there is no operation {0}")]
+    OperationMissing(String),
     /// Another message was sent with this idempotency key.
     #[error("another message was sent with this idempotency key")]
     IdempotencyDiffers,

@@ -13,6 +13,7 @@ mod call;
 mod changes;
 pub mod client;
 mod cold;
+mod dead_letters;
 mod deadline;
 pub mod delay;
 mod error;
@@ -59,6 +60,7 @@ pub use client::{
     Beat, Connection, ConsumeFrom, ConsumeType, ConsumerConnections, ConsumerData, Heartbeat,
     MessageModel,
 };
+pub use dead_letters::{Operation, OperationState, Work};
 pub use delay::{Delayed, Recalled};
 pub use error::{AskedFor, Error};
 pub use filter::sql::Compat;
@@ -88,6 +90,7 @@ use assign::Modes;
 use changes::Changes;
 use client::table::Clients;
 use cold::Cold;
+use dead_letters::DeadLetters;
 use deadline::Ticks;
 use delay::Delays;
 use filter::Filters;
@@ -125,6 +128,7 @@ pub struct Broker {
     filters: Filters,
     cold: Arc<Cold>,
     questions: Questions,
+    dead_letters: DeadLetters,
     delays: Delays,
     once: Once,
     moved_events: Mutex<MovedEvents>,
@@ -171,6 +175,7 @@ impl Broker {
             filters: Filters::new(&options),
             cold: Arc::new(Cold::new(Arc::clone(&clock))),
             questions: Questions::default(),
+            dead_letters: DeadLetters::open(&store),
             delays: Delays::default(),
             once: Once::new(store.reached(Level::Appended), limits::IDEMPOTENCY_KEYS),
             moved_events: Mutex::default(),

@@ -75,6 +75,10 @@ pub const IDEMPOTENCY_KEYS: usize = 1_000_000;
 pub const IDEMPOTENCY_KEY: usize = 512;
 /// Records that are looked at to find the first with an idempotency key.
 pub const IDEMPOTENCY_CANDIDATES: usize = 64;
+/// Operations on dead letters that are remembered when they have ended.
+pub const OPERATIONS: usize = 1_000;
+/// Ranges of a group's dead letters that are gone, above which the log warns: each costs 16 bytes.
+pub const GONE_RANGES: usize = 65_536;
 /// Waiting messages in one list.
 pub const LISTED: usize = 1_000;
 /// Waiting messages, of all topics, that are looked at for one list.

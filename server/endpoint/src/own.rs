@@ -1,9 +1,16 @@
-//! What Apache has no requests for: 310000 to 310004. `server/docs/protocol.md` is their description.
+//! What Apache has no requests for: 310000 to 310009. `server/docs/protocol.md` is their description.
 
-use broker::{Ack, DeadLetter, Listed, Release, TransactionState};
-use remoting::body::{DelayedList, DelayedMessage, OpenTransaction, TransactionList};
+use broker::{Ack, DeadLetter, Error, Listed, Operation, Release, TransactionState, Work};
+use remoting::body::{
+    DelayedList, DelayedMessage, GoneDeadLetters, OpenTransaction, OperationInfo, TransactionList,
+};
 use remoting::code::response;
-use remoting::header::{DeadLetterHeader, ListHeader, ReleaseHeader, TransactionStateHeader};
+use remoting::header::{
+    ConsumerGroupHeader, DeadLetterHeader, ListHeader, OperationHeader, PurgeHeader, RedriveHeader,
+    ReleaseHeader, TransactionStateHeader,
+};
+
+use remoting::server::Outcome;
 
 use crate::Endpoint;
 use crate::ask::{Ask, Served};
@@ -112,4 +119,73 @@ pub(crate) fn dead_letter(endpoint: &Endpoint, ask: &mut Ask<'_>) -> Served {
 
 fn held(ask: &mut Ask<'_>, held: bool) {
     ask.reply(response::SUCCESS).flag("held", held).finish();
+}
+
+pub(crate) fn redrive(endpoint: &Endpoint, ask: &mut Ask<'_>) -> Served {
+    let header = RedriveHeader::read(ask.frame)?;
+    let positive = |number: i64, name: &str| {
+        let wrong = || Error::Invalid(format!("{name} {number}"));
+        u64::try_from(number)
+            .ok()
+            .filter(|&n| n > 0)
+            .ok_or_else(wrong)
+    };
+    let rate = header.per_second.map(i64::from);
+    let rate = rate.map(|rate| positive(rate, "perSecond")).transpose()?;
+    let work = Work::Redrive {
+        to: header.to.map(str::to_owned),
+        from: header.from.map(str::to_owned),
+        limit: (header.limit.map(|limit| positive(limit, "limit"))).transpose()?,
+        per_second: rate.and_then(|rate| u32::try_from(rate).ok()),
+    };
+    let answer = (endpoint.broker).start_operation(header.consumer_group, work)?;
+    ask.answer(answer, |ask, operation| write(ask, &operation))
+}
+
+pub(crate) fn purge(endpoint: &Endpoint, ask: &mut Ask<'_>) -> Served {
+    let header = PurgeHeader::read(ask.frame)?;
+    let work = Work::Purge {
+        before: header.before,
+    };
+    let answer = (endpoint.broker).start_operation(header.consumer_group, work)?;
+    ask.answer(answer, |ask, operation| write(ask, &operation))
+}
+
+pub(crate) fn operation(endpoint: &Endpoint, ask: &mut Ask<'_>) -> Served {
+    let header = OperationHeader::read(ask.frame)?;
+    let missing = || Error::OperationMissing(header.id.to_owned());
+    let operation = endpoint.broker.operation(header.id).ok_or_else(missing)?;
+    write(ask, &operation);
+    Ok(Outcome::Done)
+}
+
+pub(crate) fn cancel(endpoint: &Endpoint, ask: &mut Ask<'_>) -> Served {
+    let header = OperationHeader::read(ask.frame)?;
+    let missing = || Error::OperationMissing(header.id.to_owned());
+    let cancelled = endpoint.broker.cancel_operation(header.id)?;
+    let answer = cancelled.ok_or_else(missing)?;
+    ask.answer(answer, |ask, operation| write(ask, &operation))
+}
+
+pub(crate) fn gone(endpoint: &Endpoint, ask: &mut Ask<'_>) -> Served {
+    let header = ConsumerGroupHeader::read(ask.frame)?;
+    let gone = endpoint.broker.gone_dead_letters(header.consumer_group)?;
+    ask.body(&GoneDeadLetters { gone })
+}
+
+fn write(ask: &mut Ask<'_>, operation: &Operation) {
+    let kind = match operation.work {
+        Work::Redrive { .. } => "redrive",
+        Work::Purge { .. } => "purge",
+    };
+    ask.write_body(&OperationInfo {
+        done: operation.done,
+        group: operation.group.to_string(),
+        id: operation.id.clone(),
+        kind: kind.to_owned(),
+        started_at: operation.started_at,
+        state: operation.state.as_str().to_owned(),
+        total: operation.total,
+        why: operation.why.clone(),
+    });
 }

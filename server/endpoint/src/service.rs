@@ -134,6 +134,11 @@ impl Endpoint {
             codes::TRANSACTION_STATE => own::transaction(self, ask),
             codes::RELEASE_MESSAGE => own::release(self, ask),
             codes::DEAD_LETTER_MESSAGE => own::dead_letter(self, ask),
+            codes::REDRIVE_DEAD_LETTERS => own::redrive(self, ask),
+            codes::PURGE_DEAD_LETTERS => own::purge(self, ask),
+            codes::GET_OPERATION => own::operation(self, ask),
+            codes::CANCEL_OPERATION => own::cancel(self, ask),
+            codes::GET_GONE_DEAD_LETTERS => own::gone(self, ask),
             _ => Err(Refused::NotSupported),
         }
     }

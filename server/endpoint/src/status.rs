@@ -43,7 +43,10 @@ pub(crate) fn code(error: &Error) -> i32 {
         | Error::TimerTooFar { .. }
         | Error::TimerUnreadable { .. }
         | Error::BatchDelayed => MESSAGE_ILLEGAL,
-        Error::NoOffset | Error::NoOffsetNoZero | Error::NoMessageWithKey => QUERY_NOT_FOUND,
+        Error::NoOffset
+        | Error::NoOffsetNoZero
+        | Error::NoMessageWithKey
+        | Error::OperationMissing(_) => QUERY_NOT_FOUND,
         Error::TransactionLate | Error::TransactionDecided { .. } => ILLEGAL_OPERATION,
         Error::ConsumersOffline(_) | Error::ResetOffline { .. } => CONSUMER_NOT_ONLINE,
         Error::ConsumerSilent { .. } => CONSUME_MSG_TIMEOUT,

@@ -34,7 +34,9 @@ pub use lock::{LockAnswer, LockRequest};
 pub use offsets::{
     ConsumerOffsets, ConsumerStatus, QueueOffset, QueueOffsets, ResetOffsetList, ResetOffsets,
 };
-pub use own::{DelayedList, DelayedMessage, OpenTransaction, TransactionList};
+pub use own::{
+    DelayedList, DelayedMessage, GoneDeadLetters, OpenTransaction, OperationInfo, TransactionList,
+};
 pub use pop::{
     Assignment, AssignmentAnswer, AssignmentRequest, BatchAck, BatchAckRequest, RequestMode,
     RequestModes,

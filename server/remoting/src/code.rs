@@ -32,6 +32,11 @@ codes! {
     TRANSACTION_STATE = 310002
     RELEASE_MESSAGE = 310003
     DEAD_LETTER_MESSAGE = 310004
+    REDRIVE_DEAD_LETTERS = 310005
+    PURGE_DEAD_LETTERS = 310006
+    GET_OPERATION = 310007
+    CANCEL_OPERATION = 310008
+    GET_GONE_DEAD_LETTERS = 310009
 }
 
 codes! {
@@ -42,7 +47,8 @@ codes! {
 
 /// What a broker says of [`own`] in its answer to a heartbeat, as field `posthouse`: the codes it
 /// serves, ascending, with commas between.
-pub const OWN_CODES: &str = "310000,310001,310002,310003,310004";
+pub const OWN_CODES: &str = "310000,310001,310002,310003,310004,\
+     310005,310006,310007,310008,310009";
 
 codes! {
     /// Codes of requests.

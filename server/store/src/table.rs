@@ -35,6 +35,8 @@ pub enum Table {
     Moved = 11,
     /// Topics that a group may not read.
     Forbidden = 12,
+    /// Operations on dead letters, and which of those are gone.
+    Operations = 13,
 }
 
 /// Key of the change that begins a snapshot.
@@ -68,6 +70,7 @@ impl Table {
             Table::Modes,
             Table::Moved,
             Table::Forbidden,
+            Table::Operations,
         ]
         .into_iter()
         .find(|&table| table as u16 == number)

@@ -4,6 +4,7 @@
 mod checks;
 mod clients;
 mod cost;
+mod dead_letters;
 mod deadline;
 mod deadlines;
 mod delay;

@@ -28,6 +28,7 @@ fn all() -> Vec<Error> {
         Error::SystemTopicNotSendable(topic()),
         Error::TransactionForbidden { broker: address },
         Error::TransactionShape("a batch"),
+        Error::OperationMissing("op_1".to_owned()),
         Error::IdempotencyDiffers,
         Error::HalfMissing,
         Error::HalfDiffers("The producer group wrong"),
@@ -153,6 +154,7 @@ fn codes_and_texts_of_errors_stay_what_clients_know() {
          16 "Sending message to topic[t] is forbidden."
          16 "the broker[127.0.0.1:10911] sending transaction message is forbidden"
          13 "a batch cannot be a half message; nothing was stored"
+         22 "there is no operation op_1"
         310000 "another message was sent with this idempotency key"
           1 "Find prepared transaction message failed"
           1 "The producer group wrong"

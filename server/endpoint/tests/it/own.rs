@@ -2,7 +2,7 @@
 
 use model::receipt::{PopTopic, Receipt};
 use remoting::Command;
-use remoting::body::{DelayedList, TransactionList, from_slice};
+use remoting::body::{DelayedList, GoneDeadLetters, OperationInfo, TransactionList, from_slice};
 use remoting::code::own::*;
 use remoting::code::request::*;
 use remoting::code::response::*;
@@ -166,4 +166,41 @@ fn leases_are_released_and_made_dead_letters() {
         .with("queueId", 0);
     assert_eq!(world.ask(end).field("offset"), Some("1"));
     assert_eq!(world.ask(but(release, "delay", -5)).code, INVALID_PARAMETER);
+}
+
+#[test]
+fn dead_letters_are_sent_again_and_the_operation_is_followed() {
+    let world = world();
+    world.ask_on(7, beat("c", "G", "T", "*", 1));
+    world.ask(send("T", b"dead"));
+    let pulled = world.ask(crate::say::pull("G", "T", 0, 0));
+    let at = crate::say::records(&pulled.body)[0].log_offset().0;
+    let back = Command::request(CONSUMER_SEND_MSG_BACK)
+        .with("offset", at)
+        .with("group", "G")
+        .with("delayLevel", -1)
+        .with("unitMode", false);
+    assert_eq!(world.ask(back).code, SUCCESS);
+    let of_group = |code| Command::request(code).with("consumerGroup", "G");
+    let info = |answer: &Command| from_slice::<OperationInfo>(&answer.body).unwrap();
+    let started = world.ask(of_group(REDRIVE_DEAD_LETTERS));
+    assert_eq!(started.code, SUCCESS, "{:?}", started.remark);
+    let started = info(&started);
+    assert_eq!(
+        (&*started.kind, &*started.state, started.total),
+        ("redrive", "running", 1)
+    );
+    while world.broker.deadlines_step().unwrap().is_zero() {}
+    let of = |code| Command::request(code).with("operation", &started.id);
+    let done = info(&world.ask(of(GET_OPERATION)));
+    assert_eq!((&*done.state, done.done), ("done", 1));
+    assert_eq!(info(&world.ask(of(CANCEL_OPERATION))).state, "done");
+    let gone = world.ask(of_group(GET_GONE_DEAD_LETTERS));
+    let gone: GoneDeadLetters = from_slice(&gone.body).unwrap();
+    assert_eq!(gone.gone, [(0, 1)]);
+    assert_eq!(info(&world.ask(of_group(PURGE_DEAD_LETTERS))).kind, "purge");
+    let none = Command::request(GET_OPERATION).with("operation", "op_0");
+    assert_eq!(world.ask(none).code, QUERY_NOT_FOUND);
+    let wrong = of_group(REDRIVE_DEAD_LETTERS).with("limit", 0);
+    assert_eq!(world.ask(wrong).code, INVALID_PARAMETER);
 }

@@ -1,4 +1,4 @@
-//! Lists that only Posthouse makes: answers to 310000 and 310001.
+//! What only Posthouse answers: 310000, 310001, and 310005 to 310009.
 
 use serde::{Deserialize, Serialize};
 
@@ -68,4 +68,35 @@ pub struct OpenTransaction {
     pub topic: String,
     /// Its `UNIQ_KEY`.
     pub unique_key: String,
+}
+
+/// Answer to 310005 to 310008: an operation on a group's dead letters.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct OperationInfo {
+    /// Dead letters it dealt with.
+    pub done: u64,
+    /// The group.
+    pub group: String,
+    /// Its name.
+    pub id: String,
+    /// `redrive` or `purge`.
+    pub kind: String,
+    /// When it began, milliseconds since the Unix epoch.
+    pub started_at: i64,
+    /// `running`, `done`, `cancelled` or `failed`.
+    pub state: String,
+    /// Dead letters there were when it began; some may not be meant.
+    pub total: u64,
+    /// Why it failed.
+    pub why: Option<String>,
+}
+
+/// Answer to 310009.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct GoneDeadLetters {
+    /// Positions in the dead-letter queue that were sent again or given up: the first of each range, and
+    /// the one behind it.
+    pub gone: Vec<(u64, u64)>,
 }

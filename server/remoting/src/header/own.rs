@@ -1,4 +1,4 @@
-//! What only Posthouse serves: 310000 to 310004.
+//! What only Posthouse serves: 310000 to 310009.
 
 use super::header;
 
@@ -81,5 +81,39 @@ header! {
     LeaseAnswer {
         /// Whether the message was out on that lease. If not, nothing was done.
         held: bool = b"held",
+    }
+}
+
+header! {
+    /// Header of 310005: a group's dead letters are sent again.
+    RedriveHeader<'a> {
+        /// Whose.
+        consumer_group: &'a str = b"consumerGroup",
+        /// Where to; by default each to the topic it came from.
+        to: Option<&'a str> = b"to",
+        /// Only those that came from this topic.
+        from: Option<&'a str> = b"from",
+        /// At most so many.
+        limit: Option<i64> = b"limit",
+        /// So many a second at most.
+        per_second: Option<i32> = b"perSecond",
+    }
+}
+
+header! {
+    /// Header of 310006: a group's dead letters are given up.
+    PurgeHeader<'a> {
+        /// Whose.
+        consumer_group: &'a str = b"consumerGroup",
+        /// Only those stored before this, milliseconds since the Unix epoch.
+        before: Option<i64> = b"before",
+    }
+}
+
+header! {
+    /// Header of 310007 and 310008.
+    OperationHeader<'a> {
+        /// The operation.
+        id: &'a str = b"operation",
     }
 }

@@ -1,0 +1,227 @@
+//! Dead letters sent again or given up.
+
+use std::time::Duration;
+
+use broker::{Error, Operation, OperationState, Produce, SendBack, Work};
+use model::record::View;
+
+use crate::house::{House, START, caller, consumer, message};
+use crate::transactions::content;
+
+/// So many dead letters of group `g`, from `t` and `u` in turn.
+fn dead(count: usize) -> House {
+    let house = House::new();
+    for topic in ["t", "u", "elsewhere"] {
+        house.create(topic, |_| ()).unwrap();
+    }
+    house.beat(2, "c", vec![consumer("g", &[("t", "*", 1)])]);
+    for n in 0..count {
+        let topic = ["t", "u"][n % 2];
+        let body = n.to_string();
+        let send = Produce {
+            body: body.as_bytes(),
+            properties: "TAGS\u{1}a\u{2}KEYS\u{1}k\u{2}",
+            ..message(topic)
+        };
+        let at = house.send(send).unwrap().log_offset;
+        house.broker.commit().unwrap();
+        let back = SendBack {
+            group: "g",
+            offset: at.0 as i64,
+            level: -1,
+            max: None,
+            unit_mode: false,
+        };
+        house
+            .run(caller(2), |caller| house.broker.send_back(caller, &back))
+            .unwrap();
+    }
+    assert_eq!(content(&house, "%DLQ%g", 0).len().min(count), count.min(32));
+    house
+}
+
+fn redrive() -> Work {
+    Work::Redrive {
+        to: None,
+        from: None,
+        limit: None,
+        per_second: None,
+    }
+}
+
+fn start(house: &House, work: Work) -> Result<Operation, Error> {
+    house.run(caller(1), |_| {
+        house.broker.start_operation("g", work.clone())
+    })
+}
+
+fn work(house: &House) {
+    while house.broker.deadlines_step().unwrap().is_zero() {}
+}
+
+fn stands(house: &House, operation: &Operation) -> (OperationState, u64) {
+    let operation = house.broker.operation(&operation.id).unwrap();
+    (operation.state, operation.done)
+}
+
+/// The bodies in a topic behind those that were sent at first.
+fn again(house: &House, topic: &str, first: usize) -> Vec<String> {
+    let mut bodies = Vec::new();
+    for queue in 0..4 {
+        let all = content(house, topic, queue);
+        let skipped = if queue == 0 { first } else { 0 };
+        for record in all.iter().skip(skipped) {
+            let view = View::parse(record).unwrap();
+            assert_eq!(view.reconsume_times(), 0);
+            assert!(view.property("ORIGIN_MESSAGE_ID").is_some());
+            for gone in [
+                "DLQ_ORIGIN_TOPIC",
+                "DLQ_ORIGIN_MESSAGE_ID",
+                "RETRY_TOPIC",
+                "DELAY",
+            ] {
+                assert_eq!(view.property(gone), None, "{gone}");
+            }
+            assert_eq!(
+                (view.property("TAGS"), view.property("KEYS")),
+                (Some("a"), Some("k"))
+            );
+            bodies.push(String::from_utf8(view.body().to_vec()).unwrap());
+        }
+    }
+    bodies.sort();
+    bodies
+}
+
+#[test]
+fn dead_letters_go_back_to_where_they_came_from_once() {
+    let house = dead(6);
+    let first = start(&house, redrive()).unwrap();
+    assert_eq!((first.state, first.total), (OperationState::Running, 6));
+    work(&house);
+    assert_eq!(stands(&house, &first), (OperationState::Done, 6));
+    assert_eq!(again(&house, "t", 3), ["0", "2", "4"]);
+    assert_eq!(again(&house, "u", 3), ["1", "3", "5"]);
+    assert_eq!(house.broker.gone_dead_letters("g"), Ok(vec![(0, 6)]));
+    // Repeated, also behind a kill, nothing goes twice.
+    let house = house.killed();
+    let second = start(&house, redrive()).unwrap();
+    assert_eq!(second.total, 0);
+    work(&house);
+    assert_eq!(stands(&house, &second), (OperationState::Done, 0));
+    assert_eq!(stands(&house, &first), (OperationState::Done, 6));
+    assert_eq!(again(&house, "t", 3).len(), 3);
+}
+
+#[test]
+fn only_what_is_meant_goes_and_only_so_much() {
+    let house = dead(10);
+    let some = Work::Redrive {
+        to: Some("elsewhere".to_owned()),
+        from: Some("u".to_owned()),
+        limit: Some(3),
+        per_second: None,
+    };
+    let operation = start(&house, some).unwrap();
+    work(&house);
+    assert_eq!(stands(&house, &operation), (OperationState::Done, 3));
+    assert_eq!(again(&house, "elsewhere", 0), ["1", "3", "5"]);
+    let gone = house.broker.gone_dead_letters("g").unwrap();
+    assert_eq!(gone, [(1, 2), (3, 4), (5, 6)]);
+    work(&house);
+    start(&house, redrive()).unwrap();
+    work(&house);
+    assert_eq!(again(&house, "u", 5), ["7", "9"]);
+    assert_eq!(house.broker.gone_dead_letters("g"), Ok(vec![(0, 10)]));
+}
+
+#[test]
+fn an_operation_goes_on_behind_a_kill_at_its_rate_and_can_be_cancelled() {
+    let house = dead(30);
+    let slow = Work::Redrive {
+        to: None,
+        from: None,
+        limit: None,
+        per_second: Some(10),
+    };
+    let operation = start(&house, slow.clone()).unwrap();
+    let pass = |house: &House, tenths: usize| {
+        for _ in 0..tenths {
+            house.broker.deadlines_step().unwrap();
+            house.clock.advance(Duration::from_millis(100));
+        }
+    };
+    pass(&house, 5);
+    let (state, done) = stands(&house, &operation);
+    assert_eq!(state, OperationState::Running);
+    assert!((4..=6).contains(&done), "{done}");
+    assert!(matches!(start(&house, redrive()), Err(Error::Busy(_))));
+    let house = house.killed();
+    pass(&house, 5);
+    let (_, more) = stands(&house, &operation);
+    assert!((done + 4..=done + 6).contains(&more), "{more}");
+    let cancelled = house.broker.cancel_operation(&operation.id).unwrap();
+    assert!(cancelled.is_some());
+    pass(&house, 5);
+    assert_eq!(
+        stands(&house, &operation),
+        (OperationState::Cancelled, more)
+    );
+    assert_eq!(
+        again(&house, "t", 15).len() + again(&house, "u", 15).len(),
+        more as usize
+    );
+    assert!(house.broker.cancel_operation("op_none").unwrap().is_none());
+    // What is left goes with the next one.
+    start(&house, redrive()).unwrap();
+    work(&house);
+    assert_eq!(
+        again(&house, "t", 15).len() + again(&house, "u", 15).len(),
+        30
+    );
+}
+
+#[test]
+fn dead_letters_are_given_up_by_their_age() {
+    let house = dead(4);
+    house.advance(3600);
+    let young = START + 60_000;
+    let old = Work::Purge {
+        before: Some(young),
+    };
+    let operation = start(&house, old).unwrap();
+    work(&house);
+    assert_eq!(stands(&house, &operation), (OperationState::Done, 4));
+    start(&house, redrive()).unwrap();
+    work(&house);
+    assert_eq!(again(&house, "t", 2), [] as [String; 0]);
+    assert_eq!(house.broker.operations(Some("g")).len(), 2);
+    assert_eq!(house.broker.operations(Some("h")).len(), 0);
+}
+
+#[test]
+fn what_cannot_be_meant_is_refused() {
+    let house = dead(1);
+    let group = house.run(caller(1), |_| {
+        house.broker.start_operation("none", redrive())
+    });
+    assert!(matches!(group, Err(Error::GroupMissing { .. })));
+    let nowhere = Work::Redrive {
+        to: Some("nowhere".to_owned()),
+        from: None,
+        limit: None,
+        per_second: None,
+    };
+    assert!(matches!(
+        start(&house, nowhere),
+        Err(Error::TopicMissing { .. })
+    ));
+    // A dead letter whose topic is gone stays.
+    house
+        .run(caller(1), |caller| house.broker.delete_topic(caller, "t"))
+        .unwrap();
+    let operation = start(&house, redrive()).unwrap();
+    work(&house);
+    assert_eq!(stands(&house, &operation), (OperationState::Done, 0));
+    assert_eq!(house.broker.gone_dead_letters("g"), Ok(Vec::new()));
+}
