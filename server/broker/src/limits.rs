@@ -34,6 +34,8 @@ pub const REVIVE_PAUSE: Duration = Duration::from_millis(10);
 pub const HOLD_MAX: Duration = Duration::from_secs(25);
 /// Queue entries one pull looks at (Apache's 16,000 bytes of 20-byte entries).
 pub const SCAN_ENTRIES: usize = 800;
+/// Messages whose properties one filtered pull looks at, if its time allows: a rare match costs few pulls.
+pub const SCAN_RECORDS: usize = 8_192;
 /// Messages in one batch.
 pub const BATCH_MESSAGES: usize = 4096;
 /// Topics, the broker's own included.

@@ -183,7 +183,7 @@ impl Look<'_> {
             _ => GROUP,
         };
         let mut next = from;
-        let end = from + limits::SCAN_ENTRIES as u64;
+        let end = from + limits::SCAN_RECORDS as u64;
         while next < end {
             let count = GROUP.min((end - next) as usize);
             let read = self.entries(next, count, scratch)?;

@@ -93,3 +93,53 @@ fn a_send_and_a_pull() {
         });
     }
 }
+
+/// What a filtered pull costs for each message it looks at, by how many of a hundred it takes.
+#[test]
+#[ignore = "a measurement"]
+fn a_filtered_pull() {
+    const COUNT: u32 = 20_000;
+    let house = House::new();
+    house.create("t", |_| ()).unwrap();
+    let body = [b'x'; 256];
+    for n in 0..COUNT {
+        let properties = format!("{PROPERTIES}a\u{1}{}\u{2}", n % 100);
+        let send = Produce {
+            body: &body,
+            properties: &properties,
+            ..message("t")
+        };
+        house.broker.produce(&caller(2), &send).unwrap();
+        if n % 64 == 63 {
+            house.broker.commit().unwrap();
+        }
+    }
+    house.broker.commit().unwrap();
+    let mut out = Vec::with_capacity(1 << 20);
+    for percent in [1, 10, 50] {
+        let expression = format!("a < {percent} AND TAGS = 'TagA' AND a >= 0");
+        let mut pulls = 0;
+        each(&format!("filtered, {percent} %"), 20 * COUNT, || {
+            for _ in 0..20 {
+                let mut at = 0;
+                while at < i64::from(COUNT) {
+                    out.clear();
+                    let pull = Pull {
+                        offset: at,
+                        expression: Some(&expression),
+                        expression_kind: Some("SQL92"),
+                        ..from_start("t")
+                    };
+                    match house.broker.pull(&caller(2), &pull, &mut out).unwrap() {
+                        Answer::Ready(pulled) | Answer::After(_, pulled) => {
+                            at = pulled.next.0 as i64;
+                            pulls += 1;
+                        }
+                        other => panic!("{other:?}"),
+                    }
+                }
+            }
+        });
+        println!("  in {} pulls a round", pulls / 20);
+    }
+}

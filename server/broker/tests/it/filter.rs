@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use broker::{Compat, Error, MessageModel, Pull, Verdict};
+use broker::{Compat, Error, MessageModel, Pull, Verdict, limits};
 use model::subscription::ExpressionKind;
 
 use crate::house::{House, caller, consumer, from_start};
@@ -129,13 +129,13 @@ fn a_heartbeat_with_a_bad_expression_still_counts() {
 #[test]
 fn a_heartbeat_may_not_be_a_heap() {
     let house = House::new();
-    let long = "x".repeat(broker::limits::EXPRESSION + 1);
+    let long = "x".repeat(limits::EXPRESSION + 1);
     let error = heartbeat(&house, 2, wants("t", ExpressionKind::Tag, &long)).unwrap_err();
     let text =
         "parse the consumer's subscription failed: an expression has up to 65536 bytes, not 65540";
     assert_eq!(error.to_string(), text);
     assert!(house.broker.members("g").is_err(), "nothing of it is kept");
-    let half = "x".repeat(broker::limits::EXPRESSION / 2);
+    let half = "x".repeat(limits::EXPRESSION / 2);
     let topics: Vec<String> = (0..40).map(|n| format!("t{n}")).collect();
     let all: Vec<(&str, &str, i64)> = topics
         .iter()
@@ -176,11 +176,11 @@ fn apaches_leniency_can_be_had() {
 
 #[test]
 fn a_scan_is_bounded_and_goes_on() {
-    let house = with_numbers(2_000);
-    let (pulled, bodies) = house.pull(inline("a = 1999")).unwrap();
+    let house = with_numbers(9_000);
+    let (pulled, bodies) = house.pull(inline("a = 8999")).unwrap();
     assert_eq!(
         (pulled.verdict, pulled.next.0),
-        (Verdict::RetryImmediately, 800)
+        (Verdict::RetryImmediately, limits::SCAN_RECORDS as u64)
     );
     assert!(bodies.is_empty());
     let (mut at, mut pulls) = (0, 0);
@@ -188,7 +188,7 @@ fn a_scan_is_bounded_and_goes_on() {
         let (pulled, bodies) = house
             .pull(Pull {
                 offset: at,
-                ..inline("a = 1999")
+                ..inline("a = 8999")
             })
             .unwrap();
         pulls += 1;
@@ -197,7 +197,7 @@ fn a_scan_is_bounded_and_goes_on() {
         }
         at = pulled.next.0 as i64;
     };
-    assert_eq!((found, pulls), (vec!["1999".to_owned()], 3));
+    assert_eq!((found, pulls), (vec!["8999".to_owned()], 2));
     let (pulled, bodies) = house.pull(inline("a >= 100")).unwrap();
     assert_eq!((bodies.len(), pulled.next.0), (32, 132));
 }

@@ -419,3 +419,19 @@ fn three_terms_cost_a_few_passes_over_the_properties() {
     }
     assert!(ratio < 40.0, "an evaluation costs {ratio} scans");
 }
+
+#[test]
+fn a_value_ends_where_the_first_separator_is() {
+    let mut rng = fastrand::Rng::with_seed(9);
+    for _ in 0..20_000 {
+        let bytes: Vec<u8> = (0..rng.usize(..40))
+            .map(|_| [1, 2, 3, b'a', 0x82, 0xFF, 0][rng.usize(..7)])
+            .collect();
+        let plain = bytes.iter().position(|&byte| byte == 2);
+        assert_eq!(
+            super::eval::value_end(&bytes),
+            plain.unwrap_or(bytes.len()),
+            "{bytes:?}"
+        );
+    }
+}
