@@ -1,5 +1,6 @@
 //! What operators do: topics, groups, offsets, queries.
 
+mod consumers;
 mod modes;
 mod offsets;
 mod query;
@@ -28,6 +29,7 @@ use crate::pull::NO_GROUP;
 use crate::queue::Queue;
 use crate::route::TEMPLATE;
 
+pub use consumers::ResetTo;
 pub use stats::{Progress, QueueStats};
 pub use waiting::TransactionState;
 

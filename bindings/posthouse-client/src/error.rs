@@ -1,5 +1,6 @@
 //! What can go wrong, in one enum.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,6 +49,15 @@ pub enum Error {
     /// A request was sent, and nobody replied to it in this time.
     #[error("no reply within {0:?}")]
     NoReply(Duration),
+    /// A broadcasting member's file of offsets cannot be read.
+    #[error("the offsets in {} cannot be read", path.display())]
+    OffsetsFile {
+        /// The file.
+        path: PathBuf,
+        /// What happened.
+        #[source]
+        source: std::io::Error,
+    },
     /// The server said no.
     #[error("{0}")]
     Refused(Box<Refusal>),

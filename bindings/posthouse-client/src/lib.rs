@@ -52,7 +52,7 @@ mod strategy;
 mod transaction;
 mod upkeep;
 
-pub use admin::{Admin, Progress, QueueStats, TransactionState};
+pub use admin::{Admin, Progress, QueueStats, ResetTo, TransactionState};
 pub use client::Client;
 pub use compress::{Compression, decompress};
 pub use config::{Config, Entrance, Transport};
@@ -75,6 +75,7 @@ pub use queue::Queue;
 pub use reader::{ConsumeFrom, Model};
 pub use received::Received;
 pub use remoting::body::{DelayedList, DelayedMessage, OpenTransaction, TransactionList};
+pub use remoting::body::{DirectOutcome, DirectResult, HeldQueue, RunningInfo};
 pub use remoting::{Serialize, code};
 pub use simple_consumer::{Leased, Receive, SimpleConsumer};
 pub use strategy::Strategy;

@@ -4,28 +4,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use remoting::body::{ConsumerData, HeartbeatData, ProducerData};
+use remoting::body::{HeartbeatData, ProducerData};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
+use crate::reader::Reader;
 use crate::received::Received;
 use crate::transaction::{Check, Decision};
-
-/// A consumer that brokers know.
-pub(crate) trait Member: Send + Sync {
-    /// What the heartbeat says of it.
-    fn data(&self) -> ConsumerData;
-    /// The group's members or their subscriptions changed.
-    fn rebalance(&self);
-    /// The client ends.
-    fn stop(&self) -> futures::Stopping<'_>;
-}
-
-/// What an object-safe async function returns.
-pub(crate) mod futures {
-    use std::pin::Pin;
-
-    pub(crate) type Stopping<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
-}
 
 /// A function that decides about half messages.
 pub(crate) type Decide =
@@ -58,7 +42,7 @@ struct Table {
     producers: BTreeMap<Arc<str>, usize>,
     /// Who decides about the half messages of a group.
     deciders: HashMap<Arc<str>, Arc<Decide>>,
-    consumers: HashMap<Arc<str>, Arc<dyn Member>>,
+    consumers: HashMap<Arc<str>, Arc<Reader>>,
 }
 
 impl Members {
@@ -88,7 +72,7 @@ impl Members {
     }
 
     /// `false` if the group has a consumer in this client.
-    pub(crate) fn add_consumer(&self, group: Arc<str>, member: Arc<dyn Member>) -> bool {
+    pub(crate) fn add_consumer(&self, group: Arc<str>, member: Arc<Reader>) -> bool {
         let mut table = self.lock();
         if table.consumers.contains_key(&group) {
             return false;
@@ -157,7 +141,7 @@ impl Members {
         self.replies.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn consumer(&self, group: &str) -> Option<Arc<dyn Member>> {
+    pub(crate) fn consumer(&self, group: &str) -> Option<Arc<Reader>> {
         self.lock().consumers.get(group).cloned()
     }
 
@@ -165,7 +149,7 @@ impl Members {
     pub(crate) async fn stop(&self) {
         let all: Vec<_> = self.lock().consumers.values().cloned().collect();
         for member in all {
-            member.stop().await;
+            member.end().await;
         }
     }
 }

@@ -10,9 +10,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use remoting::body::HeldQueue;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::clock;
 use crate::queue::Queue;
 use crate::received::Received;
 
@@ -63,6 +65,9 @@ struct State {
     era: u64,
     /// When the broker last said that the queue is locked for us.
     locked: Option<Instant>,
+    /// When it was pulled, and when a message was done: milliseconds since the Unix epoch, 0 for never.
+    pulled_at: i64,
+    done_at: i64,
 }
 
 /// Java trusts its lock for so long; brokers keep it twice as long.
@@ -140,6 +145,7 @@ impl ProcessQueue {
             return;
         }
         let some = !messages.is_empty();
+        state.pulled_at = clock::wall_ms();
         for (message, size) in messages {
             if state.open.insert(message.queue_offset, size).is_none() {
                 state.bytes += size;
@@ -184,6 +190,7 @@ impl ProcessQueue {
             }
         }
         let committable = state.committable();
+        state.done_at = clock::wall_ms();
         drop(state);
         self.moved.notify_one();
         committable
@@ -213,6 +220,27 @@ impl ProcessQueue {
     pub(crate) fn set_locked(&self, locked: Option<Instant>) {
         self.lock().locked = locked;
         self.arrived.notify_one();
+    }
+
+    /// What tools are told of it.
+    pub(crate) fn described(&self, now: Instant) -> HeldQueue {
+        let locked = self.is_locked(now);
+        let state = self.lock();
+        let offset = |entry: Option<(&u64, &usize)>| entry.map_or(0, |(at, _)| at.cast_signed());
+        HeldQueue {
+            cached_msg_count: state.open.len() as i64,
+            cached_msg_min_offset: offset(state.open.first_key_value()),
+            cached_msg_max_offset: offset(state.open.last_key_value()),
+            cached_mib: (state.bytes >> 20) as i64,
+            commit_offset: state.committable().cast_signed(),
+            droped: self.is_dropped(),
+            last_consume_timestamp: state.done_at,
+            last_lock_timestamp: state.locked.map_or(0, |at| {
+                clock::wall_ms() - now.saturating_duration_since(at).as_millis() as i64
+            }),
+            last_pull_timestamp: state.pulled_at,
+            locked,
+        }
     }
 
     pub(crate) fn is_locked(&self, now: Instant) -> bool {

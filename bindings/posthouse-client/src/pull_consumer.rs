@@ -96,8 +96,9 @@ impl Client {
             auto_commit: options.auto_commit,
             lite: true,
             grace: Duration::ZERO,
+            offsets_file: None,
         };
-        let reader = Reader::new(self.inner.clone(), group, read, Box::new(|_, _| None))?;
+        let reader = Reader::new(self.inner.clone(), group, read, Box::new(|_, _| None), None)?;
         let membership = Membership::of(reader);
         let membership = membership.ok_or_else(|| Error::GroupInUse(group.to_owned()))?;
         Ok(PullConsumer {

@@ -4,7 +4,11 @@ mod concurrent;
 mod orderly;
 mod send_back;
 
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -14,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::filter::Filter;
 use crate::process_queue::{FlowLimits, ProcessQueue};
 use crate::queue::Queue;
-use crate::reader::{ConsumeFrom, Membership, Model, ReadOptions, Reader};
+use crate::reader::{ConsumeFrom, Direct, Membership, Model, ReadOptions, Reader};
 use crate::received::Received;
 use crate::strategy::Strategy;
 
@@ -60,6 +64,10 @@ pub struct PushOptions {
     pub persist_period: Duration,
     /// How long the end waits for what is being handled.
     pub grace: Duration,
+    /// The file where a broadcasting member keeps what it has done, as Java's `LocalFileOffsetStore`
+    /// writes it; no two members may share one. Unset, a member that starts anew begins as a new group
+    /// does.
+    pub offsets_file: Option<PathBuf>,
 }
 
 impl Default for PushOptions {
@@ -78,13 +86,10 @@ impl Default for PushOptions {
             rebalance_period: Duration::from_secs(20),
             persist_period: Duration::from_secs(5),
             grace: Duration::from_secs(10),
+            offsets_file: None,
         }
     }
 }
-
-/// What handles a message, boxed.
-type Handler =
-    dyn Fn(Received) -> std::pin::Pin<Box<dyn Future<Output = Settle> + Send>> + Send + Sync;
 
 /// A running push consumer.
 ///
@@ -112,11 +117,48 @@ pub struct PushConsumer {
 
 /// What the tasks of queues share.
 struct Work {
-    handler: Box<Handler>,
+    handler: Arc<Direct>,
     places: Arc<Semaphore>,
     suspend: Duration,
     max_attempts: Option<u32>,
     model: Model,
+}
+
+/// Runs the user's handler; a panic is its text.
+pub(crate) async fn handled(
+    handler: &Direct,
+    message: Received,
+) -> std::result::Result<Settle, String> {
+    let caught = catch_unwind(AssertUnwindSafe(|| handler(message)));
+    let mut running = caught.map_err(text_of)?;
+    std::future::poll_fn(move |context| {
+        let polled = catch_unwind(AssertUnwindSafe(|| running.as_mut().poll(context)));
+        match polled {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(settle)) => Poll::Ready(Ok(settle)),
+            Err(panic) => Poll::Ready(Err(text_of(panic))),
+        }
+    })
+    .await
+}
+
+fn text_of(panic: Box<dyn Any + Send>) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or(panic.downcast_ref::<&str>().copied());
+    text.unwrap_or("the handler panicked").to_owned()
+}
+
+impl Work {
+    /// Runs the handler. A message whose handler panics comes again, as with Java's exceptions.
+    async fn settle(&self, message: &Received) -> Settle {
+        match handled(&*self.handler, message.clone()).await {
+            Ok(settle) => settle,
+            Err(panic) => {
+                tracing::error!(id = message.id(), panic, "a handler panicked");
+                Settle::Retry(None)
+            }
+        }
+    }
 }
 
 impl Client {
@@ -138,8 +180,9 @@ impl Client {
         S: Future<Output = Settle> + Send + 'static,
     {
         self.keep_up()?;
+        let handler: Arc<Direct> = Arc::new(move |message| Box::pin(handler(message)));
         let work = Arc::new(Work {
-            handler: Box::new(move |message| Box::pin(handler(message))),
+            handler: handler.clone(),
             places: Arc::new(Semaphore::new(options.concurrency.max(1))),
             suspend: options.suspend,
             max_attempts: options.max_attempts,
@@ -158,11 +201,13 @@ impl Client {
             group,
             read_options(&options),
             Box::new(handle),
+            Some(handler),
         )?;
         for (topic, filter) in wanted {
             reader.subscribe(topic, filter)?;
             reader.check(topic).await?;
         }
+        reader.load_offsets().await?;
         if options.model == Model::Clustering {
             let retry = format!("{}{group}", model::name::RETRY_PREFIX);
             reader.subscribe(&retry, &Filter::All)?;
@@ -201,6 +246,10 @@ fn read_options(options: &PushOptions) -> ReadOptions {
         auto_commit: options.model == Model::Clustering,
         lite: false,
         grace: options.grace,
+        offsets_file: match options.model {
+            Model::Broadcasting => options.offsets_file.clone(),
+            Model::Clustering => None,
+        },
     }
 }
 

@@ -26,6 +26,16 @@ impl Queue {
         }
     }
 
+    /// From a body.
+    pub(crate) fn from_wire(queue: MessageQueue) -> Queue {
+        let MessageQueue {
+            broker_name,
+            queue_id,
+            topic,
+        } = queue;
+        Queue::new(topic, broker_name, queue_id.unsigned_abs())
+    }
+
     /// As bodies write it.
     pub(crate) fn wire(&self) -> MessageQueue {
         MessageQueue {

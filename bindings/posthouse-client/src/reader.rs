@@ -4,11 +4,14 @@
 //! task that pulls and, in a push consumer, one that handles; both end when the queue is somebody
 //! else's.
 
+mod asked;
 mod offsets;
 mod pull;
 mod rebalance;
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -19,11 +22,13 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use crate::client::Inner;
+use crate::clock;
 use crate::error::Result;
 use crate::filter::{Filter, Wanted};
-use crate::members::{Member, futures::Stopping};
 use crate::process_queue::{FlowLimits, ProcessQueue};
+use crate::push_consumer::Settle;
 use crate::queue::Queue;
+use crate::received::Received;
 use crate::strategy::Strategy;
 use offsets::Offsets;
 
@@ -69,10 +74,17 @@ pub(crate) struct ReadOptions {
     pub(crate) lite: bool,
     /// How long the end waits for what is being handled.
     pub(crate) grace: Duration,
+    /// Where a broadcasting member keeps its offsets.
+    pub(crate) offsets_file: Option<PathBuf>,
 }
 
 /// Starts what handles a queue's messages.
 type Handle = dyn Fn(&Arc<Reader>, Arc<ProcessQueue>) -> Option<JoinHandle<()>> + Send + Sync;
+
+/// Handles one message, for who asks about just that.
+pub(crate) type Direct = dyn Fn(Received) -> Handled + Send + Sync;
+/// What a handler of the user's comes to.
+pub(crate) type Handled = Pin<Box<dyn Future<Output = Settle> + Send>>;
 
 /// See the head of this file.
 pub(crate) struct Reader {
@@ -83,6 +95,9 @@ pub(crate) struct Reader {
     wanted: Mutex<BTreeMap<Arc<str>, Arc<Wanted>>>,
     queues: Mutex<HashMap<Queue, Held>>,
     handle: Box<Handle>,
+    /// Of push consumers.
+    direct: Option<Arc<Direct>>,
+    started_at: i64,
     /// Rebalance now.
     rebalance: Arc<Notify>,
     /// Something arrived in some queue: for pull consumers.
@@ -110,6 +125,7 @@ impl Reader {
         group: &str,
         options: ReadOptions,
         handle: Box<Handle>,
+        direct: Option<Arc<Direct>>,
     ) -> Result<Arc<Reader>> {
         let group: Arc<str> = GroupName::parse(group)?.as_str().into();
         Ok(Arc::new(Reader {
@@ -120,6 +136,8 @@ impl Reader {
             wanted: Mutex::default(),
             queues: Mutex::default(),
             handle,
+            direct,
+            started_at: clock::wall_ms(),
             rebalance: Arc::new(Notify::new()),
             arrived: Notify::new(),
             tasks: Mutex::default(),
@@ -175,7 +193,7 @@ impl Reader {
     }
 
     /// Ends every task. What handlers are doing is waited for, for a while.
-    async fn end(&self) {
+    pub(crate) async fn end(&self) {
         if self.stopped.swap(true, Ordering::AcqRel) {
             return;
         }
@@ -199,7 +217,7 @@ impl Reader {
                 self.unlock(&held.queue.queue).await;
             }
         }
-        if self.options.auto_commit {
+        if self.keeps_offsets() {
             self.persist().await;
         }
         self.arrived.notify_waiters();
@@ -218,8 +236,9 @@ impl Reader {
     }
 }
 
-impl Member for Reader {
-    fn data(&self) -> ConsumerData {
+impl Reader {
+    /// What heartbeats say of it.
+    pub(crate) fn data(&self) -> ConsumerData {
         let wanted = self.lock_wanted();
         let subscriptions = wanted.values().map(|wanted| (&wanted.subscription).into());
         let subscriptions: Vec<SubscriptionData> = subscriptions.collect();
@@ -243,12 +262,9 @@ impl Member for Reader {
         }
     }
 
-    fn rebalance(&self) {
+    /// The group's members or their subscriptions changed.
+    pub(crate) fn rebalance(&self) {
         self.rebalance.notify_one();
-    }
-
-    fn stop(&self) -> Stopping<'_> {
-        Box::pin(self.end())
     }
 }
 

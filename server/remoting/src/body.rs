@@ -19,6 +19,7 @@ pub mod properties;
 pub mod queue;
 pub mod register;
 pub mod route;
+pub mod running;
 pub mod stats;
 pub mod table;
 pub mod topic;
@@ -44,6 +45,7 @@ pub use pop::{
 pub use queue::{MessageQueue, QueueMap};
 pub use register::{RegisterBroker, TopicConfigs};
 pub use route::{BrokerData, BrokerMembers, ClusterInfo, MemberGroup, QueueData, TopicRoute};
+pub use running::{DirectOutcome, DirectResult, HeldQueue, RunningInfo};
 pub use stats::{
     BrokerConsumeStats, BrokerStatsData, BrokerStatsItem, ConsumeStats, QueueProgress, QueueStats,
     TopicStats,

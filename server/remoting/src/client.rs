@@ -7,6 +7,7 @@ mod link;
 mod waiting;
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -40,8 +41,34 @@ pub enum CallError {
     Panicked,
 }
 
-/// Takes requests that the server sends on its own; what it returns is sent back.
-pub type Incoming = dyn Fn(Command) -> Option<Command> + Send + Sync;
+/// Takes requests that the server sends on its own.
+pub type Incoming = dyn Fn(Command) -> Heard + Send + Sync;
+
+/// What comes of a request of the server.
+pub enum Heard {
+    /// No answer.
+    Nothing,
+    /// This answer.
+    Answer(Box<Command>),
+    /// The answer that this comes to. It is dropped when the connection ends.
+    Later(Pin<Box<dyn Future<Output = Command> + Send>>),
+}
+
+impl From<Option<Command>> for Heard {
+    fn from(answer: Option<Command>) -> Heard {
+        answer.map_or(Heard::Nothing, |answer| Heard::Answer(Box::new(answer)))
+    }
+}
+
+/// An answer to the request with this opaque.
+pub(crate) fn answer_to(opaque: i32, answer: Command) -> Command {
+    let flag = answer.flag | 1;
+    Command {
+        opaque,
+        flag,
+        ..answer
+    }
+}
 
 /// A connection to one server.
 pub struct Client {
@@ -58,7 +85,7 @@ const CONNECT: Duration = Duration::from_secs(3);
 impl Client {
     /// A client that answers requests of the server with nothing. It does not connect yet.
     pub fn new(address: SocketAddr) -> Client {
-        Client::with_incoming(address, Arc::new(|_| None))
+        Client::with_incoming(address, Arc::new(|_| Heard::Nothing))
     }
 
     /// A client that hands requests of the server to `incoming`.

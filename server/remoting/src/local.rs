@@ -11,10 +11,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use model::Mark;
 use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 use crate::answer::Answer;
-use crate::client::{CallError, Incoming};
+use crate::client::{CallError, Heard, Incoming, answer_to};
 use crate::code::response::SYSTEM_ERROR;
 use crate::command::Command;
 use crate::frame::Decoder;
@@ -168,7 +169,7 @@ impl Pushed {
     /// Hands each request to `incoming`, and what that returns to the service, until the connection is
     /// closed.
     pub async fn run(mut self, incoming: Arc<Incoming>) {
-        let mut decoder = Decoder::new();
+        let mut later = JoinSet::new();
         while let Some(frames) = self.frames.recv().await {
             self.peer.arrived(frames.len());
             let mut rest = frames.as_slice();
@@ -179,20 +180,30 @@ impl Pushed {
                     break;
                 };
                 let (opaque, oneway) = (request.opaque, request.flag & 2 != 0);
-                let Some(answer) = incoming(request).filter(|_| !oneway) else {
-                    continue;
-                };
-                let flag = answer.flag | 1;
-                let answer = Command {
-                    opaque,
-                    flag,
-                    ..answer
-                };
-                if let Ok(answer) = decoder.decode(&answer.to_bytes()) {
-                    self.service.answered(&self.peer, &answer);
+                match incoming(request) {
+                    Heard::Answer(answer) if !oneway => {
+                        answered(&*self.service, &self.peer, answer_to(opaque, *answer));
+                    }
+                    Heard::Later(answer) => {
+                        let (service, peer) = (self.service.clone(), self.peer.clone());
+                        later.spawn(async move {
+                            let answer = answer_to(opaque, answer.await);
+                            if !oneway {
+                                answered(&*service, &peer, answer);
+                            }
+                        });
+                        while later.try_join_next().is_some() {}
+                    }
+                    Heard::Nothing | Heard::Answer(_) => {}
                 }
             }
         }
+    }
+}
+
+fn answered(service: &dyn Service, peer: &Peer, answer: Command) {
+    if let Ok(answer) = Decoder::new().decode(&answer.to_bytes()) {
+        service.answered(peer, &answer);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use remoting::Command;
 use remoting::body::{
-    Connection, ConsumeStats, ConsumerConnection, MessageQueue, ProducerConnection, TopicStats,
+    Connection, ConsumeStats, ConsumerConnection, ProducerConnection, TopicStats,
 };
 use remoting::code::{request, response};
 use remoting::header::admin::{ConsumeStatsHeader, TopicHeader};
@@ -63,7 +63,7 @@ impl Admin {
         let queues = stats.into_iter().flat_map(|stats| stats.offset_table.0);
         let mut all: Vec<QueueStats> = queues
             .map(|(queue, stats)| QueueStats {
-                queue: named(queue),
+                queue: Queue::from_wire(queue),
                 start: offset(stats.min_offset),
                 end: offset(stats.max_offset),
                 last_stored_at: time(stats.last_update_timestamp),
@@ -94,7 +94,7 @@ impl Admin {
         let queues = stats.into_iter().flat_map(|stats| stats.offset_table.0);
         let mut all: Vec<Progress> = queues
             .map(|(queue, stats)| Progress {
-                queue: named(queue),
+                queue: Queue::from_wire(queue),
                 end: offset(stats.broker_offset),
                 committed: offset(stats.consumer_offset),
                 pulled: offset(stats.pull_offset),
@@ -161,14 +161,6 @@ fn add(to: &mut Vec<Connection>, more: Vec<Connection>) {
             to.push(one);
         }
     }
-}
-
-fn named(queue: MessageQueue) -> Queue {
-    Queue::new(
-        queue.topic,
-        queue.broker_name,
-        queue.queue_id.unsigned_abs(),
-    )
 }
 
 /// Brokers say -1 where there is none.

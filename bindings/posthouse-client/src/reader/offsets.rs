@@ -1,12 +1,16 @@
-//! Offsets: in memory at once, at the brokers every few seconds, with each pull, and at the end.
+//! Offsets: in memory at once, at the brokers every few seconds, with each pull, and at the end; those
+//! of a broadcasting member in a file of its own instead.
 
 use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 
+use remoting::body::{self, ResetOffsets};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::{ConsumeFrom, Model, Reader};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::process_queue::ProcessQueue;
 use crate::queue::Queue;
 
@@ -51,6 +55,16 @@ impl Offsets {
         self.lock().remove(queue);
     }
 
+    fn all(&self) -> Vec<(Queue, u64)> {
+        let table = self.lock();
+        let all = table.iter();
+        let mut all: Vec<_> = all
+            .map(|(queue, offset)| (queue.clone(), offset.now))
+            .collect();
+        all.sort();
+        all
+    }
+
     fn untold(&self) -> Vec<(Queue, u64)> {
         let table = self.lock();
         let untold = table
@@ -60,6 +74,26 @@ impl Offsets {
             .map(|(queue, offset)| (queue.clone(), offset.now))
             .collect()
     }
+}
+
+async fn read(path: PathBuf) -> io::Result<Vec<u8>> {
+    let read = tokio::task::spawn_blocking(move || std::fs::read(path));
+    read.await
+        .unwrap_or_else(|ended| Err(io::Error::other(ended)))
+}
+
+async fn replace(path: PathBuf, bytes: Vec<u8>) -> io::Result<()> {
+    let replace = tokio::task::spawn_blocking(move || {
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        let new = path.with_extension("new");
+        std::fs::write(&new, bytes)?;
+        std::fs::rename(new, path)
+    });
+    replace
+        .await
+        .unwrap_or_else(|ended| Err(io::Error::other(ended)))
 }
 
 /// Tells brokers the offsets, until the consumer is gone.
@@ -74,7 +108,7 @@ pub(super) async fn run(reader: Weak<Reader>) {
         let Some(reader) = reader.upgrade() else {
             return;
         };
-        if reader.options.auto_commit {
+        if reader.keeps_offsets() {
             reader.persist().await;
         }
     }
@@ -94,9 +128,66 @@ impl Reader {
         Ok(())
     }
 
-    /// Tells brokers what they do not know yet. What fails is told the next time.
+    /// Whether offsets are kept by itself.
+    pub(super) fn keeps_offsets(&self) -> bool {
+        self.options.auto_commit || self.options.offsets_file.is_some()
+    }
+
+    /// Reads what this broadcasting member did before.
+    pub(crate) async fn load_offsets(&self) -> Result<()> {
+        let Some(path) = self.options.offsets_file.clone() else {
+            return Ok(());
+        };
+        let failed = |source| Error::OffsetsFile {
+            path: path.clone(),
+            source,
+        };
+        let bytes = match read(path.clone()).await {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            bytes => bytes.map_err(failed)?,
+        };
+        let kept: ResetOffsets = body::from_slice(&bytes)
+            .map_err(|error| failed(io::Error::new(io::ErrorKind::InvalidData, error)))?;
+        for (queue, offset) in kept.offset_table.0 {
+            let queue = Queue::from_wire(queue);
+            self.offsets.set(&queue, offset.max(0).unsigned_abs());
+        }
+        Ok(())
+    }
+
+    /// Writes what this broadcasting member did. The file is replaced whole: a kill leaves the old one or
+    /// the new one.
+    async fn write_offsets(&self, path: &Path) {
+        let untold = self.offsets.untold();
+        if untold.is_empty() {
+            return;
+        }
+        let table = self.offsets.all();
+        let table = table.into_iter();
+        let table = table.map(|(queue, offset)| (queue.wire(), offset.cast_signed()));
+        let file = ResetOffsets {
+            offset_table: table.collect(),
+        };
+        match replace(path.to_owned(), body::to_vec(&file)).await {
+            Ok(()) => {
+                for (queue, offset) in untold {
+                    self.offsets.told(&queue, offset);
+                }
+            }
+            Err(error) => {
+                let path = path.display();
+                tracing::warn!(%path, %error, "the offsets are not written yet");
+            }
+        }
+    }
+
+    /// Tells brokers, or the member's own file, what they do not know yet. What fails is told the next
+    /// time.
     pub(crate) async fn persist(&self) {
         if self.options.model == Model::Broadcasting {
+            if let Some(path) = &self.options.offsets_file {
+                self.write_offsets(path).await;
+            }
             return;
         }
         for (queue, offset) in self.offsets.untold() {
@@ -108,8 +199,10 @@ impl Reader {
 
     /// Tells the broker the offset of a queue that goes to somebody else, and forgets it.
     pub(super) async fn give_up_offset(&self, queue: &Queue) {
+        if self.options.model == Model::Broadcasting {
+            return;
+        }
         if self.options.auto_commit
-            && self.options.model == Model::Clustering
             && let Some(offset) = self.offsets.get(queue)
             && let Err(error) = self.tell(queue, offset).await
         {

@@ -187,6 +187,75 @@ fn a_broadcast_reaches_every_member() {
 }
 
 #[test]
+fn a_broadcasting_member_goes_on_where_its_file_says() {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let file = folder.path().join("group/offsets.json");
+    everywhere(async |client| {
+        let (topic, group) = (topic(client, 1).await, fresh("group"));
+        let options = || PushOptions {
+            model: Model::Broadcasting,
+            offsets_file: Some(file.clone()),
+            ..first()
+        };
+        for round in [0..3, 3..5] {
+            send(client, &topic, round.clone()).await;
+            let consumed = consume(client, &group, &topic, Filter::All, options());
+            let (consumer, mut messages) = consumed.await;
+            let expected: Vec<u32> = round.collect();
+            assert_eq!(numbers(&mut messages, expected.len()).await, expected);
+            consumer.shutdown().await;
+        }
+        // As Java's clients write it.
+        let text = std::fs::read_to_string(&file).unwrap();
+        let own = format!("\"queueId\":0,\"topic\":\"{topic}\"}}:5");
+        assert!(
+            text.starts_with("{\"offsetTable\":{{\"brokerName\":"),
+            "{text}"
+        );
+        assert!(text.contains(&own), "{text}");
+        std::fs::write(&file, "nonsense").unwrap();
+        let wanted = [(topic.as_str(), Filter::All)];
+        let refused = client
+            .push_consumer(&group, &wanted, options(), async |_| Settle::Ack)
+            .await;
+        assert!(matches!(refused.map(drop), Err(Error::OffsetsFile { .. })));
+        std::fs::remove_file(&file).unwrap();
+    });
+}
+
+#[test]
+fn a_message_whose_handler_panics_comes_again() {
+    run(async {
+        let client = inside();
+        let (topic, group) = (topic(&client, 1).await, fresh("group"));
+        let (sender, mut attempts) = unbounded_channel();
+        let handler = move |message: Received| {
+            let attempt = message.reconsume_times;
+            let _ = sender.send(attempt);
+            async move {
+                assert_ne!(attempt, 0, "as it was told to");
+                Settle::Ack
+            }
+        };
+        let options = PushOptions {
+            orderly: true,
+            suspend: Duration::from_millis(10),
+            ..first()
+        };
+        let wanted = [(topic.as_str(), Filter::All)];
+        let consumer = client
+            .push_consumer(&group, &wanted, options, handler)
+            .await
+            .unwrap();
+        send(&client, &topic, 0..1).await;
+        assert_eq!(attempts.recv().await, Some(0));
+        assert_eq!(attempts.recv().await, Some(1));
+        consumer.shutdown().await;
+        client.shutdown().await;
+    });
+}
+
+#[test]
 fn an_orderly_consumer_keeps_the_order_whatever_fails() {
     everywhere(async |client| {
         let (topic, group) = (topic(client, 3).await, fresh("group"));

@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, clippy::unwrap_used)] // tests ask for the time and stop at the first surprise
 
 mod admin;
+mod asked;
 mod consume;
 mod java;
 mod later;

@@ -9,7 +9,7 @@ use posthouse::config::Config as ServerConfig;
 use posthouse_client::{Client, Config, Entrance, Transport};
 
 /// No wait of these tests is longer.
-pub const LIMIT: Duration = Duration::from_secs(30);
+pub const LIMIT: Duration = Duration::from_secs(120);
 
 /// The binary that most tests share; Apache's servers, if `CONFORMANCE_TARGET=apache`.
 fn binary() -> &'static str {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use broker::{Broker, Options};
 use endpoint::{Clients, Endpoint};
 use remoting::Command;
-use remoting::client::Client;
+use remoting::client::{self, Client};
 use remoting::code::request::*;
 use remoting::code::response::*;
 use remoting::server::{self, Door, Hub, Listener, Running, Server};
@@ -69,7 +69,7 @@ impl Live {
         let (heard, hears): (Sender<Command>, _) = channel();
         let incoming = Arc::new(move |command: Command| {
             let _ = heard.send(command);
-            None
+            client::Heard::Nothing
         });
         (Client::with_incoming(self.address(), incoming), hears)
     }

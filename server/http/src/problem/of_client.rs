@@ -48,6 +48,7 @@ impl From<Error> for Problem {
             Error::GroupInUse(_)
             | Error::NotAssigned(_)
             | Error::Handle(_)
+            | Error::OffsetsFile { .. }
             | Error::Malformed { .. } => {
                 tracing::error!(%error, "an error of the client that no request should cause");
                 Problem::new(&INTERNAL)

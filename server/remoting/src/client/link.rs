@@ -11,10 +11,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::Notify;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
 use super::waiting::Waiting;
-use super::{CallError, Incoming};
+use super::{CallError, Heard, Incoming, answer_to};
 use crate::command::Command;
 use crate::frame::Decoder;
 use crate::limits::{CLIENT_OUT, CLIENT_READ};
@@ -182,7 +182,8 @@ async fn read(reader: OwnedReadHalf, link: Arc<Link>, incoming: Arc<Incoming>) {
     read_frames(reader, &link, &*incoming).await;
 }
 
-async fn read_frames(mut reader: OwnedReadHalf, link: &Link, incoming: &Incoming) {
+async fn read_frames(mut reader: OwnedReadHalf, link: &Arc<Link>, incoming: &Incoming) {
+    let mut later = JoinSet::new();
     let mut bytes = Vec::new();
     let mut decoder = Decoder::new();
     let mut answers = Vec::new();
@@ -211,16 +212,21 @@ async fn read_frames(mut reader: OwnedReadHalf, link: &Link, incoming: &Incoming
                 let Ok(request) = Command::decode(frame) else {
                     return;
                 };
-                if let Some(answer) = incoming(request)
-                    && !oneway
-                {
-                    let flag = answer.flag | 1;
-                    let answer = Command {
-                        opaque,
-                        flag,
-                        ..answer
-                    };
-                    link.stage(|out| answer.encode(out));
+                match incoming(request) {
+                    Heard::Answer(answer) if !oneway => {
+                        link.stage(|out| answer_to(opaque, *answer).encode(out));
+                    }
+                    Heard::Later(answer) => {
+                        let link = link.clone();
+                        later.spawn(async move {
+                            let answer = answer_to(opaque, answer.await);
+                            if !oneway {
+                                link.stage(|out| answer.encode(out));
+                            }
+                        });
+                        while later.try_join_next().is_some() {}
+                    }
+                    Heard::Nothing | Heard::Answer(_) => {}
                 }
             }
             at += length;

@@ -88,7 +88,7 @@ fn requests_of_the_server_reach_the_callback_and_are_answered() {
     let seen = codes.clone();
     let incoming = Arc::new(move |command: Command| {
         seen.lock().unwrap().push(command.code);
-        Some(Command::response(0, 5))
+        Some(Command::response(0, 5)).into()
     });
     let client = Client::with_incoming(served.running.addresses()[0], incoming);
     runtime().block_on(async {
@@ -176,7 +176,7 @@ fn what_is_pushed_reaches_a_caller_inside_the_process() {
         let (sender, mut codes) = tokio::sync::mpsc::unbounded_channel();
         let incoming = move |command: Command| {
             let _ = sender.send(command.code);
-            Some(Command::response(0, 7))
+            Some(Command::response(0, 7)).into()
         };
         let pump = tokio::spawn(pushed.run(Arc::new(incoming)));
         assert!(
