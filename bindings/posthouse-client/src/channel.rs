@@ -7,16 +7,17 @@ use std::time::Duration;
 
 use remoting::client::{CallError, Client as Tcp, Incoming};
 use remoting::local::Local;
-use remoting::{Answer, Command, Language};
+use remoting::{Answer, Command, Credentials, Language, Tls};
 use tokio::task::JoinHandle;
 
-use crate::config::Transport;
+use crate::config::{Config, Transport};
 use crate::error::{Error, Refusal, Result};
 
 /// The way to one server.
 pub(crate) struct Channel {
     address: Arc<str>,
     way: Way,
+    credentials: Option<Credentials>,
 }
 
 enum Way {
@@ -34,6 +35,26 @@ impl Channel {
 
     /// Sends a request that `encode` writes, and waits for the answer, whatever its code is.
     pub(crate) async fn request(
+        &self,
+        encode: impl FnOnce(i32, &mut Vec<u8>),
+        limit: Duration,
+    ) -> Result<Answer> {
+        let Some(credentials) = &self.credentials else {
+            return self.unsigned(encode, limit).await;
+        };
+        let signed = credentials.sign(self.whole(encode)?);
+        let encode = |opaque, out: &mut Vec<u8>| Command { opaque, ..signed }.encode(out);
+        self.unsigned(encode, limit).await
+    }
+
+    /// A request as something that can be signed.
+    fn whole(&self, encode: impl FnOnce(i32, &mut Vec<u8>)) -> Result<Command> {
+        let mut frame = Vec::new();
+        encode(0, &mut frame);
+        Command::decode(&frame).map_err(|error| self.failed(CallError::Frame(error)))
+    }
+
+    async fn unsigned(
         &self,
         encode: impl FnOnce(i32, &mut Vec<u8>),
         limit: Duration,
@@ -73,6 +94,15 @@ impl Channel {
 
     /// Sends a request that nobody answers.
     pub(crate) async fn oneway(&self, encode: impl FnOnce(i32, &mut Vec<u8>)) -> Result<()> {
+        let Some(credentials) = &self.credentials else {
+            return self.unsigned_oneway(encode).await;
+        };
+        let signed = credentials.sign(self.whole(encode)?);
+        let encode = |opaque, out: &mut Vec<u8>| Command { opaque, ..signed }.encode(out);
+        self.unsigned_oneway(encode).await
+    }
+
+    async fn unsigned_oneway(&self, encode: impl FnOnce(i32, &mut Vec<u8>)) -> Result<()> {
         let sent = match &self.way {
             Way::Tcp(tcp) => tcp.oneway(encode).await,
             Way::Local { local, .. } => {
@@ -132,6 +162,8 @@ type IncomingOf = dyn Fn(&Arc<str>) -> Arc<Incoming> + Send + Sync;
 /// All ways that were opened, by address.
 pub(crate) struct Channels {
     transport: Transport,
+    tls: Option<Tls>,
+    credentials: Option<Credentials>,
     incoming: Box<IncomingOf>,
     open: Mutex<HashMap<Arc<str>, Arc<Channel>>>,
 }
@@ -139,11 +171,13 @@ pub(crate) struct Channels {
 impl Channels {
     /// `incoming` makes what takes the requests of the server at an address.
     pub(crate) fn new(
-        transport: Transport,
+        config: &Config,
         incoming: impl Fn(&Arc<str>) -> Arc<Incoming> + Send + Sync + 'static,
     ) -> Channels {
         Channels {
-            transport,
+            transport: config.transport.clone(),
+            tls: config.tls.clone(),
+            credentials: config.credentials.clone(),
             incoming: Box::new(incoming),
             open: Mutex::default(),
         }
@@ -159,6 +193,7 @@ impl Channels {
         let channel = Arc::new(Channel {
             address: name.clone(),
             way,
+            credentials: self.credentials.clone(),
         });
         Ok(self.table().entry(name).or_insert(channel).clone())
     }
@@ -175,10 +210,8 @@ impl Channels {
             return Ok(Way::Local { local, pushes });
         }
         let socket = resolve(address).await?;
-        Ok(Way::Tcp(Box::new(Tcp::with_incoming(
-            socket,
-            (self.incoming)(address),
-        ))))
+        let tcp = Tcp::with_incoming(socket, (self.incoming)(address));
+        Ok(Way::Tcp(Box::new(tcp.tls(self.tls.clone()))))
     }
 
     /// Closes every connection, after what was staged is written.

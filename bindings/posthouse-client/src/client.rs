@@ -64,7 +64,7 @@ impl Client {
             Inner {
                 id: ids::client_id(ip, config.instance.as_deref()),
                 ids: Ids::new(ip),
-                channels: Channels::new(config.transport.clone(), incoming),
+                channels: Channels::new(&config, incoming),
                 servers: NameServers::new(config.name_servers.clone()),
                 routes: Routes::default(),
                 members: Members::default(),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use remoting::server::{Hub, Service};
+use remoting::{Credentials, Tls};
 
 /// Settings of a [`crate::Client`].
 ///
@@ -19,6 +20,11 @@ pub struct Config {
     pub transport: Transport,
     /// The second half of the client's id; unset, a text that no other client has.
     pub instance: Option<String>,
+    /// TLS to every server that is reached over TCP; unset, none.
+    pub tls: Option<Tls>,
+    /// Whose requests they are, for servers that want to know; unset, nobody's. Requests of one that has
+    /// credentials are put together twice, so that they can be signed.
+    pub credentials: Option<Credentials>,
     /// How long a request may take that says nothing else.
     pub timeout: Duration,
     /// How often routes are asked for again.
@@ -36,10 +42,34 @@ impl Config {
             name_servers: addresses.map(str::to_owned).collect(),
             transport: Transport::Tcp,
             instance: None,
+            tls: None,
+            credentials: None,
             timeout: Duration::from_secs(3),
             route_period: Duration::from_secs(30),
             heartbeat_period: Duration::from_secs(30),
         }
+    }
+
+    /// Reaches servers over TLS.
+    ///
+    /// ```no_run
+    /// use posthouse_client::{Config, Credentials, Tls};
+    ///
+    /// let authorities = std::fs::read("ca.pem").unwrap();
+    /// let config = Config::new("mq.example:9876")
+    ///     .tls(Tls::trusting(&authorities, None)?.named("mq.example")?)
+    ///     .credentials(Credentials::new("shop", "its secret"));
+    /// # Ok::<(), posthouse_client::TlsError>(())
+    /// ```
+    pub fn tls(mut self, tls: Tls) -> Config {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// Signs every request.
+    pub fn credentials(mut self, credentials: Credentials) -> Config {
+        self.credentials = Some(credentials);
+        self
     }
 
     /// Reaches servers another way.

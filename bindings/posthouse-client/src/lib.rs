@@ -76,7 +76,7 @@ pub use reader::{ConsumeFrom, Model};
 pub use received::Received;
 pub use remoting::body::{DelayedList, DelayedMessage, OpenTransaction, TransactionList};
 pub use remoting::body::{DirectOutcome, DirectResult, HeldQueue, RunningInfo};
-pub use remoting::{Serialize, code};
+pub use remoting::{Credentials, Identity, Serialize, Tls, TlsError, code};
 pub use simple_consumer::{Leased, Receive, SimpleConsumer};
 pub use strategy::Strategy;
 pub use transaction::{Check, Decision, Transaction, TransactionError};

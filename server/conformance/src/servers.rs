@@ -170,6 +170,20 @@ pub fn apache(part: Apache<'_>) -> Server {
 
 /// Starts Apache's servers of a release on free ports.
 pub fn apache_of(release: Release, part: Apache<'_>) -> Server {
+    apache_with(release, part, &Extra::default())
+}
+
+/// What Apache's servers are started with beside the usual.
+#[derive(Default)]
+pub struct Extra<'a> {
+    /// Options of the JVM.
+    pub jvm: &'a [&'a str],
+    /// Lines of the broker's configuration.
+    pub broker: &'a str,
+}
+
+/// Starts Apache's servers of a release on free ports, with something beside the usual.
+pub fn apache_with(release: Release, part: Apache<'_>, extra: &Extra<'_>) -> Server {
     let home = scratch("apache");
     // 4.9 does not start without these files.
     std::fs::create_dir(home.join("conf")).unwrap();
@@ -193,7 +207,8 @@ pub fn apache_of(release: Release, part: Apache<'_>) -> Server {
             Apache::Broker(name, _) => name,
             _ => "broker-a",
         };
-        std::fs::write(&config, broker_config(name, &home, port, &namesrv)).unwrap();
+        let lines = broker_config(name, &home, port, &namesrv) + extra.broker;
+        std::fs::write(&config, lines).unwrap();
         words.extend(["broker".into(), config.display().to_string()]);
         format!("127.0.0.1:{port}")
     });
@@ -208,6 +223,11 @@ pub fn apache_of(release: Release, part: Apache<'_>) -> Server {
     ]
     .map(str::to_owned)
     .to_vec();
+    let class_path = arguments.len() - 1;
+    arguments.splice(
+        class_path..class_path,
+        extra.jvm.iter().map(|&option| option.to_owned()),
+    );
     arguments.push(toolchain::java(release));
     arguments.push("Apache".into());
     arguments.extend(words);

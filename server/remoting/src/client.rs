@@ -18,6 +18,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::answer::Answer;
 use crate::command::Command;
 use crate::frame::FrameError;
+use crate::tls::Tls;
 use link::{Connection, Link};
 use waiting::Call;
 
@@ -75,6 +76,7 @@ pub struct Client {
     address: SocketAddr,
     next: AtomicI32,
     incoming: Arc<Incoming>,
+    tls: Option<Tls>,
     connection: Mutex<Option<Connection>>,
     connecting: tokio::sync::Mutex<()>,
 }
@@ -94,9 +96,16 @@ impl Client {
             address,
             next: AtomicI32::new(1),
             incoming,
+            tls: None,
             connection: Mutex::new(None),
             connecting: tokio::sync::Mutex::new(()),
         }
+    }
+
+    /// Reaches the server over TLS, if there is one.
+    pub fn tls(mut self, tls: Option<Tls>) -> Client {
+        self.tls = tls;
+        self
     }
 
     /// The server's address.
@@ -197,7 +206,16 @@ impl Client {
         let stream = connecting.await.map_err(|elapsed| failed(elapsed.into()))?;
         let stream = stream.map_err(failed)?;
         stream.set_nodelay(true).map_err(failed)?;
-        let connection = Connection::begin(self.address, stream, self.incoming.clone());
+        let (address, incoming) = (self.address, self.incoming.clone());
+        let connection = match &self.tls {
+            None => Connection::begin(address, stream.into_split(), incoming),
+            Some(tls) => {
+                let shaking = timeout(CONNECT, tls.connect(address, stream));
+                let shaken = shaking.await.map_err(|elapsed| failed(elapsed.into()))?;
+                let halves = tokio::io::split(shaken.map_err(failed)?);
+                Connection::begin(address, halves, incoming)
+            }
+        };
         let link = connection.link.clone();
         let before = self.connection().replace(connection);
         drop(before);

@@ -21,6 +21,8 @@ mod proxy;
 pub mod reply;
 mod request;
 pub mod server;
+mod sign;
+mod tls;
 pub mod version;
 
 pub use answer::Answer;
@@ -29,3 +31,5 @@ pub use frame::{Decoder, Ext, Frame, FrameError, Serialize};
 pub use language::Language;
 pub use reply::{Head, Prepared, Reply};
 pub use request::Request;
+pub use sign::Credentials;
+pub use tls::{Identity, Tls, TlsError};

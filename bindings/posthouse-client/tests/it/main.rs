@@ -12,6 +12,7 @@ mod pull;
 mod request;
 mod retry;
 mod scenarios;
+mod secure;
 mod send;
 mod simple;
 mod speed;

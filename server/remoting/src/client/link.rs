@@ -7,9 +7,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::Notify;
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -48,10 +46,12 @@ pub(super) struct Connection {
 impl Connection {
     pub(super) fn begin(
         address: SocketAddr,
-        stream: TcpStream,
+        (reader, writer): (
+            impl AsyncRead + Unpin + Send + 'static,
+            impl AsyncWrite + Unpin + Send + 'static,
+        ),
         incoming: Arc<Incoming>,
     ) -> Connection {
-        let (reader, writer) = stream.into_split();
         let link = Arc::new(Link {
             address,
             waiting: Waiting::default(),
@@ -147,7 +147,7 @@ impl Link {
     }
 }
 
-async fn write(mut writer: OwnedWriteHalf, link: Arc<Link>) {
+async fn write(mut writer: impl AsyncWrite + Unpin, link: Arc<Link>) {
     let mut frames = Vec::new();
     loop {
         link.staged.notified().await;
@@ -160,7 +160,8 @@ async fn write(mut writer: OwnedWriteHalf, link: Arc<Link>) {
             }
             std::mem::swap(&mut out.frames, &mut frames);
         }
-        if writer.write_all(&frames).await.is_err() {
+        // TLS keeps what it has not sealed yet; a socket keeps nothing.
+        if writer.write_all(&frames).await.is_err() || writer.flush().await.is_err() {
             return link.break_off();
         }
         link.out().written += frames.len() as u64;
@@ -170,7 +171,7 @@ async fn write(mut writer: OwnedWriteHalf, link: Arc<Link>) {
     }
 }
 
-async fn read(reader: OwnedReadHalf, link: Arc<Link>, incoming: Arc<Incoming>) {
+async fn read(reader: impl AsyncRead + Unpin, link: Arc<Link>, incoming: Arc<Incoming>) {
     // However it ends (its runtime, too, may end), nobody waits for answers that cannot come.
     struct BreaksOff<'a>(&'a Link);
     impl Drop for BreaksOff<'_> {
@@ -182,7 +183,7 @@ async fn read(reader: OwnedReadHalf, link: Arc<Link>, incoming: Arc<Incoming>) {
     read_frames(reader, &link, &*incoming).await;
 }
 
-async fn read_frames(mut reader: OwnedReadHalf, link: &Arc<Link>, incoming: &Incoming) {
+async fn read_frames(mut reader: impl AsyncRead + Unpin, link: &Arc<Link>, incoming: &Incoming) {
     let mut later = JoinSet::new();
     let mut bytes = Vec::new();
     let mut decoder = Decoder::new();
