@@ -6,6 +6,8 @@ use std::time::Duration;
 use remoting::server::{Hub, Service};
 use remoting::{Credentials, Tls};
 
+use crate::observer::Observer;
+
 /// Settings of a [`crate::Client`].
 ///
 /// ```
@@ -25,6 +27,8 @@ pub struct Config {
     /// Whose requests they are, for servers that want to know; unset, nobody's. Requests of one that has
     /// credentials are put together twice, so that they can be signed.
     pub credentials: Option<Credentials>,
+    /// Who is told what is sent and consumed.
+    pub observer: Option<Arc<dyn Observer>>,
     /// How long a request may take that says nothing else.
     pub timeout: Duration,
     /// How often routes are asked for again.
@@ -44,6 +48,7 @@ impl Config {
             instance: None,
             tls: None,
             credentials: None,
+            observer: None,
             timeout: Duration::from_secs(3),
             route_period: Duration::from_secs(30),
             heartbeat_period: Duration::from_secs(30),
@@ -69,6 +74,12 @@ impl Config {
     /// Signs every request.
     pub fn credentials(mut self, credentials: Credentials) -> Config {
         self.credentials = Some(credentials);
+        self
+    }
+
+    /// Tells somebody what is sent and consumed.
+    pub fn observer(mut self, observer: Arc<dyn Observer>) -> Config {
+        self.observer = Some(observer);
         self
     }
 

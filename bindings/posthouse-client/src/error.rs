@@ -181,6 +181,7 @@ impl Error {
             Error::Timeout(last) => {
                 !matches!(&**last, Error::Call { source, .. } if !timeout(source))
             }
+            Error::NoReply(_) => true,
             _ => false,
         }
     }

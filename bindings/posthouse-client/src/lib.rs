@@ -38,6 +38,7 @@ mod lease;
 mod members;
 mod message;
 mod name_servers;
+mod observer;
 mod process_queue;
 mod producer;
 mod pull;
@@ -64,6 +65,7 @@ pub use model::flag::Perm;
 pub use model::group::GroupConfig;
 pub use model::topic::TopicConfig;
 pub use model::{GroupName, NameError, TopicName};
+pub use observer::Observer;
 pub use process_queue::FlowLimits;
 pub use producer::{
     BatchError, Begin, Half, Producer, ProducerOptions, Recalled, ReplyTo, SendStatus, Sent,

@@ -199,7 +199,12 @@ impl Shared {
             length if length > max => return Err(MessageError::TooLong(length, max).into()),
             _ => {}
         }
-        Ok(Outgoing::new(&self.client, &self.options, message)?)
+        let Some(observer) = &self.client.config.observer else {
+            return Ok(Outgoing::new(&self.client, &self.options, message)?);
+        };
+        let mut observed = message.clone();
+        observer.sending(&mut observed);
+        Ok(Outgoing::new(&self.client, &self.options, &observed)?)
     }
 
     fn open(&self) -> Result<()> {
@@ -237,8 +242,19 @@ impl Shared {
         Ok(())
     }
 
-    /// Sends, to another broker if need be, until one has it or time or tries are over.
+    /// Sends, and tells who is to be told.
     async fn deliver(&self, outgoing: &Outgoing, to: Option<&Queue>) -> Result<Sent> {
+        let Some(observer) = &self.client.config.observer else {
+            return self.deliver_unseen(outgoing, to).await;
+        };
+        let begun = Instant::now();
+        let result = self.deliver_unseen(outgoing, to).await;
+        observer.sent(&outgoing.topic, result.as_ref(), begun.elapsed());
+        result
+    }
+
+    /// Sends, to another broker if need be, until one has it or time or tries are over.
+    async fn deliver_unseen(&self, outgoing: &Outgoing, to: Option<&Queue>) -> Result<Sent> {
         let until = Instant::now() + self.options.timeout;
         let mut route = self.route(&outgoing.topic).await?;
         // A message of a sequence, and one whose queue was named, goes nowhere else.

@@ -7,11 +7,12 @@ mod send_back;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::Poll;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use crate::client::Client;
 use crate::error::{Error, Result};
@@ -149,8 +150,27 @@ fn text_of(panic: Box<dyn Any + Send>) -> String {
 }
 
 impl Work {
+    /// Runs the handler, and tells who is to be told.
+    async fn settle(&self, reader: &Weak<Reader>, message: &Received) -> Settle {
+        let Some(reader) = reader.upgrade() else {
+            return Settle::Retry(None);
+        };
+        let Some(observer) = reader.client.config.observer.clone() else {
+            drop(reader);
+            return self.handle(message).await;
+        };
+        let group = reader.group.clone();
+        // The consumer may be dropped while its handler runs.
+        drop(reader);
+        observer.consuming(&group, message);
+        let begun = Instant::now();
+        let settle = self.handle(message).await;
+        observer.consumed(&group, message, settle, begun.elapsed());
+        settle
+    }
+
     /// Runs the handler. A message whose handler panics comes again, as with Java's exceptions.
-    async fn settle(&self, message: &Received) -> Settle {
+    async fn handle(&self, message: &Received) -> Settle {
         match handled(&*self.handler, message.clone()).await {
             Ok(settle) => settle,
             Err(panic) => {

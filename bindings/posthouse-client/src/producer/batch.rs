@@ -25,6 +25,17 @@ const ITEM: usize = 22;
 
 impl Shared {
     pub(super) async fn send_batch(&self, messages: &[Message]) -> Result<Vec<Sent>, BatchError> {
+        let Some(observer) = &self.client.config.observer else {
+            return self.send_batch_as_it_is(messages).await;
+        };
+        let mut observed = messages.to_vec();
+        for message in &mut observed {
+            observer.sending(message);
+        }
+        self.send_batch_as_it_is(&observed).await
+    }
+
+    async fn send_batch_as_it_is(&self, messages: &[Message]) -> Result<Vec<Sent>, BatchError> {
         let mut sent = Vec::with_capacity(messages.len());
         let requests = match self.requests(messages) {
             Ok(requests) => requests,

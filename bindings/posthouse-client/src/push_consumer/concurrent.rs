@@ -39,7 +39,7 @@ pub(super) async fn run(reader: Weak<Reader>, work: Arc<Work>, queue: Arc<Proces
 
 async fn handle(reader: &Weak<Reader>, work: &Work, queue: &ProcessQueue, message: Received) {
     loop {
-        let settled = work.settle(&message).await;
+        let settled = work.settle(reader, &message).await;
         let Some(reader) = reader.upgrade() else {
             return;
         };

@@ -29,7 +29,7 @@ pub(super) async fn run(reader: Weak<Reader>, work: Arc<Work>, queue: Arc<Proces
         let Ok(place) = work.places.clone().acquire_owned().await else {
             return;
         };
-        let settled = work.settle(&message).await;
+        let settled = work.settle(&reader, &message).await;
         drop(place);
         let Some(reader) = reader.upgrade() else {
             return;

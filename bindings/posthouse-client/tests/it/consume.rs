@@ -1,16 +1,16 @@
 //! Push consumers, at real servers.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use posthouse_client::{
-    Client, ConsumeFrom, Error, Filter, Message, Model, PushConsumer, PushOptions, Received,
-    Settle, Strategy, TopicConfig, TopicName,
+    Client, Config, ConsumeFrom, Error, Filter, Message, Model, Observer, PushConsumer,
+    PushOptions, Received, Sent, Settle, Strategy, TopicConfig, TopicName,
 };
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-use crate::places::{everywhere, fresh, inside, over_tcp, run, until};
+use crate::places::{everywhere, fresh, inside, namesrv, over_tcp, run, until};
 
 /// Makes a topic with so many queues.
 pub async fn topic(client: &Client, queues: u32) -> String {
@@ -367,6 +367,65 @@ fn a_message_sent_back_comes_again_and_a_rejected_one_is_dead() {
         )
         .await;
         consumer.shutdown().await;
+        client.shutdown().await;
+    });
+}
+
+#[derive(Default)]
+struct Watches(Mutex<Vec<String>>);
+
+impl Watches {
+    fn note(&self, what: String) {
+        self.0.lock().unwrap().push(what);
+    }
+}
+
+impl Observer for Watches {
+    fn sending(&self, message: &mut Message) {
+        let context = ("traceparent".to_owned(), "00-1-1-01".to_owned());
+        message.properties.push(context);
+        self.note("sending".to_owned());
+    }
+
+    fn sent(&self, _: &str, result: Result<&Sent, &Error>, _: Duration) {
+        self.note(format!("sent {}", result.is_ok()));
+    }
+
+    fn consuming(&self, _: &str, message: &Received) {
+        let context = message.property("traceparent").unwrap();
+        self.note(format!("consuming {context}"));
+    }
+
+    fn consumed(&self, _: &str, _: &Received, settle: Settle, _: Duration) {
+        self.note(format!("consumed {settle:?}"));
+    }
+}
+
+#[test]
+fn who_watches_is_told_and_adds_its_own() {
+    run(async {
+        let watches = Arc::new(Watches::default());
+        let config = Config::new(namesrv()).observer(watches.clone());
+        let client = Client::new(config);
+        let (topic, group) = (topic(&client, 1).await, fresh("group"));
+        send(&client, &topic, 0..1).await;
+        let (consumer, mut messages) = consume(&client, &group, &topic, Filter::All, first()).await;
+        messages.recv().await.unwrap();
+        consumer.shutdown().await;
+        let producer = client.producer("shop").unwrap();
+        producer
+            .send(Message::new("no-such/topic", "x"))
+            .await
+            .unwrap_err();
+        let two = vec![
+            Message::new(topic.as_str(), "x"),
+            Message::new(topic.as_str(), "y"),
+        ];
+        producer.send_batch(two).await.unwrap();
+        let told = watches.0.lock().unwrap().join(", ");
+        let expected =
+            "sending, sent true, consuming 00-1-1-01, consumed Ack, sending, sending, sent true";
+        assert_eq!(told, expected);
         client.shutdown().await;
     });
 }
