@@ -3,7 +3,7 @@
 //! Rust drops no statics and a killed test runs no code at all, so every child is tied to a pipe: when our end of its
 //! standard input closes, it stops. Our own runners read that pipe themselves; anything else is held by a shell.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
@@ -68,6 +68,13 @@ impl Process {
             child,
             stdin,
             output,
+        }
+    }
+
+    /// Writes to its standard input.
+    pub fn say(&mut self, text: &str) {
+        if let Some(stdin) = &mut self.stdin {
+            stdin.write_all(text.as_bytes()).unwrap();
         }
     }
 

@@ -116,6 +116,30 @@ pub fn go() -> PathBuf {
         .clone()
 }
 
+/// The folder of the Node packages that judge HTTP, installed if need be.
+pub fn node() -> PathBuf {
+    static INSTALLED: OnceLock<PathBuf> = OnceLock::new();
+    let install = || {
+        let folder = workshop().join("node");
+        let package = home().join("node/package.json");
+        cached(&folder, &[&package], || {
+            std::fs::copy(&package, folder.join("package.json")).unwrap();
+            let mut npm = Command::new("npm");
+            npm.args([
+                "install",
+                "--no-audit",
+                "--no-fund",
+                "--ignore-scripts",
+                "--prefix",
+            ]);
+            npm.arg(&folder);
+            npm
+        });
+        folder.join("node_modules")
+    };
+    INSTALLED.get_or_init(install).clone()
+}
+
 fn files(folder: &Path) -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
         .unwrap()

@@ -114,6 +114,16 @@ impl Call {
         Ok(Some(body))
     }
 
+    /// The body, which must be there and say that it is JSON of this kind.
+    ///
+    /// # Errors
+    /// `unsupported-media-type`, and those of [`Call::body`].
+    pub(crate) async fn json(&mut self, limit: usize, kind: &str) -> Result<Bytes, Problem> {
+        let body = self.body(limit).await?;
+        self.must_be(kind)?;
+        Ok(body)
+    }
+
     /// Whether the caller's `If-Match`, if there is one, names what is there.
     ///
     /// # Errors

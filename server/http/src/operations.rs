@@ -12,7 +12,8 @@ use hyper::Method;
 use crate::call::Call;
 use crate::problem::{self, Kind, Problem};
 use crate::{
-    browse, docs, health, leases, publish, receive, requests, scheduled, tail, topics, transactions,
+    browse, cluster, console, docs, groups, health, leases, publish, receive, requests, scheduled,
+    tail, topics, transactions,
 };
 
 /// What an operation comes to.
@@ -71,9 +72,11 @@ pub(crate) use row;
 pub fn operations() -> &'static [Operation] {
     static OPERATIONS: LazyLock<Vec<Operation>> = LazyLock::new(|| {
         [
-            health::OPERATIONS,
+            cluster::OPERATIONS,
+            console::OPERATIONS,
             docs::OPERATIONS,
-            topics::OPERATIONS,
+            groups::OPERATIONS,
+            health::OPERATIONS,
             tail::OPERATIONS,
             publish::OPERATIONS,
             scheduled::OPERATIONS,
@@ -82,6 +85,7 @@ pub fn operations() -> &'static [Operation] {
             browse::OPERATIONS,
             transactions::OPERATIONS,
             requests::OPERATIONS,
+            topics::OPERATIONS,
         ]
         .concat()
     });

@@ -1,5 +1,6 @@
 //! Topics: made, shown, changed, deleted, listed.
 
+mod figures;
 mod settings;
 
 use axum::body::Body;
@@ -23,6 +24,18 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         MALFORMED_JSON, INVALID_REQUEST, UNSUPPORTED_MEDIA_TYPE, INVALID_TOPIC, RESERVED_TOPIC,
         INVALID_SETTING, ALREADY_EXISTS_DIFFERENTLY),
     row!(GET "/v1/topics/{topic}" "getTopic" get, INVALID_TOPIC, RESERVED_TOPIC, TOPIC_NOT_FOUND),
+    row!(
+        GET "/v1/topics/{topic}/stats" "getTopicStats" figures::stats,
+        INVALID_TOPIC, RESERVED_TOPIC, TOPIC_NOT_FOUND
+    ),
+    row!(
+        GET "/v1/topics/{topic}/offsets" "getTopicOffsets" figures::offsets,
+        INVALID_TOPIC, RESERVED_TOPIC, TOPIC_NOT_FOUND
+    ),
+    row!(
+        GET "/v1/topics/{topic}/groups" "listTopicGroups" figures::groups,
+        INVALID_TOPIC, RESERVED_TOPIC, TOPIC_NOT_FOUND, INVALID_PAGE_TOKEN, PAGE_TOKEN_EXPIRED
+    ),
     row!(
         PATCH "/v1/topics/{topic}" "patchTopic" patch,
         MALFORMED_JSON, INVALID_REQUEST, UNSUPPORTED_MEDIA_TYPE, INVALID_TOPIC, RESERVED_TOPIC,

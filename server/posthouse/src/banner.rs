@@ -119,7 +119,10 @@ fn to_try(server: &Server) -> String {
             true => format!("http://127.0.0.1:{}", address.port()),
             false => format!("http://{address}"),
         };
-        return format!("curl -X PUT {base}/v1/topics/hello");
+        let topic = format!("{base}/v1/topics/hello");
+        return format!(
+            "curl -X PUT {topic} && curl --json '{{\"body\":\"hi\"}}' {topic}/messages"
+        );
     }
     let own = server
         .namesrv_address()

@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 use super::cursor::Place;
 use crate::node::Node;
 use crate::problem::Problem;
+use crate::write::{self, Bodies};
 use crate::{shown, sse, token};
 
 /// How long a broker holds a pull.
@@ -22,6 +23,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// What the ring keeps: whoever is further behind reads by itself.
 const RING_BYTES: usize = 4 << 20;
 const RING_EVENTS: usize = 4_096;
+/// What the members of a message beside its body take, mostly.
+const MEMBERS: usize = 512;
 /// Events handed to a stream at once, between two yields.
 const SLICE: usize = 64;
 
@@ -203,7 +206,7 @@ impl Reader {
             self.push(&mut ring, at, from, pulled.next, None, gap, true);
         }
         for message in &pulled.messages {
-            let data = Bytes::from(shown::message(message).to_string());
+            let data = data(message);
             let next = message.queue_offset + 1;
             let tag = message.tag().map(Into::into);
             self.push(&mut ring, at, message.queue_offset, next, tag, data, false);
@@ -290,7 +293,9 @@ pub(crate) fn frame(is_gap: bool, id: &str, data: &[u8]) -> Bytes {
 
 /// The data of a message's event.
 pub(crate) fn data(message: &Received) -> Bytes {
-    Bytes::from(shown::message(message).to_string())
+    let mut out = String::with_capacity(message.body.len() + MEMBERS);
+    write::message(&mut out, message, Bodies::Auto, None).end();
+    Bytes::from(out)
 }
 
 fn sign(node: &Node, topic: &str, queues: &[Queue], place: &Place) -> Arc<str> {

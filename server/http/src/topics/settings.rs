@@ -113,22 +113,24 @@ impl Permission {
 impl Settings {
     /// Reads the body; none is the defaults.
     pub(super) async fn read(call: &mut Call) -> Result<Settings, Problem> {
-        Settings::read_as(call, "application/json").await
+        let limit = call.node.options.limits.request;
+        match call.optional_json(limit, "application/json").await? {
+            Some(body) => Settings::parse(&body),
+            None => Ok(Settings::default()),
+        }
     }
 
     /// Reads a merge patch (RFC 7396). Nothing can be taken away, so `null` is of a wrong type.
     pub(super) async fn read_patch(call: &mut Call) -> Result<Settings, Problem> {
-        Settings::read_as(call, "application/merge-patch+json").await
+        let limit = call.node.options.limits.request;
+        let body = call.json(limit, "application/merge-patch+json").await?;
+        Settings::parse(&body)
     }
 
-    async fn read_as(call: &mut Call, kind: &str) -> Result<Settings, Problem> {
-        let limit = call.node.options.limits.request;
+    fn parse(body: &[u8]) -> Result<Settings, Problem> {
         let mut settings = Settings::default();
-        let Some(body) = call.optional_json(limit, kind).await? else {
-            return Ok(settings);
-        };
         let (mut faults, top) = (Faults::default(), At::Root);
-        let members = faults.object(top, json::parse(&body)?);
+        let members = faults.object(top, json::parse(body)?);
         for (name, value) in members.into_iter().flatten() {
             let at = top.member(&name);
             match &*name {

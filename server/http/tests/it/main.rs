@@ -6,6 +6,7 @@ mod browse;
 mod contract;
 mod door;
 mod events;
+mod groups;
 mod guarded;
 mod messages;
 mod requests;

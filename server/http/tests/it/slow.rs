@@ -58,11 +58,12 @@ fn a_body_that_pauses_or_trickles_is_answered_408() {
         let writing = trickle.then(|| {
             let mut socket = socket.try_clone().unwrap();
             std::thread::spawn(move || {
+                let (_alive, pause) = std::sync::mpsc::channel::<()>();
                 for _ in 0..900 {
                     if socket.write_all(b" ").is_err() {
                         break;
                     }
-                    std::thread::sleep(Duration::from_millis(20));
+                    let _ = pause.recv_timeout(Duration::from_millis(20));
                 }
             })
         });

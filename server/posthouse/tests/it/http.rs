@@ -55,6 +55,38 @@ fn the_line_to_try_works_on_an_empty_folder() {
     assert!(line.starts_with("curl "), "{}", server.banner);
     let answer = shell(&line.replacen("curl", "curl -sS --fail-with-body", 1));
     assert!(answer.contains("\"name\":\"hello\""), "{answer}");
+    assert!(answer.contains("\"send_status\":\"stored\""), "{answer}");
+}
+
+/// README's tour: every line works, in this order, on an empty data folder.
+#[test]
+fn the_tour_with_curl_works_line_by_line() {
+    let readme = include_str!("../../../../README.md");
+    let tour = readme.split("With nothing but curl:").nth(1).unwrap();
+    let tour = tour
+        .split("```")
+        .nth(1)
+        .unwrap()
+        .strip_prefix("sh\n")
+        .unwrap();
+    let data = tempfile::tempdir().unwrap();
+    let server = Posthouse::standalone(data.path());
+    let own = address(&server, "HTTP ").to_string();
+    let expected = [
+        r#""name":"orders""#,
+        r#""send_status":"stored""#,
+        r#""name":"billing""#,
+        r#""body":"one parcel""#,
+        r#""lag":1"#,
+        r#""body":"one parcel""#,
+    ];
+    let lines: Vec<&str> = tour.lines().collect();
+    assert_eq!(lines.len(), expected.len(), "{tour}");
+    for (line, expected) in lines.iter().zip(expected) {
+        let line = line.replace("127.0.0.1:8090", &own);
+        let answer = shell(&line.replacen("curl", "curl -sS --fail-with-body", 1));
+        assert!(answer.contains(expected), "{line}: {answer}");
+    }
 }
 
 #[test]

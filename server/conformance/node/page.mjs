@@ -1,0 +1,110 @@
+// The page in a real browser: page.mjs BASE CHROMIUM MODULES FOLDER
+//
+// Says on its standard output what it is about to need ("stop", "start"), and goes on when a line comes in: the
+// harness stops and starts the server behind it. Screenshots go to FOLDER.
+import { createInterface } from "node:readline";
+import { createRequire } from "node:module";
+import assert from "node:assert/strict";
+
+const [base, executablePath, modules, folder] = process.argv.slice(2);
+const { chromium } = createRequire(modules + "/")("playwright-core");
+const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
+
+async function ask(what) {
+  console.log(what);
+  const { done } = await lines.next();
+  if (done) {
+    throw new Error("the harness is gone");
+  }
+}
+
+const browser = await chromium.launch({ executablePath, args: ["--no-sandbox"] });
+const context = await browser.newContext({ viewport: { width: 1200, height: 800 } });
+const page = await context.newPage();
+page.setDefaultTimeout(60_000);
+const complaints = [];
+page.on("console", (message) => {
+  if (message.type() === "error") {
+    complaints.push(message.text());
+  }
+});
+page.on("pageerror", (error) => complaints.push(String(error)));
+
+async function publish(text) {
+  await page.getByLabel("Publish", { exact: true }).fill(text);
+  await page.getByRole("button", { name: "Publish" }).click();
+  await page.getByText(/^Stored as /).waitFor();
+}
+
+// Everything by keyboard: the first field is one Tab behind the link.
+await page.goto(base);
+await page.getByText("Connected", { exact: true }).waitFor();
+await page.getByLabel("New topic").focus();
+await page.keyboard.type("looked-at");
+await page.keyboard.press("Enter");
+await page.getByRole("heading", { name: "looked-at" }).waitFor();
+await page.getByText("Following.").waitFor();
+
+await publish("first");
+await page.getByLabel("Messages as they come").getByText("first", { exact: true }).waitFor();
+await page.screenshot({ path: `${folder}/light.png` });
+assert.deepEqual(complaints, [], "the page's policy or script complained");
+
+// The stream comes back by itself, from where it was, after the server was away.
+await ask("stop");
+await page.getByText("Connection lost; trying again…").waitFor();
+await ask("start");
+await page.getByText("Following.").waitFor();
+await publish("second");
+await page.getByLabel("Messages as they come").getByText("second", { exact: true }).waitFor();
+const events = page.getByLabel("Messages as they come").getByRole("listitem");
+assert.equal(await events.count(), 2, "lost or repeated");
+
+await page.getByRole("tab", { name: "Stored" }).click();
+await page.getByLabel("Stored messages").getByText("first", { exact: true }).waitFor();
+
+await page.emulateMedia({ colorScheme: "dark" });
+await page.getByRole("tab", { name: "Live" }).click();
+await page.screenshot({ path: `${folder}/dark.png` });
+await page.setViewportSize({ width: 390, height: 800 });
+await page.screenshot({ path: `${folder}/narrow.png`, fullPage: true });
+
+// A hundred times: the connection breaks, the browser comes back with the last id it heard.
+const resumed = await page.evaluate(async () => {
+  const path = "/v1/topics/resumed";
+  await fetch(path, { method: "PUT" });
+  const seen = [];
+  let last = null;
+  let opened = 0;
+  let published = 0;
+  const publish = async () => {
+    const body = JSON.stringify({ body: String(published++) });
+    await fetch(`${path}/messages`, { method: "POST", headers: { "Content-Type": "application/json" }, body });
+  };
+  for (; opened < 100; opened += 1) {
+    const from = last === null ? "from=earliest" : `last_event_id=${encodeURIComponent(last)}`;
+    const source = new EventSource(`${path}/stream?${from}`);
+    const one = new Promise((resolve) => {
+      source.onmessage = (event) => {
+        seen.push(JSON.parse(event.data).body);
+        last = event.lastEventId;
+        resolve();
+      };
+    });
+    await Promise.all([publish(), publish()]);
+    await one;
+    source.close();
+  }
+  const source = new EventSource(`${path}/stream?last_event_id=${encodeURIComponent(last)}`);
+  await new Promise((resolve) => {
+    source.onmessage = (event) => {
+      seen.push(JSON.parse(event.data).body);
+      if (seen.length === published) resolve();
+    };
+  });
+  source.close();
+  return { seen: seen.map(Number).sort((a, b) => a - b), published };
+});
+assert.deepEqual(resumed.seen, [...Array(resumed.published).keys()], "lost or repeated");
+await browser.close();
+console.log("done");

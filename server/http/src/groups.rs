@@ -1,0 +1,154 @@
+//! Groups: made, shown, changed, deleted, listed.
+
+mod progress;
+mod settings;
+
+use axum::body::Body;
+use axum::response::Response;
+use hyper::StatusCode;
+use hyper::header::{ETAG, HeaderValue, LOCATION};
+use posthouse_client::{Admin, GroupConfig, GroupName};
+use serde_json::{Value, json};
+
+use crate::call::{Call, json_answer};
+use crate::names;
+use crate::operations::{Operation, row};
+use crate::page::{self, Page};
+use crate::parameters::{NAMESPACE, Parameters};
+use crate::problem::{self, Fault, Problem};
+use settings::Settings;
+
+pub(crate) const OPERATIONS: &[Operation] = &[
+    row!(GET "/v1/groups" "listGroups" list, INVALID_PAGE_TOKEN, PAGE_TOKEN_EXPIRED),
+    row!(
+        PUT "/v1/groups/{group}" "putGroup" put,
+        MALFORMED_JSON, INVALID_REQUEST, UNSUPPORTED_MEDIA_TYPE, INVALID_GROUP, INVALID_SETTING,
+        ALREADY_EXISTS_DIFFERENTLY
+    ),
+    row!(GET "/v1/groups/{group}" "getGroup" get, INVALID_GROUP, GROUP_NOT_FOUND),
+    row!(
+        PATCH "/v1/groups/{group}" "patchGroup" patch,
+        MALFORMED_JSON, INVALID_REQUEST, UNSUPPORTED_MEDIA_TYPE, INVALID_GROUP, INVALID_SETTING,
+        GROUP_NOT_FOUND, PRECONDITION_FAILED
+    ),
+    row!(
+        DELETE "/v1/groups/{group}" "deleteGroup" delete,
+        INVALID_GROUP, GROUP_NOT_FOUND, CONFIRMATION_REQUIRED
+    ),
+    row!(
+        GET "/v1/groups/{group}/offsets" "getGroupOffsets" progress::offsets,
+        INVALID_GROUP, GROUP_NOT_FOUND, INVALID_TOPIC, RESERVED_TOPIC, TOPIC_NOT_FOUND
+    ),
+    row!(
+        POST "/v1/groups/{group}/offsets:reset" "resetOffsets" progress::reset,
+        MALFORMED_JSON, INVALID_REQUEST, UNSUPPORTED_MEDIA_TYPE, INVALID_GROUP, GROUP_NOT_FOUND,
+        INVALID_TOPIC, RESERVED_TOPIC, TOPIC_NOT_FOUND, QUEUE_NOT_FOUND, INVALID_OFFSET
+    ),
+    row!(GET "/v1/groups/{group}/lag" "getGroupLag" progress::lag, INVALID_GROUP, GROUP_NOT_FOUND),
+    row!(
+        GET "/v1/groups/{group}/clients" "listGroupClients" progress::clients,
+        INVALID_GROUP, GROUP_NOT_FOUND
+    ),
+];
+
+/// Makes a group, or finds it as the request wants it. What the request does not say, it does not ask for.
+async fn put(mut call: Call) -> Result<Response, Problem> {
+    let name = only_namespace(&call)?;
+    let wanted = Settings::read(&mut call).await?;
+    let admin = call.node.client.admin();
+    if let Some(found) = admin.group(name.as_str()).await? {
+        let mut same = found.clone();
+        wanted.change(&mut same);
+        if same != found {
+            let detail = "the group exists with other settings; PATCH changes them";
+            return Err(Problem::new(&problem::ALREADY_EXISTS_DIFFERENTLY)
+                .detail(detail)
+                .with("current", settings::shown(&found)));
+        }
+        return Ok(answer(StatusCode::OK, &found));
+    }
+    if !names::is_plain(call.parameter(0)) {
+        let what = "a new group's name has 1 to 120 ASCII letters, digits, _ and -";
+        let faults = vec![Fault::parameter("group", what)];
+        return Err(Problem::new(&problem::INVALID_GROUP).faults(faults));
+    }
+    let mut group = GroupConfig::new(name);
+    wanted.change(&mut group);
+    admin.put_group(&group).await?;
+    let mut response = answer(StatusCode::CREATED, &group);
+    if let Ok(location) = HeaderValue::try_from(format!("/v1/groups/{}", call.parameter(0))) {
+        response.headers_mut().insert(LOCATION, location);
+    }
+    Ok(response)
+}
+
+async fn get(call: Call) -> Result<Response, Problem> {
+    let name = only_namespace(&call)?;
+    let group = existing(&call.node.client.admin(), &name).await?;
+    Ok(answer(StatusCode::OK, &group))
+}
+
+/// Changes what the request says, if the group is still what the caller thinks it is.
+async fn patch(mut call: Call) -> Result<Response, Problem> {
+    let name = only_namespace(&call)?;
+    let wanted = Settings::read_patch(&mut call).await?;
+    let admin = call.node.client.admin();
+    let mut group = existing(&admin, &name).await?;
+    call.if_match(&settings::etag(&group))?;
+    wanted.change(&mut group);
+    admin.put_group(&group).await?;
+    Ok(answer(StatusCode::OK, &group))
+}
+
+async fn delete(call: Call) -> Result<Response, Problem> {
+    let mut parameters = Parameters::new(&call.query, &["confirm"], &[]);
+    parameters.finish()?;
+    let name = names::group(call.parameter(0), parameters.text(NAMESPACE))?;
+    names::confirmed(&parameters, call.parameter(0))?;
+    let admin = call.node.client.admin();
+    existing(&admin, &name).await?;
+    // A group of this name that is made later begins anew.
+    admin.delete_group(name.as_str(), true).await?;
+    Ok(no_content())
+}
+
+async fn list(call: Call) -> Result<Response, Problem> {
+    let mut parameters = Parameters::new(&call.query, &["prefix", "limit", "page_token"], &[]);
+    let asked = Page::asked(&mut parameters, &call.node)?;
+    let namespace = parameters.text(NAMESPACE);
+    let prefix = names::full(parameters.text("prefix").unwrap_or_default(), namespace);
+    let groups = call.node.client.admin().groups().await?;
+    let names = groups.iter().map(|group| group.name.as_str());
+    let names = names.filter(|name| name.starts_with(&prefix) && !names::is_system_group(name));
+    let (names, next) = asked.take(names.map(str::to_owned).collect(), &call.node);
+    let items: Vec<Value> = names.iter().map(|name| json!({"name": name})).collect();
+    Ok(page::answer(&call, items, next))
+}
+
+/// The group of the path; the query says nothing but its namespace.
+fn only_namespace(call: &Call) -> Result<GroupName, Problem> {
+    let mut parameters = Parameters::new(&call.query, &[], &[]);
+    parameters.finish()?;
+    names::group(call.parameter(0), parameters.text(NAMESPACE))
+}
+
+async fn existing(admin: &Admin, name: &GroupName) -> Result<GroupConfig, Problem> {
+    let found = admin.group(name.as_str()).await?;
+    let missing = || {
+        let detail = format!("there is no group {name}");
+        Problem::new(&problem::GROUP_NOT_FOUND).detail(detail)
+    };
+    found.ok_or_else(missing)
+}
+
+fn answer(status: StatusCode, group: &GroupConfig) -> Response {
+    let mut response = json_answer(status, &settings::shown(group));
+    response.headers_mut().insert(ETAG, settings::etag(group));
+    response
+}
+
+fn no_content() -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+}

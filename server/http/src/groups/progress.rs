@@ -1,0 +1,281 @@
+//! Where a group is, how far it lags, who consumes, and going elsewhere.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use axum::response::Response;
+use hyper::StatusCode;
+use posthouse_client::{Admin, GroupName, Progress, Queue};
+use serde_json::{Value, json};
+
+use super::{existing, only_namespace};
+use crate::call::{Call, json_answer};
+use crate::json::{self, At, Faults};
+use crate::parameters::{NAMESPACE, Parameters};
+use crate::problem::{self, Problem};
+use crate::{names, shown, time};
+
+/// Where the group goes on in each queue.
+pub(super) async fn offsets(call: Call) -> Result<Response, Problem> {
+    let mut parameters = Parameters::new(&call.query, &["topic"], &[]);
+    parameters.finish()?;
+    let namespace = parameters.text(NAMESPACE);
+    let group = names::group(call.parameter(0), namespace)?;
+    let topic = parameters
+        .text("topic")
+        .map(|topic| names::topic(topic, namespace));
+    let topic = topic.transpose()?;
+    let admin = call.node.client.admin();
+    existing(&admin, &group).await?;
+    let topic = topic.as_ref().map(|topic| topic.as_str());
+    let mut items = Vec::new();
+    for own in admin.progress(group.as_str(), topic).await? {
+        if names::is_system(&own.queue.topic) {
+            continue;
+        }
+        items.push(json!({
+            "topic": &*own.queue.topic,
+            "queue": shown::queue(&own.queue),
+            "min": admin.min_offset(&own.queue).await?,
+            "committed": own.committed,
+            "max": own.end,
+            "last_consumed_at": own.last_stored_at.map(time::format),
+        }));
+    }
+    Ok(json_answer(
+        StatusCode::OK,
+        &json!({"items": items, "next_page_token": null}),
+    ))
+}
+
+/// Messages that the group has not done with.
+pub(super) async fn lag(call: Call) -> Result<Response, Problem> {
+    let group = only_namespace(&call)?;
+    let admin = call.node.client.admin();
+    existing(&admin, &group).await?;
+    let mut topics: BTreeMap<String, Lag> = BTreeMap::new();
+    let mut whole = Lag::default();
+    for own in admin.progress(group.as_str(), None).await? {
+        whole.add(&own);
+        topics
+            .entry(own.queue.topic.to_string())
+            .or_default()
+            .add(&own);
+    }
+    let topics = topics.into_iter().map(|(topic, lag)| {
+        let mut shown = lag.shown();
+        shown["topic"] = topic.into();
+        shown
+    });
+    let mut shown = whole.shown();
+    shown["topics"] = topics.collect();
+    Ok(json_answer(StatusCode::OK, &shown))
+}
+
+#[derive(Default)]
+struct Lag {
+    all: u64,
+    in_flight: u64,
+}
+
+impl Lag {
+    fn add(&mut self, own: &Progress) {
+        self.all += own.lag();
+        self.in_flight += own.pulled.min(own.end).saturating_sub(own.committed);
+    }
+
+    fn shown(&self) -> Value {
+        json!({
+            "lag": self.all,
+            "ready": self.all - self.in_flight.min(self.all),
+            "in_flight": self.in_flight.min(self.all),
+        })
+    }
+}
+
+/// Who consumes in the group now.
+pub(super) async fn clients(call: Call) -> Result<Response, Problem> {
+    let group = only_namespace(&call)?;
+    let admin = call.node.client.admin();
+    existing(&admin, &group).await?;
+    let consumers = admin.consumers(group.as_str()).await?;
+    let client = |client: &posthouse_client::Connection| {
+        json!({
+            "client_id": client.client_id,
+            "protocol": "remoting",
+            "language": client.language,
+            "address": client.client_addr,
+        })
+    };
+    let items: Vec<Value> = consumers.connection_set.iter().map(client).collect();
+    Ok(json_answer(
+        StatusCode::OK,
+        &json!({"items": items, "next_page_token": null}),
+    ))
+}
+
+/// Where a reset leads.
+enum To {
+    Earliest,
+    Latest,
+    Time(i64),
+    Queues(Vec<(String, u64)>),
+}
+
+/// What a reset asks for.
+struct Reset {
+    topic: String,
+    to: To,
+    dry_run: bool,
+}
+
+/// Sends the group to another place in a topic. What was leased before is void.
+pub(super) async fn reset(mut call: Call) -> Result<Response, Problem> {
+    let group = only_namespace(&call)?;
+    let asked = read(&mut call).await?;
+    let mut parameters = Parameters::new(&call.query, &[], &[]);
+    parameters.finish()?;
+    let topic = names::topic(&asked.topic, parameters.text(NAMESPACE))?;
+    let admin = call.node.client.admin();
+    existing(&admin, &group).await?;
+    let plan = plan(&admin, &group, topic.as_str(), &asked.to).await?;
+    if !asked.dry_run {
+        match &asked.to {
+            To::Queues(_) => {
+                for (queue, _, to) in &plan {
+                    admin.set_group_offset(group.as_str(), queue, *to).await?;
+                }
+            }
+            To::Earliest => {
+                admin
+                    .reset_to_time(group.as_str(), topic.as_str(), 0)
+                    .await?
+            }
+            To::Latest => {
+                admin
+                    .reset_to_time(group.as_str(), topic.as_str(), -1)
+                    .await?
+            }
+            To::Time(ms) => {
+                admin
+                    .reset_to_time(group.as_str(), topic.as_str(), *ms)
+                    .await?
+            }
+        }
+    }
+    let queue = |(queue, from, to): &(Queue, Option<u64>, u64)| json!({"queue": shown::queue(queue), "from": from, "to": to});
+    let queues: Vec<Value> = plan.iter().map(queue).collect();
+    let answer = json!({"dry_run": asked.dry_run, "queues": queues});
+    Ok(json_answer(StatusCode::OK, &answer))
+}
+
+/// From where to where, for each queue that the reset is about.
+async fn plan(
+    admin: &Admin,
+    group: &GroupName,
+    topic: &str,
+    to: &To,
+) -> Result<Vec<(Queue, Option<u64>, u64)>, Problem> {
+    let queues = admin.queues(topic).await?;
+    let mut plan = Vec::new();
+    if let To::Queues(named) = to {
+        for (name, _) in named {
+            if !queues.iter().any(|queue| shown::queue(queue) == *name) {
+                let detail = format!("topic {topic} has no queue {name}");
+                return Err(Problem::new(&problem::QUEUE_NOT_FOUND).detail(detail));
+            }
+        }
+    }
+    for queue in queues {
+        let target = match to {
+            To::Earliest => admin.min_offset(&queue).await?,
+            To::Latest => admin.max_offset(&queue).await?,
+            To::Time(ms) => {
+                let since = Duration::from_millis(u64::try_from(*ms).unwrap_or(0));
+                admin
+                    .offset_at(&queue, SystemTime::UNIX_EPOCH + since)
+                    .await?
+            }
+            To::Queues(named) => {
+                let own = named.iter().find(|(name, _)| *name == shown::queue(&queue));
+                let Some((name, offset)) = own else {
+                    continue;
+                };
+                let (min, max) = (
+                    admin.min_offset(&queue).await?,
+                    admin.max_offset(&queue).await?,
+                );
+                if !(min..=max).contains(offset) {
+                    let detail = format!("queue {name} has offsets from {min} to {max}");
+                    return Err(Problem::new(&problem::INVALID_OFFSET).detail(detail));
+                }
+                *offset
+            }
+        };
+        let from = admin.group_offset(group.as_str(), &queue).await?;
+        plan.push((queue, from, target));
+    }
+    Ok(plan)
+}
+
+async fn read(call: &mut Call) -> Result<Reset, Problem> {
+    let limit = call.node.options.limits.request;
+    let body = call.json(limit, "application/json").await?;
+    let (mut faults, top) = (Faults::default(), At::Root);
+    let (mut topic, mut to, mut dry_run) = (None, None, false);
+    let members = faults.object(top, json::parse(&body)?);
+    for (name, value) in members.into_iter().flatten() {
+        let at = top.member(&name);
+        match &*name {
+            "topic" => topic = faults.string(at, value).map(|topic| topic.into_owned()),
+            "to" => to = read_to(&mut faults, at, value),
+            "dry_run" => dry_run = faults.bool(at, value).unwrap_or_default(),
+            _ => faults.unknown(top, &name, &["topic", "to", "dry_run"]),
+        }
+    }
+    for (name, is_missing) in [("topic", topic.is_none()), ("to", to.is_none())] {
+        if is_missing && faults.is_empty() {
+            faults.missing(top, name);
+        }
+    }
+    faults.check()?;
+    match (topic, to) {
+        (Some(topic), Some(to)) => Ok(Reset { topic, to, dry_run }),
+        // What is missing was told above.
+        _ => Err(Problem::new(&problem::INVALID_REQUEST)),
+    }
+}
+
+fn read_to(faults: &mut Faults, at: At<'_>, value: json::Value<'_>) -> Option<To> {
+    let mut found = Vec::new();
+    for (name, value) in faults.object(at, value)? {
+        let own = at.member(&name);
+        match &*name {
+            "position" => found.push(match faults.word(own, value, &["earliest", "latest"])? {
+                "earliest" => To::Earliest,
+                _ => To::Latest,
+            }),
+            "time" => {
+                let text = faults.string(own, value)?;
+                let Some(ms) = time::parse(&text) else {
+                    faults.add(own, "a time like \"2026-11-23T08:00:00Z\" expected");
+                    return None;
+                };
+                found.push(To::Time(ms));
+            }
+            "queues" => {
+                let mut queues = Vec::new();
+                for (name, value) in faults.object(own, value)? {
+                    let offset = faults.number(own.member(&name), value)?;
+                    queues.push((name.into_owned(), offset));
+                }
+                found.push(To::Queues(queues));
+            }
+            _ => faults.unknown(at, &name, &["position", "time", "queues"]),
+        }
+    }
+    if found.len() != 1 {
+        faults.add(at, "one of position, time and queues expected");
+    }
+    found.pop()
+}

@@ -1,0 +1,253 @@
+//! Groups, their positions, and the cluster by HTTP.
+
+use posthouse_client::{Message, Queue};
+use serde_json::{Value, json};
+
+use crate::door::{ask, ask_json, client, fresh, send};
+
+fn topic(name: &str) -> String {
+    let topic = fresh(name);
+    ask_json("PUT", &format!("/v1/topics/{topic}"), &json!({"queues": 1})).expect(201);
+    topic
+}
+
+fn group(name: &str) -> String {
+    let group = fresh(name);
+    ask("PUT", &format!("/v1/groups/{group}")).expect(201);
+    group
+}
+
+/// Stores so many messages in the topic's only queue.
+fn store(topic: &str, count: usize) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let client = client();
+        let producer = client.producer("tests").unwrap();
+        for n in 0..count {
+            producer
+                .send(Message::new(topic, n.to_string()))
+                .await
+                .unwrap();
+        }
+        client.shutdown().await;
+    });
+}
+
+fn commit(group: &str, topic: &str, offset: u64) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let client = client();
+        let queue = Queue::new(topic, "broker-a", 0);
+        client
+            .admin()
+            .set_group_offset(group, &queue, offset)
+            .await
+            .unwrap();
+        client.shutdown().await;
+    });
+}
+
+#[test]
+fn a_group_is_made_changed_and_deleted() {
+    let name = fresh("billing");
+    let path = format!("/v1/groups/{name}");
+    let retry = json!({"initial": "1s", "max": "1m", "multiplier": 2});
+    let wanted = json!({"ordered": true, "max_attempts": 5, "retry": retry});
+    let made = ask_json("PUT", &path, &wanted).expect(201);
+    assert_eq!(made.header("location"), path);
+    assert_eq!(made.json()["retry"], retry);
+    ask_json("PUT", &path, &wanted).expect(200);
+    let other = ask_json("PUT", &path, &json!({"max_attempts": 6})).expect(409);
+    assert_eq!(other.problem(), "already-exists-differently");
+    let kind = ("Content-Type", "application/merge-patch+json");
+    let steps = json!({"retry": {"steps": ["10s", "30s", "1m"]}}).to_string();
+    let changed = send("PATCH", &path, &[kind], steps.as_bytes())
+        .expect(200)
+        .json();
+    assert_eq!(changed["retry"]["steps"], json!(["10s", "30s", "1m"]));
+    assert_eq!(
+        (&changed["ordered"], &changed["max_attempts"]),
+        (&json!(true), &json!(5))
+    );
+    let listed = ask("GET", &format!("/v1/groups?prefix={name}"))
+        .expect(200)
+        .json();
+    assert_eq!(listed["items"], json!([{"name": name}]));
+    assert_eq!(
+        ask("DELETE", &path).expect(422).problem(),
+        "confirmation-required"
+    );
+    ask("DELETE", &format!("{path}?confirm={name}")).expect(204);
+    assert_eq!(ask("GET", &path).expect(404).problem(), "group-not-found");
+    let both = json!({"retry": {"steps": ["1s"], "initial": "1s"}});
+    assert_eq!(
+        ask_json("PUT", &path, &both).expect(422).problem(),
+        "invalid-setting"
+    );
+    assert_eq!(
+        ask("PUT", "/v1/groups/a%20b").expect(422).problem(),
+        "invalid-group"
+    );
+}
+
+#[test]
+fn a_group_is_seen_to_lag_and_sent_elsewhere() {
+    let (topic, group) = (topic("counted"), group("counters"));
+    store(&topic, 10);
+    commit(&group, &topic, 4);
+    let lag = ask("GET", &format!("/v1/groups/{group}/lag"))
+        .expect(200)
+        .json();
+    assert_eq!(lag["lag"], 6, "{lag}");
+    let offsets = ask("GET", &format!("/v1/groups/{group}/offsets?topic={topic}"))
+        .expect(200)
+        .json();
+    let own = &offsets["items"][0];
+    assert_eq!(
+        (&own["committed"], &own["max"], &own["min"]),
+        (&json!(4), &json!(10), &json!(0))
+    );
+    let groups = ask("GET", &format!("/v1/topics/{topic}/groups"))
+        .expect(200)
+        .json();
+    assert_eq!(groups["items"], json!([{"group": group, "lag": 6}]));
+
+    let path = format!("/v1/groups/{group}/offsets:reset");
+    let reset = |to: Value, dry: bool| {
+        let body = json!({"topic": topic, "to": to, "dry_run": dry});
+        ask_json("POST", &path, &body)
+    };
+    let committed = || {
+        let offsets = ask("GET", &format!("/v1/groups/{group}/offsets?topic={topic}"));
+        offsets.expect(200).json()["items"][0]["committed"].clone()
+    };
+    let dry = reset(json!({"position": "earliest"}), true)
+        .expect(200)
+        .json();
+    assert_eq!(
+        dry["queues"],
+        json!([{"queue": "broker-a:0", "from": 4, "to": 0}])
+    );
+    assert_eq!(committed(), 4);
+    reset(json!({"position": "earliest"}), false).expect(200);
+    assert_eq!(committed(), 0);
+    reset(json!({"position": "latest"}), false).expect(200);
+    assert_eq!(committed(), 10);
+    reset(json!({"queues": {"broker-a:0": 7}}), false).expect(200);
+    assert_eq!(committed(), 7);
+    reset(json!({"time": "2020-01-01T00:00:00Z"}), false).expect(200);
+    assert_eq!(committed(), 0);
+    let beyond = reset(json!({"queues": {"broker-a:0": 11}}), false).expect(422);
+    assert_eq!(beyond.problem(), "invalid-offset");
+    let nowhere = reset(json!({"queues": {"broker-b:0": 1}}), false).expect(404);
+    assert_eq!(nowhere.problem(), "queue-not-found");
+    assert_eq!(
+        reset(json!({}), false).expect(400).problem(),
+        "invalid-request"
+    );
+    let members = ask("GET", &format!("/v1/groups/{group}/clients"))
+        .expect(200)
+        .json();
+    assert_eq!(members["items"], json!([]));
+}
+
+#[test]
+fn a_topic_tells_what_it_holds() {
+    let topic = topic("held");
+    store(&topic, 3);
+    let stats = ask("GET", &format!("/v1/topics/{topic}/stats"))
+        .expect(200)
+        .json();
+    assert_eq!(stats["messages"], 3);
+    let at = |time: &str| {
+        let path = format!("/v1/topics/{topic}/offsets?time={time}");
+        ask("GET", &path).expect(200).json()["items"][0]["offset_at_time"].clone()
+    };
+    assert_eq!(
+        (at("2020-01-01T00:00:00Z"), at("2100-01-01T00:00:00Z")),
+        (json!(0), json!(3))
+    );
+    for part in ["stats", "offsets", "groups"] {
+        let path = format!("/v1/topics/none-such/{part}");
+        assert_eq!(ask("GET", &path).expect(404).problem(), "topic-not-found");
+    }
+}
+
+#[test]
+fn the_cluster_the_caller_and_tickets_are_told() {
+    let cluster = ask("GET", "/v1/cluster").expect(200).json();
+    assert_eq!(cluster["names"], json!(["DefaultCluster"]));
+    assert_eq!(cluster["limits"]["body_bytes"], 4 << 20);
+    let brokers = ask("GET", "/v1/brokers").expect(200).json();
+    assert_eq!(brokers["items"][0]["name"], "broker-a");
+    assert_eq!(
+        ask("GET", "/v1/brokers/broker-a").expect(200).json(),
+        brokers["items"][0]
+    );
+    assert_eq!(
+        ask("GET", "/v1/brokers/none").expect(404).problem(),
+        "broker-not-found"
+    );
+    assert_eq!(
+        ask("GET", "/v1/me").expect(200).json(),
+        json!({"user": "anonymous", "auth": "off"})
+    );
+    let wanted = json!({"path": "/v1/groups/ui/stream", "ttl": "10m"});
+    let ticket = ask_json("POST", "/v1/stream-tickets", &wanted)
+        .expect(201)
+        .json();
+    assert!(
+        ticket["ticket"].as_str().unwrap().starts_with("st_"),
+        "{ticket}"
+    );
+    for (wrong, problem) in [
+        (json!({"path": "/v1/topics"}), "invalid-setting"),
+        (
+            json!({"path": "/v1/groups/ui/stream", "ttl": "16m"}),
+            "invalid-setting",
+        ),
+        (json!({"ttl": "1m"}), "invalid-request"),
+    ] {
+        assert_eq!(
+            ask_json("POST", "/v1/stream-tickets", &wrong).problem(),
+            problem
+        );
+    }
+}
+
+#[test]
+fn people_get_a_page_and_programs_get_links() {
+    let html = send("GET", "/", &[("Accept", "text/html,*/*;q=0.8")], b"").expect(200);
+    assert!(
+        html.header("content-security-policy")
+            .contains("default-src 'none'")
+    );
+    assert!(
+        String::from_utf8(html.body)
+            .unwrap()
+            .contains("<title>Posthouse</title>")
+    );
+    let links = ask("GET", "/").expect(200).json();
+    assert_eq!(links["openapi"], "/openapi.json");
+    for (path, kind) in [("/page.css", "text/css"), ("/page.js", "text/javascript")] {
+        assert!(
+            ask("GET", path)
+                .expect(200)
+                .header("content-type")
+                .starts_with(kind)
+        );
+    }
+    // A link from elsewhere leads here; anything else from elsewhere does not.
+    let visit = [
+        ("Sec-Fetch-Site", "cross-site"),
+        ("Sec-Fetch-Mode", "navigate"),
+    ];
+    send("GET", "/", &visit, b"").expect(200);
+    send("GET", "/v1/topics", &visit, b"").expect(403);
+}
