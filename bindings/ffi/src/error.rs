@@ -143,6 +143,8 @@ fn code_of(error: &ClientError) -> Code {
         ClientError::NoRoute(_) | ClientError::NoQueue(..) => Code::TopicNotFound,
         ClientError::NotAssigned(_) => Code::Offset,
         ClientError::Refused(refusal) => Code::of_response(refusal.code),
+        ClientError::Handle(_) => Code::Config,
+        ClientError::NoReply(_) => Code::Timeout,
         error if error.is_timeout() => Code::Timeout,
         ClientError::Timeout(last) => code_of(last),
         ClientError::Call { .. } => Code::Connect,

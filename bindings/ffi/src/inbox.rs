@@ -1,7 +1,7 @@
 //! What Rust has for the language: it wakes once, and the language takes many.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,6 +15,8 @@ pub trait Wake: Send + Sync {
 pub struct Inbox<T> {
     ready: Mutex<VecDeque<T>>,
     arrived: Condvar,
+    /// Threads in [`Inbox::wait`]. A condition variable asks the system even if nobody waits.
+    waiting: AtomicUsize,
     armed: AtomicBool,
     closed: AtomicBool,
     wake: Mutex<Option<Arc<dyn Wake>>>,
@@ -25,6 +27,7 @@ impl<T> Default for Inbox<T> {
         Inbox {
             ready: Mutex::default(),
             arrived: Condvar::new(),
+            waiting: AtomicUsize::new(0),
             armed: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             wake: Mutex::default(),
@@ -54,13 +57,17 @@ impl<T> Inbox<T> {
         let before = ready.len();
         ready.extend(things);
         let added = ready.len() - before;
+        // Who waits said so under the same lock.
+        let waiting = self.waiting.load(Ordering::Relaxed);
         drop(ready);
-        match added {
-            0 => return,
+        match added.min(waiting) {
+            0 => {}
             1 => self.arrived.notify_one(),
             _ => self.arrived.notify_all(),
         }
-        self.signal();
+        if added > 0 {
+            self.signal();
+        }
     }
 
     fn signal(&self) {
@@ -105,8 +112,10 @@ impl<T> Inbox<T> {
             if left.is_zero() {
                 return Vec::new();
             }
+            self.waiting.fetch_add(1, Ordering::Relaxed);
             let waited = self.arrived.wait_timeout(ready, left);
             ready = waited.unwrap_or_else(PoisonError::into_inner).0;
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
         }
     }
 

@@ -1,6 +1,6 @@
 //! Sends for the language: many at once, none without credit, and results in bursts.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -31,13 +31,13 @@ pub type Done = (u64, Result<Sent>);
 
 /// Where results of sends go: an inbox of the language's own things.
 pub trait Sink: Send + Sync {
-    /// A send has ended.
-    fn done(&self, done: Done);
+    /// These sends have ended.
+    fn done(&self, done: Vec<Done>);
 }
 
 impl<T: From<Done> + Send> Sink for Inbox<T> {
-    fn done(&self, done: Done) {
-        self.push([T::from(done)]);
+    fn done(&self, done: Vec<Done>) {
+        self.push(done.into_iter().map(T::from));
     }
 }
 
@@ -46,6 +46,8 @@ impl<T: From<Done> + Send> Sink for Inbox<T> {
 pub struct Credit {
     left: Mutex<Left>,
     given: Condvar,
+    /// Threads that wait. A condition variable asks the system even if nobody does.
+    waiting: AtomicUsize,
     most: Left,
 }
 
@@ -65,6 +67,7 @@ impl Credit {
         Credit {
             left: Mutex::new(most),
             given: Condvar::new(),
+            waiting: AtomicUsize::new(0),
             most,
         }
     }
@@ -88,8 +91,12 @@ impl Credit {
         if left.messages == self.most.messages {
             left.bytes = self.most.bytes;
         }
+        // Who waits said so under the same lock.
+        let waiting = self.waiting.load(Ordering::Relaxed);
         drop(left);
-        self.given.notify_all();
+        if waiting > 0 {
+            self.given.notify_all();
+        }
     }
 
     /// How many messages are on their way.
@@ -115,8 +122,10 @@ impl Credit {
             if rest.is_zero() {
                 return false;
             }
+            self.waiting.fetch_add(1, Ordering::Relaxed);
             let waited = self.given.wait_timeout(left, rest);
             left = waited.unwrap_or_else(PoisonError::into_inner).0;
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
         }
         true
     }
@@ -259,6 +268,7 @@ async fn run(
     mut bursts: mpsc::UnboundedReceiver<Burst>,
 ) {
     let mut known: Vec<Arc<str>> = Vec::new();
+    let ended = Arc::new(Ended::default());
     while let Some((burst, done)) = bursts.recv().await {
         for outgoing in burst {
             let topic = &outgoing.message.topic;
@@ -268,13 +278,45 @@ async fn run(
                     known.push(topic.clone());
                 }
             }
-            let (producer, credit, done) = (producer.clone(), credit.clone(), done.clone());
+            let (producer, credit) = (producer.clone(), credit.clone());
+            let (done, ended) = (done.clone(), ended.clone());
             drop(tokio::spawn(async move {
                 let (id, bytes) = (outgoing.id, outgoing.message.body.len());
                 let result = send(&producer, outgoing).await;
                 credit.give(bytes);
-                done.done((id, result));
+                if ended.push(done, (id, result)) {
+                    // What ends in the same turn is told together.
+                    tokio::task::yield_now().await;
+                    ended.tell();
+                }
             }));
+        }
+    }
+}
+
+/// Sends that have ended in this turn of the runtime.
+#[derive(Default)]
+struct Ended(Mutex<Vec<(Arc<dyn Sink>, Done)>>);
+
+impl Ended {
+    /// Whether it is the first one.
+    fn push(&self, to: Arc<dyn Sink>, done: Done) -> bool {
+        let mut ended = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        ended.push((to, done));
+        ended.len() == 1
+    }
+
+    fn tell(&self) {
+        let ended = {
+            let mut ended = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::take(&mut *ended)
+        };
+        let mut ended = ended.into_iter().peekable();
+        while let Some((to, _)) = ended.peek() {
+            let to = to.clone();
+            let its = std::iter::from_fn(|| ended.next_if(|(one, _)| Arc::ptr_eq(one, &to)));
+            let its: Vec<Done> = its.map(|(_, done)| done).collect();
+            to.done(its);
         }
     }
 }

@@ -127,8 +127,13 @@ impl Local {
 
     /// Commits, and waits for the mark. The answer that replaces the real one, if there must be one.
     async fn commit(&self, mark: Mark, opaque: i32) -> Option<Command> {
+        // Others that are ready stage too, and the first of them writes for all.
+        tokio::task::yield_now().await;
         if let Err(refusal) = self.service.commit() {
             return Some(Command::response(opaque, refusal.code).remark(refusal.remark));
+        }
+        if self.service.reached(mark.level) >= mark.at {
+            return None;
         }
         let reached = async {
             loop {
