@@ -10,6 +10,7 @@ const { Producer } = require('./producer.js')
 const { PullConsumer } = require('./pull_consumer.js')
 const { PushConsumer } = require('./push_consumer.js')
 const { SimpleConsumer } = require('./simple_consumer.js')
+const { TransactionProducer } = require('./transaction.js')
 
 const OPTIONS = {
   url: ['string', undefined],
@@ -44,6 +45,10 @@ class Client extends Closable {
 
   async producer(options) {
     return this.#keep(new Producer(this.#open(), options))
+  }
+
+  async transactionProducer(options) {
+    return this.#keep(new TransactionProducer(this.#open(), options))
   }
 
   async simpleConsumer(options) {

@@ -9,15 +9,17 @@ const DEFAULT_CLOSE_MS = 10_000
 
 class Closable {
   #closing
+  #isClosing = false
 
   /** Ends it; a second time is the first time's promise. */
   close(options = {}) {
     const limit = options.timeoutMs === undefined ? DEFAULT_CLOSE_MS : one('timeoutMs', options.timeoutMs, 'millis')
+    this.#isClosing = true
     return (this.#closing ??= this._close(limit))
   }
 
   get _isClosing() {
-    return this.#closing !== undefined
+    return this.#isClosing
   }
 
   [Symbol.asyncDispose]() {

@@ -7,7 +7,7 @@ const check = require('./check.js')
 const { Closable } = require('./dispose.js')
 const { PosthouseError, attempt, closedError } = require('./errors.js')
 const { Fifo } = require('./fifo.js')
-const { eachResult, plainResult } = require('./message.js')
+const { eachResult, messagesOf, plainResult } = require('./message.js')
 const { environment, limited, native, valueOf } = require('./port.js')
 const { Slab, checked, sizeOf, slabOf } = require('./slab.js')
 
@@ -145,6 +145,22 @@ class Producer extends Closable {
     }
     // Nobody asked what becomes of it.
     this.#environment.call((call) => this.#native.oneway(call, slab)).then(ended, ended)
+  }
+
+  async request(message, options = {}) {
+    this.#open()
+    const slab = slabOf([message])
+    const limit = options.timeoutMs === undefined ? this.#options.sendTimeoutMs : check.one('timeoutMs', options.timeoutMs, 'millis')
+    const { frame } = await this.#environment.call((call) => this.#native.request(call, slab, limit), options.signal)
+    return messagesOf(frame)[0]
+  }
+
+  async recall(topic, recallHandle, options) {
+    this.#open()
+    check.one('topic', topic, 'string')
+    check.one('recallHandle', recallHandle, 'string')
+    const recalled = valueOf(await this.#environment.call((call) => this.#native.recall(call, recallHandle), limited(options)))
+    return Object.freeze({ messageId: recalled.messageId, recalled: recalled.recalled ?? undefined })
   }
 
   async flush(options) {

@@ -1,1 +1,3 @@
 export * from './index.js'
+import * as posthouse from './index.js'
+export default posthouse

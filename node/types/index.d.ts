@@ -158,6 +158,7 @@ export interface Closable extends AsyncDisposable {
 
 export interface Client extends Closable {
   producer(options?: ProducerOptions): Promise<Producer>
+  transactionProducer(options: ProducerOptions & { readonly check: Check }): Promise<TransactionProducer>
   pushConsumer(options: PushConsumerOptions): Promise<PushConsumer>
   pullConsumer(options: PullConsumerOptions): Promise<PullConsumer>
   simpleConsumer(options: SimpleConsumerOptions): Promise<SimpleConsumer>
@@ -191,10 +192,40 @@ export interface Producer extends Closable {
   sendBatch(messages: readonly OutgoingMessage[], options?: CallOptions): Promise<SendResult>
   /** Does not ask what becomes of it. Throws ERR_POSTHOUSE_QUEUE_FULL when `maxInFlight` are on their way. */
   sendOneway(message: OutgoingMessage): void
+  /** Sends it, and resolves with the reply of the consumer that gets it; `timeoutMs` is `sendTimeoutMs` unless it is said. */
+  request(message: OutgoingMessage, options?: CallOptions): Promise<ReceivedMessage>
+  /** Calls a delayed message back. */
+  recall(topic: string, recallHandle: string, options?: CallOptions): Promise<RecallResult>
   /** Resolves when nothing is on its way. */
   flush(options?: CallOptions): Promise<void>
   /** Sends what is written, with back-pressure from `maxInFlight`. */
   writable(): WritableStream<OutgoingMessage>
+}
+
+export interface RecallResult {
+  readonly messageId: string
+  /** Whether there was such a message and it will not be delivered; Apache's brokers do not say. */
+  readonly recalled: boolean | undefined
+}
+
+export type TxState = 'commit' | 'rollback' | 'unknown'
+/** Asked by brokers about a message that nobody decided about; `unknown`, and a failure: they ask again. */
+export type Check = (message: ReceivedMessage) => TxState | undefined | Promise<TxState | undefined>
+
+/** `await using`: rolled back unless it was decided. */
+export interface Transaction extends AsyncDisposable {
+  readonly result: SendResult
+  commit(): Promise<void>
+  rollback(): Promise<void>
+  /** Leaves it to the check. */
+  unknown(): void
+}
+
+export interface TransactionProducer extends Producer {
+  /** Sends a half message: nobody gets it before it is committed. */
+  begin(message: OutgoingMessage, options?: CallOptions): Promise<Transaction>
+  /** `local` resolves: it is committed. It rejects: it is rolled back, and the promise rejects as well. */
+  transaction<T>(message: OutgoingMessage, local: (transaction: Transaction) => Promise<T>): Promise<T>
 }
 
 export interface PushConsumerOptions {

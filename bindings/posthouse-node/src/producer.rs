@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ffi::slab::read_sends;
-use ffi::{Credit, Inbox, Outgoing};
+use ffi::slab::{read_sends, write_received};
+use ffi::{Checks, Credit, Done, Inbox, Outgoing};
+use napi::bindgen_prelude::Uint32Array;
 use napi_derive::napi;
-use posthouse_client::{Compression, Message, ProducerOptions, Sent};
+use posthouse_client::{Begin, Compression, Decision, Message, ProducerOptions, Sent, Transaction};
 use serde_json::json;
 
 use crate::client::Client;
 use crate::error::{Result, thrown};
-use crate::frames::{Results, results};
+use crate::frames::{Frame, Results, results};
 use crate::port::{Calls, Port};
 use crate::value::{QueueName, Value, millis, queue_json, wrong};
 
@@ -40,7 +41,10 @@ const BURST: usize = 1024;
 pub struct Producer {
     calls: Calls,
     inner: Arc<ffi::Producer>,
-    done: Arc<Inbox<(u64, ffi::Result<Sent>)>>,
+    client: Arc<ffi::Client>,
+    done: Arc<Inbox<Done>>,
+    /// What brokers ask, of a producer of transactions.
+    checks: Option<Arc<Checks>>,
 }
 
 #[napi]
@@ -48,26 +52,27 @@ impl Producer {
     /// A producer whose results ring this bell.
     #[napi(constructor)]
     pub fn new(port: &Port, client: &Client, bell: u32, options: Sending) -> Result<Producer> {
-        let defaults = ProducerOptions::default();
-        let sending = ProducerOptions {
-            timeout: millis(options.timeout_ms),
-            retries: options.retries,
-            compress_from: options
-                .compress_over
-                .map_or(defaults.compress_from, |bytes| bytes as usize),
-            compression: options.compress_over.map(|_| Compression::Zlib),
-            ..defaults
-        };
-        let credit = Credit::new(
-            options.max_in_flight as usize,
-            options.max_in_flight_bytes as usize,
-        );
+        let (sending, credit) = options.parts();
         let inner = ffi::Producer::open(client.inner(), &options.group, sending, credit);
-        Ok(Producer {
-            calls: client.calls().clone(),
-            inner: Arc::new(inner.map_err(thrown)?),
-            done: Arc::new(Inbox::waking(port.bell(bell))),
-        })
+        let inner = inner.map_err(thrown)?;
+        Ok(Producer::over(port, client, bell, inner, None))
+    }
+
+    /// A producer of transactions; what brokers ask about them rings the bell of `checks`.
+    #[napi(factory)]
+    pub fn transactional(
+        port: &Port,
+        client: &Client,
+        bell: u32,
+        checks: u32,
+        options: Sending,
+    ) -> Result<Producer> {
+        let (sending, credit) = options.parts();
+        let group = &options.group;
+        let inner = ffi::Producer::transactional(client.inner(), group, sending, credit);
+        let (inner, asked) = inner.map_err(thrown)?;
+        asked.ready.set_wake(Some(port.bell(checks)));
+        Ok(Producer::over(port, client, bell, inner, Some(asked)))
     }
 
     /// Sends a slab of messages; the first one has this id, the next ones those behind it. Returns how many
@@ -91,7 +96,8 @@ impl Producer {
             limit,
         };
         let mut left = messages.into_iter().zip(first..).map(outgoing).collect();
-        self.inner.submit(&mut left, &self.done).map_err(thrown)?;
+        let done = self.done.clone();
+        self.inner.submit(&mut left, done).map_err(thrown)?;
         Ok((count - left.len()) as u32)
     }
 
@@ -124,6 +130,71 @@ impl Producer {
         });
     }
 
+    /// Sends a message, and waits for the reply of the consumer that gets it.
+    #[napi]
+    pub fn request(&self, call: u32, slab: &[u8], limit_ms: f64) {
+        self.with(call, slab, async move |producer, messages| {
+            let reply = producer.request(one(messages)?, millis(limit_ms)).await?;
+            Ok(Value::Messages(write_received([(0, &reply)])))
+        });
+    }
+
+    /// Calls a delayed message back.
+    #[napi]
+    pub fn recall(&self, call: u32, handle: String) {
+        self.with(call, &EMPTY, async move |producer, _| {
+            let recalled = producer.recall(&handle).await?;
+            let answer = json!({ "messageId": recalled.id, "recalled": recalled.recalled });
+            Ok(Value::Json(answer))
+        });
+    }
+
+    /// Sends a half message.
+    #[napi]
+    pub fn begin(&self, call: u32, slab: &[u8]) {
+        self.with(call, slab, async |producer, messages| {
+            let half = producer.begin(one(messages)?, &Begin::default()).await?;
+            let transaction = half.transaction.to_string();
+            let begun = json!({ "sent": sent_json(&half.sent), "transaction": transaction });
+            Ok(Value::Json(begun))
+        });
+    }
+
+    /// Decides about a half message: 0 commit, 1 rollback.
+    #[napi]
+    pub fn resolve(&self, call: u32, transaction: String, decision: u32) {
+        let client = self.client.clone();
+        self.calls.start(call, async move {
+            let transaction = transaction.parse::<Transaction>();
+            let transaction = transaction.map_err(|error| wrong(error.to_string()))?;
+            let decision = decision_of(decision);
+            client.get()?.resolve(&transaction, decision).await?;
+            ffi::Result::Ok(Value::Nothing)
+        });
+    }
+
+    /// Half messages that brokers ask about; null: none.
+    #[napi]
+    pub fn take_checks(&self) -> Option<Frame> {
+        let taken = self.checks.as_ref()?.ready.take(BURST);
+        if taken.is_empty() {
+            return None;
+        }
+        let messages = taken.iter().map(|one| (one.id, &one.message.message));
+        Some(write_received(messages).into())
+    }
+
+    /// What is decided about them: of each its id (low, high), and 0 commit, 1 rollback, 2 unknown.
+    #[napi]
+    pub fn answer_checks(&self, answers: Uint32Array) {
+        if let Some(checks) = &self.checks {
+            checks.settle(answers.chunks_exact(3).map(|numbers| {
+                let id = u64::from(numbers[1]) << 32 | u64::from(numbers[0]);
+                (id, decision_of(numbers[2]))
+            }));
+        }
+    }
+
     /// Waits for what is on its way, then takes leave.
     #[napi]
     pub fn close(&self, call: u32, limit: f64) {
@@ -135,7 +206,39 @@ impl Producer {
     }
 }
 
+impl Sending {
+    fn parts(&self) -> (ProducerOptions, Credit) {
+        let defaults = ProducerOptions::default();
+        let compress = self.compress_over.map(|bytes| bytes as usize);
+        let sending = ProducerOptions {
+            timeout: millis(self.timeout_ms),
+            retries: self.retries,
+            compress_from: compress.unwrap_or(defaults.compress_from),
+            compression: compress.map(|_| Compression::Zlib),
+            ..defaults
+        };
+        let bytes = self.max_in_flight_bytes as usize;
+        (sending, Credit::new(self.max_in_flight as usize, bytes))
+    }
+}
+
 impl Producer {
+    fn over(
+        port: &Port,
+        client: &Client,
+        bell: u32,
+        inner: ffi::Producer,
+        checks: Option<Arc<Checks>>,
+    ) -> Producer {
+        Producer {
+            calls: client.calls().clone(),
+            inner: Arc::new(inner),
+            client: client.inner().clone(),
+            done: Arc::new(Inbox::waking(port.bell(bell))),
+            checks,
+        }
+    }
+
     fn with<F>(
         &self,
         call: u32,
@@ -152,6 +255,22 @@ impl Producer {
             Err(error) => self.calls.refuse(call, error),
             Ok((producer, messages)) => self.calls.start(call, work(producer, messages)),
         }
+    }
+}
+
+/// A slab without messages.
+const EMPTY: [u8; 8] = [0; 8];
+
+fn one(messages: Vec<Message>) -> ffi::Result<Message> {
+    let first = messages.into_iter().next();
+    first.ok_or_else(|| wrong("there is no message"))
+}
+
+fn decision_of(number: u32) -> Decision {
+    match number {
+        0 => Decision::Commit,
+        1 => Decision::Rollback,
+        _ => Decision::Unknown,
     }
 }
 

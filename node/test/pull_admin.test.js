@@ -1,0 +1,91 @@
+'use strict'
+const assert = require('node:assert/strict')
+const { test } = require('node:test')
+const { numbered, started, texts } = require('./helpers.js')
+
+/** Polls until there are so many. */
+async function poll(consumer, count) {
+  const all = []
+  while (all.length < count) all.push(...(await consumer.poll()))
+  return all
+}
+
+test('a pull consumer polls, seeks and commits', async (t) => {
+  const { client } = await started(t, { topics: ['pulled'] })
+  const producer = await client.producer()
+  await producer.sendMany(numbered('pulled', 100, { shardingKey: 'one' }))
+  const consumer = await client.pullConsumer({ group: 'g', startFrom: 'first', autoCommitMs: false })
+  await consumer.subscribe('pulled')
+  const first = await consumer.poll({ max: 10 })
+  assert.deepEqual(texts(first), [...Array(10).keys()].map(String))
+  const { queue } = first[0]
+  assert.equal(consumer.position(queue), 10)
+  await consumer.commit()
+  assert.equal(await consumer.committed(queue), 10)
+  await consumer.seek(queue, 50)
+  assert.equal((await consumer.poll({ max: 1 }))[0].queueOffset, 50)
+  await consumer.seek(queue, 'first')
+  assert.equal((await poll(consumer, 100)).length, 100)
+  assert.equal(await consumer.offsetAt(queue, new Date(0)), 0)
+  await consumer.commit([[queue, 42]])
+  assert.equal(await consumer.committed(queue), 42)
+  assert.equal((await consumer.queues('pulled')).length, 8)
+  await assert.rejects(consumer.seek({ ...queue, queueId: 99 }, 0), { code: 'ERR_POSTHOUSE_OFFSET' })
+})
+
+test('a poll that is broken off loses no message, and neither does a close', async (t) => {
+  const { client } = await started(t, { topics: ['broken'] })
+  const options = { group: 'g', startFrom: 'first' }
+  const consumer = await client.pullConsumer(options)
+  await consumer.subscribe('broken')
+  const controller = new AbortController()
+  const waiting = consumer.poll({ signal: controller.signal, timeoutMs: 60_000 })
+  controller.abort()
+  await assert.rejects(waiting, { name: 'AbortError' })
+  await (await client.producer()).sendMany(numbered('broken', 10, { shardingKey: 'one' }))
+  const got = await consumer.poll({ max: 3 })
+  await consumer.close()
+  const next = await client.pullConsumer(options)
+  await next.subscribe('broken')
+  const rest = await poll(next, 10 - got.length)
+  assert.deepEqual(texts([...got, ...rest]), [...Array(10).keys()].map(String))
+})
+
+test('it can be iterated, and assigned', async (t) => {
+  const { client } = await started(t, { topics: ['assigned'] })
+  await (await client.producer()).sendMany(numbered('assigned', 20, { shardingKey: 'one' }))
+  const consumer = await client.pullConsumer({ group: 'g', startFrom: 'first' })
+  await consumer.assign(await consumer.queues('assigned'))
+  const seen = []
+  for await (const message of consumer) {
+    seen.push(message.text())
+    if (seen.length === 20) break
+  }
+  assert.deepEqual(seen, [...Array(20).keys()].map(String))
+})
+
+test('topics, groups, offsets and messages are administered', async (t) => {
+  const { client } = await started(t)
+  const admin = client.admin()
+  await admin.createTopic('made', { queues: 3 })
+  assert.ok((await admin.topics()).includes('made'))
+  const sent = await (await client.producer()).send({ topic: 'made', body: 'x', keys: 'k' })
+  assert.deepEqual((await admin.offsets('made')).map(([, first, next]) => next - first).sort(), [0, 0, 1])
+  // The index by which it is found comes a moment later.
+  let found
+  while (found === undefined) found = await admin.message('made', sent.messageId)
+  assert.equal(found.text(), 'x')
+  assert.equal(await admin.message('made', 'F'.repeat(32)), undefined)
+  await admin.createGroup('g', { maxAttempts: 3 })
+  assert.ok((await admin.groups()).includes('g'))
+  await admin.resetOffset('g', 'made', 'first')
+  assert.equal((await admin.lag('g', 'made')).reduce((sum, [, lag]) => sum + lag, 0), 1)
+  await admin.resetOffset('g', 'made', 'last')
+  assert.equal((await admin.lag('g', 'made')).reduce((sum, [, lag]) => sum + lag, 0), 0)
+  await admin.deleteGroup('g')
+  assert.ok(!(await admin.groups()).includes('g'))
+  await admin.deleteTopic('made')
+  assert.ok(!(await admin.topics()).includes('made'))
+  await assert.rejects(admin.offsets('made'), { code: 'ERR_POSTHOUSE_TOPIC_NOT_FOUND' })
+  await assert.rejects(admin.createTopic('a b'), { code: 'ERR_POSTHOUSE_CONFIG' })
+})
