@@ -4,6 +4,7 @@
 //! (`remoting`) and the disk (`store`) both speak in these words, so that a record read from the log
 //! is the record a client decodes.
 
+pub mod batch;
 pub mod flag;
 pub mod group;
 pub mod id;

@@ -4,7 +4,6 @@
 //! lenient: absent and null are the default, numbers may be quoted, enums may be ordinals, objects met
 //! twice may be references. See [`fastjson`] for the two forms that are no legal JSON.
 
-pub mod batch;
 pub mod connection;
 pub mod fastjson;
 pub mod group;
@@ -23,6 +22,8 @@ pub mod running;
 pub mod stats;
 pub mod table;
 pub mod topic;
+
+pub use model::batch;
 
 pub use connection::{Connection, ConsumerConnection, ProducerConnection};
 pub use fastjson::{BodyError, Dialect, from_slice, to_vec, write};

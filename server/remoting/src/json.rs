@@ -5,34 +5,35 @@
 //! unknown names, numbers, booleans and nulls among the named fields (C++), a line break behind the
 //! object (C++), languages by name or ordinal, fixed numbers in quotes.
 
+use crate::cursor::Cursor;
 use crate::frame::{FrameError, Raw, Scratch, Span};
 use crate::language::Language;
 
 /// Reads a header, which must be UTF-8, into spans.
 pub(crate) fn parse(header: &[u8], scratch: &mut Scratch) -> Result<Raw, FrameError> {
-    let mut parser = Parser { header, at: 0 };
+    let mut parser = Parser {
+        cursor: Cursor::new(header),
+    };
     let mut raw = Raw::default();
     parser.expect(b'{')?;
-    if !parser.take(b'}') {
+    if !parser.cursor.take(b'}') {
         loop {
             let name = parser.name(scratch)?;
             parser.member(name, &mut raw, scratch)?;
-            if !parser.take(b',') {
+            if !parser.cursor.take(b',') {
                 break;
             }
         }
         parser.expect(b'}')?;
     }
-    parser.blanks();
-    match parser.at == header.len() {
+    match parser.cursor.ended() {
         true => Ok(raw),
         false => Err(parser.broken()),
     }
 }
 
 struct Parser<'h> {
-    header: &'h [u8],
-    at: usize,
+    cursor: Cursor<'h>,
 }
 
 /// A value, as far as a header needs to know it.
@@ -45,28 +46,11 @@ enum Value {
 
 impl<'h> Parser<'h> {
     fn broken(&self) -> FrameError {
-        FrameError::Json(self.at)
-    }
-
-    fn byte(&self) -> Option<u8> {
-        self.header.get(self.at).copied()
-    }
-
-    fn blanks(&mut self) {
-        while matches!(self.byte(), Some(b' ' | b'\n' | b'\r' | b'\t')) {
-            self.at += 1;
-        }
-    }
-
-    fn take(&mut self, byte: u8) -> bool {
-        self.blanks();
-        let there = self.byte() == Some(byte);
-        self.at += usize::from(there);
-        there
+        FrameError::Json(self.cursor.at)
     }
 
     fn expect(&mut self, byte: u8) -> Result<(), FrameError> {
-        match self.take(byte) {
+        match self.cursor.take(byte) {
             true => Ok(()),
             false => Err(self.broken()),
         }
@@ -77,7 +61,7 @@ impl<'h> Parser<'h> {
         self.expect(b'"')?;
         let name = self.string(scratch)?;
         self.expect(b':')?;
-        self.blanks();
+        self.cursor.blanks();
         Ok(name)
     }
 
@@ -117,7 +101,7 @@ impl<'h> Parser<'h> {
         let from: &'a [u8] = if span.copied {
             &scratch.text
         } else {
-            self.header
+            self.cursor.bytes
         };
         from.get(span.start as usize..span.end as usize)
             .unwrap_or_default()
@@ -147,12 +131,12 @@ impl<'h> Parser<'h> {
 
     /// The named fields: true if there is an object, false for a null.
     fn fields(&mut self, scratch: &mut Scratch) -> Result<bool, FrameError> {
-        if self.byte() == Some(b'n') {
+        if self.cursor.byte() == Some(b'n') {
             self.value(scratch)?;
             return Ok(false);
         }
         self.expect(b'{')?;
-        if self.take(b'}') {
+        if self.cursor.take(b'}') {
             return Ok(true);
         }
         loop {
@@ -170,7 +154,7 @@ impl<'h> Parser<'h> {
                     scratch.push(letter, name, value)?;
                 }
             }
-            if !self.take(b',') {
+            if !self.cursor.take(b',') {
                 break;
             }
         }
@@ -181,26 +165,26 @@ impl<'h> Parser<'h> {
     /// `"name":"value",` with no blank and no escape: what nearly every field looks like. The comma is
     /// part of it, so that there is a next field. Moves only if that is what is there.
     fn plain_field(&mut self) -> Option<(u8, Span, Span)> {
-        let start = self.at + 1;
-        if self.byte() != Some(b'"') {
+        let start = self.cursor.at + 1;
+        if self.cursor.byte() != Some(b'"') {
             return None;
         }
-        let end = plain(self.header, start);
-        if self.header.get(end..)?.first_chunk() != Some(b"\":\"") {
+        let end = plain(self.cursor.bytes, start);
+        if self.cursor.bytes.get(end..)?.first_chunk() != Some(b"\":\"") {
             return None;
         }
         let value_start = end + 3;
-        let value_end = plain(self.header, value_start);
-        if self.header.get(value_end..)?.first_chunk() != Some(b"\",") {
+        let value_end = plain(self.cursor.bytes, value_start);
+        if self.cursor.bytes.get(value_end..)?.first_chunk() != Some(b"\",") {
             return None;
         }
-        self.at = value_end + 2;
+        self.cursor.at = value_end + 2;
         let span = |start, end| Span {
             start: start as u32,
             end: end as u32,
             copied: false,
         };
-        let letter = match self.header.get(start..end) {
+        let letter = match self.cursor.bytes.get(start..end) {
             Some(&[letter]) => letter,
             _ => 0,
         };
@@ -216,19 +200,19 @@ impl<'h> Parser<'h> {
     }
 
     fn value(&mut self, scratch: &mut Scratch) -> Result<Value, FrameError> {
-        let start = self.at;
-        match self.byte() {
+        let start = self.cursor.at;
+        match self.cursor.byte() {
             Some(b'"') => {
-                self.at += 1;
+                self.cursor.at += 1;
                 return Ok(Value::Text(self.string(scratch)?));
             }
             Some(b'{' | b'[') => self.nested()?,
             Some(b'-' | b'0'..=b'9') => {
                 while matches!(
-                    self.byte(),
+                    self.cursor.byte(),
                     Some(b'-' | b'+' | b'.' | b'e' | b'E' | b'0'..=b'9')
                 ) {
-                    self.at += 1;
+                    self.cursor.at += 1;
                 }
             }
             Some(b'n') => {
@@ -241,17 +225,17 @@ impl<'h> Parser<'h> {
         }
         Ok(Value::Other(Span {
             start: start as u32,
-            end: self.at as u32,
+            end: self.cursor.at as u32,
             copied: false,
         }))
     }
 
     fn word(&mut self, word: &[u8]) -> Result<(), FrameError> {
-        let rest = self.header.get(self.at..).unwrap_or_default();
+        let rest = self.cursor.rest();
         if !rest.starts_with(word) {
             return Err(self.broken());
         }
-        self.at += word.len();
+        self.cursor.at += word.len();
         Ok(())
     }
 
@@ -260,13 +244,13 @@ impl<'h> Parser<'h> {
     fn nested(&mut self) -> Result<(), FrameError> {
         let mut depth = 0usize;
         loop {
-            match self.byte().ok_or(self.broken())? {
+            match self.cursor.byte().ok_or(self.broken())? {
                 b'{' | b'[' => depth += 1,
                 b'}' | b']' => depth -= 1,
                 b'"' => self.skip_string()?,
                 _ => {}
             }
-            self.at += 1;
+            self.cursor.at += 1;
             if depth == 0 {
                 return Ok(());
             }
@@ -275,12 +259,12 @@ impl<'h> Parser<'h> {
 
     /// From an opening quote to the closing one.
     fn skip_string(&mut self) -> Result<(), FrameError> {
-        self.at += 1;
+        self.cursor.at += 1;
         loop {
-            self.at = plain(self.header, self.at);
-            match self.byte() {
+            self.cursor.at = plain(self.cursor.bytes, self.cursor.at);
+            match self.cursor.byte() {
                 Some(b'"') => return Ok(()),
-                Some(_) => self.at += 2,
+                Some(_) => self.cursor.at += 2,
                 None => return Err(self.broken()),
             }
         }
@@ -288,12 +272,12 @@ impl<'h> Parser<'h> {
 
     /// The rest of a string, behind its opening quote.
     fn string(&mut self, scratch: &mut Scratch) -> Result<Span, FrameError> {
-        let start = self.at;
-        self.at = plain(self.header, start);
-        match self.byte() {
+        let start = self.cursor.at;
+        self.cursor.at = plain(self.cursor.bytes, start);
+        match self.cursor.byte() {
             Some(b'"') => {
-                let end = self.at;
-                self.at += 1;
+                let end = self.cursor.at;
+                self.cursor.at += 1;
                 Ok(Span {
                     start: start as u32,
                     end: end as u32,
@@ -305,13 +289,13 @@ impl<'h> Parser<'h> {
         }
     }
 
-    /// The rest of a string that has escapes; `self.at` is at the first one.
+    /// The rest of a string that has escapes; `self.cursor.at` is at the first one.
     fn escaped(&mut self, mut start: usize, text: &mut Vec<u8>) -> Result<Span, FrameError> {
         let copy = text.len() as u32;
         loop {
-            text.extend_from_slice(self.header.get(start..self.at).unwrap_or_default());
-            let byte = self.byte();
-            self.at += 1;
+            text.extend_from_slice(self.cursor.since(start));
+            let byte = self.cursor.byte();
+            self.cursor.at += 1;
             match byte {
                 Some(b'"') => {
                     return Ok(Span {
@@ -323,15 +307,15 @@ impl<'h> Parser<'h> {
                 Some(_) => self.escape(text)?,
                 None => return Err(self.broken()),
             }
-            start = self.at;
-            self.at = plain(self.header, start);
+            start = self.cursor.at;
+            self.cursor.at = plain(self.cursor.bytes, start);
         }
     }
 
     /// What follows a backslash.
     fn escape(&mut self, text: &mut Vec<u8>) -> Result<(), FrameError> {
-        let byte = self.byte().ok_or(self.broken())?;
-        self.at += 1;
+        let byte = self.cursor.byte().ok_or(self.broken())?;
+        self.cursor.at += 1;
         text.push(match byte {
             b'"' | b'\\' | b'/' => byte,
             b'b' => 8,
@@ -354,15 +338,15 @@ impl<'h> Parser<'h> {
             return Ok(());
         }
         let mut point = char::from_u32(unit);
-        let pair = self.header.get(self.at..self.at + 2) == Some(b"\\u");
+        let pair = self.cursor.bytes.get(self.cursor.at..self.cursor.at + 2) == Some(b"\\u");
         if (0xD800..0xDC00).contains(&unit) && pair {
-            let back = self.at;
-            self.at += 2;
+            let back = self.cursor.at;
+            self.cursor.at += 2;
             let low = self.hex()?;
             if (0xDC00..0xE000).contains(&low) {
                 point = char::from_u32(0x10000 + ((unit - 0xD800) << 10) + (low - 0xDC00));
             } else {
-                self.at = back;
+                self.cursor.at = back;
             }
         }
         let point = point.unwrap_or(char::REPLACEMENT_CHARACTER);
@@ -372,8 +356,9 @@ impl<'h> Parser<'h> {
 
     fn hex(&mut self) -> Result<u32, FrameError> {
         let digits = self
-            .header
-            .get(self.at..)
+            .cursor
+            .bytes
+            .get(self.cursor.at..)
             .and_then(|rest| rest.first_chunk::<4>());
         let [a, b, c, d] = digits
             .ok_or(self.broken())?
@@ -381,7 +366,7 @@ impl<'h> Parser<'h> {
         if (a | b | c | d) > 15 {
             return Err(self.broken());
         }
-        self.at += 4;
+        self.cursor.at += 4;
         Ok(u32::from(a) << 12 | u32::from(b) << 8 | u32::from(c) << 4 | u32::from(d))
     }
 }

@@ -11,6 +11,7 @@ pub mod body;
 pub mod client;
 pub mod code;
 pub mod command;
+mod cursor;
 pub mod frame;
 pub mod header;
 pub mod json;

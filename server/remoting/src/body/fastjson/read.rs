@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::BodyError;
+use crate::cursor::Cursor;
 
 /// Deeper than any body of the protocol.
 const DEPTH_MAX: usize = 64;
@@ -12,10 +13,11 @@ const COPIES_MAX: usize = 200_000;
 /// Reads a body into plain JSON: keys that are objects become their JSON text, references are
 /// replaced by what they refer to (a reference into its own parents by null).
 pub(super) fn parse(body: &[u8]) -> Result<Value, BodyError> {
-    let mut reader = Reader { body, at: 0 };
+    let mut reader = Reader {
+        cursor: Cursor::new(body),
+    };
     let value = reader.value(0)?;
-    reader.blanks();
-    if reader.at < body.len() {
+    if !reader.cursor.ended() {
         return Err(reader.broken());
     }
     if memchr::memmem::find(body, b"$ref").is_none() {
@@ -26,34 +28,16 @@ pub(super) fn parse(body: &[u8]) -> Result<Value, BodyError> {
 }
 
 struct Reader<'b> {
-    body: &'b [u8],
-    at: usize,
+    cursor: Cursor<'b>,
 }
 
 impl Reader<'_> {
     fn broken(&self) -> BodyError {
-        BodyError::Syntax(self.at)
-    }
-
-    fn byte(&self) -> Option<u8> {
-        self.body.get(self.at).copied()
-    }
-
-    fn blanks(&mut self) {
-        while matches!(self.byte(), Some(b' ' | b'\n' | b'\r' | b'\t')) {
-            self.at += 1;
-        }
-    }
-
-    fn take(&mut self, byte: u8) -> bool {
-        self.blanks();
-        let there = self.byte() == Some(byte);
-        self.at += usize::from(there);
-        there
+        BodyError::Syntax(self.cursor.at)
     }
 
     fn expect(&mut self, byte: u8) -> Result<(), BodyError> {
-        match self.take(byte) {
+        match self.cursor.take(byte) {
             true => Ok(()),
             false => Err(self.broken()),
         }
@@ -63,8 +47,8 @@ impl Reader<'_> {
         if depth > DEPTH_MAX {
             return Err(BodyError::TooLarge);
         }
-        self.blanks();
-        match self.byte() {
+        self.cursor.blanks();
+        match self.cursor.byte() {
             Some(b'{') => self.object(depth),
             Some(b'[') => self.array(depth),
             Some(b'"') => Ok(Value::String(self.string()?)),
@@ -76,11 +60,11 @@ impl Reader<'_> {
     fn object(&mut self, depth: usize) -> Result<Value, BodyError> {
         let mut members = Map::new();
         self.expect(b'{')?;
-        while !self.take(b'}') {
+        while !self.cursor.take(b'}') {
             let key = self.key(depth)?;
             self.expect(b':')?;
             members.insert(key, self.value(depth + 1)?);
-            if !self.take(b',') {
+            if !self.cursor.take(b',') {
                 self.expect(b'}')?;
                 break;
             }
@@ -89,8 +73,8 @@ impl Reader<'_> {
     }
 
     fn key(&mut self, depth: usize) -> Result<String, BodyError> {
-        self.blanks();
-        match self.byte() {
+        self.cursor.blanks();
+        match self.cursor.byte() {
             Some(b'"') => self.string(),
             Some(b'{') => Ok(self.value(depth + 1)?.to_string()),
             _ => Ok(self.bare()?.to_owned()),
@@ -100,9 +84,9 @@ impl Reader<'_> {
     fn array(&mut self, depth: usize) -> Result<Value, BodyError> {
         let mut items = Vec::new();
         self.expect(b'[')?;
-        while !self.take(b']') {
+        while !self.cursor.take(b']') {
             items.push(self.value(depth + 1)?);
-            if !self.take(b',') {
+            if !self.cursor.take(b',') {
                 self.expect(b']')?;
                 break;
             }
@@ -112,11 +96,12 @@ impl Reader<'_> {
 
     /// A number, a truth value, null, or a name without quotes.
     fn bare(&mut self) -> Result<&str, BodyError> {
-        let start = self.at;
-        while matches!(self.byte(), Some(b) if b.is_ascii_alphanumeric() || b"+-._$".contains(&b)) {
-            self.at += 1;
+        let start = self.cursor.at;
+        while matches!(self.cursor.byte(), Some(b) if b.is_ascii_alphanumeric() || b"+-._$".contains(&b))
+        {
+            self.cursor.at += 1;
         }
-        let text = self.body.get(start..self.at).unwrap_or_default();
+        let text = self.cursor.since(start);
         match std::str::from_utf8(text) {
             Ok(text) if !text.is_empty() => Ok(text),
             _ => Err(BodyError::Syntax(start)),
@@ -124,24 +109,24 @@ impl Reader<'_> {
     }
 
     fn scalar(&mut self) -> Result<Value, BodyError> {
-        let start = self.at;
+        let start = self.cursor.at;
         let text = self.bare()?;
         serde_json::from_str(text).map_err(|_| BodyError::Syntax(start))
     }
 
     /// A quoted string. Its end is looked for here; what it means is serde_json's affair.
     fn string(&mut self) -> Result<String, BodyError> {
-        let start = self.at;
-        self.at += 1;
+        let start = self.cursor.at;
+        self.cursor.at += 1;
         loop {
-            match self.byte().ok_or(self.broken())? {
+            match self.cursor.byte().ok_or(self.broken())? {
                 b'"' => break,
-                b'\\' => self.at += 2,
-                _ => self.at += 1,
+                b'\\' => self.cursor.at += 2,
+                _ => self.cursor.at += 1,
             }
         }
-        self.at += 1;
-        let text = self.body.get(start..self.at).unwrap_or_default();
+        self.cursor.at += 1;
+        let text = self.cursor.since(start);
         serde_json::from_slice(text).map_err(|_| BodyError::Syntax(start))
     }
 }

@@ -1,6 +1,11 @@
-//! The body of a batch (320, or a send with `m=true`): messages one after another.
+//! A batch's body: messages one behind the other.
+//!
+//! ```text
+//! total 4 | magic 4 | checksum 4 | flag 4 | body 4+n | properties 2+n
+//! ```
+//! Clients write 0 as magic and checksum, and Apache's broker looks at neither.
 
-use model::message::PROPERTIES_MAX;
+use crate::message::PROPERTIES_MAX;
 
 /// One message of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +65,6 @@ fn item(bytes: &[u8]) -> Option<(Item<'_>, usize)> {
     let body = bytes.get(FIXED..body_end)?;
     let properties = bytes.get(body_end..)?;
     let (length, properties) = properties.split_first_chunk::<2>()?;
-    // Magic and checksum say nothing: clients write 0.
     if usize::from(u16::from_be_bytes(*length)) != properties.len() {
         return None;
     }
