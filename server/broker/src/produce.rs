@@ -155,6 +155,9 @@ impl Broker {
         };
         let queue = self.queue_to_send(caller, send, &topic)?;
         let facts = facts(send.properties);
+        if let Some(client) = facts.reply_to {
+            self.note_requester(caller, client, send.properties);
+        }
         let half = is_half(send, &facts);
         if half && self.options.reject_transactions {
             return Err(Error::TransactionForbidden {

@@ -14,6 +14,9 @@ use crate::{Answer, Broker, Caller, Error, Notice};
 /// The requester takes its reply within this time, as with Apache.
 const TAKE: Duration = Duration::from_secs(10);
 
+/// The [`key::MSG_TYPE`] of a reply.
+const REPLY: &str = "reply";
+
 /// A reply on its way to the client that waits for it (Apache `ReplyMessageRequestHeader`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
@@ -90,6 +93,24 @@ impl Broker {
             return Ok(Answer::Ready(None));
         }
         Ok(self.produce(caller, send)?.map(Some))
+    }
+
+    /// A message that wants a reply was sent: its sender is known from now on, though its heartbeat may
+    /// be half a minute away.
+    #[cold]
+    pub(crate) fn note_requester(&self, caller: &Caller, client: &str, properties: &str) {
+        // A reply names who asked, not who sends it.
+        if property(properties, key::MSG_TYPE) == Some(REPLY) {
+            return;
+        }
+        let known = {
+            let table = self.clients.read().unwrap_or_else(PoisonError::into_inner);
+            table.connection_of(client).is_some()
+        };
+        if !known {
+            let mut table = self.clients.write().unwrap_or_else(PoisonError::into_inner);
+            table.name_requester(caller.connection, client);
+        }
     }
 
     fn reply_of(&self, caller: &Caller, group: &str, send: &Produce<'_>) -> Reply {

@@ -34,6 +34,8 @@ pub mod key {
     pub const DLQ_ORIGIN_MESSAGE_ID: &str = "DLQ_ORIGIN_MESSAGE_ID";
     /// The id of the client that waits for the reply to this message.
     pub const REPLY_TO_CLIENT: &str = "REPLY_TO_CLIENT";
+    /// What kind of message it is: `reply`, or nothing.
+    pub const MSG_TYPE: &str = "MSG_TYPE";
     /// When a reply was handed to the client that waits for it.
     pub const PUSH_REPLY_TIME: &str = "PUSH_REPLY_TIME";
     /// `true`: a half message.

@@ -178,6 +178,23 @@ impl Clients {
         }
     }
 
+    /// Notes that a client that asks for a reply, and of whom no heartbeat has come yet, is reached by the
+    /// connection that its question came on. A connection that belongs to somebody speaks for nobody
+    /// else: whoever passes a question on is not who asked.
+    pub fn name_requester(&mut self, connection: ConnectionId, client: &str) {
+        let belongs = |known: &Known| !known.clients.is_empty();
+        if self.by_id.contains_key(client)
+            || client.len() > limits::CLIENT_ID
+            || self.connections.get(&connection).is_some_and(belongs)
+            || self.connections.len() >= limits::REGISTRATIONS
+        {
+            return;
+        }
+        let known = self.connections.entry(connection).or_default();
+        known.clients.push(client.to_owned());
+        self.by_id.insert(client.to_owned(), connection);
+    }
+
     /// The newest connection that a client was heard on.
     pub fn connection_of(&self, client: &str) -> Option<ConnectionId> {
         self.by_id.get(client).copied()

@@ -15,6 +15,8 @@ pub(crate) struct Facts<'a> {
     pub keys: Option<&'a str>,
     /// `IDEMPOTENCY_KEY`
     pub once: Option<&'a str>,
+    /// Where replies to it go: the client id of its sender.
+    pub reply_to: Option<&'a str>,
     /// `WAIT=false`: the producer does not wait for flush or replicas.
     pub no_wait: bool,
     /// `TRAN_MSG=true`
@@ -37,6 +39,7 @@ pub(crate) fn facts(text: &str) -> Facts<'_> {
             key::TAGS => tags = Some(value),
             key::KEYS => facts.keys = Some(value),
             key::IDEMPOTENCY_KEY => facts.once = Some(value),
+            key::REPLY_TO_CLIENT => facts.reply_to = Some(value),
             key::WAIT => facts.no_wait = value == "false",
             key::TRAN_MSG => facts.transaction = value.eq_ignore_ascii_case("true"),
             key::DELAY => facts.delay = value.parse::<i64>().map_or(true, |level| level > 0),

@@ -6,7 +6,7 @@ use remoting::Command;
 use remoting::code::response::*;
 use remoting::server::{Again, Door, Service};
 
-use crate::say::{beat, but, send, without};
+use crate::say::{beat, but, send, send_with, without};
 use crate::world::{World, peer};
 
 const CONSUMER: u64 = 5;
@@ -222,6 +222,26 @@ fn a_reply_goes_to_the_connection_its_client_has_now() {
     world.heard.notices.lock().unwrap().clear();
     let _held = world.hold(&reply(PROPERTIES));
     assert_eq!(asked(&world).0, 8);
+}
+
+/// The first request of a producer may come before its heartbeat: its reply finds it all the same.
+#[test]
+fn who_asked_is_known_before_its_first_heartbeat() {
+    let world = world();
+    let of = |client: &str| format!("REPLY_TO_CLIENT\u{1}{client}\u{2}CORRELATION_ID\u{1}x\u{2}");
+    world.ask_on(9, send_with("T", 0, &of("early"), b"question"));
+    let _held = world.hold(&reply(&of("early")));
+    assert_eq!(asked(&world).0, 9);
+    // Neither a client that passes a question on, nor one that replies, becomes who asked.
+    world.ask_on(CONSUMER, send_with("T", 0, &of("passed on"), b"question"));
+    let said = format!("MSG_TYPE\u{1}reply\u{2}{}", of("replied"));
+    world.ask_on(10, send_with("T", 0, &said, b"answer"));
+    world.broker.closed(ConnectionId(9));
+    for client in ["passed on", "replied", "early"] {
+        let told = world.ask(reply(&of(client)));
+        let text = format!("push reply message fail, channel of <{client}> not found.");
+        assert_eq!(told.remark, Some(text));
+    }
 }
 
 #[test]
