@@ -17,6 +17,7 @@ const HELP: &str = "\
 cargo xtask check   formats, lints, arrows and unit tests: the inner loop
 cargo xtask test    everything, real Apache clients included; closes with `N passed, N failed`
 cargo xtask python  the Python package alone: built, installed into an empty environment, tested
+cargo xtask node    the Node package alone: built, installed into an empty folder, tested
 cargo xtask bench   the load generator, beside Apache 5.3.3 unless told otherwise (see --help)";
 
 fn main() -> ExitCode {
@@ -24,7 +25,8 @@ fn main() -> ExitCode {
     match arguments.next().as_deref() {
         Some("check") => finish(parts::check()),
         Some("test") => finish(parts::test()),
-        Some("python") => finish(python()),
+        Some("python") => finish(alone(python::test)),
+        Some("node") => finish(alone(node::test)),
         Some("bench") => bench(arguments.collect()),
         _ => {
             eprintln!("{HELP}");
@@ -33,10 +35,10 @@ fn main() -> ExitCode {
     }
 }
 
-/// The Python package alone.
-fn python() -> Report {
+/// One part alone.
+fn alone(part: impl FnOnce(&mut Report)) -> Report {
     let mut report = Report::default();
-    python::test(&mut report);
+    part(&mut report);
     report
 }
 
