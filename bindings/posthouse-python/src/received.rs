@@ -82,7 +82,7 @@ impl ReceivedMessage {
     #[getter]
     fn properties<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let properties = PyDict::new(py);
-        for (name, value) in self.message.properties() {
+        for (name, value) in self.message.own_properties() {
             properties.set_item(name, value)?;
         }
         Ok(properties)
