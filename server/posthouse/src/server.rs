@@ -60,6 +60,7 @@ pub enum StartError {
         source: ports::Error,
     },
     /// The keys for tokens cannot be had.
+    #[cfg(feature = "binary")]
     #[error(transparent)]
     Secret(#[from] http_door::SecretError),
     /// The store cannot be opened.
