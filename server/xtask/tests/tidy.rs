@@ -39,8 +39,9 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// Licences that permit what we do with them.
-const LICENCES: [&str; 12] = [
+const LICENCES: &[&str] = &[
     "MIT",
+    "MIT-0",
     "Apache-2.0",
     "Apache-2.0 WITH LLVM-exception",
     "BSD-2-Clause",
