@@ -56,7 +56,7 @@ async fn put(mut call: Call) -> Result<Response, Problem> {
     let name = only_namespace(&call)?;
     let wanted = Settings::read(&mut call).await?;
     let admin = call.node.client.admin();
-    if let Some(found) = admin.group(name.as_str()).await? {
+    if let Some(found) = find(&admin, &name).await? {
         let mut same = found.clone();
         wanted.change(&mut same);
         if same != found {
@@ -132,8 +132,14 @@ fn only_namespace(call: &Call) -> Result<GroupName, Problem> {
     names::group(call.parameter(0), parameters.text(NAMESPACE))
 }
 
+/// A group's configuration, if it exists. Asked for one group alone, a broker that may make groups makes it.
+async fn find(admin: &Admin, name: &GroupName) -> Result<Option<GroupConfig>, Problem> {
+    let groups = admin.groups().await?;
+    Ok(groups.into_iter().find(|group| group.name == *name))
+}
+
 async fn existing(admin: &Admin, name: &GroupName) -> Result<GroupConfig, Problem> {
-    let found = admin.group(name.as_str()).await?;
+    let found = find(admin, name).await?;
     let missing = || {
         let detail = format!("there is no group {name}");
         Problem::new(&problem::GROUP_NOT_FOUND).detail(detail)
