@@ -24,7 +24,7 @@ use crate::error::{Error, MessageError, Result};
 use crate::message::Message;
 use crate::queue::Queue;
 use crate::route::{Broker, Route, Target};
-use outgoing::Outgoing;
+use outgoing::{Outgoing, Wish};
 use slow::Slow;
 
 pub use batch::BatchError;
@@ -56,6 +56,8 @@ pub struct ProducerOptions {
     /// Whether brokers hear of the group. They ask only those producers about half messages, and hand
     /// replies only to those, that they hear of.
     pub announce: bool,
+    /// Whether brokers are asked how safe a message is, see [`Sent::durability`]. Only Posthouse says so.
+    pub tell_durability: bool,
 }
 
 impl Default for ProducerOptions {
@@ -70,6 +72,7 @@ impl Default for ProducerOptions {
             compression: Some(Compression::Zlib),
             serialize: Serialize::Binary,
             announce: true,
+            tell_durability: false,
         }
     }
 }
@@ -311,7 +314,11 @@ impl Shared {
             opaque,
             serialize: self.options.serialize,
         };
-        outgoing.encode(head, &self.group, queue, oneway, out);
+        let wish = Wish {
+            oneway,
+            durability: self.options.tell_durability,
+        };
+        outgoing.encode(head, &self.group, queue, wish, out);
     }
 
     /// The queue for a message: the one asked for, its key's, or the next one, not of the broker that

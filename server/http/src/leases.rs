@@ -35,6 +35,8 @@ pub(crate) const OPERATIONS: &[Operation] = &[
 const LEASES_MAX: usize = 256;
 /// The longest that a message may be held back: as long as a lease may be.
 const DELAY_MAX: Duration = Duration::from_secs(12 * 60 * 60);
+/// The longest reason of a dead letter, in characters.
+const REASON_MAX: usize = 256;
 /// What is due at once is due so soon: brokers take no shorter time.
 const SOON: Duration = Duration::from_millis(1);
 /// Milliseconds of the delay levels that a group without a policy of its own waits (Apache
@@ -205,12 +207,10 @@ async fn release(mut call: Call) -> Result<Response, Problem> {
         true
     };
     let mut leases = Leases::read(&mut call, &["delay", "count_attempt"], more).await?;
-    if !count {
-        let detail = "the broker counts every attempt: nothing was done; release without count_attempt:false";
-        return Err(Problem::new(&problem::UNSUPPORTED_BY_BROKER).detail(detail));
-    }
     let policy = match delay {
         Some(_) => None,
+        // What does not count waits for nothing.
+        None if !count => None,
         None => {
             let group = call.node.client.admin().group(&leases.group).await?;
             let missing =
@@ -232,9 +232,17 @@ async fn release(mut call: Call) -> Result<Response, Problem> {
             let wait = policy.wait(held.times).or(of_level)?;
             Some(Duration::from_millis(u64::try_from(wait).unwrap_or(0)))
         };
-        let wait = delay.or_else(by_policy).unwrap_or_default().max(SOON);
-        let released = leases.consumer.extend(&held.lease, wait).await;
-        entry.wrong = released.err().map(Problem::from);
+        let wait = delay.or_else(by_policy).unwrap_or_default();
+        entry.wrong = match count {
+            true => {
+                let released = leases.consumer.extend(&held.lease, wait.max(SOON)).await;
+                released.err().map(Problem::from)
+            }
+            false => {
+                let released = leases.consumer.release(&held.lease, wait, false).await;
+                ended(released)
+            }
+        };
     }
     Ok(leases.answer())
 }
@@ -279,23 +287,36 @@ async fn dead_letter(mut call: Call) -> Result<Response, Problem> {
     let more = |name: &str, at: At<'_>, value: Value<'_>, faults: &mut Faults| {
         if name == "reason" {
             reason = faults.string(at, value).map(|reason| reason.into_owned());
+            let length = reason.as_ref().map_or(1, |reason| reason.chars().count());
+            if !(1..=REASON_MAX).contains(&length) {
+                faults.add(at, format!("1 to {REASON_MAX} characters expected"));
+            }
         }
         name == "reason"
     };
     let mut leases = Leases::read(&mut call, &["reason"], more).await?;
-    if reason.is_some() {
-        let detail = "the broker keeps no reason: nothing was done; send without one";
-        return Err(Problem::new(&problem::UNSUPPORTED_BY_BROKER).detail(detail));
-    }
     for entry in &mut leases.entries {
         let Some(held) = &entry.held else {
             continue;
         };
         let consumer = &leases.consumer;
-        let dead = consumer
-            .dead_letter_at(&held.lease, held.log_offset, &held.message_id)
-            .await;
-        entry.wrong = dead.err().map(Problem::from);
+        entry.wrong = match &reason {
+            Some(reason) => ended(consumer.dead_letter_because(&held.lease, reason).await),
+            None => {
+                let (at, id) = (held.log_offset, &held.message_id);
+                let dead = consumer.dead_letter_at(&held.lease, at, id).await;
+                dead.err().map(Problem::from)
+            }
+        };
     }
     Ok(leases.answer())
+}
+
+/// What a broker that says whether a lease still lived means by its answer.
+fn ended(held: Result<bool, posthouse_client::Error>) -> Option<Problem> {
+    match held {
+        Ok(true) => None,
+        Ok(false) => Some(Problem::new(&problem::LEASE_EXPIRED).detail("the lease had ended")),
+        Err(error) => Some(error.into()),
+    }
 }

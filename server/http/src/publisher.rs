@@ -158,6 +158,7 @@ pub(crate) fn options() -> ProducerOptions {
         timeout: TIMEOUT_MAX,
         compression: None,
         announce: false,
+        tell_durability: true,
         ..ProducerOptions::default()
     }
 }

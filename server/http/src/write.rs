@@ -13,6 +13,7 @@ const SHARDING_KEY: &str = "__SHARDINGKEY";
 const TRACE_CONTEXT: &str = "TRACE_CONTEXT";
 const DLQ_TOPIC: &str = "DLQ_ORIGIN_TOPIC";
 const DLQ_MESSAGE: &str = "DLQ_ORIGIN_MESSAGE_ID";
+const DLQ_REASON: &str = "DLQ_REASON";
 
 /// How bodies are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,7 +170,7 @@ pub(crate) fn message<'o>(
 
 /// The properties that its sender gave it.
 pub(crate) fn own_properties(message: &Received) -> impl Iterator<Item = (&str, &str)> {
-    let hidden = [CONTENT_TYPE, DLQ_TOPIC, DLQ_MESSAGE];
+    let hidden = [CONTENT_TYPE, DLQ_TOPIC, DLQ_MESSAGE, DLQ_REASON];
     message
         .properties()
         .filter(move |(name, _)| !is_reserved(name) && !hidden.contains(name))
@@ -243,6 +244,7 @@ fn dead_letter(object: &mut Object<'_>, message: &Received) {
     let mut dead = Object::new(object.value("dead_letter"));
     dead.string("topic", topic);
     dead.optional("message_id", message.property(DLQ_MESSAGE));
+    dead.optional("reason", message.property(DLQ_REASON));
     dead.end();
 }
 

@@ -48,6 +48,15 @@ pub enum SendStatus {
     SlaveNotAvailable,
 }
 
+/// What is asked of a broker beside taking the message.
+#[derive(Clone, Copy)]
+pub(super) struct Wish {
+    /// No answer at all.
+    pub(super) oneway: bool,
+    /// An answer that says how safe the message is.
+    pub(super) durability: bool,
+}
+
 /// A message, or a batch, ready to be written.
 pub(super) struct Outgoing {
     pub(super) topic: Arc<str>,
@@ -97,14 +106,14 @@ impl Outgoing {
         head: Head,
         group: &str,
         queue: u32,
-        oneway: bool,
+        wish: Wish,
         out: &mut Vec<u8>,
     ) {
         let code = match self.batch {
             true => request::SEND_BATCH_MESSAGE,
             false => request::SEND_MESSAGE_V2,
         };
-        Request::new(out, head, code, oneway)
+        let request = Request::new(out, head, code, wish.oneway)
             .field("a", group)
             .field("b", &self.topic)
             .field("c", TEMPLATE)
@@ -116,8 +125,12 @@ impl Outgoing {
             .field("i", &self.properties)
             .number("j", 0)
             .field("k", "false")
-            .field("m", if self.batch { "true" } else { "false" })
-            .body(&self.body);
+            .field("m", if self.batch { "true" } else { "false" });
+        let request = match wish.durability {
+            true => request.field("o", "true"),
+            false => request,
+        };
+        request.body(&self.body);
     }
 
     /// Reads the answer.

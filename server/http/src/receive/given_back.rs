@@ -56,7 +56,13 @@ impl Drop for Unless {
         // Not waited for by anybody: if it fails, the leases end by themselves.
         runtime.spawn(async move {
             for one in &leased {
-                if let Err(error) = consumer.extend(&one.lease, SOON).await {
+                // Uncounted; a broker that cannot, counts.
+                let given_back = consumer.release(&one.lease, Duration::ZERO, false).await;
+                let given_back = match given_back {
+                    Ok(_) => Ok(()),
+                    Err(_) => consumer.extend(&one.lease, SOON).await.map(drop),
+                };
+                if let Err(error) = given_back {
                     tracing::debug!(%error, lease = %one.lease, "a lease whose caller is gone ends by itself");
                 }
             }

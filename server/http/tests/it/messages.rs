@@ -82,7 +82,7 @@ fn what_is_published_is_received_as_it_was_and_acked_once() {
     let told = sent.json();
     assert_eq!(told["topic"], topic);
     assert_eq!(told["send_status"], "stored");
-    assert_eq!(sent.header("mq-durability"), "unknown");
+    assert_eq!(sent.header("mq-durability"), "page-cache");
     let id = told["message_id"].as_str().unwrap();
     let location = format!("/v1/topics/{topic}/messages/{id}");
     assert_eq!(sent.header("location"), location);
@@ -506,8 +506,6 @@ fn what_is_wrong_with_a_lease_is_told_of_each() {
     }
     let short = settle(&own, "extend", &[good], json!({"lease": "10ms"})).expect(422);
     assert_eq!(short.problem(), "invalid-lease-duration");
-    let uncounted = settle(&own, "release", &[good], json!({"count_attempt": false})).expect(501);
-    assert_eq!(uncounted.problem(), "unsupported-by-broker");
 }
 
 #[test]
@@ -757,4 +755,32 @@ fn a_group_is_popped_or_pulled_and_not_both() {
     publish(&topic, &json!({"body": "x"})).expect(201);
     let got = receive(&group, &topic, "&wait=20s");
     assert_eq!(got[0]["body"], "x");
+}
+
+#[test]
+fn what_is_released_uncounted_comes_as_if_it_had_not_been_lent() {
+    let (topic, group) = (topic("uncounted"), group("uncounted"));
+    publish(&topic, &json!({"body": "x"})).expect(201);
+    let first = receive(&group, &topic, "&wait=10s");
+    let uncounted = json!({"count_attempt": false});
+    settle(&group, "release", &[lease(&first[0])], uncounted.clone()).expect(200);
+    let second = receive(&group, &topic, "&wait=20s");
+    assert_eq!(second[0]["message_id"], first[0]["message_id"]);
+    assert_eq!(second[0]["delivery_attempt"], 1);
+    let late = settle(&group, "release", &[lease(&first[0])], uncounted)
+        .expect(207)
+        .json();
+    assert_eq!(
+        late["results"][0]["problem"]["type"],
+        "/problems/lease-expired"
+    );
+    let reason = json!({"reason": "no such customer"});
+    settle(&group, "dead-letter", &[lease(&second[0])], reason).expect(200);
+    let letters = ask("GET", &format!("/v1/groups/{group}/dead-letters"))
+        .expect(200)
+        .json();
+    assert_eq!(
+        letters["messages"][0]["dead_letter"]["reason"],
+        "no such customer"
+    );
 }
