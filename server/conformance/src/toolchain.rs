@@ -36,10 +36,10 @@ pub fn missing(programs: &[&str]) -> Option<String> {
 }
 
 fn present(program: &str) -> bool {
-    let argument = if program == "go" {
-        "version"
-    } else {
-        "-version"
+    let argument = match program {
+        "go" => "version",
+        "node" | "npm" | "chromium" | "curl" => "--version",
+        _ => "-version",
     };
     let mut command = Command::new(program);
     command

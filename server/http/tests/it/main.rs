@@ -8,6 +8,7 @@ mod door;
 mod events;
 mod groups;
 mod guarded;
+mod leases;
 mod messages;
 mod requests;
 mod slow;

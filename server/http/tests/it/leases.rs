@@ -1,0 +1,267 @@
+//! What is leased: released, extended, given up, lost, and by whom a group is read.
+
+use serde_json::{Value, json};
+
+use crate::door::{ask, ask_json, client, send};
+use crate::messages::{errors, group, group_with, lease, publish, receive, run, settle, topic};
+
+#[test]
+fn leases_are_released_extended_and_given_up() {
+    let (topic, group) = (topic("settle"), group("settle"));
+    for body in ["again", "kept", "dead"] {
+        publish(&topic, &json!({"body": body, "message_group": "one"})).expect(201);
+    }
+    let mut got: Vec<Value> = Vec::new();
+    while got.len() < 3 {
+        got.extend(receive(&group, &topic, "&wait=10s&max=32"));
+    }
+    got.sort_by_key(|one| one["offset"].as_u64());
+    let [again, kept, dead] = [&got[0], &got[1], &got[2]];
+    settle(&group, "release", &[lease(again)], json!({"delay": "0s"})).expect(200);
+    let twice = receive(&group, &topic, "&wait=20s");
+    assert_eq!(
+        (&twice[0]["body"], &twice[0]["delivery_attempt"]),
+        (&json!("again"), &json!(2))
+    );
+    assert_eq!(twice[0]["message_id"], again["message_id"]);
+    settle(&group, "ack", &[lease(&twice[0])], json!({})).expect(200);
+    let extended = settle(&group, "extend", &[lease(kept)], json!({"lease": "2h"}))
+        .expect(200)
+        .json();
+    let new = extended["results"][0]["lease_id"].as_str().unwrap();
+    assert_eq!(extended["results"][0]["replaces"], kept["lease_id"]);
+    settle(&group, "ack", &[new], json!({})).expect(200);
+    settle(&group, "dead-letter", &[lease(dead)], json!({})).expect(200);
+    let letters = run(async {
+        let client = client();
+        let admin = client.admin();
+        let dead = format!("%DLQ%{group}");
+        let queue = admin.queues(&dead).await.unwrap().remove(0);
+        let pulled = client
+            .pull(&queue, 0, &posthouse_client::Pull::default())
+            .await
+            .unwrap();
+        pulled.messages
+    });
+    assert_eq!(letters.len(), 1);
+    assert_eq!(&letters[0].body[..], b"dead");
+    assert_eq!(receive(&group, &topic, "&wait=0s").len(), 0);
+}
+
+#[test]
+fn what_is_wrong_with_a_lease_is_told_of_each() {
+    let (topic, own, other) = (topic("lease"), group("lease"), group("stranger"));
+    publish(&topic, &json!({"body": "x"})).expect(201);
+    let got = receive(&own, &topic, "&wait=10s&lease=1s");
+    let good = lease(&got[0]);
+    let answer = settle(&own, "ack", &["le_nonsense", good], json!({}))
+        .expect(207)
+        .json();
+    assert_eq!(answer["failed"], 1);
+    assert_eq!(
+        answer["results"][0]["problem"]["type"],
+        "/problems/invalid-lease"
+    );
+    assert_eq!(answer["results"][1]["status"], 200);
+    let answer = settle(&other, "ack", &[good], json!({})).expect(207).json();
+    assert_eq!(
+        answer["results"][0]["problem"]["type"],
+        "/problems/lease-mismatch"
+    );
+    for (body, status, slug) in [
+        (json!({"lease_ids": []}), 422, "invalid-batch"),
+        (json!({"lease_ids": vec!["x"; 257]}), 422, "invalid-batch"),
+        (json!({"lease_ids": [7]}), 400, "invalid-request"),
+        (json!({"leases": []}), 400, "invalid-request"),
+    ] {
+        let answer = ask_json("POST", &format!("/v1/groups/{own}/leases:ack"), &body);
+        assert_eq!(
+            (answer.status, answer.problem().as_str()),
+            (status, slug),
+            "{body}"
+        );
+    }
+    let short = settle(&own, "extend", &[good], json!({"lease": "10ms"})).expect(422);
+    assert_eq!(short.problem(), "invalid-lease-duration");
+}
+
+#[test]
+fn a_lease_that_is_over_is_told_and_its_message_comes_again() {
+    let (topic, group) = (topic("lapse"), group("lapse"));
+    publish(&topic, &json!({"body": "x"})).expect(201);
+    let first = receive(&group, &topic, "&wait=10s&lease=1s");
+    let second = receive(&group, &topic, "&wait=20s");
+    assert_eq!(second[0]["message_id"], first[0]["message_id"]);
+    assert_eq!(second[0]["delivery_attempt"], 2);
+    let late = settle(&group, "ack", &[lease(&first[0])], json!({}))
+        .expect(207)
+        .json();
+    assert_eq!(
+        late["results"][0]["problem"]["type"],
+        "/problems/lease-expired"
+    );
+}
+
+#[test]
+fn what_is_wrong_with_a_receive_is_told() {
+    let (topic, group) = (topic("asks"), group("asks"));
+    let target = |query: &str| format!("/v1/groups/{group}/messages:receive?{query}");
+    for (query, status, slug) in [
+        ("max=0", 400, "invalid-parameter"),
+        ("max=33", 400, "invalid-parameter"),
+        ("wait=-1s", 400, "invalid-parameter"),
+        ("wait=31s", 400, "invalid-parameter"),
+        ("max=1&max=2", 400, "invalid-parameter"),
+        ("topc=x", 400, "invalid-parameter"),
+        ("body=xml", 400, "invalid-parameter"),
+        ("lease=10ms&topic=t", 422, "invalid-lease-duration"),
+        ("lease=13h&topic=t", 422, "invalid-lease-duration"),
+        ("topic=TBW102", 403, "reserved-topic"),
+        ("tag=a&sql=b&topic=t", 422, "invalid-filter"),
+        ("wait=0s", 400, "invalid-parameter"),
+    ] {
+        let answer = ask("POST", &target(query));
+        assert_eq!(
+            (answer.status, answer.problem().as_str()),
+            (status, slug),
+            "{query}"
+        );
+    }
+    let none = ask("POST", &target(&format!("topic={topic}"))).expect(404);
+    assert_eq!(none.problem(), "subscription-not-found");
+    let both = ask("POST", &target("max=33&wait=31s")).expect(400);
+    assert_eq!(errors(&both), ["max", "wait"]);
+    assert_eq!(both.json()["code"], 40018);
+}
+
+#[test]
+fn a_caller_that_vanishes_takes_nothing_with_it() {
+    use std::io::Write;
+    let (topic, group) = (topic("gone"), group("gone"));
+    receive(&group, &topic, "&wait=0s");
+    let door = crate::door::own(http_door::Options::default());
+    let address = door.address().unwrap();
+    let waiting = |count: u32| {
+        let line = format!("rocketmq_http_long_polls {count}\n");
+        let end = std::time::Instant::now() + crate::door::LIMIT;
+        loop {
+            let metrics = door.management_address().unwrap();
+            let text = crate::door::send_to(metrics, "GET", "/metrics", &[], b"");
+            if String::from_utf8(text.body).unwrap().contains(&line) {
+                return;
+            }
+            assert!(
+                std::time::Instant::now() < end,
+                "there are never {count} that wait"
+            );
+        }
+    };
+    let mut socket = crate::door::connect(address);
+    let target = format!("/v1/groups/{group}/messages:receive?wait=30s&lease=1h");
+    let request = format!("POST {target} HTTP/1.1\r\nHost: {address}\r\nContent-Length: 0\r\n\r\n");
+    socket.write_all(request.as_bytes()).unwrap();
+    waiting(1);
+    drop(socket);
+    waiting(0);
+    publish(&topic, &json!({"body": "x"})).expect(201);
+    let got = receive(&group, &topic, "&wait=20s");
+    assert_eq!(got[0]["delivery_attempt"], 1);
+    door.stop(crate::door::LIMIT);
+}
+
+#[test]
+fn an_ordered_group_goes_on_only_after_what_it_has_is_done() {
+    let topic = topic("fifo");
+    let group = group_with("fifo", |group| group.consume_message_orderly = true);
+    for n in 0..4 {
+        publish(&topic, &json!({"body": n, "message_group": "g"})).expect(201);
+    }
+    let first = receive(&group, &topic, "&wait=10s&max=2");
+    let bodies: Vec<_> = first
+        .iter()
+        .map(|one| one["body"].as_str().unwrap())
+        .collect();
+    assert_eq!(bodies, ["0", "1"]);
+    assert_eq!(receive(&group, &topic, "&wait=0s").len(), 0);
+    let leases: Vec<&str> = first.iter().map(lease).collect();
+    settle(&group, "ack", &leases, json!({})).expect(200);
+    let rest = receive(&group, &topic, "&wait=10s");
+    let bodies: Vec<_> = rest
+        .iter()
+        .map(|one| one["body"].as_str().unwrap())
+        .collect();
+    assert_eq!(bodies, ["2", "3"]);
+}
+
+#[test]
+fn an_ordered_receive_whose_answer_was_lost_is_repeated() {
+    let topic = topic("attempt");
+    let group = group_with("attempt", |group| group.consume_message_orderly = true);
+    publish(&topic, &json!({"body": "x", "message_group": "g"})).expect(201);
+    let target = format!("/v1/groups/{group}/messages:receive?topic={topic}&tag=*&wait=10s");
+    let key = [("Idempotency-Key", "r-1")];
+    let first = send("POST", &target, &key, b"").expect(200).json();
+    let again = send("POST", &target, &key, b"").expect(200).json();
+    assert_eq!(
+        again["messages"][0]["message_id"],
+        first["messages"][0]["message_id"]
+    );
+    assert_eq!(again["messages"][0]["delivery_attempt"], 1);
+}
+
+#[test]
+fn a_group_is_popped_or_pulled_and_not_both() {
+    use posthouse_client::{Filter, PushOptions, Settle};
+    let (topic, group) = (topic("ways"), group("ways"));
+    receive(&group, &topic, "&wait=0s");
+    let target = format!("/v1/groups/{group}/messages:receive?wait=0s");
+    run(async {
+        let client = client();
+        let wanted = [(topic.as_str(), Filter::All)];
+        let consumer = client
+            .push_consumer(&group, &wanted, PushOptions::default(), |_| async {
+                Settle::Ack
+            })
+            .await
+            .unwrap();
+        let asked = target.clone();
+        let refused = tokio::task::spawn_blocking(move || ask("POST", &asked))
+            .await
+            .unwrap();
+        assert_eq!(refused.problem(), "group-consumed-by-pull");
+        assert_eq!(refused.json()["client_ids"], json!([client.id()]));
+        consumer.shutdown().await;
+        client.shutdown().await;
+    });
+    publish(&topic, &json!({"body": "x"})).expect(201);
+    let got = receive(&group, &topic, "&wait=20s");
+    assert_eq!(got[0]["body"], "x");
+}
+
+#[test]
+fn what_is_released_uncounted_comes_as_if_it_had_not_been_lent() {
+    let (topic, group) = (topic("uncounted"), group("uncounted"));
+    publish(&topic, &json!({"body": "x"})).expect(201);
+    let first = receive(&group, &topic, "&wait=10s");
+    let uncounted = json!({"count_attempt": false});
+    settle(&group, "release", &[lease(&first[0])], uncounted.clone()).expect(200);
+    let second = receive(&group, &topic, "&wait=20s");
+    assert_eq!(second[0]["message_id"], first[0]["message_id"]);
+    assert_eq!(second[0]["delivery_attempt"], 1);
+    let late = settle(&group, "release", &[lease(&first[0])], uncounted)
+        .expect(207)
+        .json();
+    assert_eq!(
+        late["results"][0]["problem"]["type"],
+        "/problems/lease-expired"
+    );
+    let reason = json!({"reason": "no such customer"});
+    settle(&group, "dead-letter", &[lease(&second[0])], reason).expect(200);
+    let letters = ask("GET", &format!("/v1/groups/{group}/dead-letters"))
+        .expect(200)
+        .json();
+    assert_eq!(
+        letters["messages"][0]["dead_letter"]["reason"],
+        "no such customer"
+    );
+}
