@@ -4,7 +4,6 @@ use std::time::SystemTime;
 
 use remoting::Command;
 use remoting::code::{request, response};
-use remoting::header::consumer::ResetOffsetHeader;
 use remoting::header::offset::{
     OffsetAnswer, QueryOffsetHeader, QueueHeader, SearchOffsetHeader, UpdateOffsetHeader,
 };
@@ -56,36 +55,6 @@ impl Admin {
         let command = self.client.offset_command(group, queue, offset);
         let channel = self.client.master_of(&queue.topic, &queue.broker).await?;
         channel.call(command, self.client.config.timeout).await?;
-        Ok(())
-    }
-}
-
-impl Admin {
-    /// Sends a group to the first message of a topic that was stored at this time or later, in milliseconds
-    /// since the Unix epoch; below 0 behind the last one. Members that are online hear of it.
-    ///
-    /// # Errors
-    /// [`Error::NoRoute`] if there is no such topic; else the first broker that refuses or gives no
-    /// answer.
-    pub async fn reset_to_time(&self, group: &str, topic: &str, ms: i64) -> Result<()> {
-        let header = ResetOffsetHeader {
-            topic,
-            group,
-            queue_id: None,
-            offset: None,
-            timestamp: ms,
-            force: true,
-        };
-        let command = header.fill(Command::request(request::INVOKE_BROKER_TO_RESET_OFFSET));
-        let limit = self.client.config.timeout;
-        for address in self.brokers_of(topic).await? {
-            let channel = self.client.channels.to(&address).await?;
-            match channel.call(command.clone(), limit).await {
-                // Nobody is online who would have to hear of it; the offsets are set.
-                Err(error) if error.code() == Some(response::CONSUMER_NOT_ONLINE) => {}
-                answer => drop(answer?),
-            }
-        }
         Ok(())
     }
 }

@@ -1,11 +1,12 @@
 //! Where a group is, how far it lags, who consumes, and going elsewhere.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::response::Response;
 use hyper::StatusCode;
-use posthouse_client::{Admin, GroupName, Progress, Queue};
+use posthouse_client::code::response;
+use posthouse_client::{Admin, GroupName, Progress, Queue, ResetTo};
 use serde_json::{Value, json};
 
 use super::{existing, only_namespace};
@@ -140,26 +141,15 @@ pub(super) async fn reset(mut call: Call) -> Result<Response, Problem> {
     existing(&admin, &group).await?;
     let plan = plan(&admin, &group, topic.as_str(), &asked.to).await?;
     if !asked.dry_run {
-        match &asked.to {
-            To::Queues(_) => {
-                for (queue, _, to) in &plan {
-                    admin.set_group_offset(group.as_str(), queue, *to).await?;
+        for to in steps(&asked.to, &plan) {
+            match admin.reset(group.as_str(), topic.as_str(), &to).await {
+                // A broker that leaves resets to members, and there are none: only the offsets are moved.
+                Err(error) if error.code() == Some(response::CONSUMER_NOT_ONLINE) => {
+                    for (queue, _, to) in &plan {
+                        admin.set_group_offset(group.as_str(), queue, *to).await?;
+                    }
                 }
-            }
-            To::Earliest => {
-                admin
-                    .reset_to_time(group.as_str(), topic.as_str(), 0)
-                    .await?
-            }
-            To::Latest => {
-                admin
-                    .reset_to_time(group.as_str(), topic.as_str(), -1)
-                    .await?
-            }
-            To::Time(ms) => {
-                admin
-                    .reset_to_time(group.as_str(), topic.as_str(), *ms)
-                    .await?
+                reset => drop(reset?),
             }
         }
     }
@@ -167,6 +157,22 @@ pub(super) async fn reset(mut call: Call) -> Result<Response, Problem> {
     let queues: Vec<Value> = plan.iter().map(queue).collect();
     let answer = json!({"dry_run": asked.dry_run, "queues": queues});
     Ok(json_answer(StatusCode::OK, &answer))
+}
+
+/// What brokers are asked for: all queues at once, or each that is named.
+fn steps(to: &To, plan: &[(Queue, Option<u64>, u64)]) -> Vec<ResetTo> {
+    match to {
+        To::Earliest => vec![ResetTo::Time(UNIX_EPOCH)],
+        To::Latest => vec![ResetTo::End],
+        To::Time(ms) => vec![ResetTo::Time(
+            UNIX_EPOCH + Duration::from_millis(ms.unsigned_abs()),
+        )],
+        To::Queues(_) => {
+            let named =
+                |(queue, _, to): &(Queue, Option<u64>, u64)| ResetTo::Offset(queue.clone(), *to);
+            plan.iter().map(named).collect()
+        }
+    }
 }
 
 /// From where to where, for each queue that the reset is about.
