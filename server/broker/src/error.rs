@@ -221,6 +221,9 @@ pub enum Error {
     /// The batch's items do not add up.
     #[error("the batch is malformed: {0}")]
     BatchMalformed(&'static str),
+    /// A message of a batch says a CRC that its body does not have.
+    #[error("the message is illegal: a body of the batch does not match its CRC")]
+    BodyCorrupt,
     /// Batches do not go to retry topics.
     #[error("batch request does not support retry group {0}")]
     BatchToRetry(TopicName),

@@ -37,6 +37,7 @@ pub(crate) fn code(error: &Error) -> i32 {
         Error::NoSuchPopOffset { .. } | Error::NoAcks => NO_MESSAGE,
         Error::NoSuchPopQueue { .. }
         | Error::TooLarge { .. }
+        | Error::BodyCorrupt
         | Error::BatchToRetry(_)
         | Error::TransactionShape(_)
         | Error::TimerTooFar { .. }

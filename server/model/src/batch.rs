@@ -3,9 +3,11 @@
 //! ```text
 //! total 4 | magic 4 | checksum 4 | flag 4 | body 4+n | properties 2+n
 //! ```
-//! Clients write 0 as magic and checksum, and Apache's broker looks at neither.
+//! Clients write 0 as magic and checksum, and Apache's broker looks at neither. Who writes a checksum means
+//! it, so [`Item::is_intact`] looks.
 
 use crate::message::PROPERTIES_MAX;
+use crate::record::crc;
 
 /// One message of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +18,15 @@ pub struct Item<'a> {
     pub body: &'a [u8],
     /// Its own properties.
     pub properties: &'a str,
+    /// CRC-32 of the body as its writer says it, of which the highest bit says nothing; 0 for none.
+    pub checksum: u32,
+}
+
+impl Item<'_> {
+    /// Whether the body has the checksum that is said, if one is.
+    pub fn is_intact(&self) -> bool {
+        self.checksum == 0 || crc(self.body) == self.checksum & 0x7FFF_FFFF
+    }
 }
 
 /// A batch whose lengths do not add up, or whose properties are no text.
@@ -60,6 +71,7 @@ impl<'a> Iterator for Items<'a> {
 fn item(bytes: &[u8]) -> Option<(Item<'_>, usize)> {
     let size = word(bytes, 0)?;
     let bytes = bytes.get(..size)?;
+    let checksum = u32::from_be_bytes(*bytes.get(8..12)?.first_chunk()?);
     let flag = i32::from_be_bytes(*bytes.get(12..16)?.first_chunk()?);
     let body_end = FIXED.checked_add(word(bytes, 16)?)?;
     let body = bytes.get(FIXED..body_end)?;
@@ -72,6 +84,7 @@ fn item(bytes: &[u8]) -> Option<(Item<'_>, usize)> {
         flag,
         body,
         properties: std::str::from_utf8(properties).ok()?,
+        checksum,
     };
     Some((item, size))
 }
@@ -88,7 +101,8 @@ pub fn push(out: &mut Vec<u8>, item: &Item<'_>) -> bool {
     }
     let size = FIXED + item.body.len() + 2 + item.properties.len();
     out.extend_from_slice(&(size as u32).to_be_bytes());
-    out.extend_from_slice(&[0; 8]);
+    out.extend_from_slice(&[0; 4]);
+    out.extend_from_slice(&item.checksum.to_be_bytes());
     out.extend_from_slice(&item.flag.to_be_bytes());
     out.extend_from_slice(&(item.body.len() as u32).to_be_bytes());
     out.extend_from_slice(item.body);

@@ -89,6 +89,7 @@ impl Shared {
                 flag: message.flag,
                 body: &message.body,
                 properties: &properties,
+                checksum: 0,
             };
             if !push(&mut body, &item) {
                 return Err(MessageError::Properties(properties.len()).into());

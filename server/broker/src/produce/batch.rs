@@ -41,6 +41,9 @@ pub(crate) fn parse(body: &[u8]) -> Result<Vec<Item<'_>>, Error> {
         }
         let item =
             item.map_err(|_| Error::BatchMalformed("a length is wrong, or a text is none"))?;
+        if !item.is_intact() {
+            return Err(Error::BodyCorrupt);
+        }
         read.push(Item {
             flag: item.flag,
             body: item.body,
@@ -56,6 +59,8 @@ pub(crate) fn parse(body: &[u8]) -> Result<Vec<Item<'_>>, Error> {
 
 #[cfg(test)]
 mod tests {
+    use model::record::crc;
+
     use super::*;
 
     fn encode(items: &[(&[u8], &str)]) -> Vec<u8> {
@@ -65,6 +70,7 @@ mod tests {
                 flag: 7,
                 body,
                 properties,
+                checksum: 0,
             };
             assert!(model::batch::push(&mut out, &item));
         }
@@ -83,12 +89,14 @@ mod tests {
         assert_eq!((items[1].body, items[1].facts.tags_code), (&b"two"[..], 0));
     }
 
-    /// As with Apache, which computes its own when it stores the message.
     #[test]
-    fn the_checksum_that_a_client_writes_says_nothing() {
+    fn a_crc_that_is_said_must_be_right() {
         let mut bytes = encode(&[(b"one", "")]);
-        bytes[8..12].copy_from_slice(&0x1234_5678_u32.to_be_bytes());
-        assert_eq!(parse(&bytes).unwrap()[0].body, b"one");
+        let with = |bytes: &mut [u8], sum: u32| bytes[8..12].copy_from_slice(&sum.to_be_bytes());
+        with(&mut bytes, crc(b"one"));
+        assert_eq!(parse(&bytes).unwrap().len(), 1);
+        with(&mut bytes, crc(b"one") ^ 1);
+        assert!(matches!(parse(&bytes), Err(Error::BodyCorrupt)));
     }
 
     /// A batch comes from the network: any bytes are read or refused, never a panic.

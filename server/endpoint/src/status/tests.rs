@@ -89,6 +89,7 @@ fn all() -> Vec<Error> {
             name: "TOPIC_PUT_NUMS".to_owned(),
             key: "t".to_owned(),
         },
+        Error::BodyCorrupt,
         Error::BatchToRetry(topic()),
         Error::Invalid("nonsense".to_owned()),
         Error::SystemTopic(topic()),
@@ -192,6 +193,7 @@ fn codes_and_texts_of_errors_stay_what_clients_know() {
          13 "the message is illegal, maybe msg body or properties length not matched. msg body length limit 4096B, msg properties length limit 32KB."
           1 "the batch is malformed: a length is wrong"
           1 "The stats <TOPIC_PUT_NUMS> <t> not exist"
+         13 "the message is illegal: a body of the batch does not match its CRC"
          13 "batch request does not support retry group t"
          29 "nonsense"
          29 "The topic[t] is conflict with system topic."

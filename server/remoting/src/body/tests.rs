@@ -96,11 +96,13 @@ fn a_batch_is_walked_and_written() {
             flag: 0,
             body: b"one",
             properties: "K\u{1}1\u{2}",
+            checksum: 5,
         },
         batch::Item {
             flag: -7,
             body: b"",
             properties: "",
+            checksum: 0,
         },
     ];
     let mut body = Vec::new();
