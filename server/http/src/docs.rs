@@ -24,7 +24,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
 pub const OPENAPI: &str = include_str!("../../../openapi/openapi.yaml");
 
 /// A page of ours loads nothing from anywhere, and nobody may frame it.
-pub(crate) const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+pub(crate) const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// The contract as JSON.

@@ -81,9 +81,9 @@ fn the_page_works_in_a_browser_and_survives_a_restart() {
     let folder = workshop().join("page");
     std::fs::create_dir_all(&folder).unwrap();
     let data = workshop().join(format!("web-page-{}", std::process::id()));
-    let (http, remoting) = (servers::free_ports(1), servers::free_ports(4));
+    let (http, remoting) = (servers::free_ports(1), servers::free_ports(5));
     let [http, namesrv, broker] =
-        [http, remoting, remoting + 2].map(|port| format!("127.0.0.1:{port}"));
+        [http, remoting, remoting + 3].map(|port| format!("127.0.0.1:{port}"));
     let store = data.display().to_string();
     let start = || {
         let arguments = [
