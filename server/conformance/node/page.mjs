@@ -97,10 +97,12 @@ const resumed = await page.evaluate(async () => {
   }
   const source = new EventSource(`${path}/stream?last_event_id=${encodeURIComponent(last)}`);
   await new Promise((resolve) => {
+    const whole = () => seen.length >= published && resolve();
     source.onmessage = (event) => {
       seen.push(JSON.parse(event.data).body);
-      if (seen.length === published) resolve();
+      whole();
     };
+    whole();
   });
   source.close();
   return { seen: seen.map(Number).sort((a, b) => a - b), published };
