@@ -217,6 +217,7 @@ fn batch_of(count: usize) -> Vec<u8> {
             flag: 0,
             body: b"item",
             properties: &properties,
+            checksum: 0,
         };
         assert!(batch::push(&mut body, &item));
     }

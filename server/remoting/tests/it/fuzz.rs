@@ -187,6 +187,7 @@ fn batches_and_properties_of_nonsense_do_no_harm() {
             flag: n,
             body: b"body",
             properties: &properties,
+            checksum: 0,
         };
         assert!(batch::push(&mut good, &item));
     }
