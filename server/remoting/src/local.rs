@@ -20,7 +20,7 @@ use crate::code::response::SYSTEM_ERROR;
 use crate::command::Command;
 use crate::frame::Decoder;
 use crate::server::hub::{Hub, LOCAL};
-use crate::server::{Again, Door, Outcome, Peer, Run, Service};
+use crate::server::{Again, Door, Outcome, Peer, Refusal, Run, Service};
 
 /// A caller inside the process. To the service it is a connection like any other; what is pushed to it
 /// comes out of its [`Pushed`], if it was opened with one.
@@ -128,8 +128,9 @@ impl Local {
     /// Commits, and waits for the mark. The answer that replaces the real one, if there must be one.
     async fn commit(&self, mark: Mark, opaque: i32) -> Option<Command> {
         // Others that are ready stage too, and the first of them writes for all.
+        let staged = Staged(Some(&*self.service));
         tokio::task::yield_now().await;
-        if let Err(refusal) = self.service.commit() {
+        if let Err(refusal) = staged.commit() {
             return Some(Command::response(opaque, refusal.code).remark(refusal.remark));
         }
         if self.service.reached(mark.level) >= mark.at {
@@ -160,6 +161,24 @@ impl Local {
         };
         let code = if code == 0 { SYSTEM_ERROR } else { code };
         Some(Command::response(opaque, code))
+    }
+}
+
+/// What a call staged: it is committed even if its caller gives up first.
+struct Staged<'a>(Option<&'a dyn Service>);
+
+impl Staged<'_> {
+    fn commit(mut self) -> Result<(), Refusal> {
+        self.0.take().map_or(Ok(()), |service| service.commit())
+    }
+}
+
+impl Drop for Staged<'_> {
+    fn drop(&mut self) {
+        if let Some(service) = self.0.take() {
+            // Nobody is left to hear of a refusal; a store that cannot write says so itself.
+            let _ = service.commit();
+        }
     }
 }
 

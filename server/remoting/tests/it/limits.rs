@@ -94,9 +94,9 @@ fn answers_in_flight_stop_the_reading_until_they_leave() {
     while received < 500 {
         assert!(Instant::now() < until);
         let staged = served.toy.staged.load(Ordering::SeqCst);
-        // A tick of 64 frames is staged before the first of them is parked.
+        // A tick of 32 frames is staged before the first of them is parked.
         assert!(
-            staged as usize <= received + 20 + 64,
+            staged as usize <= received + 20 + 32,
             "{staged} staged, {received} answered"
         );
         if staged as usize == received {
