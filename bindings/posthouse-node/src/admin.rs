@@ -1,10 +1,11 @@
 //! Topics, groups and offsets.
 
+use std::time::UNIX_EPOCH;
+
 use ffi::slab::write_received;
-use ffi::{Code, Error};
 use napi_derive::napi;
 use posthouse_client::{
-    Admin as Inner, ConsumeFrom, GroupConfig, GroupName, Queue, TopicConfig, TopicName,
+    Admin as Inner, ConsumeFrom, GroupConfig, GroupName, ResetTo, TopicConfig, TopicName,
 };
 use serde_json::{Value as Json, json};
 
@@ -121,13 +122,16 @@ impl Admin {
     #[napi]
     pub fn reset_offset(&self, call: u32, group: String, topic: String, from: f64) {
         self.run(call, async move |admin| {
-            let mut all = Vec::new();
-            for queue in admin.queues(&topic).await? {
-                let offset = offset_of(&admin, &queue, from).await?;
-                admin.set_group_offset(&group, &queue, offset).await?;
-                all.push(json!([queue_json(&queue), offset]));
-            }
-            Ok(Value::Json(Json::Array(all)))
+            let to = match from_of(from) {
+                ConsumeFrom::First => ResetTo::Time(UNIX_EPOCH),
+                ConsumeFrom::Last => ResetTo::End,
+                ConsumeFrom::Time(_) => ResetTo::Time(time_of(from)),
+            };
+            let all = admin.reset(&group, &topic, &to).await?;
+            let all = all
+                .iter()
+                .map(|(queue, offset)| json!([queue_json(queue), offset]));
+            Ok(Value::Json(all.collect()))
         });
     }
 
@@ -149,20 +153,4 @@ impl Admin {
     {
         self.calls.start(call, work(self.inner.clone()));
     }
-}
-
-async fn offset_of(admin: &Inner, queue: &Queue, from: f64) -> ffi::Result<u64> {
-    let offset = match from_of(from) {
-        ConsumeFrom::First => admin.min_offset(queue).await,
-        ConsumeFrom::Last => admin.max_offset(queue).await,
-        ConsumeFrom::Time(_) => admin.offset_at(queue, time_of(from)).await,
-    };
-    offset.map_err(|error| match Error::from(error) {
-        // The queue's broker is meant, not the caller's number.
-        error if error.code == Code::Offset => Error {
-            code: Code::Internal,
-            ..error
-        },
-        error => error,
-    })
 }

@@ -1,10 +1,10 @@
 //! What operators do.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ffi::Client as Shared;
-use posthouse_client::{GroupConfig, GroupName, Queue, Received, TopicConfig, TopicName};
+use posthouse_client::{GroupConfig, GroupName, Queue, Received, ResetTo, TopicConfig, TopicName};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
@@ -186,7 +186,7 @@ impl Admin {
         call(py, self.client.runtime(), (pump, id), asking, by_queue)
     }
 
-    /// Sends an idle group to another place in each queue of a topic.
+    /// Sends a group to another place in each queue of a topic.
     #[pyo3(signature = (group, topic, to, pump=None, id=0))]
     fn reset_offset(
         &self,
@@ -199,22 +199,11 @@ impl Admin {
     ) -> PyResult<Py<PyAny>> {
         let admin = self.get(py)?;
         let to = match to.extract::<&str>() {
-            Ok(text) => Err(text == "first"),
-            Err(_) => Ok(convert::moment(to)?),
+            Ok("first") => ResetTo::Time(UNIX_EPOCH),
+            Ok(_) => ResetTo::End,
+            Err(_) => ResetTo::Time(convert::moment(to)?),
         };
-        let moving = async move {
-            let mut all = Vec::new();
-            for queue in admin.queues(&topic).await? {
-                let offset = match to {
-                    Ok(time) => admin.offset_at(&queue, time).await?,
-                    Err(true) => admin.min_offset(&queue).await?,
-                    Err(false) => admin.max_offset(&queue).await?,
-                };
-                admin.set_group_offset(&group, &queue, offset).await?;
-                all.push((queue, offset));
-            }
-            Ok(all)
-        };
+        let moving = async move { Ok(admin.reset(&group, &topic, &to).await?) };
         call(py, self.client.runtime(), (pump, id), moving, by_queue)
     }
 

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use remoting::Command;
 use remoting::body::{DirectResult, ResetOffsets, RunningInfo};
-use remoting::code::request;
+use remoting::code::{request, response};
 use remoting::header::{ConsumeDirectlyHeader, ResetOffsetHeader, RunningInfoHeader};
 
 use super::Admin;
@@ -26,8 +26,8 @@ pub enum ResetTo {
 }
 
 impl Admin {
-    /// Sends a group to other offsets of a topic; members that are there go on at those. Returns where
-    /// each queue goes on.
+    /// Sends a group to other offsets of a topic; members that are there go on at those, and what was
+    /// leased before is void. Returns where each queue goes on.
     ///
     /// # Errors
     /// [`Error::NoRoute`] if there is no such topic; else the first broker that refuses or gives no
@@ -55,12 +55,46 @@ impl Admin {
             }
         };
         let command = header.fill(Command::request(request::INVOKE_BROKER_TO_RESET_OFFSET));
-        let answers: Vec<ResetOffsets> = self.each(brokers, command, None).await?;
+        let answers: Vec<ResetOffsets> = match self.each(brokers, command, None).await {
+            Err(error) if error.code() == Some(response::CONSUMER_NOT_ONLINE) => {
+                return self.move_offsets(group, topic, to).await;
+            }
+            answers => answers?,
+        };
         let offsets = answers.into_iter().flat_map(|answer| answer.offset_table.0);
         let mut all: Vec<(Queue, u64)> = offsets
             .map(|(queue, offset)| (Queue::from_wire(queue), offset.unsigned_abs()))
             .collect();
         all.sort();
+        Ok(all)
+    }
+
+    /// A broker that leaves resets to members, and there are none: the offsets alone are moved.
+    async fn move_offsets(
+        &self,
+        group: &str,
+        topic: &str,
+        to: &ResetTo,
+    ) -> Result<Vec<(Queue, u64)>> {
+        let mut all = Vec::new();
+        match to {
+            ResetTo::Offset(queue, offset) => all.push((queue.clone(), *offset)),
+            ResetTo::Time(time) => {
+                for queue in self.queues(topic).await? {
+                    let offset = self.offset_at(&queue, *time).await?;
+                    all.push((queue, offset));
+                }
+            }
+            ResetTo::End => {
+                for queue in self.queues(topic).await? {
+                    let offset = self.max_offset(&queue).await?;
+                    all.push((queue, offset));
+                }
+            }
+        }
+        for (queue, offset) in &all {
+            self.set_group_offset(group, queue, *offset).await?;
+        }
         Ok(all)
     }
 

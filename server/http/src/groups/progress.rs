@@ -5,7 +5,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::response::Response;
 use hyper::StatusCode;
-use posthouse_client::code::response;
 use posthouse_client::{Admin, GroupName, Progress, Queue, ResetTo};
 use serde_json::{Value, json};
 
@@ -142,15 +141,7 @@ pub(super) async fn reset(mut call: Call) -> Result<Response, Problem> {
     let plan = plan(&admin, &group, topic.as_str(), &asked.to).await?;
     if !asked.dry_run {
         for to in steps(&asked.to, &plan) {
-            match admin.reset(group.as_str(), topic.as_str(), &to).await {
-                // A broker that leaves resets to members, and there are none: only the offsets are moved.
-                Err(error) if error.code() == Some(response::CONSUMER_NOT_ONLINE) => {
-                    for (queue, _, to) in &plan {
-                        admin.set_group_offset(group.as_str(), queue, *to).await?;
-                    }
-                }
-                reset => drop(reset?),
-            }
+            admin.reset(group.as_str(), topic.as_str(), &to).await?;
         }
     }
     let queue = |(queue, from, to): &(Queue, Option<u64>, u64)| json!({"queue": shown::queue(queue), "from": from, "to": to});
@@ -165,7 +156,7 @@ fn steps(to: &To, plan: &[(Queue, Option<u64>, u64)]) -> Vec<ResetTo> {
         To::Earliest => vec![ResetTo::Time(UNIX_EPOCH)],
         To::Latest => vec![ResetTo::End],
         To::Time(ms) => vec![ResetTo::Time(
-            UNIX_EPOCH + Duration::from_millis(ms.unsigned_abs()),
+            UNIX_EPOCH + Duration::from_millis(u64::try_from(*ms).unwrap_or(0)),
         )],
         To::Queues(_) => {
             let named =
@@ -225,7 +216,7 @@ async fn plan(
 }
 
 async fn read(call: &mut Call) -> Result<Reset, Problem> {
-    let limit = call.node.options.limits.request;
+    let limit = call.node.options.limits.small;
     let body = call.json(limit, "application/json").await?;
     let (mut faults, top) = (Faults::default(), At::Root);
     let (mut topic, mut to, mut dry_run) = (None, None, false);
