@@ -173,6 +173,17 @@ impl Error {
         }
     }
 
+    /// Whether what was asked for may have been done although no answer says so: the connection broke, or the
+    /// answer could not be read.
+    pub fn may_be_done(&self) -> bool {
+        match self {
+            Error::Call { source, .. } => !matches!(source, CallError::Connect(..)),
+            Error::Timeout(last) => last.may_be_done(),
+            Error::Malformed { .. } => true,
+            _ => false,
+        }
+    }
+
     /// Whether its time was over before an answer came: it may have been done.
     pub fn is_timeout(&self) -> bool {
         let timeout = |source: &CallError| matches!(source, CallError::Timeout);

@@ -238,9 +238,10 @@ impl Shared {
                 .collect()
         };
         if !new.is_empty() {
-            self.client.heartbeat().await;
+            let heard = self.client.heartbeat().await;
+            let heard = new.into_iter().filter(|master| heard.contains(master));
             let told = self.announced.lock();
-            told.unwrap_or_else(PoisonError::into_inner).extend(new);
+            told.unwrap_or_else(PoisonError::into_inner).extend(heard);
         }
         Ok(())
     }

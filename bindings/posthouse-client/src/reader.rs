@@ -210,7 +210,7 @@ impl Reader {
             {
                 handles.abort();
             }
-            if self.options.auto_commit {
+            if self.keeps_offsets() {
                 self.note_offset(&held.queue);
             }
             if self.options.orderly {

@@ -1,5 +1,6 @@
 //! What a client does by itself: it asks for routes again, and tells brokers that it is there.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Weak};
 
 use remoting::Command;
@@ -32,7 +33,7 @@ pub(crate) async fn run(client: Weak<Inner>) {
             return;
         };
         match beats {
-            true => client.heartbeat().await,
+            true => drop(client.heartbeat().await),
             false => client.refresh_routes().await,
         }
     }
@@ -48,10 +49,11 @@ impl Inner {
         }
     }
 
-    /// Tells every broker of every route who is here. Slaves hear only of consumers.
-    pub(crate) async fn heartbeat(self: &Arc<Inner>) {
+    /// Tells every broker of every route who is here; returns the addresses of those that heard it. Slaves
+    /// hear only of consumers.
+    pub(crate) async fn heartbeat(self: &Arc<Inner>) -> HashSet<Arc<str>> {
         let Some(data) = self.members.heartbeat(&self.id) else {
-            return;
+            return HashSet::new();
         };
         let consumes = !data.consumer_data_set.is_empty();
         let body = body::to_vec(&data);
@@ -65,12 +67,18 @@ impl Inner {
                         let heard = client.call(&address, command).await;
                         if let Err(error) = heard {
                             tracing::debug!(%address, %error, "a broker does not hear us");
+                            return None;
                         }
+                        Some(address)
                     });
                 }
             }
         }
-        while beats.join_next().await.is_some() {}
+        let mut heard = HashSet::new();
+        while let Some(beat) = beats.join_next().await {
+            heard.extend(beat.ok().flatten());
+        }
+        heard
     }
 
     /// Takes leave of every broker for every group.

@@ -87,7 +87,9 @@ async fn replace(path: PathBuf, bytes: Vec<u8>) -> io::Result<()> {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder)?;
         }
-        let new = path.with_extension("new");
+        // Behind the whole name: names that differ in their ending alone are other members'.
+        let mut new = path.clone().into_os_string();
+        new.push(".new");
         std::fs::write(&new, bytes)?;
         std::fs::rename(new, path)
     });

@@ -179,7 +179,7 @@ impl Reader {
             // The message being handled is done before somebody else gets the next one.
             let _ = timeout(self.options.rebalance_period, handles).await;
         }
-        if self.options.auto_commit {
+        if self.keeps_offsets() {
             self.note_offset(&held.queue);
         }
         self.give_up_offset(queue).await;
