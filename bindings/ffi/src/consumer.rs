@@ -52,12 +52,12 @@ impl<Q, A> Default for Deliveries<Q, A> {
 impl<Q, A> Deliveries<Q, A> {
     /// Hands one over and waits for what becomes of it; `None` if nobody will say.
     pub(crate) async fn deliver(&self, message: Q) -> Option<A> {
-        if self.ready.is_closed() {
-            return None;
-        }
         let (settle, settled) = oneshot::channel();
         let id = {
             let mut open = self.lock();
+            if self.ready.is_closed() {
+                return None;
+            }
             open.turn = open.turn.wrapping_add(1);
             let turn = open.turn;
             let place = open.waiting.insert((turn, settle));
@@ -78,6 +78,13 @@ impl<Q, A> Deliveries<Q, A> {
                 let _ = waiting.send(settle);
             }
         }
+    }
+
+    /// Nothing more is delivered, and nobody says what becomes of what was.
+    pub(crate) fn close(&self) {
+        let mut open = self.lock();
+        self.ready.close();
+        open.waiting.clear();
     }
 
     /// How many messages were delivered and are not settled.
@@ -174,7 +181,7 @@ impl PushConsumer {
         let inner = self.inner.get().clone();
         let leave = async move { inner.shutdown().await };
         let _ = self.runtime.wait_for(limit.max(GRACE * 2), leave);
-        self.deliveries.ready.close();
+        self.deliveries.close();
     }
 }
 

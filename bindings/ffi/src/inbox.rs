@@ -46,6 +46,8 @@ impl<T> Inbox<T> {
     /// Who is woken from now on. If something is there already, at once.
     pub fn set_wake(&self, wake: Option<Arc<dyn Wake>>) {
         *lock(&self.wake) = wake;
+        // What rang for nobody rings again.
+        self.armed.store(false, Ordering::SeqCst);
         if !self.lock().is_empty() || self.is_closed() {
             self.signal();
         }
@@ -187,6 +189,15 @@ mod tests {
         assert_eq!(count.0.load(Ordering::SeqCst), 2);
         assert_eq!(inbox.take(2), [2]);
         assert_eq!(count.0.load(Ordering::SeqCst), 2);
+    }
+
+    #[test]
+    fn who_comes_later_is_woken_for_what_is_there() {
+        let inbox = Inbox::default();
+        inbox.push([1]);
+        let count = Arc::new(Count::default());
+        inbox.set_wake(Some(count.clone()));
+        assert_eq!(count.0.load(Ordering::SeqCst), 1);
     }
 
     #[test]

@@ -147,6 +147,8 @@ pub struct Producer {
     inner: Parents<posthouse_client::Producer>,
     bursts: Parents<mpsc::UnboundedSender<Burst>>,
     credit: Arc<Credit>,
+    /// Of one that is asked about its half messages.
+    checks: Option<Arc<Checks>>,
     closed: AtomicBool,
 }
 
@@ -185,7 +187,9 @@ impl Producer {
             async move { asking.deliver(asked).await.unwrap_or(Decision::Unknown) }
         };
         let made = (client.runtime()).enter(|| inner.transaction_producer(group, options, check));
-        Ok((Producer::over(client, made?, credit), checks))
+        let mut producer = Producer::over(client, made?, credit);
+        producer.checks = Some(checks.clone());
+        Ok((producer, checks))
     }
 
     fn over(client: &Client, inner: posthouse_client::Producer, credit: Credit) -> Producer {
@@ -199,6 +203,7 @@ impl Producer {
             inner: Parents::new(inner),
             bursts: Parents::new(bursts),
             credit,
+            checks: None,
             closed: AtomicBool::new(false),
         }
     }
@@ -249,6 +254,9 @@ impl Producer {
         if self.runtime.is_parents() || self.closed.swap(true, Ordering::AcqRel) {
             return;
         }
+        if let Some(checks) = &self.checks {
+            checks.close();
+        }
         let end = Instant::now() + limit;
         self.credit.wait_idle(limit);
         let inner = self.inner.get().clone();
@@ -273,10 +281,10 @@ async fn run(
         for outgoing in burst {
             let topic = &outgoing.message.topic;
             if !known.contains(topic) {
-                // With its route at hand a message is written when its task first runs, in order.
-                if producer.queues(topic).await.is_ok() {
-                    known.push(topic.clone());
-                }
+                // With its route at hand a message is written when its task first runs, in order. Asked for
+                // once: what could not be had, each send asks for itself.
+                known.push(topic.clone());
+                let _ = producer.queues(topic).await;
             }
             let (producer, credit) = (producer.clone(), credit.clone());
             let (done, ended) = (done.clone(), ended.clone());

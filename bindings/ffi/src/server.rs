@@ -200,10 +200,11 @@ impl Server {
     pub fn close(&self) {
         // Its folder is free only behind this.
         let mut folders = folders();
-        let server = self.lock().take();
-        if let Some(server) = server {
-            server.stop(GRACE);
-        }
+        // Closed before, the folder may be another server's now.
+        let Some(server) = self.lock().take() else {
+            return;
+        };
+        server.stop(GRACE);
         if let (Some(path), Some(table)) = (&self.path, folders.as_mut()) {
             table.remove(path);
         }
@@ -227,7 +228,8 @@ fn find(folders: &mut Folders<'_>, path: &Path) -> Option<Arc<Server>> {
     table
         .get(path)?
         .upgrade()
-        .filter(|server| !server.is_closed())
+        // A child has its parent's table; the parent's server is not for it.
+        .filter(|server| server.inner.is_ours() && !server.is_closed())
 }
 
 /// One name for a folder, however it is spelled.
