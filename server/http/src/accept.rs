@@ -13,7 +13,7 @@ use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
 use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::gauge::{Gauge, Taken};
 use crate::options::Limits;
@@ -59,15 +59,28 @@ pub(crate) async fn serve(
         };
         prepare(&stream, &limits);
         let door = door.clone();
+        let asked = Arc::new(Notify::new());
+        let asks = asked.clone();
         let service = service_fn(move |request| {
+            asks.notify_one();
             let door = door.clone();
             async move { Ok::<_, std::convert::Infallible>(door.answer(request).await) }
         });
         let serving = http.serve_connection(TokioIo::new(stream), service);
         let serving = open.watch(serving.into_owned());
+        let patience = limits.header_time;
         tokio::spawn(async move {
-            // A peer that breaks off is its own affair.
-            let _ = serving.await;
+            let mut serving = std::pin::pin!(serving);
+            // hyper's own time begins only when it knows the version that the peer speaks.
+            let over = tokio::select! {
+                _ = &mut serving => true,
+                () = asked.notified() => false,
+                () = tokio::time::sleep(patience) => true,
+            };
+            if !over {
+                // A peer that breaks off is its own affair.
+                let _ = serving.await;
+            }
             drop(place);
         });
     }

@@ -55,6 +55,7 @@ async fn cluster(call: Call) -> Result<Response, Problem> {
             "in_flight_bytes": limits.in_flight_bytes,
             "publishes": limits.publishes,
             "streams": limits.streams,
+            "sql_streams": limits.sql_streams,
             "long_polls": limits.long_polls,
             "connections": limits.connections,
             "connections_per_address": limits.connections_of_one,
@@ -108,7 +109,7 @@ async fn me(call: Call) -> Result<Response, Problem> {
 /// The right to open one stream for a while, for who can set no header.
 async fn ticket(mut call: Call) -> Result<Response, Problem> {
     no_parameters(&call)?;
-    let limit = call.node.options.limits.request;
+    let limit = call.node.options.limits.small;
     let body = call.json(limit, "application/json").await?;
     let (mut faults, top) = (Faults::default(), At::Root);
     let (mut path, mut ttl) = (None, TICKET_USUAL);

@@ -34,6 +34,8 @@ pub(crate) struct Node {
     pub long_polls: Gauge,
     /// Open streams.
     pub streams: Gauge,
+    /// Those of them with an SQL filter.
+    pub sql_streams: Gauge,
     draining: AtomicBool,
     ending: watch::Sender<bool>,
 }
@@ -51,6 +53,7 @@ impl Node {
             publishes: Gauge::new(limits.publishes),
             long_polls: Gauge::new(limits.long_polls),
             streams: Gauge::new(limits.streams),
+            sql_streams: Gauge::new(limits.sql_streams),
             draining: AtomicBool::new(false),
             ending: watch::Sender::new(false),
             options,

@@ -44,6 +44,10 @@ pub struct Limits {
     pub request: usize,
     /// A batch request, in bytes.
     pub batch: usize,
+    /// A request that settles leases, in bytes.
+    pub leases: usize,
+    /// A JSON request without messages, in bytes.
+    pub small: usize,
     /// The request target, in bytes.
     pub target: usize,
     /// All headers together, in bytes.
@@ -66,6 +70,8 @@ pub struct Limits {
     pub publishes: usize,
     /// Streams open together.
     pub streams: usize,
+    /// Streams with an SQL filter open together: each pulls for itself.
+    pub sql_streams: usize,
     /// Requests that wait for messages together.
     pub long_polls: usize,
     /// Connections open together.
@@ -80,6 +86,8 @@ impl Default for Limits {
             body: 4 << 20,
             request: 6 << 20,
             batch: 8 << 20,
+            leases: 2 << 20,
+            small: 64 << 10,
             target: 8 << 10,
             header_bytes: 16 << 10,
             headers: 64,
@@ -91,6 +99,7 @@ impl Default for Limits {
             in_flight_bytes: 256 << 20,
             publishes: 4_096,
             streams: 20_000,
+            sql_streams: 256,
             long_polls: 20_000,
             connections: 32_768,
             connections_of_one: 1_024,

@@ -82,9 +82,9 @@ fn answer(body: Body) -> Response {
     response
 }
 
-/// The first bytes: they open the stream in the browser and pass through proxies.
-pub(crate) fn hello(retry: Duration) -> Bytes {
-    Bytes::from(format!("retry: {}\n: ok\n\n", retry.as_millis()))
+/// The first bytes: they open the stream in the browser, pass through proxies, and say where it begins.
+pub(crate) fn hello(retry: Duration, id: &str) -> Bytes {
+    Bytes::from(format!("retry: {}\n: ok\nid: {id}\n\n", retry.as_millis()))
 }
 
 /// A sign of life; with an id, the browser's place moves without an event.

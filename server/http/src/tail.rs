@@ -73,7 +73,13 @@ async fn tail(call: Call) -> Result<Response, Problem> {
     let topic = names::topic(call.parameter(0), parameters.text(NAMESPACE))?;
     let queues: Vec<&str> = parameters.texts("queue").collect();
     let (filter, node) = (filter?, &call.node);
-    let Some(place_taken) = node.streams.take(1) else {
+    let is_sql = matches!(filter, Filter::Sql(_));
+    let of_sql = is_sql.then(|| node.sql_streams.take(1));
+    let place_taken = match of_sql {
+        Some(None) => None,
+        of_sql => node.streams.take(1).map(|place| (place, of_sql)),
+    };
+    let Some(place_taken) = place_taken else {
         let problem = Problem::new(&problem::QUOTA_EXCEEDED).detail("too many streams are open");
         return Ok(sse::refused(&problem, call.id.as_str()));
     };

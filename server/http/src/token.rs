@@ -49,8 +49,9 @@ impl Kind {
 
 const KEY_ID: usize = 2;
 const MAC: usize = 16;
-/// The longest token that is looked at: every payload of ours is far shorter.
-const LONGEST: usize = 4096;
+/// The longest token that is looked at. A cursor has an offset for each queue, and topics may have a
+/// thousand.
+const LONGEST: usize = 12 << 10;
 
 /// Signs tokens, and reads what was signed here or by another node with the same secret.
 pub(crate) struct Tokens {

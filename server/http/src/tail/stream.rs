@@ -88,7 +88,9 @@ impl Stream {
     }
 
     async fn work(&mut self) -> Result<(), End> {
-        let hello = sse::hello(self.node.options.sse_retry);
+        // The place at once: who is cut off before the first event goes on from here.
+        let id = self.reader.sign(&self.place);
+        let hello = sse::hello(self.node.options.sse_retry, &id);
         self.out.send(hello).await?;
         if self.wanted.is_sql() {
             return self.follow_alone().await;

@@ -99,6 +99,18 @@ impl Stream {
         (0..count).map(next).collect()
     }
 
+    /// The place that the stream tells before its first message.
+    pub fn begun(&mut self) -> String {
+        while self.last_id.is_empty() {
+            let line = self.line().unwrap();
+            assert!(!line.starts_with("data"), "{line}");
+            if let Some(id) = line.strip_prefix("id: ") {
+                self.last_id = id.to_owned();
+            }
+        }
+        self.last_id.clone()
+    }
+
     /// Breaks off, as a network does.
     pub fn cut(self) -> String {
         self.lines.get_ref().shutdown(Shutdown::Both).unwrap();

@@ -77,3 +77,18 @@ fn a_body_that_pauses_or_trickles_is_answered_408() {
         }
     }
 }
+
+#[test]
+fn a_peer_that_never_says_anything_is_let_go() {
+    let server = own(Options {
+        limits: Limits {
+            header_time: SHORT,
+            ..Limits::default()
+        },
+        ..Options::default()
+    });
+    let mut socket = connect(server.address().unwrap());
+    let begun = Instant::now();
+    assert_eq!(socket.read(&mut [0]).unwrap(), 0, "it was answered");
+    assert!(begun.elapsed() < LIMIT);
+}

@@ -141,6 +141,17 @@ fn a_hundred_disconnects_lose_and_repeat_nothing() {
 }
 
 #[test]
+fn a_stream_that_is_cut_before_its_first_message_goes_on_from_where_it_began() {
+    let to = Publisher::new("cut-early", 2);
+    let target = to.path("");
+    let mut stream = open(&target, None);
+    let begun = stream.begun();
+    drop(stream);
+    to.publish(1, "in between");
+    assert_eq!(open(&target, Some(&begun)).bodies(1), ["in between"]);
+}
+
+#[test]
 fn a_filter_and_queues_choose_and_the_place_moves_on_all_the_same() {
     let to = Publisher::new("chosen", 2);
     let tagged = |queue, tag: &str, body: &str| {
