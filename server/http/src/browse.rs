@@ -35,6 +35,8 @@ const LIMIT: u64 = 32;
 const LIMIT_MAX: u64 = 64;
 /// How long the token of a page is worth something.
 const PAGE_FOR_MS: i64 = 3_600_000;
+/// So many bytes of bodies end a page before its limit does.
+const PAGE_BYTES: usize = 4 << 20;
 /// The most pulls of one page: a filter that lets nothing through ends it before.
 const PULLS_MAX: usize = 64;
 
@@ -79,6 +81,13 @@ async fn browse(call: Call) -> Result<Response, Problem> {
     let bodies = parameters.word("body", &["auto", "base64", "json", "none"]);
     if parameters.text("offset").is_some() && parameters.text("queue").is_none() {
         parameters.fault("offset", "an offset is a place in a queue: say which queue");
+    }
+    if parameters.text("key").is_some() {
+        for other in ["queue", "offset", "tag", "sql", "page_token"] {
+            if parameters.text(other).is_some() {
+                parameters.fault(other, "not together with key");
+            }
+        }
     }
     parameters.finish()?;
     let namespace = parameters.text(NAMESPACE).map(str::to_owned);
@@ -194,14 +203,14 @@ async fn page(
     let (first, mut start) = place.map_or((0, wanted.offset), |place| {
         (place.queue, Some(place.offset))
     });
-    let mut pulls = 0;
+    let (mut pulls, mut bytes) = (0, 0);
     for (at, queue) in queues.iter().enumerate().skip(first) {
         let mut offset = match start.take() {
             Some(offset) => offset,
             None => begin(node, queue, wanted.from).await?,
         };
         loop {
-            if found.len() == wanted.limit || pulls == PULLS_MAX {
+            if found.len() == wanted.limit || bytes >= PAGE_BYTES || pulls == PULLS_MAX {
                 return Ok((found, Some(Place { queue: at, offset })));
             }
             pulls += 1;
@@ -211,6 +220,11 @@ async fn page(
                 ..Pull::default()
             };
             let pulled = client.pull(queue, offset, &pull).await?;
+            bytes += pulled
+                .messages
+                .iter()
+                .map(|message| message.body.len())
+                .sum::<usize>();
             let before = |message: &Received| wanted.to.is_none_or(|to| message.stored_at < to);
             let whole = pulled.messages.iter().all(before);
             found.extend(pulled.messages.into_iter().filter(before));

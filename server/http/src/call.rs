@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use axum::BoxError;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Body as _;
 use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue, IF_MATCH};
@@ -73,19 +74,30 @@ impl Call {
                 .detail(format!("at most {limit} bytes are taken"))
                 .header(CONNECTION, HeaderValue::from_static("close"))
         };
-        // Of a body whose length is not told, the most that it may have.
-        let bytes = told.unwrap_or(limit);
         if told.is_some_and(|told| told > limit) {
             return Err(too_large());
         }
-        self.held = self.node.bodies.take(bytes);
-        if self.held.is_none() {
-            return Err(Problem::unavailable(
-                "the server holds too many bytes of requests just now",
-            ));
-        }
-        match Limited::new(body, limit).collect().await {
-            Ok(body) => Ok(body.to_bytes()),
+        let full = || Problem::unavailable("the server holds too many bytes of requests just now");
+        let mut held = self.node.bodies.take(told.unwrap_or(0)).ok_or_else(full)?;
+        let mut body = Limited::new(body, limit);
+        let read = async {
+            let mut whole = BytesMut::with_capacity(told.unwrap_or(0));
+            while let Some(frame) = body.frame().await {
+                let Ok(data) = frame?.into_data() else {
+                    continue;
+                };
+                // What was not announced is counted as it comes.
+                if told.is_none() && !self.node.bodies.grow(&mut held, data.len()) {
+                    return Ok(None);
+                }
+                whole.extend_from_slice(&data);
+            }
+            Ok(Some(whole.freeze()))
+        };
+        let read: Result<_, BoxError> = read.await;
+        self.held = Some(held);
+        match read {
+            Ok(read) => read.ok_or_else(full),
             Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
             Err(error) if is_slow(&*error) => Err(Problem::new(&problem::REQUEST_TIMEOUT)
                 .detail("the body came too slowly")
@@ -122,6 +134,34 @@ impl Call {
         let body = self.body(limit).await?;
         self.must_be(kind)?;
         Ok(body)
+    }
+
+    /// The settings of a resource that is put; without a body the defaults.
+    ///
+    /// # Errors
+    /// Those of [`Call::optional_json`] and of `parse`.
+    pub(crate) async fn settings<T: Default>(
+        &mut self,
+        parse: fn(&[u8]) -> Result<T, Problem>,
+    ) -> Result<T, Problem> {
+        let limit = self.node.options.limits.small;
+        match self.optional_json(limit, "application/json").await? {
+            Some(body) => parse(&body),
+            None => Ok(T::default()),
+        }
+    }
+
+    /// A merge patch (RFC 7396) of a resource's settings. Nothing can be taken away, so `null` is of a
+    /// wrong type.
+    ///
+    /// # Errors
+    /// Those of [`Call::json`] and of `parse`.
+    pub(crate) async fn patch<T>(
+        &mut self,
+        parse: fn(&[u8]) -> Result<T, Problem>,
+    ) -> Result<T, Problem> {
+        let limit = self.node.options.limits.small;
+        parse(&self.json(limit, "application/merge-patch+json").await?)
     }
 
     /// Whether the caller's `If-Match`, if there is one, names what is there.

@@ -36,6 +36,15 @@ impl Gauge {
         })
     }
 
+    /// Adds to what was taken here, unless the limit would be passed.
+    pub(crate) fn grow(&self, taken: &mut Taken, more: usize) -> bool {
+        let Some(mut more) = self.take(more) else {
+            return false;
+        };
+        taken.amount += std::mem::take(&mut more.amount);
+        true
+    }
+
     pub(crate) fn taken(&self) -> usize {
         self.taken.load(Ordering::Acquire)
     }
@@ -61,6 +70,11 @@ mod tests {
         drop(two);
         assert!(gauge.take(3).is_none());
         drop(one);
-        assert!(gauge.take(3).is_some());
+        let mut all = gauge.take(1).unwrap();
+        assert!(gauge.grow(&mut all, 2));
+        assert!(!gauge.grow(&mut all, 1));
+        assert_eq!(gauge.taken(), 3);
+        drop(all);
+        assert_eq!(gauge.taken(), 0);
     }
 }

@@ -76,7 +76,7 @@ impl Leases {
             .as_str()
             .to_owned();
         let consumer = call.node.client.simple_consumer(&group)?;
-        let body = call.body(call.node.options.limits.request).await?;
+        let body = call.body(call.node.options.limits.leases).await?;
         let root = json::parse(&body)?;
         let (at, mut faults, mut ids) = (At::Root, Faults::default(), None);
         for (name, value) in faults.object(at, root).into_iter().flatten() {

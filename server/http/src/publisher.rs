@@ -187,9 +187,7 @@ pub(crate) fn unknown() -> Problem {
 
 /// What a send's error is to its sender.
 pub(crate) fn failed(error: Error, kind: Kind) -> Problem {
-    if error.is_timeout()
-        || matches!(&error, Error::Call { source, .. } if source.to_string().ends_with("broke"))
-    {
+    if error.is_timeout() || error.may_be_done() {
         return unknown();
     }
     match error.code() {

@@ -8,7 +8,7 @@ use axum::response::Response;
 use hyper::StatusCode;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use posthouse_client::code::response::SYSTEM_ERROR;
-use posthouse_client::{Error, MessageError};
+use posthouse_client::{Error, Message, MessageError};
 
 use crate::call::Call;
 use crate::clock;
@@ -100,10 +100,39 @@ async fn send_reply(mut call: Call) -> Result<Response, Problem> {
     let limits = &call.node.options.limits;
     let (request, most) = (limits.request, limits.body);
     let body = call.body(request).await?;
+    let (token, message) = read_body(body, move |body| read_reply(body, most)).await?;
+    let node = &call.node;
+    let to = reply::read(&node.tokens, &token).ok_or_else(|| {
+        let fault = Fault::pointer("/reply_token", "this is no reply_token of this cluster");
+        Problem::new(&problem::INVALID_REPLY_TOKEN).faults(vec![fault])
+    })?;
+    let gone =
+        || Problem::new(&problem::REQUESTER_GONE).detail("nobody waits for this reply any more");
+    if to.ends_at.is_some_and(|end| end <= clock::wall_ms()) {
+        return Err(gone());
+    }
+    let producer = node.publisher.producer(&node.client)?;
+    match producer
+        .reply_to(&to.to, message.body, &message.properties)
+        .await
+    {
+        Ok(()) => {
+            let mut response = Response::new(Body::empty());
+            *response.status_mut() = StatusCode::NO_CONTENT;
+            Ok(response)
+        }
+        Err(Error::Message(MessageError::NoRequest)) => Err(gone()),
+        Err(error) if error.code() == Some(SYSTEM_ERROR) => Err(gone()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The token of a reply, and the reply as a message.
+fn read_reply(body: &[u8], most: usize) -> Result<(String, Message), Problem> {
     let (at, mut faults, mut token) = (At::Root, Faults::default(), None);
     let nowhere: std::sync::Arc<str> = "".into();
     let mut draft = Draft::new(&nowhere, clock::wall_ms());
-    for (name, value) in faults.object(at, json::parse(&body)?).into_iter().flatten() {
+    for (name, value) in faults.object(at, json::parse(body)?).into_iter().flatten() {
         let here = at.member(&name);
         match &*name {
             "reply_token" => token = faults.string(here, value),
@@ -129,31 +158,7 @@ async fn send_reply(mut call: Call) -> Result<Response, Problem> {
     let (Some(token), Some(draft)) = (token, draft) else {
         return Err(Problem::new(&problem::INTERNAL));
     };
-    let node = &call.node;
-    let to = reply::read(&node.tokens, &token).ok_or_else(|| {
-        let fault = Fault::pointer("/reply_token", "this is no reply_token of this cluster");
-        Problem::new(&problem::INVALID_REPLY_TOKEN).faults(vec![fault])
-    })?;
-    let gone =
-        || Problem::new(&problem::REQUESTER_GONE).detail("nobody waits for this reply any more");
-    if to.ends_at.is_some_and(|end| end <= clock::wall_ms()) {
-        return Err(gone());
-    }
-    let message = draft.message;
-    let producer = node.publisher.producer(&node.client)?;
-    match producer
-        .reply_to(&to.to, message.body, &message.properties)
-        .await
-    {
-        Ok(()) => {
-            let mut response = Response::new(Body::empty());
-            *response.status_mut() = StatusCode::NO_CONTENT;
-            Ok(response)
-        }
-        Err(Error::Message(MessageError::NoRequest)) => Err(gone()),
-        Err(error) if error.code() == Some(SYSTEM_ERROR) => Err(gone()),
-        Err(error) => Err(error.into()),
-    }
+    Ok((token.into_owned(), draft.message))
 }
 
 /// A question is asked once: a key would promise what nobody keeps.

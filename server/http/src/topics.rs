@@ -48,7 +48,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
 /// Makes a topic, or finds it as the request wants it. What the request does not say, it does not ask for.
 async fn put(mut call: Call) -> Result<Response, Problem> {
     let name = only_namespace(&call)?;
-    let wanted = Settings::read(&mut call).await?;
+    let wanted = call.settings(Settings::parse).await?;
     let admin = call.node.client.admin();
     if let Some(found) = find(&admin, &name).await? {
         if !wanted.describe(&found) {
@@ -90,7 +90,7 @@ async fn get(call: Call) -> Result<Response, Problem> {
 /// Changes what the request says, if the topic is still what the caller thinks it is.
 async fn patch(mut call: Call) -> Result<Response, Problem> {
     let name = only_namespace(&call)?;
-    let wanted = Settings::read_patch(&mut call).await?;
+    let wanted = call.patch(Settings::parse).await?;
     let admin = call.node.client.admin();
     let mut topic = existing(&admin, &name).await?;
     call.if_match(&settings::etag(&topic))?;

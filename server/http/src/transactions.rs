@@ -163,7 +163,7 @@ fn read(root: Value<'_>, topic: &Arc<str>, limit: usize, faults: &mut Faults) ->
 async fn resolve(mut call: Call) -> Result<Response, Problem> {
     media::is_json(&call.headers)?;
     let target = Target::of(&call)?;
-    let body = call.body(call.node.options.limits.request).await?;
+    let body = call.body(call.node.options.limits.small).await?;
     let decision = decision(&body)?;
     let id = call.parameter(1);
     let node = &call.node;

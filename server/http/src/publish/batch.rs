@@ -126,7 +126,7 @@ fn entry(item: Value<'_>, at: At<'_>, topic: &Arc<str>, now: i64, limit: usize) 
         match &*name {
             "id" => id = faults.string(here, value).map(|id| id.into_owned()),
             "idempotency_key" => {
-                let detail = "the broker keeps no keys: send without one";
+                let detail = "keys are not served over HTTP yet: send without one";
                 faults.refuse(&problem::UNSUPPORTED_BY_BROKER, here, detail);
             }
             _ => faults.unknown(
@@ -162,7 +162,7 @@ fn hold_back(entries: &mut [Entry]) {
         let Some(group) = &entry.group else {
             continue;
         };
-        if failed.contains(group) && !matches!(entry.done, Some(Err(_))) {
+        if failed.contains(group) && entry.done.is_none() {
             entry.done = Some(Err(predecessor()));
         }
         if matches!(entry.done, Some(Err(_))) {
@@ -202,12 +202,15 @@ async fn send(producer: &Producer, entries: &mut [Entry]) {
         send_together(producer, entries, &places).await;
     }
     for place in later {
+        hold_back(entries);
+        if entries[place].done.is_some() {
+            continue;
+        }
         let Some(message) = entries[place].message.take() else {
             continue;
         };
         let sent = producer.send(message).await;
         entries[place].done = Some(sent.map_err(|error| publisher::failed(error, Kind::Delay)));
-        hold_back(entries);
     }
 }
 
@@ -279,8 +282,10 @@ fn shown(entries: &[Entry], now: i64) -> Response {
             done => {
                 failed += 1;
                 let unknown = Problem::new(&problem::PUBLISH_OUTCOME_UNKNOWN);
+                let unsent = Problem::unavailable("the time was over before it was sent");
                 let problem = match done {
                     Some(Err(problem)) => problem,
+                    _ if entry.message.is_some() => &unsent,
                     _ => &unknown,
                 };
                 object.number("status", problem.kind().status.into());

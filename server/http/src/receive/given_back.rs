@@ -33,7 +33,11 @@ impl Unless {
     }
 
     /// The body of the answer that tells of them.
-    pub(super) fn told_by(self, text: Bytes) -> Body {
+    pub(super) fn told_by(mut self, text: Bytes) -> Body {
+        if text.is_empty() {
+            // Nobody polls an empty body: the headers are all that is told.
+            self.leased.clear();
+        }
         match self.is_empty() {
             true => Body::from(text),
             false => Body::new(Told {

@@ -6,7 +6,6 @@ use hyper::header::HeaderValue;
 use posthouse_client::{Perm, TopicConfig, TopicName};
 use serde_json::Value;
 
-use crate::call::Call;
 use crate::json::{self, At, Faults};
 use crate::problem::{self, Problem};
 
@@ -111,23 +110,8 @@ impl Permission {
 }
 
 impl Settings {
-    /// Reads the body; none is the defaults.
-    pub(super) async fn read(call: &mut Call) -> Result<Settings, Problem> {
-        let limit = call.node.options.limits.request;
-        match call.optional_json(limit, "application/json").await? {
-            Some(body) => Settings::parse(&body),
-            None => Ok(Settings::default()),
-        }
-    }
-
-    /// Reads a merge patch (RFC 7396). Nothing can be taken away, so `null` is of a wrong type.
-    pub(super) async fn read_patch(call: &mut Call) -> Result<Settings, Problem> {
-        let limit = call.node.options.limits.request;
-        let body = call.json(limit, "application/merge-patch+json").await?;
-        Settings::parse(&body)
-    }
-
-    fn parse(body: &[u8]) -> Result<Settings, Problem> {
+    /// Reads a body: all settings of a resource that is put, or a patch of some.
+    pub(super) fn parse(body: &[u8]) -> Result<Settings, Problem> {
         let mut settings = Settings::default();
         let (mut faults, top) = (Faults::default(), At::Root);
         let members = faults.object(top, json::parse(body)?);

@@ -133,7 +133,7 @@ fn what_is_too_large_is_said_so() {
     assert_eq!(headers.expect(431).problem(), "headers-too-large");
     let server = own(Options {
         limits: Limits {
-            request: 100,
+            small: 100,
             ..Limits::default()
         },
         ..Options::default()
