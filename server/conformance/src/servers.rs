@@ -29,10 +29,20 @@ pub struct Server {
 
 /// The server under test: name server and broker.
 pub fn standalone() -> Server {
+    standalone_with("")
+}
+
+/// The same with further lines of a configuration file, which both read.
+pub fn standalone_with(settings: &str) -> Server {
     if apache_stands_in() {
-        apache(Apache::Both)
+        let extra = Extra {
+            broker: settings,
+            namesrv: settings,
+            ..Extra::default()
+        };
+        apache_with(Release::V5, Apache::Both, &extra)
     } else {
-        posthouse(Posthouse::Standalone)
+        start_posthouse(Posthouse::Standalone, settings)
     }
 }
 
@@ -51,6 +61,10 @@ const QUICK: &str = "transactionCheckInterval=3000\ntransactionCheckMax=3\n";
 
 /// Starts Posthouse with ports of its own choice, and reads from its banner which.
 pub fn posthouse(part: Posthouse<'_>) -> Server {
+    start_posthouse(part, "")
+}
+
+fn start_posthouse(part: Posthouse<'_>, settings: &str) -> Server {
     let data = scratch("posthouse");
     let store = data.join("data").display().to_string();
     let mut arguments: Vec<String> = match &part {
@@ -79,7 +93,7 @@ pub fn posthouse(part: Posthouse<'_>) -> Server {
             Posthouse::Broker(name, _) => name,
             _ => "broker-a",
         };
-        std::fs::write(&config, format!("brokerName={name}\n{QUICK}")).unwrap();
+        std::fs::write(&config, format!("brokerName={name}\n{QUICK}{settings}")).unwrap();
         arguments.extend(["-c".into(), config.display().to_string()]);
     }
     let process = Process::hold(&binary(), &arguments, Some(&data));
@@ -180,6 +194,8 @@ pub struct Extra<'a> {
     pub jvm: &'a [&'a str],
     /// Lines of the broker's configuration.
     pub broker: &'a str,
+    /// Lines of the name server's configuration.
+    pub namesrv: &'a str,
 }
 
 /// Starts Apache's servers of a release on free ports, with something beside the usual.
@@ -196,7 +212,9 @@ pub fn apache_with(release: Release, part: Apache<'_>, extra: &Extra<'_>) -> Ser
         Apache::Broker(_, namesrv) => (*namesrv).to_owned(),
         _ => {
             let port = free_ports(1);
-            words.extend(["namesrv".into(), port.to_string()]);
+            let config = home.join("namesrv.conf");
+            std::fs::write(&config, format!("listenPort={port}\n{}", extra.namesrv)).unwrap();
+            words.extend(["namesrv".into(), config.display().to_string()]);
             format!("127.0.0.1:{port}")
         }
     };

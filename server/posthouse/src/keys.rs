@@ -162,7 +162,7 @@ pub const EFFECTIVE: &[Key] = &[
     broker("validateSystemTopicWhenUpdateTopic", Bool, "true", "whether system topics are protected from changes"),
     broker("enableMixedMessageType", Bool, "false", "whether a topic may have message.type MIXED"),
     broker("startAcceptSendRequestTimeStamp", Int(0, i64::MAX), "0", "milliseconds since 1970 before which sends are refused"),
-    broker("accessMessageInMemoryMaxRatio", Int(1, 95), "40", "per cent of the memory within which a new group may start at a queue's first message"),
+    broker("accessMessageInMemoryMaxRatio", Int(0, 95), "40", "per cent of the memory within which a new group may start at a queue's first message; 0: never"),
     broker("notifyConsumerIdsChangedEnable", Bool, "true", "whether members hear of a change of their group at once"),
     broker("registerNameServerPeriod", Int(10_000, 60_000), "30000", "milliseconds between two registrations"),
     broker("registerBrokerTimeoutMills", MILLIS, "6000", "milliseconds one registration may take"),

@@ -13,6 +13,7 @@ import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
 import org.apache.rocketmq.client.consumer.listener.ConsumeOrderlyStatus;
 import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
 import org.apache.rocketmq.client.consumer.listener.MessageListenerOrderly;
+import org.apache.rocketmq.client.consumer.store.ReadOffsetType;
 import org.apache.rocketmq.client.exception.RequestTimeoutException;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.client.producer.RequestCallback;
@@ -34,13 +35,23 @@ final class Returning {
         scenarios.put("running-consumer", Returning::runningConsumer);
     }
 
-    private static DefaultMQAdminExt admin(Run run) throws Exception {
+    static DefaultMQAdminExt admin(Run run) throws Exception {
         DefaultMQAdminExt admin = new DefaultMQAdminExt(10_000);
         admin.setNamesrvAddr(run.namesrv());
         admin.setInstanceName("admin" + System.nanoTime());
         admin.start();
         run.atEnd(admin::shutdown);
         return admin;
+    }
+
+    /** The offset of a consumer's queue that the broker keeps, or a broadcasting member's file. */
+    static long committed(DefaultMQPushConsumer consumer, MessageQueue queue) {
+        return consumer.getDefaultMQPushConsumerImpl().getOffsetStore().readOffset(queue, ReadOffsetType.READ_FROM_STORE);
+    }
+
+    /** The offset of a queue up to which this consumer has consumed, written down or not. */
+    static long kept(DefaultMQPushConsumer consumer, MessageQueue queue) {
+        return consumer.getDefaultMQPushConsumerImpl().getOffsetStore().readOffset(queue, ReadOffsetType.READ_FROM_MEMORY);
     }
 
     private static String client(DefaultMQPushConsumer consumer) {

@@ -29,6 +29,7 @@ public final class Runner {
         Transactions.register(scenarios);
         Later.register(scenarios);
         Returning.register(scenarios);
+        Starting.register(scenarios);
         Naming.register(scenarios);
         Admin.register(scenarios);
         Mixed.register(scenarios);

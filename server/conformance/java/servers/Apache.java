@@ -1,4 +1,3 @@
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.Paths;
 import java.util.concurrent.CountDownLatch;
@@ -9,8 +8,8 @@ import org.apache.rocketmq.namesrv.NamesrvStartup;
 import org.apache.rocketmq.tools.admin.DefaultMQAdminExt;
 
 /**
- * Apache's own servers, of either release, in one JVM: "Apache HOME namesrv PORT", "Apache HOME broker CONFIG", or both one after the
- * other. Prints "ready" when all stand.
+ * Apache's own servers, of either release, in one JVM: "Apache HOME namesrv CONFIG", "Apache HOME broker CONFIG", or
+ * both one after the other. Prints "ready" when all stand.
  */
 public final class Apache {
     public static void main(String[] arguments) throws Exception {
@@ -19,8 +18,7 @@ public final class Apache {
         System.setProperty("user.home", home.toString());
         for (int i = 1; i < arguments.length; i += 2) {
             if (arguments[i].equals("namesrv")) {
-                Path config = Files.write(home.resolve("namesrv.conf"), ("listenPort=" + arguments[i + 1] + "\n").getBytes());
-                NamesrvStartup.main0(new String[] {"-c", config.toString()});
+                NamesrvStartup.main0(new String[] {"-c", arguments[i + 1]});
             } else {
                 registered(BrokerStartup.start(BrokerStartup.createBrokerController(new String[] {"-c", arguments[i + 1]})));
             }

@@ -94,6 +94,7 @@ both!({
     long_poll_is_woken: "long-poll",
     consume_from_last: "from-last",
     consume_from_timestamp: "from-timestamp",
+    broadcasting_members_keep_their_offsets: "broadcast-offsets",
     namespaces: "namespaces",
     subscription_with_each_pull: "post-subscription",
     orderly_pause_repeats_the_message: "orderly-suspend",

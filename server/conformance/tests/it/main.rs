@@ -6,6 +6,7 @@ mod go;
 mod java;
 mod mqadmin;
 mod readme;
+mod settings;
 mod web;
 
 use std::sync::OnceLock;
