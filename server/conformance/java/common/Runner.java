@@ -31,6 +31,7 @@ public final class Runner {
         Returning.register(scenarios);
         Starting.register(scenarios);
         Naming.register(scenarios);
+        Watching.register(scenarios);
         Admin.register(scenarios);
         Mixed.register(scenarios);
         Dialect.register(scenarios);
