@@ -88,7 +88,7 @@ fn traces_are_shown_by_either_tool() {
 }
 
 fn show(tool: &Client, traced: &Value) {
-    let text = |name: &str| traced[name].as_str().unwrap();
+    let text = |name: &str| traced[name].as_str().expect("a text");
     let command = format!(
         "queryMsgTraceById\n-n\n{}\n-i\n{}\n-t\nRMQ_SYS_TRACE_TOPIC",
         server().namesrv,
