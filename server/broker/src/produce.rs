@@ -154,7 +154,11 @@ impl Broker {
             },
         };
         let queue = self.queue_to_send(caller, send, &topic)?;
-        let facts = facts(send.properties);
+        let mut facts = facts(send.properties);
+        if topic.config.name.is_retry() {
+            // What a client sends back has the properties of its message: the key was that one's.
+            facts.once = None;
+        }
         if let Some(client) = facts.reply_to {
             self.note_requester(caller, client, send.properties);
         }
@@ -166,6 +170,10 @@ impl Broker {
         }
         self.check_body(send.body)?;
         if let Some(key) = facts.once {
+            if send.batch {
+                let text = "a batch has no idempotency key";
+                return Err(Error::Invalid(text.to_owned()));
+            }
             return self.produce_once(caller, send, &topic, key, || {
                 self.produce_checked(caller, send, &topic, queue, facts, half)
             });

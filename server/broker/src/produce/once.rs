@@ -107,7 +107,12 @@ impl Broker {
         };
         let mut known = (self.once.known.lock()).unwrap_or_else(PoisonError::into_inner);
         let first = known.first.get(&id).copied();
-        let first = first.filter(|first| now.saturating_sub(first.sent_at) < KEPT);
+        let mut first = first.filter(|first| now.saturating_sub(first.sent_at) < KEPT);
+        // Its first place was deleted: a copy of it, delivered or appended again, may be further on.
+        let moved = first.is_some_and(|first| first.at < self.store.log_start());
+        if moved {
+            first = None;
+        }
         if let Some(first) = first {
             let mut record = Vec::new();
             match self.store.record(first.at, Wait::No, &mut record) {
@@ -125,7 +130,7 @@ impl Broker {
             Some(Earlier(Some(record))) => return self.replay(send, once, name, &record, None),
             // The job looked at all that memory does not know, and there is none.
             Some(Earlier(None)) if first.is_none() => {}
-            None if first.is_none() && known.since <= self.store.log_start() => {}
+            None if first.is_none() && !moved && known.since <= self.store.log_start() => {}
             _ => {
                 if first.is_none() && self.store.indexed() < known.since {
                     return Err(Error::Busy("the key index is not up to date yet"));

@@ -1,8 +1,13 @@
 //! Sends with an idempotency key: stored once, answered again, across kills.
 
-use broker::{Error, Produce, Produced};
+use std::sync::Arc;
+use std::time::Duration;
 
-use crate::house::{House, message};
+use broker::{Error, Produce, Produced};
+use store::Flush;
+use store::disk::memory::Memory;
+
+use crate::house::{House, START, consumer, message, options};
 use crate::transactions::TRAN;
 
 struct Told {
@@ -153,4 +158,68 @@ fn a_key_that_is_too_long_is_refused_by_name() {
     let refused = send(&house, &"k".repeat(513), "d").err().unwrap();
     assert!(refused.to_string().contains("512"), "{refused}");
     assert_eq!(stored(&house, "t"), 0);
+}
+
+/// A client that sends a message back itself sends it with its properties.
+#[test]
+fn a_message_with_a_key_is_sent_to_a_retry_topic_as_often_as_it_fails() {
+    let house = house();
+    house.beat(2, "c", vec![consumer("g", &[("t", "*", 1)])]);
+    for times in 1..=3 {
+        let back = Produce {
+            reconsume_times: times,
+            properties: &keyed("k", &times.to_string(), ""),
+            ..message("%RETRY%g")
+        };
+        assert!(!house.send(back).unwrap().replayed);
+    }
+    assert_eq!(stored(&house, "%RETRY%g"), 3);
+}
+
+#[test]
+fn a_batch_with_a_key_is_refused_by_name() {
+    let house = house();
+    let batch = Produce {
+        batch: true,
+        properties: &keyed("k", "d", ""),
+        ..message("t")
+    };
+    let refused = house.send(batch).err().unwrap();
+    assert!(refused.to_string().contains("a batch has no"), "{refused}");
+    assert_eq!(stored(&house, "t"), 0);
+}
+
+/// Keys outlive the segment of their first record by nothing: what is gone does not block them, and
+/// what was appended again is still found.
+#[test]
+fn a_key_whose_record_was_deleted_is_new_unless_it_was_appended_again() {
+    let memory = Arc::new(Memory::default());
+    let house = House::open_with(options(), Flush::Async, memory, START, |store| {
+        store.segment_size = 1 << 20;
+        store.reserve_step = 1 << 18;
+        store.delete_hours = (0..24).collect();
+        store.reserved_time = Duration::from_secs(3600);
+    });
+    house.create("t", |_| ()).unwrap();
+    let delay = keyed("later", "d", "TIMER_DELAY_SEC\u{1}80000\u{2}");
+    send(&house, "plain", "d").unwrap();
+    send_to(&house, "t", 1, &delay).unwrap();
+    let before = house.store.marks().appended;
+    let filler = "x".repeat(100_000);
+    for _ in 0..30 {
+        house.put("filler", 0, &filler, "");
+        house.advance(300);
+    }
+    house.store.settle().unwrap();
+    house.broker.retain_step();
+    house.store.settle().unwrap();
+    house.broker.flushed();
+    while house.store.indexed() < house.store.marks().dispatched {
+        house.store.derive_step();
+    }
+    assert!(house.store.log_start() >= before, "its segment is gone");
+    assert!(!send(&house, "plain", "other").unwrap().replayed);
+    assert!(send(&house, "plain", "other").unwrap().replayed);
+    assert!(send_to(&house, "t", 1, &delay).unwrap().replayed);
+    assert_eq!(house.store.pending().len(store::Kind::Timer), 1);
 }
