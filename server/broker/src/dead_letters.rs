@@ -139,12 +139,22 @@ impl Broker {
     ///
     /// # Errors
     /// [`Error::GroupMissing`], [`Error::TopicMissing`] if it has none or the target is missing;
+    /// [`Error::SystemTopicNotSendable`], [`Error::Name`]: no dead letter goes there or comes from there;
     /// [`Error::Busy`] while another operation of the group runs.
     pub fn start_operation(&self, group: &str, work: Work) -> Result<Answer<Operation>, Error> {
         let (group, queue) = self.dead_letters_of(group)?;
         if let Work::Redrive { to: Some(to), .. } = &work {
             let found = self.topics.find(to);
-            found.ok_or_else(|| topic_missing(to, AskedFor::Send))?;
+            let found = found.ok_or_else(|| topic_missing(to, AskedFor::Send))?;
+            if !found.sendable {
+                return Err(Error::SystemTopicNotSendable(found.config.name.clone()));
+            }
+        }
+        if let Work::Redrive {
+            from: Some(from), ..
+        } = &work
+        {
+            TopicName::parse(from)?;
         }
         if matches!(
             work,
@@ -218,9 +228,38 @@ impl Broker {
         if job.operation.state != OperationState::Running {
             return Ok(Some(Answer::Ready(job.operation.clone())));
         }
-        job.operation.state = OperationState::Cancelled;
-        let mark = (self.store).put(&[(Table::Operations, &row::key(id), Some(&row::job(job)))])?;
+        let mut ended = job.clone();
+        ended.operation.state = OperationState::Cancelled;
+        let row = row::job(&ended);
+        let mark = (self.store).put(&[(Table::Operations, &row::key(id), Some(&row))])?;
+        *job = ended;
         Ok(Some(Answer::After(mark, job.operation.clone())))
+    }
+
+    /// A topic is gone. If it was one of dead letters, which of them were gone is over too: a new one
+    /// counts from 0 again.
+    pub(crate) fn forget_dead_letters(&self, topic: &TopicName) {
+        let Some(group) = topic.group().filter(|_| topic.is_dlq()) else {
+            return;
+        };
+        let mut state = self.dead_letters.state();
+        let state = &mut *state;
+        let of_group = |job: &&mut Job| {
+            job.operation.group == group && job.operation.state == OperationState::Running
+        };
+        let mut changes = vec![(row::group_key(&group), None)];
+        for job in state.jobs.values_mut().filter(of_group) {
+            job.operation.state = OperationState::Failed;
+            job.operation.why = Some(format!("{topic} was deleted"));
+            changes.push((row::key(&job.operation.id), Some(row::job(job))));
+        }
+        state.gone.remove(&group);
+        let changes: Vec<store::Change<'_>> = (changes.iter())
+            .map(|(key, value)| (Table::Operations, &key[..], value.as_deref()))
+            .collect();
+        if let Err(error) = self.store.put(&changes) {
+            tracing::warn!(%error, %topic, "what was gone of these dead letters was not forgotten");
+        }
     }
 
     /// Which positions of a group's dead-letter queue are gone: sent again or given up. Each range is

@@ -133,6 +133,7 @@ impl Broker {
         self.stats.rare.remove_topic(&name);
         self.forget_popped_topic(&name);
         self.forget_modes(|of, _| *of == name);
+        self.forget_dead_letters(&name);
         let mut woken = Vec::new();
         if let Some(gone) = gone {
             for queue in (0..gone.queue_count()).filter_map(|id| gone.known_queue(id)) {

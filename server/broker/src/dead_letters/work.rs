@@ -116,7 +116,7 @@ impl Broker {
         let count = PIECE.min(usize::try_from(job.end.saturating_sub(job.next)).unwrap_or(PIECE));
         let read = (self.store).entries(&queue, from, count, Wait::Yes, &mut entries);
         read.map_err(read_failed)?;
-        let (mut gone, mut record, mut dealt) = (Vec::new(), Vec::new(), 0);
+        let (mut gone, mut record, mut dealt, mut failed) = (Vec::new(), Vec::new(), 0, None);
         for entry in &entries {
             if dealt == room {
                 break;
@@ -132,11 +132,16 @@ impl Broker {
                 && !before
                 && (self.store.record(entry.log_offset, Wait::Yes, &mut record)).is_ok();
             let view = View::parse(&record).ok().filter(|_| read);
-            if let Some(view) = view
-                && let Dealt::Gone = self.deal_with(&view, &job.operation.work)?
-            {
-                gone.push(at);
-                dealt += 1;
+            match view.map(|view| self.deal_with(&view, &job.operation.work)) {
+                Some(Ok(Dealt::Gone)) => {
+                    gone.push(at);
+                    dealt += 1;
+                }
+                Some(Ok(Dealt::Kept)) | None => {}
+                Some(Err(error)) => {
+                    failed = Some(error);
+                    break;
+                }
             }
             job.next += 1;
         }
@@ -149,6 +154,9 @@ impl Broker {
             job.operation.state = OperationState::Done;
         }
         self.note_gone(job, &gone)?;
+        if let Some(error) = failed {
+            return Err(error);
+        }
         Ok(match (job.operation.state, rate) {
             (OperationState::Running, None) => Some(Duration::ZERO),
             (OperationState::Running, Some(rate)) => {
@@ -174,9 +182,12 @@ impl Broker {
             return Ok(Dealt::Kept);
         }
         let name = to.as_deref().unwrap_or(origin);
-        let Some(topic) = self.topics.find(name) else {
-            // Its topic is gone: it stays a dead letter.
-            tracing::warn!(topic = name, "a dead letter's topic is not there; it stays");
+        let Some(topic) = self.topics.find(name).filter(|topic| topic.sendable) else {
+            // It stays a dead letter.
+            tracing::warn!(
+                topic = name,
+                "a dead letter's topic is not there or takes nothing; it stays"
+            );
             return Ok(Dealt::Kept);
         };
         let queues = topic.config.write_queues.max(1);
@@ -236,6 +247,10 @@ impl Broker {
         let Some(known) = state.jobs.get_mut(&job.operation.id) else {
             return Ok(());
         };
+        if known.operation.state == OperationState::Failed {
+            // Its dead letters were deleted meanwhile: positions of the old queue mean nothing now.
+            return Ok(());
+        }
         let cancelled = known.operation.state == OperationState::Cancelled;
         *known = job.clone();
         if cancelled {

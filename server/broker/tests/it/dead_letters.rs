@@ -1,43 +1,54 @@
 //! Dead letters sent again or given up.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use broker::{Error, Operation, OperationState, Produce, SendBack, Work};
 use model::record::View;
 
-use crate::house::{House, START, caller, consumer, message};
+use store::Flush;
+
+use crate::house::{House, START, caller, consumer, message, options};
+use crate::stubborn::Stubborn;
 use crate::transactions::content;
 
 /// So many dead letters of group `g`, from `t` and `u` in turn.
 fn dead(count: usize) -> House {
-    let house = House::new();
+    dead_in(House::new(), count)
+}
+
+fn dead_in(house: House, count: usize) -> House {
     for topic in ["t", "u", "elsewhere"] {
         house.create(topic, |_| ()).unwrap();
     }
     house.beat(2, "c", vec![consumer("g", &[("t", "*", 1)])]);
     for n in 0..count {
         let topic = ["t", "u"][n % 2];
-        let body = n.to_string();
-        let send = Produce {
-            body: body.as_bytes(),
-            properties: "TAGS\u{1}a\u{2}KEYS\u{1}k\u{2}",
-            ..message(topic)
-        };
-        let at = house.send(send).unwrap().log_offset;
-        house.broker.commit().unwrap();
-        let back = SendBack {
-            group: "g",
-            offset: at.0 as i64,
-            level: -1,
-            max: None,
-            unit_mode: false,
-        };
-        house
-            .run(caller(2), |caller| house.broker.send_back(caller, &back))
-            .unwrap();
+        bury(&house, topic, &n.to_string());
     }
     assert_eq!(content(&house, "%DLQ%g", 0).len().min(count), count.min(32));
     house
+}
+
+fn bury(house: &House, topic: &str, body: &str) {
+    let send = Produce {
+        body: body.as_bytes(),
+        properties: "TAGS\u{1}a\u{2}KEYS\u{1}k\u{2}",
+        ..message(topic)
+    };
+    let at = house.send(send).unwrap().log_offset;
+    house.broker.commit().unwrap();
+    let back = SendBack {
+        group: "g",
+        offset: at.0 as i64,
+        level: -1,
+        max: None,
+        unit_mode: false,
+    };
+    house
+        .run(caller(2), |caller| house.broker.send_back(caller, &back))
+        .unwrap();
 }
 
 fn redrive() -> Work {
@@ -224,4 +235,102 @@ fn what_cannot_be_meant_is_refused() {
     work(&house);
     assert_eq!(stands(&house, &operation), (OperationState::Done, 0));
     assert_eq!(house.broker.gone_dead_letters("g"), Ok(Vec::new()));
+}
+
+#[test]
+fn dead_letters_go_neither_to_nor_from_what_no_client_sends_to() {
+    let house = dead(1);
+    let with = |to: Option<&str>, from: Option<&str>| Work::Redrive {
+        to: to.map(str::to_owned),
+        from: from.map(str::to_owned),
+        limit: None,
+        per_second: None,
+    };
+    for to in ["RMQ_SYS_TRANS_HALF_TOPIC", "SCHEDULE_TOPIC_XXXX"] {
+        let refused = start(&house, with(Some(to), None)).unwrap_err();
+        assert!(
+            matches!(refused, Error::SystemTopicNotSendable(_)),
+            "{to}: {refused}"
+        );
+    }
+    let refused = start(&house, with(None, Some("no topic\u{2}state\u{1}done"))).unwrap_err();
+    assert!(matches!(refused, Error::Name(_)), "{refused}");
+    assert_eq!(house.broker.operations(None).len(), 0);
+}
+
+/// A new queue counts from 0 again: its letters must not count as gone.
+#[test]
+fn deleted_dead_letters_are_forgotten_with_what_was_gone_of_them() {
+    let house = dead(4);
+    start(&house, redrive()).unwrap();
+    work(&house);
+    assert_eq!(again(&house, "t", 2).len(), 2);
+    let running = start(&house, redrive()).unwrap();
+    house
+        .run(caller(1), |caller| {
+            house.broker.delete_topic(caller, "%DLQ%g")
+        })
+        .unwrap();
+    assert_eq!(stands(&house, &running), (OperationState::Failed, 0));
+    let ended = house.broker.operation(&running.id).unwrap();
+    assert!(ended.why.unwrap().contains("%DLQ%g was deleted"));
+    let house = house.killed();
+    house.beat(2, "c", vec![consumer("g", &[("t", "*", 1)])]);
+    bury(&house, "t", "new");
+    assert_eq!(house.broker.gone_dead_letters("g"), Ok(Vec::new()));
+    let last = start(&house, redrive()).unwrap();
+    assert_eq!(last.total, 1);
+    work(&house);
+    assert_eq!(stands(&house, &last), (OperationState::Done, 1));
+    assert_eq!(again(&house, "t", 3), ["0", "2", "new"]);
+}
+
+/// What a piece sent before the disk was full is not sent again when there is room.
+#[test]
+fn a_full_disk_in_the_middle_of_a_piece_sends_nothing_twice() {
+    let disk = Stubborn::default();
+    let moods = Arc::clone(&disk.moods);
+    let house = dead_in(
+        House::open(options(), Flush::Async, Arc::new(disk), START),
+        30,
+    );
+    let operation = start(&house, redrive()).unwrap();
+    house.broker.commit().unwrap();
+    moods.full.store(true, Ordering::Relaxed);
+    // What was reserved leaves room for some.
+    let large = Produce {
+        body: &[b'x'; 9_000],
+        ..message("elsewhere")
+    };
+    while house.send(large).is_ok() {}
+    house.broker.deadlines_step().unwrap();
+    let (state, before) = stands(&house, &operation);
+    assert_eq!(state, OperationState::Running);
+    assert!(
+        (1..30).contains(&before),
+        "{before} before the disk was full"
+    );
+    moods.full.store(false, Ordering::Relaxed);
+    house.clock.advance(Duration::from_secs(1));
+    work(&house);
+    assert_eq!(stands(&house, &operation), (OperationState::Done, 30));
+    let sent = again(&house, "t", 15).len() + again(&house, "u", 15).len();
+    assert_eq!(sent, 30);
+}
+
+/// What cannot be written down has not happened.
+#[test]
+fn an_operation_that_cannot_be_cancelled_goes_on() {
+    let disk = Stubborn::default();
+    let moods = Arc::clone(&disk.moods);
+    let open = House::open(options(), Flush::Async, Arc::new(disk), START);
+    let house = dead_in(open, 2);
+    let operation = start(&house, redrive()).unwrap();
+    moods.broken.store(true, Ordering::Relaxed);
+    house.send(message("t")).unwrap_err();
+    house
+        .broker
+        .cancel_operation(&operation.id)
+        .expect_err("nothing can be stored");
+    assert_eq!(stands(&house, &operation).0, OperationState::Running);
 }
