@@ -16,7 +16,6 @@ use super::line::{FlightId, Member, State};
 use super::need::{Found, Need, Part};
 use super::{Checked, Popped, PoppedQueue};
 use crate::filter::Filter;
-use crate::offset::read_failed;
 use crate::topic::Topic;
 use crate::{Broker, Error, limits};
 
@@ -268,7 +267,7 @@ impl Broker {
                 }
                 Found::Cold => return Ok(Some(need())),
             };
-            let Some(properties) = self.properties_if(part, &[entry])? else {
+            let Some(properties) = self.properties_if(part, &mut vec![entry])? else {
                 return Ok(Some(need()));
             };
             let passes = |filter: &Filter| filter.passes(entry.tags_code, properties.get(0));
@@ -311,11 +310,9 @@ impl Broker {
         {
             rounds += 1;
             let mut scanned = std::mem::take(&mut plan.scanned);
-            scanned.clear();
-            let from = QueueOffset(plan.next);
-            let read = (self.store).entries(queue, from, scan, Wait::No, &mut scanned);
-            let properties = match read.map_err(read_failed)? {
-                Reads::Done => self.properties_if(part, &scanned)?,
+            let read = self.new_entries(queue, &mut plan.next, scan, &mut scanned)?;
+            let properties = match read {
+                Reads::Done => self.properties_if(part, &mut scanned)?,
                 Reads::WouldBlock => None,
             };
             let Some(properties) = properties else {
@@ -342,7 +339,11 @@ impl Broker {
     }
 
     /// The property texts, if they are needed; `None` if some are not in memory.
-    fn properties_if(&self, part: Part, entries: &[Entry]) -> Result<Option<Properties>, Error> {
+    fn properties_if(
+        &self,
+        part: Part,
+        entries: &mut Vec<Entry>,
+    ) -> Result<Option<Properties>, Error> {
         match part {
             Part::Entries => Ok(Some(Properties::default())),
             Part::Properties | Part::Records => self.properties(entries),

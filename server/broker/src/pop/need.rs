@@ -112,13 +112,37 @@ impl Broker {
         }
     }
 
-    /// The property texts of these entries' records; `None` if some are not in memory.
-    pub(super) fn properties(&self, entries: &[Entry]) -> Result<Option<Properties>, Error> {
+    /// The entries from `next` on, or from where the queue begins now: a segment may go at any time.
+    pub(super) fn new_entries(
+        &self,
+        queue: &Queue,
+        next: &mut u64,
+        count: usize,
+        out: &mut Vec<Entry>,
+    ) -> Result<Reads, Error> {
+        loop {
+            out.clear();
+            *next = queue.start().0.max(*next);
+            let from = QueueOffset(*next);
+            let read = (self.store).entries(queue, from, count, Wait::No, out);
+            let read = read.map_err(read_failed)?;
+            if queue.start().0 <= *next {
+                return Ok(read);
+            }
+        }
+    }
+
+    /// The property texts of these entries' records; `None` if some are not in memory. Ends with the
+    /// first one that the log has lost, which has none: the entries behind it are taken off.
+    pub(super) fn properties(&self, entries: &mut Vec<Entry>) -> Result<Option<Properties>, Error> {
         let mut properties = Properties::default();
         match (self.store).properties(entries, Wait::No, &mut properties) {
             Ok(Reads::WouldBlock) => Ok(None),
-            // What the log has lost passes no filter, and the entry is gone with the next look.
-            Ok(Reads::Done) | Err(ReadError::Missing(_)) => Ok(Some(properties)),
+            Ok(Reads::Done) => Ok(Some(properties)),
+            Err(ReadError::Missing(_)) => {
+                entries.truncate(properties.count() + 1);
+                Ok(Some(properties))
+            }
             Err(error) => Err(read_failed(error)),
         }
     }
@@ -145,6 +169,8 @@ pub(super) fn entry_in_place(
     let mut entry = Vec::with_capacity(1);
     match store.entries(queue, QueueOffset(at), 1, wait, &mut entry) {
         Ok(Reads::WouldBlock) => Ok(Found::Cold),
+        // The queue begins further on now, and so does what was read.
+        Ok(Reads::Done) if at < queue.start().0 => Ok(Found::Gone),
         Ok(Reads::Done) => {
             let entry = entry.first().copied().filter(|entry| entry.size > 0);
             Ok(entry.map_or(Found::Gone, Found::Here))

@@ -5,7 +5,6 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use model::QueueOffset;
 use model::message::key;
 use store::{Entry, Properties, Queue, Reads, Wait};
 
@@ -14,7 +13,6 @@ use super::flight::{Flight, Open, Take};
 use super::look::{Plan, Room};
 use super::need::{Found, Need, Part};
 use crate::filter::Filter;
-use crate::offset::read_failed;
 use crate::{Broker, Error, limits};
 
 /// The message group of a record as a number; 0 if it has none. FNV-1a: it stands in rows, so it must
@@ -66,7 +64,7 @@ impl Broker {
             let known = !checked.reads_properties(others);
             let properties = match open_at.group {
                 Some(_) if known => Some(Properties::default()),
-                _ => self.properties(&[entry])?,
+                _ => self.properties(&mut vec![entry])?,
             };
             let Some(properties) = properties else {
                 return Ok(Some(need()));
@@ -109,12 +107,11 @@ impl Broker {
         let end = plan.next + limits::ORDERED_SCAN.max(room.count) as u64;
         // By and by, so that no more properties are read than the room asks for.
         while plan.next < end && plan.takes.len() < room.count {
-            scanned.clear();
-            let (from, count) = (QueueOffset(plan.next), room.count.max(AT_ONCE));
-            let read = (self.store).entries(queue, from, count, Wait::No, &mut scanned);
-            let properties = match read.map_err(read_failed)? {
+            let count = room.count.max(AT_ONCE);
+            let read = self.new_entries(queue, &mut plan.next, count, &mut scanned)?;
+            let properties = match read {
                 Reads::Done if scanned.is_empty() => return Ok(None),
-                Reads::Done => self.properties(&scanned)?,
+                Reads::Done => self.properties(&mut scanned)?,
                 Reads::WouldBlock => None,
             };
             let Some(properties) = properties else {

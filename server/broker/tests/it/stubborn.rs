@@ -24,6 +24,8 @@ pub struct Moods {
     pub slow: AtomicBool,
     /// Whether waiting is allowed right now.
     pub patient: AtomicBool,
+    /// What happens when something is read next.
+    meanwhile: Mutex<Option<Box<dyn FnOnce() + Send>>>,
     /// Pages in memory of a slow disk, by file.
     warm: Mutex<HashSet<(u64, u64)>>,
     files: AtomicU64,
@@ -36,6 +38,11 @@ impl Moods {
     pub fn chill(&self) {
         self.warm.lock().unwrap().clear();
         self.slow.store(true, Ordering::Relaxed);
+    }
+
+    /// Does something in the middle of the next read.
+    pub fn meanwhile(&self, what: impl FnOnce() + Send + 'static) {
+        *self.meanwhile.lock().unwrap() = Some(Box::new(what));
     }
 
     fn read_slowly(&self, file: u64, runs: &[Range<u64>], wait: Wait) -> Reads {
@@ -125,6 +132,10 @@ impl File for StubbornFile {
         self.file.read_at(out, at)
     }
     fn read_runs(&self, runs: &[Range<u64>], out: &mut Vec<u8>, wait: Wait) -> io::Result<Reads> {
+        let meanwhile = self.moods.meanwhile.lock().unwrap().take();
+        if let Some(meanwhile) = meanwhile {
+            meanwhile();
+        }
         let mut cold = wait == Wait::No && self.moods.cold.load(Ordering::Relaxed);
         if self.moods.slow.load(Ordering::Relaxed) {
             cold |= self.moods.read_slowly(self.number, runs, wait) == Reads::WouldBlock;

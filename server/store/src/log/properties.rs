@@ -37,6 +37,11 @@ impl Properties {
         (self.bytes.get(start.unwrap_or(0)..end)).unwrap_or_default()
     }
 
+    /// Of how many records there is one: of fewer than were asked for if one was missing.
+    pub fn count(&self) -> usize {
+        self.ends.len()
+    }
+
     /// Whether the `n`th record turned out damaged: nobody knows what its properties were.
     pub fn is_damaged(&self, n: usize) -> bool {
         self.damaged.binary_search(&n).is_ok()
