@@ -187,6 +187,11 @@ impl Broker {
                 Some((Fate::Dead(at), _)) => place = Place::Dead(at),
                 Some((Fate::Again(at), _)) => place = Place::Half(at),
                 None => {
+                    // Retention appended it again since it was read.
+                    if let Some(moved) = self.store.moved(place.offset()) {
+                        place = Place::Half(moved.to);
+                        continue;
+                    }
                     let Some(history) = history else {
                         return Ok(None);
                     };

@@ -1,11 +1,15 @@
 //! Questions to producers that are slow to decide, and what becomes of half messages nobody decides about.
 
-use broker::{Decision, Error, Options};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use broker::{Answer, Caller, Decision, EndTransaction, Error, Options};
 use model::LogOffset;
 use model::message::{key, property};
 use model::record::View;
 
 use crate::house::{House, caller};
+use crate::stubborn::Stubborn;
 use crate::transactions::*;
 
 #[test]
@@ -271,10 +275,13 @@ fn one_that_still_waits_is_asked_about_at_once_when_it_is_resumed() {
     assert_eq!(resume(&house, LogOffset(1 << 40)), Err(Error::HalfMissing));
 }
 
-/// The body is written again before its segment is deleted; what was asked moves along.
-/// A broker that keeps half messages for long and others for three days.
 fn forgetful() -> House {
-    let disk = std::sync::Arc::new(store::disk::memory::Memory::default());
+    forgetful_on(store::disk::memory::Memory::default())
+}
+
+/// A broker that keeps half messages for long and others for three days.
+fn forgetful_on(disk: impl store::Disk + 'static) -> House {
+    let disk = Arc::new(disk);
     let options = Options {
         transaction_check_max: 2,
         half_life: std::time::Duration::from_secs(4_000 * 3600),
@@ -285,6 +292,7 @@ fn forgetful() -> House {
         store.segment_size = 1 << 20;
         store.reserve_step = 1 << 18;
         store.delete_hours = (0..24).collect();
+        store.tail_max = 0;
     });
     house.create("t", |_| ()).unwrap();
     house
@@ -305,6 +313,7 @@ fn outlive(house: &House) {
     assert!(house.store.log_start() >= before, "its segment is gone");
 }
 
+/// The body is written again before its segment is deleted; what was asked moves along.
 #[test]
 fn a_half_message_outlives_its_segment_with_its_count() {
     let house = forgetful();
@@ -359,4 +368,36 @@ fn a_half_message_whose_segment_is_gone_is_ended_by_its_first_place() {
     outlive(&house);
     assert_eq!(commit(&house, half), Err(Error::HalfMissing));
     assert!(house.store.rows(store::Table::Moved).is_empty());
+}
+
+/// Retention appends a half message again between the job that read it and its end.
+#[test]
+fn a_half_message_that_moves_while_it_is_being_ended_is_ended() {
+    let disk = Stubborn::default();
+    let moods = Arc::clone(&disk.moods);
+    let house = forgetful_on(disk);
+    let half = prepare(&house, "old", TRAN);
+    let end = EndTransaction {
+        group: "p",
+        queue_offset: half.queue.0 as i64,
+        log_offset: half.log.0 as i64,
+        decision: Decision::Commit,
+        from_check: false,
+    };
+    moods.cold.store(true, Ordering::Relaxed);
+    let Answer::Cold(job) = house.broker.end_transaction(&caller(1), &end).unwrap() else {
+        panic!("not cold")
+    };
+    job();
+    moods.cold.store(false, Ordering::Relaxed);
+    crate::pop_kept::outlive(&house);
+    let again = Caller {
+        may_wait: false,
+        ..caller(1)
+    };
+    house
+        .run(again, |caller| house.broker.end_transaction(caller, &end))
+        .unwrap();
+    assert_eq!(seen(&house), ["old"]);
+    assert_eq!(house.broker.metrics().halves, 0);
 }
