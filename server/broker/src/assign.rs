@@ -253,7 +253,9 @@ impl Broker {
         }
         let of = |(broker, queues): &(String, u32)| {
             let queue = |id| (broker.clone(), id);
-            (0..*queues as i32).map(queue).collect::<Vec<_>>()
+            // Whoever registered there may have said anything.
+            let queues = (*queues).min(limits::QUEUES_PER_TOPIC);
+            (0..queues as i32).map(queue).collect::<Vec<_>>()
         };
         // In the order in which Java sorts queues.
         let mut all: Vec<Place> = brokers.iter().flat_map(of).collect();

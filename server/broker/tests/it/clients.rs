@@ -159,3 +159,27 @@ fn a_locked_queue_is_its_members_for_a_minute() {
     house.advance(61);
     assert_eq!(house.broker.lock("g", "two", &both).unwrap(), both);
 }
+
+/// A broker may register anything with a name server.
+#[test]
+fn queues_that_no_topic_can_have_are_assigned_to_nobody() {
+    let house = House::new();
+    house.beat(1, "c", vec![consumer("g", &[("t", "*", 1)])]);
+    let route = vec![("broker-b".to_owned(), 20_000_000)];
+    house
+        .heard
+        .routes
+        .lock()
+        .unwrap()
+        .insert("t".to_owned(), route);
+    let assign = broker::Assign {
+        group: "g",
+        topic: "t",
+        client: "c",
+        strategy: "AVG",
+        model: broker::MessageModel::Clustering,
+    };
+    let assigned = house.run(caller(1), |caller| house.broker.assign(caller, &assign));
+    let queues = assigned.unwrap().queues.unwrap();
+    assert_eq!(queues.len(), broker::limits::QUEUES_PER_TOPIC as usize);
+}
