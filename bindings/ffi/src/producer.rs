@@ -1,5 +1,6 @@
 //! Sends for the language: many at once, none without credit, and results in bursts.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -235,15 +236,14 @@ impl Producer {
     ///
     /// # Errors
     /// As [`Producer::get`]; then nothing was sent.
-    pub fn submit(&self, messages: &mut Vec<Outgoing>, done: Arc<dyn Sink>) -> Result<()> {
+    pub fn submit(&self, messages: &mut VecDeque<Outgoing>, done: Arc<dyn Sink>) -> Result<()> {
         self.get()?;
         let has_credit = |outgoing: &Outgoing| self.credit.take(outgoing.message.body.len());
         let taken = messages.iter().take_while(|one| has_credit(one)).count();
         if taken == 0 {
             return Ok(());
         }
-        let rest = messages.split_off(taken);
-        let burst = std::mem::replace(messages, rest);
+        let burst = messages.drain(..taken).collect();
         let sent = self.bursts.send((burst, done));
         sent.map_err(|_| Error::new(Code::Internal, "the sending task has ended"))
     }

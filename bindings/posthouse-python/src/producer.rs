@@ -1,5 +1,6 @@
 //! Sends.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -22,7 +23,7 @@ pub struct Producer {
     pub producer: Arc<ffi::Producer>,
     pub checks: Option<Arc<ffi::Checks>>,
     /// What `submit` was given and had no credit for, in order.
-    waiting: Mutex<Vec<Outgoing>>,
+    waiting: Mutex<VecDeque<Outgoing>>,
 }
 
 #[pymethods]
@@ -75,12 +76,12 @@ impl Producer {
         limit: Option<f64>,
     ) -> PyResult<Py<PyAny>> {
         let inbox = Arc::new(Inbox::<Done>::default());
-        let mut one = vec![Outgoing {
+        let mut one = VecDeque::from([Outgoing {
             id: 0,
             message: sending_one(py, message),
             queue: queue.map(|queue| queue.get().queue.clone()),
             limit: limit.and_then(|limit| Duration::try_from_secs_f64(limit).ok()),
-        }];
+        }]);
         self.submit_all(py, &mut one, &inbox)?;
         let done = slices(py, None, |slice| inbox.wait(1, slice).pop())?;
         let (_, result) = done.expect("a wait without a limit ends with a result");
@@ -105,7 +106,7 @@ impl Producer {
             queue: None,
             limit: None,
         };
-        let mut left: Vec<_> = sending(py, &messages)
+        let mut left: VecDeque<_> = sending(py, &messages)
             .into_iter()
             .enumerate()
             .map(outgoing)
@@ -243,7 +244,7 @@ impl Producer {
     fn submit_all(
         &self,
         py: Python<'_>,
-        outgoing: &mut Vec<Outgoing>,
+        outgoing: &mut VecDeque<Outgoing>,
         inbox: &Arc<Inbox<Done>>,
     ) -> PyResult<()> {
         let begun = Instant::now();
@@ -253,7 +254,7 @@ impl Producer {
             if outgoing.is_empty() {
                 return Ok(());
             }
-            let limit = outgoing.first().and_then(|first| first.limit);
+            let limit = outgoing.front().and_then(|first| first.limit);
             if limit.is_some_and(|limit| begun.elapsed() >= limit) {
                 let late =
                     ffi::Error::new(ffi::Code::Timeout, "too many messages are on their way");

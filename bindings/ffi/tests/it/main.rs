@@ -1,6 +1,7 @@
 //! Send and receive through the boundary's Rust half, against a real server in this process.
 #![allow(clippy::unwrap_used)] // a broken test may panic
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,7 +37,8 @@ fn outgoing(id: u64, message: Message) -> Outgoing {
 }
 
 /// Sends everything, in as many crossings as credit needs, and returns how many were stored.
-fn send_all(producer: &Producer, mut messages: Vec<Outgoing>) -> usize {
+fn send_all(producer: &Producer, messages: Vec<Outgoing>) -> usize {
+    let mut messages = VecDeque::from(messages);
     let done = Arc::new(Inbox::<Done>::default());
     let (all, mut stored, mut ended) = (messages.len(), 0, 0);
     while ended < all {
@@ -212,7 +214,7 @@ fn a_full_memory_refuses_and_says_so() {
     let refused = (0..4096).find_map(|n| {
         let message = Message::new("full", body.clone());
         producer
-            .submit(&mut vec![outgoing(n, message)], done.clone())
+            .submit(&mut VecDeque::from([outgoing(n, message)]), done.clone())
             .unwrap();
         let mut ended = done.wait(1, LIMIT);
         ended.pop().unwrap().1.err()
