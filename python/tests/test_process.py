@@ -113,6 +113,31 @@ def test_a_child_neither_frees_nor_keeps_its_parents_folder(tmp_path: Path) -> N
     os.close(begin)
 
 
+@pytest.mark.parametrize("folder", [False, True], ids=["in memory", "in a folder"])
+def test_a_child_is_told_that_a_server_is_its_parents(folder: bool, tmp_path: Path) -> None:
+    with posthouse.Server.embedded(tmp_path if folder else None, clock="manual") as server:
+        child = os.fork()
+        if child == 0:
+            signal.alarm(60)
+            told = 0
+            calls: list[Callable[[], object]] = [server.client, server.async_client, server.reset, lambda: server.advance(1)]
+            for call in calls:
+                try:
+                    call()
+                except posthouse.ForkedError:
+                    told += 1
+            server.close()
+            if folder:
+                try:
+                    posthouse.Client(server.url)
+                except posthouse.ConfigError as error:
+                    told += f"process {os.getppid()}" in str(error)
+            os._exit(told)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 4 + folder
+        with server.client() as client:
+            assert client.producer().send("t", "after").status == "ok"
+
+
 @pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
 def test_multiprocessing(method: str, tmp_path: Path) -> None:
     program = tmp_path / "program.py"

@@ -75,8 +75,9 @@ impl Client {
     /// A client of a server in this process.
     ///
     /// # Errors
-    /// If the system gives no thread.
+    /// [`Code::Forked`] for a server of the parent's; if the system gives no thread.
     pub fn inside(server: Arc<Server>, options: &ClientOptions) -> Result<Client> {
+        server.check()?;
         let config = Config::new(&server.name_server()).transport(server.transport());
         Client::new(config, Some(server), options)
     }

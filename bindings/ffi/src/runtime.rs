@@ -58,13 +58,7 @@ impl Runtime {
     pub fn check(&self) -> Result<()> {
         match self.is_parents() {
             false => Ok(()),
-            true => Err(Error::new(
-                Code::Forked,
-                format!(
-                    "this was made by process {} and this one was forked from it; make a client in each process",
-                    self.pid
-                ),
-            )),
+            true => Err(made_by(self.pid)),
         }
     }
 
@@ -136,6 +130,13 @@ impl Runtime {
     }
 }
 
+fn made_by(pid: u32) -> Error {
+    let text = format!(
+        "this was made by process {pid} and this one was forked from it; make a client in each process"
+    );
+    Error::new(Code::Forked, text)
+}
+
 /// A thing of the process that made it. Dropped in a forked child it is forgotten instead: its drop could
 /// wait for a thread or a lock that the child does not have.
 #[derive(Debug)]
@@ -156,6 +157,17 @@ impl<T> Parents<T> {
     /// Whether this process made it.
     pub fn is_ours(&self) -> bool {
         self.pid == std::process::id()
+    }
+
+    /// As [`Runtime::check`], for what is used past the runtime.
+    ///
+    /// # Errors
+    /// [`Code::Forked`] in a child.
+    pub fn check(&self) -> Result<()> {
+        match self.is_ours() {
+            true => Ok(()),
+            false => Err(made_by(self.pid)),
+        }
     }
 
     /// The thing.

@@ -67,6 +67,8 @@ impl Server {
                 path.display(),
                 first.describe()
             );
+            // Let go as the last one, `first` ends its server, which takes the lock.
+            drop(folders);
             return Err(Error::new(Code::Config, text));
         }
         Server::start_in(&mut folders, options, path)
@@ -166,8 +168,9 @@ impl Server {
     /// Moves its clock; see [`posthouse::Server::advance`].
     ///
     /// # Errors
-    /// [`Code::Config`] if its clock is the system's.
+    /// [`Code::Config`] if its clock is the system's; [`Code::Forked`].
     pub fn advance(&self, by: Duration) -> Result<usize> {
+        self.check()?;
         let server = self.lock();
         let server = server.as_ref().ok_or_else(|| Error::closed("server"))?;
         match server.advance(by) {
@@ -182,8 +185,9 @@ impl Server {
     /// Calls back every delayed message that waits.
     ///
     /// # Errors
-    /// If that could not be stored.
+    /// If that could not be stored; [`Code::Forked`].
     pub fn recall_all(&self) -> Result<usize> {
+        self.check()?;
         let server = self.lock();
         let broker = server.as_ref().and_then(posthouse::Server::broker);
         let broker = broker.ok_or_else(|| Error::closed("server"))?;
@@ -196,8 +200,12 @@ impl Server {
         self.lock().is_none()
     }
 
-    /// Ends it: what is in flight is answered, everything is flushed. A second time does nothing.
+    /// Ends it: what is in flight is answered, everything is flushed. A second time, and in a forked child,
+    /// it does nothing.
     pub fn close(&self) {
+        if self.check().is_err() {
+            return;
+        }
         // Its folder is free only behind this.
         let mut folders = folders();
         // Closed before, the folder may be another server's now.
@@ -210,6 +218,11 @@ impl Server {
         }
     }
 
+    /// Whether this is the process that it runs in: the threads that serve are not in a child of it.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.inner.check()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Option<posthouse::Server>> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -217,7 +230,8 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        if self.inner.is_ours() {
+        // Closed before, it may be dropped under the lock of the folders by who looked for it.
+        if self.inner.is_ours() && !self.is_closed() {
             self.close();
         }
     }
