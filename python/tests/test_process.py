@@ -23,6 +23,19 @@ WAITS = {
     "poll": "c = client.pull_consumer('g'); c.subscribe('t'); c.poll(60)",
     "iterate": "next(iter(client.push_consumer('g', 't')))",
     "run": "client.push_consumer('g', 't', print).run()",
+    "close, for results": """s = socket.create_server(('127.0.0.1', 0))
+    p = posthouse.Client(f'127.0.0.1:{s.getsockname()[1]}', request_timeout=60).producer(send_timeout=60)
+    p.submit(posthouse.Message('t', b'x'))
+    p.close(60)""",
+    "close, for another thread's send": """s = socket.create_server(('127.0.0.1', 0))
+    p = posthouse.Client(f'127.0.0.1:{s.getsockname()[1]}', request_timeout=60).producer(send_timeout=60)
+    threading.Thread(target=p.send, args=('t', b'x'), daemon=True).start()
+    try:
+        while True:
+            p.flush(0)
+    except TimeoutError:
+        pass
+    p.close(60)""",
     "flush": "client.producer().flush(); next(iter(client.push_consumer('g', 't')))",
 }
 
@@ -30,7 +43,7 @@ WAITS = {
 @pytest.mark.parametrize("name", WAITS)
 def test_ctrl_c_ends_a_wait(name: str) -> None:
     code = f"""
-import posthouse, time
+import posthouse, socket, threading, time
 server = posthouse.Server.embedded(topics=['t'])
 client = server.client()
 print('ready', flush=True)

@@ -68,6 +68,32 @@ def test_bodies_come_in_every_kind_of_buffer(client: posthouse.Client) -> None:
         Message("kinds", 7)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("end", ["flush", "close"])
+def test_what_was_submitted_has_its_result_when_a_producer_is_flushed_or_closed(
+    client: posthouse.Client, end: str
+) -> None:
+    for _ in range(20):
+        # Two bodies are more than may be on their way: nearly all of them wait for credit.
+        producer = client.producer(max_in_flight_bytes=1000, compress_over=None)
+        futures = [producer.submit(Message("t", b"x" * 600)) for _ in range(50)]
+        getattr(producer, end)()
+        assert all(future.done() for future in futures)
+        assert {future.result().status for future in futures} == {"ok"}
+    assert sum(end for _, end in client.admin().offsets("t").values()) == 1000
+    producer.close()
+    with pytest.raises(posthouse.ClosedError):
+        producer.submit(Message("t", b"x"))
+
+
+def test_what_waits_for_the_credit_of_another_threads_send_is_sent(client: posthouse.Client) -> None:
+    producer = client.producer(max_in_flight_bytes=1000, compress_over=None)
+    sender = threading.Thread(target=lambda: [producer.send("t", b"x" * 600) for _ in range(200)])
+    sender.start()
+    futures = [producer.submit(Message("t", b"y" * 600)) for _ in range(20)]
+    sender.join()
+    assert {future.result(30).status for future in futures} == {"ok"}
+
+
 def test_what_no_broker_takes_is_refused_before_it_is_sent(client: posthouse.Client) -> None:
     producer = client.producer()
     with pytest.raises(posthouse.InvalidMessage, match="body"):

@@ -251,22 +251,50 @@ impl Producer {
     /// Waits for what is on its way, then takes leave. A second time, and in a forked child, it does
     /// nothing.
     pub fn close(&self, limit: Duration) {
+        let _ = self.close_while(limit, || Ok::<(), Error>(()));
+    }
+
+    /// As [`Producer::close`], for a language with signals: every 100 ms `look` is asked whether to go on
+    /// waiting. If it says no, the producer is closed all the same.
+    ///
+    /// # Errors
+    /// What `look` says.
+    pub fn close_while<E: From<Error>>(
+        &self,
+        limit: Duration,
+        mut look: impl FnMut() -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
         if self.runtime.is_parents() || self.closed.swap(true, Ordering::AcqRel) {
-            return;
+            return Ok(());
         }
         if let Some(checks) = &self.checks {
             checks.close();
         }
         let end = Instant::now() + limit;
-        self.credit.wait_idle(limit);
+        let left = || end.saturating_duration_since(Instant::now());
+        let mut looked = Ok(());
+        while looked.is_ok() && !self.credit.wait_idle(left().min(MOMENT)) && !left().is_zero() {
+            looked = look();
+        }
         let inner = self.inner.get().clone();
-        let left = end.saturating_duration_since(Instant::now());
         let leave = async move { inner.shutdown().await };
-        let _ = self.runtime.wait_for(left.max(MOMENT), leave);
+        // Who does not answer in time learns of it when the client leaves.
+        match looked {
+            Ok(()) => {
+                let most = left().max(MOMENT);
+                let leave = async move { drop(tokio::time::timeout(most, leave).await) };
+                self.runtime.wait(leave, look)
+            }
+            Err(stop) => {
+                let _ = self.runtime.wait_for(MOMENT, leave);
+                Err(stop)
+            }
+        }
     }
 }
 
-/// Taking leave gets this much, however long the rest took.
+/// How long a wait goes on before signals are looked for; and what taking leave gets, however long the rest
+/// took.
 const MOMENT: Duration = Duration::from_millis(100);
 
 /// Sends bursts in their order.
@@ -276,7 +304,10 @@ async fn run(
     mut bursts: mpsc::UnboundedReceiver<Burst>,
 ) {
     let mut known: Vec<Arc<str>> = Vec::new();
-    let ended = Arc::new(Ended::default());
+    let ended = Arc::new(Ended {
+        credit,
+        sends: Mutex::default(),
+    });
     while let Some((burst, done)) = bursts.recv().await {
         for outgoing in burst {
             let topic = &outgoing.message.topic;
@@ -286,13 +317,11 @@ async fn run(
                 known.push(topic.clone());
                 let _ = producer.queues(topic).await;
             }
-            let (producer, credit) = (producer.clone(), credit.clone());
-            let (done, ended) = (done.clone(), ended.clone());
+            let (producer, done, ended) = (producer.clone(), done.clone(), ended.clone());
             drop(tokio::spawn(async move {
                 let (id, bytes) = (outgoing.id, outgoing.message.body.len());
                 let result = send(&producer, outgoing).await;
-                credit.give(bytes);
-                if ended.push(done, (id, result)) {
+                if ended.push(done, bytes, (id, result)) {
                     // What ends in the same turn is told together.
                     tokio::task::yield_now().await;
                     ended.tell();
@@ -302,28 +331,39 @@ async fn run(
     }
 }
 
+/// A result, whom to tell it, and the bytes of credit that it gives back.
+type Told = (Arc<dyn Sink>, usize, Done);
+
 /// Sends that have ended in this turn of the runtime.
-#[derive(Default)]
-struct Ended(Mutex<Vec<(Arc<dyn Sink>, Done)>>);
+struct Ended {
+    credit: Arc<Credit>,
+    sends: Mutex<Vec<Told>>,
+}
 
 impl Ended {
     /// Whether it is the first one.
-    fn push(&self, to: Arc<dyn Sink>, done: Done) -> bool {
-        let mut ended = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        ended.push((to, done));
-        ended.len() == 1
+    fn push(&self, to: Arc<dyn Sink>, bytes: usize, done: Done) -> bool {
+        let mut sends = self.sends.lock().unwrap_or_else(PoisonError::into_inner);
+        sends.push((to, bytes, done));
+        sends.len() == 1
     }
 
+    /// Gives credit back and tells the results in one go: who sees all credit back, and then waits for
+    /// something else of the runtime's, has every result.
     fn tell(&self) {
-        let ended = {
-            let mut ended = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            std::mem::take(&mut *ended)
+        let sends = {
+            let mut sends = self.sends.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::take(&mut *sends)
         };
-        let mut ended = ended.into_iter().peekable();
-        while let Some((to, _)) = ended.peek() {
+        let mut sends = sends.into_iter().peekable();
+        while let Some((to, ..)) = sends.peek() {
             let to = to.clone();
-            let its = std::iter::from_fn(|| ended.next_if(|(one, _)| Arc::ptr_eq(one, &to)));
-            let its: Vec<Done> = its.map(|(_, done)| done).collect();
+            let its = std::iter::from_fn(|| sends.next_if(|(one, ..)| Arc::ptr_eq(one, &to)));
+            let told = |(_, bytes, done)| {
+                self.credit.give(bytes);
+                done
+            };
+            let its: Vec<Done> = its.map(told).collect();
             to.done(its);
         }
     }

@@ -9,9 +9,9 @@ use posthouse_client::{ProducerOptions, Sent};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
-use crate::call::{SLICE, call, nothing, slices};
+use crate::call::{SLICE, call, nothing, signals, slices};
 use crate::client::Client;
-use crate::error::raised;
+use crate::error::{Stop, raised};
 use crate::message::{Message, MessageQueue, sending, sending_one};
 use crate::pump::{self, Pump};
 use crate::received::SendResult;
@@ -150,6 +150,7 @@ impl Producer {
         queue: Option<&Bound<'_, MessageQueue>>,
         limit: Option<f64>,
     ) -> PyResult<usize> {
+        self.producer.get().map_err(|error| raised(py, &error))?;
         let queue = queue.map(|queue| queue.get().queue.clone());
         let limit = limit.and_then(|limit| Duration::try_from_secs_f64(limit).ok());
         let outgoing = sending(py, &messages);
@@ -233,9 +234,10 @@ impl Producer {
         call(py, self.producer.runtime(), (pump, id), sending, nothing)
     }
 
-    fn close(&self, py: Python<'_>, limit: f64) {
+    fn close(&self, py: Python<'_>, limit: f64) -> PyResult<()> {
         let limit = Duration::try_from_secs_f64(limit).unwrap_or_default();
-        py.detach(|| self.producer.close(limit));
+        let closed = py.detach(|| self.producer.close_while(limit, signals));
+        closed.map_err(|stop: Stop| stop.raised(py))
     }
 }
 

@@ -95,6 +95,11 @@ impl Pump {
         let events = py.detach(|| self.inbox.wait(1024, limit));
         shown(py, events)
     }
+
+    /// Ends every wait; what is there, and what still comes, can be taken.
+    fn close(&self) {
+        self.inbox.close();
+    }
 }
 
 fn shown<'py>(

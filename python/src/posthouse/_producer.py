@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from datetime import datetime
+from time import monotonic
 from typing import TYPE_CHECKING, cast, overload
 
 from . import _native
@@ -46,6 +47,8 @@ class Producer(Closing):
         self._futures: dict[int, Future[SendResult]] = {}
         self._next = 1
         self._pump: _native.Pump | None = None
+        self._resolver: threading.Thread | None = None
+        self._closed = False
 
     @overload
     def send(
@@ -93,23 +96,29 @@ class Producer(Closing):
         future.set_running_or_notify_cancel()
         self._native.wait_credit()
         with self._lock:
-            pump = self._pumped()
+            if self._closed:
+                raise ClosedError("the producer is closed", code="closed")
             ident = self._next
+            self._native.submit([message], ident, self._pumped())
             self._next += 1
             self._futures[ident] = future
-            self._native.submit([message], ident, pump)
         return future
 
     def _pumped(self) -> _native.Pump:
         if self._pump is None:
             self._pump = _native.Pump()
-            run = threading.Thread(target=self._resolve, args=(self._pump,), name="posthouse-results", daemon=True)
-            run.start()
+            self._resolver = threading.Thread(
+                target=self._resolve, args=(self._pump,), name="posthouse-results", daemon=True
+            )
+            self._resolver.start()
         return self._pump
 
     def _resolve(self, pump: _native.Pump) -> None:
-        while self._pump is pump:
+        while True:
+            ending = self._pump is not pump
             done = pump.wait(0.5)
+            if ending and not done:
+                break
             for ident, outcome in done:
                 with self._lock:
                     future = self._futures.pop(ident, None)
@@ -121,10 +130,14 @@ class Producer(Closing):
                     future.set_exception(unsafe(outcome))
                 else:
                     future.set_result(outcome)
-            if done:
-                with self._lock:
-                    if self._pump is pump:
-                        self._native.resume(pump)
+            # Also when nothing came: it may be another thread's send that gave its credit back.
+            with self._lock:
+                if self._pump is pump and not self._closed:
+                    self._native.resume(pump)
+        with self._lock:
+            left, self._futures = self._futures, {}
+        for future in left.values():
+            future.set_exception(ClosedError("the producer was closed", code="closed"))
 
     def send_many(self, messages: Iterable[Message], /) -> list[SendResult | PosthouseError]:
         """Sends messages to wherever each belongs, all at once; what became of each, in their order."""
@@ -154,18 +167,30 @@ class Producer(Closing):
 
     def flush(self, timeout: Seconds | None = None) -> None:
         """Returns when nothing is on its way any more."""
-        limit = None if timeout is None else seconds(timeout)
-        if not self._native.flush(limit):
+        end = None if timeout is None else monotonic() + seconds(timeout)
+        self._wait_results(end)
+        if not self._native.flush(None if end is None else max(0.0, end - monotonic())):
             raise TimeoutError("messages are still on their way")
 
-    def close(self, timeout: Seconds = 10.0) -> None:
-        limit = seconds(timeout)
-        if self._futures:
-            # What waits for credit is handed over while others' results come in.
-            self._native.flush(limit)
+    def _wait_results(self, end: float | None) -> None:
+        """Waits until what was submitted has its results: also what still waits for credit."""
+        resolver = self._resolver
+        # Neither in a forked child, where nobody resolves, nor in a callback of a result.
+        if resolver is None or not resolver.is_alive() or resolver is threading.current_thread():
+            return
         with self._lock:
-            self._pump = None
-            left, self._futures = self._futures, {}
-        self._native.close(limit)
-        for future in left.values():
-            future.set_exception(ClosedError("the producer was closed", code="closed"))
+            futures = list(self._futures.values())
+        wait(futures, None if end is None else max(0.0, end - monotonic()))
+
+    def close(self, timeout: Seconds = 10.0) -> None:
+        end = monotonic() + seconds(timeout)
+        self._wait_results(end)
+        with self._lock:
+            self._closed = True
+        self._native.close(max(0.0, end - monotonic()))
+        with self._lock:
+            pump, self._pump = self._pump, None
+        if pump is not None:
+            # What has come is taken first: only what has no result by now was closed upon.
+            pump.close()
+            self._wait_results(max(end, monotonic() + 0.5))
