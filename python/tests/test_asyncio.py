@@ -94,6 +94,27 @@ def test_a_cancelled_wait_loses_nothing(run: Callable[[Program], None]) -> None:
     run(program)
 
 
+def test_a_poll_brings_what_a_cancelled_one_would_have(run: Callable[[Program], None]) -> None:
+    async def program(_server: posthouse.Server, client: posthouse.AsyncClient) -> None:
+        await client.admin().create_topic("t", queues=1)
+        consumer = client.pull_consumer("g", start_from=FIRST)
+        await consumer.assign(await consumer.queues("t"))
+        cancelled = asyncio.create_task(consumer.poll(60))
+        await asyncio.sleep(0)
+        cancelled.cancel()
+        await asyncio.gather(cancelled, return_exceptions=True)
+        # The next one begins before the message comes that the cancelled one gets.
+        polling = asyncio.create_task(consumer.poll(1))
+        await asyncio.sleep(0)
+        sent = await client.producer().send("t", "x")
+        found = await polling
+        while not found:
+            found = await consumer.poll(1)
+        assert [message.message_id for message in found] == [sent.message_id]
+
+    run(program)
+
+
 def test_a_cancelled_send_gives_its_credit_back(run: Callable[[Program], None]) -> None:
     async def program(_server: posthouse.Server, client: posthouse.AsyncClient) -> None:
         producer = client.producer(max_in_flight=4)

@@ -241,7 +241,9 @@ class AsyncPullConsumer(Closing):
 
         What a cancelled poll would have returned, the next one returns.
         """
-        messages, self._spare = self._spare[:max_messages], self._spare[max_messages:]
+        # In place: a cancelled poll that is under way brings its messages to this very list.
+        messages = self._spare[:max_messages]
+        del self._spare[:max_messages]
         if not messages:
             limit = seconds(timeout)
             messages = await self._client._on_loop().call(
