@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -130,6 +131,42 @@ def test_a_cancelled_send_gives_its_credit_back(run: Callable[[Program], None]) 
             producer.send_nowait(Message("t", "z"))
         assert caught.value.retryable
         await producer.flush()
+
+    run(program)
+
+
+def test_what_is_no_message_is_refused_and_harms_no_other(run: Callable[[Program], None]) -> None:
+    async def program(_server: posthouse.Server, client: posthouse.AsyncClient) -> None:
+        producer = client.producer()
+        sending = producer.send_nowait(Message("t", "x"))
+        with pytest.raises(TypeError, match="not str"):
+            producer.send_nowait("x")  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="not int"):
+            await producer.send_many([Message("t", "never"), 7])  # type: ignore[list-item]
+        assert (await sending).status == "ok"
+        assert sum(end for _, end in (await client.admin().offsets("t")).values()) == 1
+
+    run(program)
+
+
+def test_a_closed_producer_ends_every_send(run: Callable[[Program], None]) -> None:
+    async def program(server: posthouse.Server, _client: posthouse.AsyncClient) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            address = f"127.0.0.1:{silent.getsockname()[1]}"
+            client = posthouse.AsyncClient(address, request_timeout=60)
+            producer = client.producer(send_timeout=60, max_in_flight=1)
+            sends = [asyncio.create_task(producer.send("t", str(n))) for n in range(3)]
+            await asyncio.sleep(0)
+            await producer.aclose(0.1)
+            outcomes = await asyncio.gather(*sends, return_exceptions=True)
+            assert [type(outcome) for outcome in outcomes] == [posthouse.ClosedError] * 3
+            with pytest.raises(posthouse.ClosedError):
+                await producer.send("t", "x", queue=posthouse.MessageQueue("t", "broker-a", 0))
+            await producer.flush()
+            # Others of the same loop go on.
+            with pytest.raises(posthouse.PosthouseError):
+                await client.producer(send_timeout=0.2, retries=0).send("t", "x")
+            await client.aclose(0.1)
 
     run(program)
 

@@ -32,7 +32,7 @@ class Loop:
         self.blocked: set[AsyncProducer] = set()
         self.drained: weakref.WeakSet[AsyncProducer] = weakref.WeakSet()
         self.woken: weakref.WeakSet[AsyncPushConsumer | AsyncTransactionProducer] = weakref.WeakSet()
-        loop.add_reader(self.pump.fileno(), self._readable)
+        loop.add_reader(self.pump.fileno(), self.take)
 
     async def call(
         self, start: Callable[[_native.Pump, int], object], lost: Callable[[Any], None] | None = None
@@ -49,7 +49,8 @@ class Loop:
             raise
         return await future
 
-    def _readable(self) -> None:
+    def take(self) -> None:
+        """Hands out the results that have come."""
         for ident, outcome in self.pump.drain():
             producer = ident >> SHIFT
             if producer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from time import monotonic
 from typing import TYPE_CHECKING, overload
 
 from . import _native
@@ -16,6 +17,12 @@ from ._types import Body, RecallResult, Seconds, message_of, seconds
 
 if TYPE_CHECKING:
     from ._aio import AsyncClient, Loop
+
+
+def _look(message: object) -> None:
+    """Raises if it is no message: it would cross with others of the same tick, who must not suffer from it."""
+    if not isinstance(message, Message):
+        raise TypeError(f"a message must be a Message, not {type(message).__name__}")
 
 
 class AsyncProducer(Closing):
@@ -42,10 +49,15 @@ class AsyncProducer(Closing):
             self._loop.sends[self._number] = self._open
         return self._loop
 
-    def _submit(self, message: Message) -> asyncio.Future[SendResult]:
+    def _ready(self) -> Loop:
         loop = self._loop or self._on_loop()
         if self._closed:
             raise ClosedError("the producer is closed", code="closed")
+        return loop
+
+    def _submit(self, message: Message) -> asyncio.Future[SendResult]:
+        loop = self._ready()
+        _look(message)
         if not self._pending:
             loop.loop.call_soon(self._flush)
         future: asyncio.Future[SendResult] = loop.loop.create_future()
@@ -120,15 +132,15 @@ class AsyncProducer(Closing):
         whole = message_of(message, body, tag, keys, properties, sharding_key, deliver_after, deliver_at)
         if queue is None and timeout is None:
             return checked(await self._submit(whole), self._strict)
-        loop = self._on_loop()
+        loop = self._ready()
+        limit = None if timeout is None else seconds(timeout)
         self._flush()
         ident = self._next
+        if self._native.submit([whole], ident, loop.pump, queue, limit):
+            loop.blocked.add(self)
         self._next += 1
         future: asyncio.Future[SendResult] = loop.loop.create_future()
         self._open[ident] = future
-        limit = None if timeout is None else seconds(timeout)
-        if self._native.submit([whole], ident, loop.pump, queue, limit):
-            loop.blocked.add(self)
         return checked(await future, self._strict)
 
     def send_nowait(self, message: Message, /) -> asyncio.Future[SendResult]:
@@ -142,7 +154,11 @@ class AsyncProducer(Closing):
 
     async def send_many(self, messages: Iterable[Message], /) -> list[SendResult | PosthouseError]:
         """Sends messages to wherever each belongs, all at once; what became of each, in their order."""
-        outcomes = await asyncio.gather(*map(self._submit, messages), return_exceptions=True)
+        batch = list(messages)
+        for message in batch:
+            _look(message)
+        futures = [self._submit(message) for message in batch]
+        outcomes = await asyncio.gather(*futures, return_exceptions=True)
         results: list[SendResult | PosthouseError] = []
         for outcome in outcomes:
             if not isinstance(outcome, (SendResult, PosthouseError)):
@@ -200,10 +216,23 @@ class AsyncProducer(Closing):
             return
         self._closed = True
         limit = seconds(timeout)
-        if self._loop is not None and self._open:
+        end = monotonic() + limit
+        loop = self._loop
+        if loop is not None and self._open:
             self._flush()
             try:
                 await asyncio.wait_for(self.flush(), limit)
             except TimeoutError:
                 pass
-        await asyncio.to_thread(self._native.close, limit)
+        if loop is not None:
+            loop.blocked.discard(self)
+        await asyncio.to_thread(self._native.close, max(0.0, end - monotonic()))
+        if loop is not None:
+            # What has come is taken first: only what has no result by now was closed upon.
+            loop.take()
+            left = list(self._open.values())
+            self._open.clear()
+            for future in left:
+                if not future.done():
+                    future.set_exception(ClosedError("the producer was closed", code="closed"))
+            self._look_drained()
