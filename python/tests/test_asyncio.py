@@ -197,6 +197,63 @@ def test_handlers_are_coroutines(run: Callable[[Program], None]) -> None:
     run(program)
 
 
+def test_a_closing_consumer_waits_for_its_handlers(run: Callable[[Program], None]) -> None:
+    async def program(_server: posthouse.Server, client: posthouse.AsyncClient) -> None:
+        begun, go_on = asyncio.Event(), asyncio.Event()
+        handled: list[str] = []
+
+        async def handle(message: posthouse.ReceivedMessage) -> None:
+            begun.set()
+            await go_on.wait()
+            handled.append(message.text())
+
+        await client.producer().send("t", "x")
+        consumer = client.push_consumer("g", "t", handle, start_from=FIRST)
+        running = asyncio.create_task(consumer.run())
+        await begun.wait()
+        closing = asyncio.create_task(consumer.aclose())
+        # Its first step is to end the wait for messages.
+        await asyncio.sleep(0)
+        assert not handled
+        go_on.set()
+        await closing
+        assert handled == ["x"]
+        await running
+        # And its ack counted.
+        assert sum((await client.admin().lag("g", "t")).values()) == 0
+
+    run(program)
+
+
+def test_a_handler_may_close_its_consumer(run: Callable[[Program], None]) -> None:
+    async def program(_server: posthouse.Server, client: posthouse.AsyncClient) -> None:
+        async def handle(_message: posthouse.ReceivedMessage) -> None:
+            await consumer.aclose(30)
+
+        await client.producer().send("t", "x")
+        consumer = client.push_consumer("g", "t", handle, start_from=FIRST)
+        async with asyncio.timeout(20):
+            await consumer.run()
+
+    run(program)
+
+
+def test_a_consumer_that_is_closed_while_it_opens_is_closed(run: Callable[[Program], None]) -> None:
+    async def program(_server: posthouse.Server, client: posthouse.AsyncClient) -> None:
+        await client.admin().create_topic("t")
+        consumer = client.push_consumer("g", "t")
+        opening = asyncio.create_task(consumer.assignment())
+        await asyncio.sleep(0)
+        await consumer.aclose()
+        with pytest.raises(posthouse.ClosedError):
+            await opening
+        # It left the group: another one of this client may join it, which has one member a group.
+        async with client.push_consumer("g", "t") as again:
+            assert len(await again.assignment()) == 8
+
+    run(program)
+
+
 def test_pulling(run: Callable[[Program], None]) -> None:
     async def program(_server: posthouse.Server, client: posthouse.AsyncClient) -> None:
         await client.producer().send_many([Message("t", str(n)) for n in range(20)])

@@ -7,6 +7,7 @@ import logging
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Mapping
 from datetime import datetime
+from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
     from ._aio import AsyncClient
 
 _log = logging.getLogger("posthouse.consumer")
+
+# Leaving a group gets this much, seconds, however long the rest took.
+_LEAVE = 0.5
 
 
 class AsyncPushConsumer(Closing):
@@ -78,6 +82,7 @@ class AsyncPushConsumer(Closing):
         self._waiter: asyncio.Future[None] | None = None
         self._buffer: deque[ReceivedMessage] = deque()
         self._current: ReceivedMessage | None = None
+        self._running: set[asyncio.Task[None]] = set()
         self._closed = False
 
     async def _open(self) -> _native.PushConsumer:
@@ -91,6 +96,11 @@ class AsyncPushConsumer(Closing):
                     lambda pump, ident: _native.PushConsumer.open(client, **self._arguments, pump=pump, id=ident),
                     lambda native: native.stop(),
                 )
+                if self._closed:
+                    # In the meantime, by somebody who had nothing to close yet.
+                    native.stop()
+                    await loop.call(lambda pump, ident: native.close(_LEAVE, pump, ident))
+                    raise ClosedError("the consumer is closed", code="closed")
                 native.wake(loop.pump)
                 loop.woken.add(self)
                 self._native = native
@@ -138,7 +148,7 @@ class AsyncPushConsumer(Closing):
         if handler is None:
             raise ConfigError("this consumer has no handler; iterate over it", code="config")
         native = await self._open()
-        running: set[asyncio.Task[None]] = set()
+        running = self._running
         try:
             while self._buffer or await self._fill():
                 while len(running) >= self._concurrency:
@@ -197,16 +207,23 @@ class AsyncPushConsumer(Closing):
         await self.aclose()
 
     async def aclose(self, timeout: Seconds = 10.0) -> None:
+        """Waits for the handlers that run, within the time, and leaves the group. A second time does nothing."""
         if self._closed:
             return
         self._closed = True
+        end = monotonic() + seconds(timeout)
         self._wake()
         native = self._native
-        if native is not None:
-            native.stop()
-            self._buffer.clear()
-            limit = max(0.5, seconds(timeout))
-            await self._client._on_loop().call(lambda pump, ident: native.close(limit, pump, ident))
+        if native is None:
+            return
+        native.stop()
+        self._buffer.clear()
+        # One of them may be who closes.
+        handlers = {task for task in self._running if task is not asyncio.current_task()}
+        if handlers:
+            await asyncio.wait(handlers, timeout=max(0.0, end - monotonic()))
+        limit = max(_LEAVE, end - monotonic())
+        await self._client._on_loop().call(lambda pump, ident: native.close(limit, pump, ident))
 
 
 class AsyncPullConsumer(Closing):
