@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
 from datetime import datetime, timedelta, timezone
@@ -92,6 +93,41 @@ def test_what_waits_for_the_credit_of_another_threads_send_is_sent(client: posth
     futures = [producer.submit(Message("t", b"y" * 600)) for _ in range(20)]
     sender.join()
     assert {future.result(30).status for future in futures} == {"ok"}
+
+
+def test_a_closing_client_lets_handlers_send_to_their_end(server: posthouse.Server) -> None:
+    client = server.client()
+    producers = [client.producer(f"p{n}") for n in range(8)]
+    begun = threading.Event()
+    statuses: list[str] = []
+
+    def handle(_message: posthouse.ReceivedMessage) -> None:
+        begun.set()
+        try:
+            while True:
+                consumer.pause()
+        except posthouse.ClosedError:
+            # The client has begun to close.
+            statuses.extend(producer.send("out", "x").status for producer in producers)
+
+    producers[0].send("in", "x")
+    consumer = client.push_consumer("g", "in", handle, start_from=FIRST)
+    consumer.start()
+    assert begun.wait(30)
+    client.close(30)
+    assert statuses == ["ok"] * 8
+
+
+def test_a_client_closes_within_one_time_however_much_it_has() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        client = posthouse.Client(f"127.0.0.1:{silent.getsockname()[1]}", request_timeout=60)
+        producers = [client.producer(f"p{n}", send_timeout=60) for n in range(16)]
+        futures = [producer.submit(Message("t", b"x")) for producer in producers]
+        begun = time.monotonic()
+        client.close(1)
+        # Each of them within a second would be 16.
+        assert time.monotonic() - begun < 8
+        assert all(isinstance(future.exception(0), posthouse.ClosedError) for future in futures)
 
 
 def test_what_no_broker_takes_is_refused_before_it_is_sent(client: posthouse.Client) -> None:

@@ -235,19 +235,23 @@ impl PullConsumer {
         Ok(())
     }
 
-    #[pyo3(signature = (pump=None, id=0))]
+    /// Tells offsets if it does so by itself, and gives its queues up.
+    #[pyo3(signature = (limit, pump=None, id=0))]
     fn close(
         &self,
         py: Python<'_>,
+        limit: f64,
         pump: Option<&Bound<'_, Pump>>,
         id: u64,
     ) -> PyResult<Py<PyAny>> {
+        let limit = Duration::try_from_secs_f64(limit).unwrap_or_default();
         if self.client.runtime().is_parents() || self.client.is_closed() {
             return Ok(py.None());
         }
         let consumer = self.consumer.get().clone();
         let closing = async move {
-            consumer.shutdown().await;
+            // Who does not answer in time learns of it when the client leaves.
+            let _ = tokio::time::timeout(limit, consumer.shutdown()).await;
             Ok(())
         };
         call(py, self.client.runtime(), (pump, id), closing, nothing)

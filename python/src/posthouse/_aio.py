@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections.abc import Callable
+from time import monotonic
 from types import TracebackType
 from typing import Any, Self
 
@@ -95,7 +96,8 @@ class AsyncClient:
         self._loop: Loop | None = None
         self._producers = 0
         self._replying: AsyncProducer | None = None
-        self._made: weakref.WeakSet[Any] = weakref.WeakSet()
+        # In the order in which they were made.
+        self._made: weakref.WeakKeyDictionary[Any, None] = weakref.WeakKeyDictionary()
 
     @classmethod
     def _inside(cls, server: _native.Server) -> AsyncClient:
@@ -134,7 +136,7 @@ class AsyncClient:
         )
         self._producers += 1
         producer = AsyncProducer(self, native, self._producers, max_in_flight, strict_store)
-        self._made.add(producer)
+        self._made[producer] = None
         return producer
 
     def transaction_producer(
@@ -163,7 +165,7 @@ class AsyncClient:
         self._producers += 1
         producer = AsyncTransactionProducer(self, native, self._producers, max_in_flight, strict_store)
         producer._begin_checks(check)
-        self._made.add(producer)
+        self._made[producer] = None
         return producer
 
     def _replier(self) -> AsyncProducer:
@@ -199,7 +201,7 @@ class AsyncClient:
             cache_messages=cache_messages,
             cache_bytes=cache_bytes,
         )
-        self._made.add(consumer)
+        self._made[consumer] = None
         return consumer
 
     def pull_consumer(
@@ -207,7 +209,7 @@ class AsyncClient:
     ) -> AsyncPullConsumer:
         """As ``Client.pull_consumer``."""
         consumer = AsyncPullConsumer(self, group, auto_commit, start_from)
-        self._made.add(consumer)
+        self._made[consumer] = None
         return consumer
 
     def simple_consumer(
@@ -222,10 +224,12 @@ class AsyncClient:
 
     async def aclose(self, timeout: Seconds = 10.0) -> None:
         """Closes what was made from it, and takes leave. A second time does nothing."""
-        for thing in list(self._made):
-            await thing.aclose(timeout)
+        end = monotonic() + seconds(timeout)
+        # Consumers first: their handlers may be sending.
+        for thing in sorted(reversed(list(self._made)), key=lambda thing: isinstance(thing, AsyncProducer)):
+            await thing.aclose(max(0.0, end - monotonic()))
         loop, self._loop = self._loop, None
-        await asyncio.to_thread(self._native.close, seconds(timeout))
+        await asyncio.to_thread(self._native.close, max(0.0, end - monotonic()))
         if loop is not None:
             loop.close()
 

@@ -333,7 +333,8 @@ class AsyncPullConsumer(Closing):
     async def aclose(self, timeout: Seconds = 10.0) -> None:
         if not self._closed:
             self._closed = True
-            await self._call(self._native.close)
+            limit = seconds(timeout)
+            await self._call(lambda pump, ident: self._native.close(limit, pump, ident))
 
 
 class AsyncSimpleConsumer(Closing):

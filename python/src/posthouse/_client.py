@@ -7,7 +7,7 @@ import weakref
 
 from . import _native
 from ._admin import Admin
-from ._closing import Closing, close_at_exit
+from ._closing import Closing, close_all, close_at_exit
 from ._consumers import PullConsumer, SimpleConsumer
 from ._producer import Producer
 from ._push import PushConsumer
@@ -31,7 +31,8 @@ class Client(Closing):
 
     def _begin(self, native: _native.Client) -> None:
         self._native = native
-        self._made: weakref.WeakSet[Closing] = weakref.WeakSet()
+        # In the order in which they were made.
+        self._made: weakref.WeakKeyDictionary[Closing, None] = weakref.WeakKeyDictionary()
         self._lock = threading.Lock()
         self._replying: Producer | None = None
         close_at_exit(self)
@@ -64,7 +65,7 @@ class Client(Closing):
             max_in_flight_bytes=max_in_flight_bytes,
         )
         producer = Producer(self, native, strict_store)
-        self._made.add(producer)
+        self._made[producer] = None
         return producer
 
     def transaction_producer(
@@ -93,7 +94,7 @@ class Client(Closing):
             transactional=True,
         )
         producer = TransactionProducer(self, native, strict_store, check, check_threads)
-        self._made.add(producer)
+        self._made[producer] = None
         return producer
 
     def _replier(self) -> Producer:
@@ -132,7 +133,7 @@ class Client(Closing):
             cache_messages=cache_messages,
             cache_bytes=cache_bytes,
         )
-        self._made.add(consumer)
+        self._made[consumer] = None
         return consumer
 
     def pull_consumer(
@@ -140,7 +141,7 @@ class Client(Closing):
     ) -> PullConsumer:
         """Gets messages when it asks for them, and may go anywhere in a queue."""
         consumer = PullConsumer(self, group, auto_commit, start_from)
-        self._made.add(consumer)
+        self._made[consumer] = None
         return consumer
 
     def simple_consumer(
@@ -148,7 +149,7 @@ class Client(Closing):
     ) -> SimpleConsumer:
         """Gets messages on loan, to be acked one by one within ``invisible`` (RocketMQ's POP)."""
         consumer = SimpleConsumer(self, group, subscribe, invisible)
-        self._made.add(consumer)
+        self._made[consumer] = None
         return consumer
 
     def admin(self) -> Admin:
@@ -156,6 +157,7 @@ class Client(Closing):
         return Admin(self)
 
     def close(self, timeout: Seconds = 10.0) -> None:
-        for thing in list(self._made):
-            thing.close(timeout)
-        self._native.close(seconds(timeout))
+        # Consumers first: their handlers may be sending.
+        made = sorted(reversed(list(self._made)), key=lambda thing: isinstance(thing, Producer))
+        left = close_all(made, seconds(timeout))
+        self._native.close(left)

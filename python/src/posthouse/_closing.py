@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import atexit
 import weakref
+from collections.abc import Iterable
+from time import monotonic
 from types import TracebackType
 from typing import Any, Self
 
 from ._types import Seconds
 
 _EXIT_SECONDS = 2.0
-_open: weakref.WeakSet[Closing] = weakref.WeakSet()
+# In the order in which they were made.
+_open: weakref.WeakKeyDictionary[Closing, None] = weakref.WeakKeyDictionary()
 
 
 class Closing:
@@ -35,10 +38,18 @@ class Closing:
 
 def close_at_exit(thing: Closing) -> None:
     """Closes it when the interpreter ends, unless that was done before."""
-    _open.add(thing)
+    _open[thing] = None
+
+
+def close_all(things: Iterable[Closing], timeout: float) -> float:
+    """Closes them in this order, all within the time; what is left of it, seconds."""
+    end = monotonic() + timeout
+    for thing in things:
+        thing.close(max(0.0, end - monotonic()))
+    return max(0.0, end - monotonic())
 
 
 @atexit.register
 def _at_exit() -> None:
-    for thing in list(_open):
-        thing.close(_EXIT_SECONDS)
+    # What was made last first: clients before their servers.
+    close_all(reversed(list(_open)), _EXIT_SECONDS)

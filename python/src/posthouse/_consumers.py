@@ -97,7 +97,7 @@ class PullConsumer(Closing):
     def close(self, timeout: Seconds = 10.0) -> None:
         if not self._closed:
             self._closed = True
-            self._native.close()
+            self._native.close(seconds(timeout))
 
 
 class SimpleConsumer(Closing):
