@@ -85,6 +85,20 @@ test('a lease is extended, and what is not acked comes again', async (t) => {
   await consumer.ack(again)
 })
 
+test('an ack that fails keeps no other from counting', async (t) => {
+  const { client } = await started(t, { topics: ['acks'] })
+  const other = await started(t, { topics: ['acks'], config: { brokerName: 'elsewhere' } })
+  await (await other.client.producer()).send({ topic: 'acks', body: 'foreign' })
+  const [foreign] = await (await other.client.simpleConsumer({ group: 'g', subscribe: 'acks' })).receive()
+  await (await client.producer()).sendBatch(numbered('acks', 8))
+  const consumer = await client.simpleConsumer({ group: 'g', subscribe: 'acks' })
+  const mine = await consumer.receive()
+  assert.equal(mine.length, 8)
+  await assert.rejects(consumer.ack([foreign, ...mine]), /elsewhere/)
+  const lag = await client.admin().lag('g', 'acks')
+  assert.equal(lag.reduce((sum, [, one]) => sum + one, 0), 0)
+})
+
 test('wrong arguments are named before anything is done', async (t) => {
   const { client } = await started(t)
   const producer = await client.producer()

@@ -95,6 +95,19 @@ def test_what_waits_for_the_credit_of_another_threads_send_is_sent(client: posth
     assert {future.result(30).status for future in futures} == {"ok"}
 
 
+def test_an_ack_that_fails_keeps_no_other_from_counting(client: posthouse.Client) -> None:
+    with posthouse.Server.embedded(config={"brokerName": "elsewhere"}) as other, other.client() as its:
+        its.producer().send("t", "foreign")
+        [foreign] = its.simple_consumer("g", "t").receive()
+    client.producer().send_batch([Message("t", str(n)) for n in range(8)])
+    consumer = client.simple_consumer("g", "t")
+    mine = consumer.receive()
+    assert len(mine) == 8
+    with pytest.raises(posthouse.PosthouseError, match="elsewhere"):
+        consumer.ack([foreign, *mine])
+    assert sum(client.admin().lag("g", "t").values()) == 0
+
+
 def test_a_closing_client_lets_handlers_send_to_their_end(server: posthouse.Server) -> None:
     client = server.client()
     producers = [client.producer(f"p{n}") for n in range(8)]

@@ -57,9 +57,11 @@ impl SimpleConsumer {
     pub fn ack(&self, call: u32, leases: Vec<String>) {
         let inner = self.inner.clone();
         self.calls.start(call, async move {
-            for lease in leases {
-                inner.ack(&parse(&lease)?).await?;
-            }
+            let leases = leases.iter().map(|lease| parse(lease));
+            let leases: Vec<Lease> = leases.collect::<ffi::Result<_>>()?;
+            // All are told, whatever becomes of one.
+            let outcomes = inner.ack_all(&leases).await.into_iter();
+            outcomes.collect::<std::result::Result<(), _>>()?;
             ffi::Result::Ok(Value::Nothing)
         });
     }

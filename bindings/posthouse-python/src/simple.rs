@@ -91,11 +91,10 @@ impl SimpleConsumer {
         self.client.get().map_err(|error| raised(py, &error))?;
         let leases: PyResult<Vec<Lease>> = messages.iter().map(|one| lease(py, one)).collect();
         let (leases, consumer) = (leases?, self.consumer.clone());
+        // All are told, whatever becomes of one.
         let acking = async move {
-            for lease in &leases {
-                consumer.ack(lease).await?;
-            }
-            Ok(())
+            let outcomes = consumer.ack_all(&leases).await.into_iter();
+            Ok(outcomes.collect::<Result<(), _>>()?)
         };
         call(py, self.client.runtime(), (pump, id), acking, nothing)
     }
