@@ -349,7 +349,12 @@ def test_operators_make_find_and_move(client: posthouse.Client) -> None:
     assert admin.message("made", sent.offset_message_id) == found
     by_key = admin.messages_by_key("made", "the-key")
     assert [m.message_id for m in by_key] == [sent.message_id]
-    assert len(admin.offsets("made")) == 3
+    spans = admin.offsets("made")
+    assert len(spans) == 3 and spans[sent.queue] == (0, 1)
+    # Of a group without offsets everything that is there is to do, whatever its members read.
+    with client.push_consumer("newcomers", "elsewhere"):
+        lag = admin.lag("newcomers", "made")
+    assert len(lag) == 3 and lag[sent.queue] == sum(lag.values()) == 1
     admin.create_group("movers")
     assert "movers" in admin.groups()
     moved = admin.reset_offset("movers", "made", StartFrom.LAST)

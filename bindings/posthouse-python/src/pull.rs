@@ -4,16 +4,14 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use ffi::{Client as Shared, Parents};
-use posthouse_client::{Filter, PullOptions, Queue, Received};
+use posthouse_client::{Filter, PullOptions, Queue};
 use pyo3::prelude::*;
-use pyo3::types::PyList;
 
 use crate::call::{call, nothing};
 use crate::client::Client;
 use crate::error::raised;
 use crate::message::MessageQueue;
 use crate::pump::Pump;
-use crate::received::ReceivedMessage;
 use crate::{admin, convert};
 
 /// A consumer that is asked.
@@ -96,19 +94,8 @@ impl PullConsumer {
         let limit = Duration::try_from_secs_f64(limit).unwrap_or_default();
         let consumer = self.get(py)?;
         let polling = async move { Ok(consumer.poll_up_to(max, limit).await?) };
-        call(
-            py,
-            self.client.runtime(),
-            (pump, id),
-            polling,
-            |py, all: Vec<Received>| {
-                let list = PyList::empty(py);
-                for message in all {
-                    list.append(ReceivedMessage::new(message))?;
-                }
-                Ok(list.into_any().unbind())
-            },
-        )
+        let runtime = self.client.runtime();
+        call(py, runtime, (pump, id), polling, admin::received)
     }
 
     /// Goes on at an offset, a time, or `"first"` or `"last"`.
