@@ -48,6 +48,8 @@ class TransactionProducer extends Producer {
   #environment = environment()
   #check
   #bell
+  /** Half messages that were begun here and not decided: somebody is going to be asked about them. */
+  #undecided = new Set()
 
   constructor(client, given) {
     const { check: answer, ...options } = given ?? {}
@@ -62,7 +64,14 @@ class TransactionProducer extends Producer {
   async begin(message, options) {
     const slab = slabOf([message])
     const { sent, transaction } = valueOf(await this.#environment.call((call) => this._native.begin(call, slab), limited(options)))
-    const decide = (decision) => this.#environment.call((call) => this._native.resolve(call, transaction, DECISIONS.indexOf(decision)))
+    if (!this._isClosing) {
+      this.#undecided.add(sent.messageId)
+      this.#environment.hold()
+    }
+    const decide = async (decision) => {
+      await this.#environment.call((call) => this._native.resolve(call, transaction, DECISIONS.indexOf(decision)))
+      this.#settled(sent.messageId)
+    }
     return new Transaction(plainResult(sent, sent.messageId), decide)
   }
 
@@ -97,11 +106,17 @@ class TransactionProducer extends Producer {
     }
     const [low, high] = idOf(message)
     this._native.answerChecks(Uint32Array.of(low, high, DECISIONS.indexOf(decision)))
+    if (decision !== 'unknown') this.#settled(message.messageId)
+  }
+
+  #settled(id) {
+    if (this.#undecided.delete(id)) this.#environment.release()
   }
 
   async _close(limit) {
     await super._close(limit)
     this.#environment.hear(this.#bell, undefined)
+    for (const id of this.#undecided) this.#settled(id)
   }
 }
 

@@ -47,6 +47,19 @@ setTimeout(() => {}, 300)`),
   await quiet(`(await client.pushConsumer({ group: 'g', subscribe: 't', handler() {} })).unref()`)
 })
 
+test('an undecided half message keeps it alive until the check decides', async () => {
+  assert.equal(
+    await quiet(`
+const server2 = await Server.embedded({ topics: ['t'], clock: 'manual' })
+const asked = await (await server2.connect()).transactionProducer({ group: 'p', check: () => (console.log('asked'), 'commit') })
+const half = await asked.begin({ topic: 't', body: 'x' })
+half.unknown()
+await server2.advance(120_000)`),
+    'asked\n'
+  )
+  await quiet(`await (await client.transactionProducer({ group: 'p', check: () => 'unknown' })).transaction({ topic: 't', body: 'x' }, async () => {})`)
+})
+
 test('what nobody has any more is collected', async () => {
   const ended = await run(process.execPath, ['--expose-gc', '--input-type=module', '-e', `${START}
 let collected = 0

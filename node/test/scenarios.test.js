@@ -68,10 +68,6 @@ async function start() {
   return { address, stop }
 }
 
-// A producer that waits to be asked keeps no process alive.
-const alive = setInterval(() => {}, 1000)
-after(() => clearInterval(alive))
-
 let runs = 0
 
 class Scenario {

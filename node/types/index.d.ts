@@ -221,6 +221,7 @@ export interface Transaction extends AsyncDisposable {
   unknown(): void
 }
 
+/** Keeps the process alive while a half message that it began is undecided, until it is closed. */
 export interface TransactionProducer extends Producer {
   /** Sends a half message: nobody gets it before it is committed. */
   begin(message: OutgoingMessage, options?: CallOptions): Promise<Transaction>
