@@ -4,6 +4,7 @@
 //! machine that has them must succeed: anything that goes wrong from there on fails the tests.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, OnceLock};
@@ -35,6 +36,7 @@ pub fn missing(programs: &[&str]) -> Option<String> {
     Some(format!("no `{missing}` on this machine"))
 }
 
+/// Whether it is there at all: one that is and does not work must fail its tests, not skip them.
 fn present(program: &str) -> bool {
     let argument = match program {
         "go" => "version",
@@ -47,7 +49,7 @@ fn present(program: &str) -> bool {
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .status()
-        .is_ok_and(|status| status.success())
+        .map_or_else(|error| error.kind() != ErrorKind::NotFound, |_| true)
 }
 
 /// The class path of the Java runner of a release, built if need be.

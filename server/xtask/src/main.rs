@@ -26,7 +26,7 @@ fn main() -> ExitCode {
         Some("check") => finish(parts::check()),
         Some("test") => finish(parts::test()),
         Some("python") => finish(alone(python::test)),
-        Some("node") => finish(alone(node::test)),
+        Some("node") => finish(alone(node::alone)),
         Some("bench") => bench(arguments.collect()),
         _ => {
             eprintln!("{HELP}");

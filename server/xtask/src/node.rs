@@ -1,20 +1,28 @@
 //! The Node package: built and installed from a checkout, then its own tests.
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::parts::target;
+use crate::parts::{server, server_binary};
 use crate::report::Report;
 
-/// Runs the part, if the machine has Node and npm.
+/// The part alone, with what it needs of the server.
+pub fn alone(report: &mut Report) {
+    if server(report) {
+        test(report);
+    }
+}
+
+/// Runs the part, unless the machine has neither Node nor npm: with one of them something is wrong, and that shows.
 pub fn test(report: &mut Report) {
-    let has = |program: &str| {
+    let is_absent = |program: &str| {
         let mut command = Command::new(program);
         let started = command.arg("--version").stdout(Stdio::null()).status();
-        started.is_ok_and(|status| status.success())
+        started.is_err_and(|error| error.kind() == ErrorKind::NotFound)
     };
-    if !(has("node") && has("npm")) {
-        println!("\n== Node: left out, this machine has no node and npm");
+    if is_absent("node") && is_absent("npm") {
+        println!("\n== Node: left out, this machine has no node and no npm");
         return;
     }
     let node = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../node");
@@ -37,11 +45,8 @@ pub fn test(report: &mut Report) {
     );
     if report.run("Node: npm ci", &mut ready) {
         let mut tests = npm(&["test"], &node);
-        let server = target().join("release/posthouse");
-        if server.exists() {
-            tests.env("POSTHOUSE_BIN", server);
-        }
-        report.run("Node: its tests", &mut tests);
+        tests.env("POSTHOUSE_BIN", server_binary());
+        report.tests("Node: its tests", &mut tests);
     }
 }
 

@@ -12,9 +12,11 @@ const SLOW: [&str; 2] = ["conformance", "bench"];
 pub fn check() -> Report {
     let mut report = Report::default();
     rules(&mut report);
-    report.run(
+    report.tests(
         "Rust tests",
-        cargo("test").args(["--workspace"]).args(without(&SLOW)),
+        cargo("test")
+            .args(["--workspace", "--no-fail-fast"])
+            .args(without(&SLOW)),
     );
     report
 }
@@ -22,12 +24,11 @@ pub fn check() -> Report {
 /// Everything.
 pub fn test() -> Report {
     let mut report = check();
-    let server = ["--release", "--package", "posthouse"];
-    if !report.run("the server, as released", cargo("build").args(server)) {
+    if !server(&mut report) {
         return report;
     }
     let ignored = ["--", "--ignored", "--nocapture"];
-    report.run(
+    report.tests(
         "crash states on a simulated disk",
         cargo("test")
             .args(["--release", "--package", "store", "--lib", "crash"])
@@ -35,7 +36,7 @@ pub fn test() -> Report {
             // In each flush mode; the debug run of `check` looks at fewer.
             .env("POSTHOUSE_CRASH_STATES", "30000"),
     );
-    report.run(
+    report.tests(
         "kill -9 under load",
         cargo("test")
             .args([
@@ -48,21 +49,32 @@ pub fn test() -> Report {
             ])
             .args(ignored),
     );
-    report.run(
+    report.tests(
         "the load generator",
-        cargo("test").args(["--release", "--package", "bench"]),
+        cargo("test").args(["--release", "--package", "bench", "--no-fail-fast"]),
     );
-    report.run(
+    report.tests(
         "real Apache clients",
         cargo("test")
-            .args(["--release", "--package", "conformance"])
+            .args(["--release", "--package", "conformance", "--no-fail-fast"])
             // Most of these tests wait for a client in another process.
             .args(["--", "--test-threads", "6"])
-            .env("POSTHOUSE_BIN", target().join("release/posthouse")),
+            .env("POSTHOUSE_BIN", server_binary()),
     );
     crate::node::test(&mut report);
     crate::python::test(&mut report);
     report
+}
+
+/// Builds what the tests of other languages run; whether that worked.
+pub fn server(report: &mut Report) -> bool {
+    let words = ["--release", "--package", "posthouse"];
+    report.run("the server, as released", cargo("build").args(words))
+}
+
+/// Where [`server`] puts it.
+pub fn server_binary() -> PathBuf {
+    target().join("release/posthouse")
 }
 
 fn rules(report: &mut Report) {

@@ -34,7 +34,7 @@ pub fn test(report: &mut Report) {
     if !steps {
         return;
     }
-    report.run(
+    report.tests(
         "Python",
         Command::new(clean.join("bin/python"))
             .args(["-X", "dev", "-m", "pytest", "-p", "no:cacheprovider", "-c"])

@@ -13,23 +13,62 @@ pub struct Report {
 struct Part {
     name: &'static str,
     took: Duration,
+    counts: Counts,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Counts {
     passed: u64,
     failed: u64,
 }
 
 impl Report {
-    /// Runs one part and shows its output as it comes. Tests are counted from the closing lines of
-    /// test runners; a part without any counts as one test. A part that exits with an error
-    /// although no test failed (it did not build, it crashed) counts as one failure.
+    /// Runs one part that has no tests of its own and shows its output as it comes: it counts as one test.
     pub fn run(&mut self, name: &'static str, command: &mut Command) -> bool {
+        self.part(name, command, |counts, succeeded| match succeeded {
+            true => Counts {
+                passed: 1,
+                failed: 0,
+            },
+            false => Counts {
+                failed: counts.failed.max(1),
+                ..counts
+            },
+        })
+    }
+
+    /// Runs a runner of tests, which are counted from its closing lines. One that ends with an error although no
+    /// test failed (it did not build, it crashed) counts as one failure; so does one that ran no test at all.
+    pub fn tests(&mut self, name: &'static str, command: &mut Command) -> bool {
+        self.part(name, command, |counts, succeeded| {
+            let ran = counts.passed + counts.failed > 0;
+            if succeeded && !ran {
+                println!("{name}: no test ran");
+            }
+            match succeeded && ran {
+                true => counts,
+                false => Counts {
+                    failed: counts.failed.max(1),
+                    ..counts
+                },
+            }
+        })
+    }
+
+    fn part(
+        &mut self,
+        name: &'static str,
+        command: &mut Command,
+        judge: impl FnOnce(Counts, bool) -> Counts,
+    ) -> bool {
         println!("\n== {name}");
         let start = Instant::now();
-        let (mut passed, mut failed) = (0, 0);
+        let mut counts = Counts::default();
         let succeeded = match lines(command, |line| {
             println!("{line}");
-            if let Some((p, f)) = closing_line(line) {
-                passed += p;
-                failed += f;
+            if let Some((passed, failed)) = closing_line(line) {
+                counts.passed += passed;
+                counts.failed += failed;
             }
         }) {
             Ok(succeeded) => succeeded,
@@ -38,23 +77,15 @@ impl Report {
                 false
             }
         };
-        match succeeded {
-            true if passed + failed == 0 => passed = 1,
-            false if failed == 0 => failed = 1,
-            _ => {}
-        }
-        self.parts.push(Part {
-            name,
-            took: start.elapsed(),
-            passed,
-            failed,
-        });
-        succeeded
+        let counts = judge(counts, succeeded);
+        let took = start.elapsed();
+        self.parts.push(Part { name, took, counts });
+        counts.failed == 0
     }
 
     /// Tests that failed.
     pub fn failed(&self) -> u64 {
-        self.parts.iter().map(|part| part.failed).sum()
+        self.parts.iter().map(|part| part.counts.failed).sum()
     }
 
     /// The time of each part, then the closing line.
@@ -62,15 +93,10 @@ impl Report {
         println!();
         for part in &self.parts {
             let seconds = part.took.as_secs_f64();
-            let Part {
-                name,
-                passed,
-                failed,
-                ..
-            } = part;
+            let (name, Counts { passed, failed }) = (part.name, part.counts);
             println!("{seconds:8.1} s  {name}: {passed} passed, {failed} failed");
         }
-        let passed: u64 = self.parts.iter().map(|part| part.passed).sum();
+        let passed: u64 = self.parts.iter().map(|part| part.counts.passed).sum();
         println!("\n{passed} passed, {} failed", self.failed());
     }
 }
@@ -160,9 +186,30 @@ mod tests {
 
     #[test]
     fn a_part_that_dies_without_a_test_is_a_failure() {
+        let shell = |script: &str| {
+            let mut command = Command::new("sh");
+            command.args(["-c", script]);
+            command
+        };
         let mut report = Report::default();
-        report.run("dies", Command::new("sh").args(["-c", "exit 3"]));
-        report.run("lives", Command::new("sh").args(["-c", "true"]));
+        assert!(!report.run("dies", &mut shell("exit 3")));
+        assert!(report.run("lives", &mut shell("true")));
         assert_eq!(report.failed(), 1);
+        assert!(!report.tests("dies", &mut shell("echo '# pass 3'; exit 3")));
+        assert_eq!(report.failed(), 2);
+    }
+
+    #[test]
+    fn a_runner_that_ran_no_test_is_a_failure() {
+        let shell = |line: &str| {
+            let mut command = Command::new("sh");
+            command.args(["-c", &format!("echo '{line}'")]);
+            command
+        };
+        let mut report = Report::default();
+        assert!(!report.tests("says nothing", &mut shell("")));
+        assert!(!report.tests("ran none", &mut shell("# pass 0")));
+        assert!(report.tests("ran some", &mut shell("# pass 2")));
+        assert_eq!(report.failed(), 2);
     }
 }
