@@ -9,7 +9,7 @@ async function main() {
   const server = await Server.embedded()
   const client = await server.connect()
   const producer = await client.producer()
-  const first = await producer.sendBatch([0, 1, 2].map((number) => ({ topic: 'invoice', body: `line ${number}` })))
+  const [first] = await producer.sendBatch([0, 1, 2].map((number) => ({ topic: 'invoice', body: `line ${number}` })))
   const reader = await client.pullConsumer({ group: 'printer', startFrom: 'first' })
   await reader.assign([first.queue])
   for (const message of await reader.poll()) console.log(message.text())

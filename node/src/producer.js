@@ -129,7 +129,7 @@ class Producer extends Closable {
     this.#open()
     const slab = slabOf(messages)
     const sent = await this.#environment.call((call) => this.#native.batch(call, slab), limited(options))
-    return plainResult(valueOf(sent))
+    return valueOf(sent).map((result) => plainResult(result))
   }
 
   sendOneway(message) {

@@ -17,6 +17,8 @@ async function use(): Promise<void> {
       console.log(code, result.topic?.length)
     } else console.log(result.queueOffset.toFixed())
   }
+  const stored: number = (await producer.sendBatch([message])).length + (await producer.sendBatch([message])).at(0)!.queueOffset
+  console.log(stored)
   const recalled: boolean | undefined = (await producer.recall('t', handle ?? '')).recalled
   const reply: ReceivedMessage = await producer.request(message, { timeoutMs: 5 })
   const value: { id: number } = reply.json<{ id: number }>()

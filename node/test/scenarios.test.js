@@ -111,7 +111,7 @@ class Scenario {
       ...(delayMs === undefined ? {} : { deliverAfterMs: delayMs })
     }))
     const results = []
-    if (how === 'batch') results.push(...all.map(() => undefined).fill(await this.#producer.sendBatch(all)))
+    if (how === 'batch') results.push(...(await this.#producer.sendBatch(all)))
     else if (how === 'oneway') {
       for (const message of all) this.#producer.sendOneway(message)
       await this.#producer.flush()

@@ -188,8 +188,8 @@ export interface Producer extends Closable {
   send(message: OutgoingMessage, options?: CallOptions & { readonly queue?: MessageQueue }): Promise<SendResult>
   /** Any topics, pipelined; results in the order of messages. It takes the next message when there is room for it. */
   sendMany(messages: Iterable<OutgoingMessage>, options?: CallOptions): Promise<Array<SendResult | PosthouseError>>
-  /** RocketMQ's batch: one topic, one queue, no delay. The first message's result. */
-  sendBatch(messages: readonly OutgoingMessage[], options?: CallOptions): Promise<SendResult>
+  /** RocketMQ's batch: one topic, one queue, no delay; one request for each 4 MiB. Results in the order of messages. */
+  sendBatch(messages: readonly OutgoingMessage[], options?: CallOptions): Promise<SendResult[]>
   /** Does not ask what becomes of it. Throws ERR_POSTHOUSE_QUEUE_FULL when `maxInFlight` are on their way. */
   sendOneway(message: OutgoingMessage): void
   /** Sends it, and resolves with the reply of the consumer that gets it; `timeoutMs` is `sendTimeoutMs` unless it is said. */

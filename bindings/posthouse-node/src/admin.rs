@@ -7,7 +7,7 @@ use napi_derive::napi;
 use posthouse_client::{
     Admin as Inner, ConsumeFrom, GroupConfig, GroupName, ResetTo, TopicConfig, TopicName,
 };
-use serde_json::{Value as Json, json};
+use serde_json::json;
 
 use crate::client::Client;
 use crate::error::{Result, thrown};

@@ -107,15 +107,12 @@ impl Producer {
         results(self.done.take(BURST))
     }
 
-    /// Sends a slab of messages of one topic as one batch; returns the first one's result.
+    /// Sends a slab of messages of one topic as one batch; returns each one's result.
     #[napi]
     pub fn batch(&self, call: u32, slab: &[u8]) {
         self.with(call, slab, async |producer, messages| {
             let sent = producer.send_batch(messages).await?;
-            let first = sent
-                .first()
-                .ok_or_else(|| wrong("a batch has no message"))?;
-            Ok(Value::Json(sent_json(first)))
+            Ok(Value::Json(sent.iter().map(sent_json).collect()))
         });
     }
 
