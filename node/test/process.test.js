@@ -48,14 +48,15 @@ setTimeout(() => {}, 300)`),
 })
 
 test('an undecided half message keeps it alive until the check decides', async () => {
-  assert.equal(
+  // The clock goes on meanwhile, and the broker may ask again before it has the answer.
+  assert.match(
     await quiet(`
 const server2 = await Server.embedded({ topics: ['t'], clock: 'manual' })
 const asked = await (await server2.connect()).transactionProducer({ group: 'p', check: () => (console.log('asked'), 'commit') })
 const half = await asked.begin({ topic: 't', body: 'x' })
 half.unknown()
 await server2.advance(120_000)`),
-    'asked\n'
+    /^(asked\n)+$/
   )
   await quiet(`await (await client.transactionProducer({ group: 'p', check: () => 'unknown' })).transaction({ topic: 't', body: 'x' }, async () => {})`)
 })

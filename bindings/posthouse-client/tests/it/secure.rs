@@ -33,6 +33,7 @@ fn apache_takes_what_is_sealed_and_signed_and_nothing_else() {
         // Its self-signed certificate is made at the start, and nobody's authority signed it.
         jvm: &["-Dtls.server.mode=enforcing", "-Dtls.enable=true"],
         broker: AUTH,
+        ..Extra::default()
     };
     let server = servers::apache_with(Release::V5, Apache::Both, &extra);
     let plain = || Config::new(&server.namesrv);
