@@ -26,6 +26,7 @@ use model::receipt::{ORDERED, PopTopic};
 use model::{Mark, TopicName};
 
 pub(crate) use flight::{Flight, Open};
+use line::State;
 pub(crate) use line::{Line, Pops};
 use look::Got;
 pub use poll::{Notification, Notified, Peek, Peeked};
@@ -142,18 +143,7 @@ impl Broker {
         let line = &checked.line;
         let mut state = line.lock();
         self.remember(&checked, &mut state);
-        let mut popped = Popped {
-            verdict: PopVerdict::Timeout,
-            popped_at: self.clock.wall().max(state.opened_again + 1),
-            invisible: pop.invisible,
-            revive_queue: match pop.order {
-                true => ORDERED,
-                false => self.pops.revive_queue(),
-            },
-            rest: 0,
-            queues: Vec::new(),
-            order: pop.order,
-        };
+        let mut popped = self.nothing_popped(pop, &state);
         let mut waits = false;
         loop {
             match self.look_for_pop(&checked, &mut state, &mut popped, out)? {
@@ -181,14 +171,7 @@ impl Broker {
                 self.pops.changed(line, &state);
                 return Ok(Answer::Hold(left));
             }
-            let waiter = Waiter {
-                connection: caller.connection,
-                ticket: caller.ticket,
-                queue: pop.queue,
-                expression: pop.expression.unwrap_or_default().into(),
-                notify: false,
-            };
-            if !self.pops.wait(line, &mut state, waiter) {
+            if !self.pops.wait(line, &mut state, waiter(caller, pop)) {
                 popped.verdict = PopVerdict::Full;
                 break;
             }
@@ -210,6 +193,22 @@ impl Broker {
             (_, Some(made)) => Answer::After(made, popped),
             (_, None) => Answer::Ready(popped),
         })
+    }
+
+    /// An answer to a pop that found nothing yet.
+    fn nothing_popped(&self, pop: &Pop<'_>, state: &State) -> Popped {
+        Popped {
+            verdict: PopVerdict::Timeout,
+            popped_at: self.clock.wall().max(state.opened_again + 1),
+            invisible: pop.invisible,
+            revive_queue: match pop.order {
+                true => ORDERED,
+                false => self.pops.revive_queue(),
+            },
+            rest: 0,
+            queues: Vec::new(),
+            order: pop.order,
+        }
     }
 
     fn check_pop<'a>(&self, caller: &Caller, pop: &'a Pop<'a>) -> Result<Checked<'a>, Error> {
@@ -350,5 +349,16 @@ impl Broker {
             self.pops.changed(&line, &state);
         }
         self.run_again(&woken);
+    }
+}
+
+/// Who asks for a pop, while it is held.
+fn waiter(caller: &Caller, pop: &Pop<'_>) -> Waiter {
+    Waiter {
+        connection: caller.connection,
+        ticket: caller.ticket,
+        queue: pop.queue,
+        expression: pop.expression.unwrap_or_default().into(),
+        notify: false,
     }
 }

@@ -86,7 +86,6 @@ impl Broker {
         let missing = || topic_missing(system::HALVES, AskedFor::Send);
         let half_queue = half_queue.ok_or_else(missing)?;
         let deadline = deadline(send.properties)?;
-        let timeout = self.options.transaction_timeout.as_millis() as i64;
         let unique = match facts.unique_key {
             Some(sent) => UniqueKey::Sent(sent),
             None => UniqueKey::Made(self.new_unique_key()),
@@ -95,18 +94,7 @@ impl Broker {
             text.clear();
             text.push_str(&self.own.properties);
             rewrite(send.properties, facts.unclean, text);
-            if let UniqueKey::Made(made) = &unique {
-                append(text, key::UNIQ_KEY, made);
-            }
-            if property(text, key::PGROUP).is_none() {
-                append(text, key::PGROUP, send.group);
-            }
-            append(text, key::TRANSACTION_ID, unique.as_str());
-            append(text, key::REAL_TOPIC, topic.config.name.as_str());
-            append(text, key::REAL_QID, &queue.id.to_string());
-            let rest = immunity(text).unwrap_or(timeout);
-            let due = self.clock.wall().saturating_add(rest);
-            push_due(text, deadline.map_or(due, |deadline| deadline.min(due)));
+            self.push_half(send, (topic, queue), &unique, deadline, text);
             if text.len() + ROOM > PROPERTIES_MAX {
                 return Err(self.too_large());
             }
@@ -139,6 +127,30 @@ impl Broker {
             at: staged.end,
         };
         Ok(Answer::After(mark, produced))
+    }
+
+    /// Ends the properties of a half message: what a decision needs to know of the send.
+    fn push_half(
+        &self,
+        send: &Produce<'_>,
+        (topic, queue): (&Topic, &Queue),
+        unique: &UniqueKey<'_>,
+        deadline: Option<i64>,
+        text: &mut String,
+    ) {
+        if let UniqueKey::Made(made) = unique {
+            append(text, key::UNIQ_KEY, made);
+        }
+        if property(text, key::PGROUP).is_none() {
+            append(text, key::PGROUP, send.group);
+        }
+        append(text, key::TRANSACTION_ID, unique.as_str());
+        append(text, key::REAL_TOPIC, topic.config.name.as_str());
+        append(text, key::REAL_QID, &queue.id.to_string());
+        let timeout = self.options.transaction_timeout.as_millis() as i64;
+        let rest = immunity(text).unwrap_or(timeout);
+        let due = self.clock.wall().saturating_add(rest);
+        push_due(text, deadline.map_or(due, |deadline| deadline.min(due)));
     }
 }
 
