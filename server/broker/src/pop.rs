@@ -146,9 +146,9 @@ impl Broker {
         let mut popped = self.nothing_popped(pop, &state);
         let mut waits = false;
         loop {
-            match self.look_for_pop(&checked, &mut state, &mut popped, out)? {
-                Got::Done => {}
-                Got::Later => break,
+            let more = match self.look_for_pop(&checked, &mut state, &mut popped, out)? {
+                Got::Done => false,
+                Got::Later => true,
                 Got::Cold(need) => {
                     self.pops.changed(line, &state);
                     drop(state);
@@ -157,7 +157,7 @@ impl Broker {
                     }
                     return self.fetch(caller, need);
                 }
-            }
+            };
             if !popped.queues.is_empty() {
                 popped.verdict = PopVerdict::Found;
                 break;
@@ -167,8 +167,13 @@ impl Broker {
             let Some(left) = left else {
                 break;
             };
-            if waits {
+            if waits || more {
                 self.pops.changed(line, &state);
+                drop(state);
+                if more {
+                    // It goes on by itself, when others had their turn.
+                    self.run_again(&vec![(caller.connection, caller.ticket)]);
+                }
                 return Ok(Answer::Hold(left));
             }
             if !self.pops.wait(line, &mut state, waiter(caller, pop)) {

@@ -29,11 +29,11 @@ impl Connection {
             Next::Broken(error) => self.broken(thread, error),
             Next::Hold(time) => {
                 let until = Instant::now() + time;
-                let deadline = Some(until);
                 let held = Held {
                     bytes,
-                    deadline,
-                    jobs,
+                    deadline: Some(until),
+                    // What jobs read took it this far.
+                    jobs: 0,
                 };
                 self.hold(thread, ticket, held, until);
             }
