@@ -170,6 +170,9 @@ impl Broker {
         });
         let staged = staged.map_err(|error| self.not_staged(error, name))?;
         self.stored(&wait.topic, &staged);
+        if !wait.level {
+            self.stats.timers_in.add(1);
+        }
         Ok(staged)
     }
 }

@@ -50,7 +50,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use model::{Level, LogOffset};
-use store::{Queue, Store, WriteError};
+use store::{Flush, Queue, Store, WriteError};
 
 pub use ack::{Ack, BatchAck, ChangeInvisible, Changed};
 pub use admin::{ConsumeStats, GroupProgress, QueueProgress, QueueStats, TopicStats};
@@ -212,8 +212,15 @@ impl Broker {
         let written = self.store.write_out();
         written.map_err(|error| Error::Unavailable(error.to_string()))?;
         self.show();
-        let took = || self.clock.mono().saturating_sub(start);
-        self.stats.batch_took(took);
+        match self.store.flushes() {
+            Flush::Sync => {
+                self.stats.batch_waits(start, self.store.marks().appended);
+            }
+            Flush::Async => {
+                let took = || self.clock.mono().saturating_sub(start);
+                self.stats.batch_took(took);
+            }
+        }
         Ok(())
     }
 
@@ -240,6 +247,8 @@ impl Broker {
 
     /// To be called after a step of the flush thread: shows consumers what has become safe.
     pub fn flushed(&self) {
+        let flushed = self.store.marks().flushed;
+        self.stats.flushed(flushed, || self.clock.mono());
         self.show();
     }
 

@@ -144,7 +144,7 @@ impl Broker {
         let mut state = line.lock();
         self.remember(&checked, &mut state);
         let mut popped = self.nothing_popped(pop, &state);
-        let mut waits = false;
+        let (mut waits, began) = (false, self.clock.mono());
         loop {
             let more = match self.look_for_pop(&checked, &mut state, &mut popped, out)? {
                 Got::Done => false,
@@ -183,6 +183,7 @@ impl Broker {
             // Something may have come before the waiter stood in the list: look once more.
             waits = true;
         }
+        self.stats.got_in(self.clock.mono().saturating_sub(began));
         self.pops.changed(line, &state);
         let mut woken = Woken::new();
         if popped.verdict == PopVerdict::Found && popped.rest > 0 {

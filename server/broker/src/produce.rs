@@ -334,6 +334,9 @@ impl Broker {
                 .map_err(|error| self.not_staged(error, send.topic))
         })?;
         self.stored(wait.as_ref().map_or(topic, |wait| &wait.topic), &staged);
+        if wait.as_ref().is_some_and(|wait| !wait.level) {
+            self.stats.timers_in.add(1);
+        }
         let unique_key = match made {
             Some(made) => Some(UniqueKey::Made(made)),
             None => facts.unique_key.map(UniqueKey::Sent),

@@ -96,6 +96,8 @@ struct Checked {
 struct ColdPull {
     pulled: Pulled,
     records: Vec<u8>,
+    /// How long it looked.
+    took: Duration,
 }
 
 impl Broker {
@@ -118,7 +120,12 @@ impl Broker {
             return Ok(Answer::After(Mark::REACHED, target));
         }
         if let Some(cold) = self.cold.take::<ColdPull>(caller) {
-            let ColdPull { pulled, records } = cold?;
+            let ColdPull {
+                pulled,
+                records,
+                took,
+            } = cold?;
+            self.stats.got_in(took);
             out.extend_from_slice(&records);
             return Ok(match pulled.verdict {
                 Verdict::OffsetMoved => self.moved(&checked, pull, pulled),
@@ -141,7 +148,10 @@ impl Broker {
                 wish,
                 wait: Wait::No,
             };
-            match look.look(out)? {
+            let began = self.clock.mono();
+            let looked = look.look(out)?;
+            self.stats.got_in(self.clock.mono().saturating_sub(began));
+            match looked {
                 Looked::Here(pulled) if pulled.verdict == Verdict::NotFound => {
                     match self.hold_pull(caller, pull, &checked, &pulled)? {
                         Held::Yes(limit) => return Ok(Answer::Hold(limit)),
@@ -329,8 +339,13 @@ impl Broker {
                 wait: Wait::Yes,
             };
             let mut records = Vec::new();
+            let began = clock.mono();
             match look.look(&mut records)? {
-                Looked::Here(pulled) => Ok(ColdPull { pulled, records }),
+                Looked::Here(pulled) => Ok(ColdPull {
+                    pulled,
+                    records,
+                    took: clock.mono().saturating_sub(began),
+                }),
                 Looked::Cold => Err(Error::Store("a read that may wait did not".to_owned())),
             }
         })?;

@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use history::{Count, History, Windows};
 use item::{Rare, Rares, WHOLES, Whole};
-use latency::Latencies;
+use latency::{Flushing, Latencies};
+use model::LogOffset;
 
 /// A total that is sampled from time to time, so that rates can be told.
 #[derive(Debug, Default)]
@@ -136,10 +137,18 @@ pub(crate) struct Stats {
     pub put_system: Counter,
     /// Their bytes, as stored.
     pub put_bytes: Counter,
-    /// How long they took to be written.
+    /// How long they took to be written, and flushed where that is waited for.
     pub put_time: Latencies,
     /// Of [`Stats::put`], those whose time is counted.
     timed: AtomicU64,
+    /// Batches whose flush is waited for.
+    flushing: Flushing,
+    /// The longest a pull or a pop looked for messages, ms.
+    pub longest_get_ms: AtomicU64,
+    /// Messages that began to wait for a time of their own, delay levels not counted,
+    pub timers_in: Counter,
+    /// and those whose time came.
+    pub timers_out: Counter,
     /// Sends that were refused by the store.
     pub put_failed: Counter,
     /// Messages handed to consumers.
@@ -176,7 +185,14 @@ impl Stats {
     /// To be called about once a second.
     pub fn sample(&self, now: Duration, wall: i64) {
         let keep = Duration::from_secs(600);
-        for counter in [&self.put, &self.transferred, &self.found, &self.missed] {
+        for counter in [
+            &self.put,
+            &self.transferred,
+            &self.found,
+            &self.missed,
+            &self.timers_in,
+            &self.timers_out,
+        ] {
             counter.sample(now, keep);
         }
         let day = wall.div_euclid(86_400_000);
@@ -232,10 +248,36 @@ impl Stats {
     /// Counts the time of a batch for all messages put since the last one. Batches that end on several
     /// threads at once may count each other's.
     pub fn batch_took(&self, time: impl FnOnce() -> Duration) {
+        let messages = self.untimed();
+        if messages > 0 {
+            self.put_time.add(messages, time());
+        }
+    }
+
+    /// The same of a batch that counts as written when all below `end` is on the disk.
+    pub fn batch_waits(&self, began: Duration, end: LogOffset) {
+        let messages = self.untimed();
+        if messages > 0 {
+            self.flushing.add(messages, began, end);
+        }
+    }
+
+    /// Messages put since this was asked last.
+    fn untimed(&self) -> u64 {
         let put = self.put.total();
-        let before = self.timed.fetch_max(put, Ordering::Relaxed);
-        if before < put {
-            self.put_time.add(put - before, time());
+        put.saturating_sub(self.timed.fetch_max(put, Ordering::Relaxed))
+    }
+
+    /// All below `end` is on the disk.
+    pub fn flushed(&self, end: LogOffset, now: impl FnOnce() -> Duration) {
+        self.flushing.done(end, now, &self.put_time);
+    }
+
+    /// A pull or a pop looked for messages for so long.
+    pub fn got_in(&self, time: Duration) {
+        let ms = time.as_millis() as u64;
+        if ms > self.longest_get_ms.load(Ordering::Relaxed) {
+            self.longest_get_ms.fetch_max(ms, Ordering::Relaxed);
         }
     }
 

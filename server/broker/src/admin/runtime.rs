@@ -4,10 +4,12 @@
 
 use std::fmt::Write as _;
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use model::LogOffset;
-use store::MarksView;
+use model::{LogOffset, QueueOffset};
+use store::pending::SCHEDULE_TOPIC;
+use store::{Entry, MarksView, Queue, Reads, Wait};
 
 use crate::Broker;
 use crate::stats::Counter;
@@ -42,9 +44,55 @@ impl Broker {
         for name in ["timerReadBehind", "timerOffsetBehind", "timerCongestNum"] {
             table.put(name, 0);
         }
-        table.put("timerEnqueueTps", "0.0");
-        table.put("timerDequeueTps", "0.0");
+        let (now, minute) = (self.clock.mono(), Duration::from_secs(60));
+        for (name, counter) in [
+            ("timerEnqueueTps", &self.stats.timers_in),
+            ("timerDequeueTps", &self.stats.timers_out),
+        ] {
+            table.put(name, format!("{:?}", counter.rate(now, minute)));
+        }
+        self.levels(&mut table);
         table.0
+    }
+
+    /// Of each delay level that was ever used: where the first message lies that still waits, and the
+    /// end. What was appended again before its segment was deleted counts from its new place.
+    fn levels(&self, table: &mut Table) {
+        for id in 0..self.options.delay_levels.len() as u32 {
+            let Some(queue) = self.store.find_queue(SCHEDULE_TOPIC, id) else {
+                continue;
+            };
+            let (mut from, end) = (queue.start().0, queue.end().0);
+            let mut to = end;
+            while from < to {
+                let middle = from + (to - from) / 2;
+                match self.has_come(&queue, middle) {
+                    Some(true) => from = middle + 1,
+                    Some(false) => to = middle,
+                    // Not in memory: what is that old has come long ago.
+                    None => from = middle + 1,
+                }
+            }
+            if end > 0 {
+                table.put(
+                    &format!("scheduleMessageOffset_{}", id + 1),
+                    format!("{from},{end}"),
+                );
+            }
+        }
+    }
+
+    /// Whether the delayed message in this place does not wait any more; `None` if its entry is not in
+    /// memory.
+    fn has_come(&self, queue: &Queue, at: u64) -> Option<bool> {
+        let mut entry = Vec::with_capacity(1);
+        match (self.store).entries(queue, QueueOffset(at), 1, Wait::No, &mut entry) {
+            Ok(Reads::Done) => {
+                let waits = |entry: &Entry| self.store.pending().contains(entry.log_offset);
+                Some(!entry.first().is_some_and(waits))
+            }
+            _ => None,
+        }
     }
 
     fn identity(&self, table: &mut Table) {
@@ -100,8 +148,8 @@ impl Broker {
         );
         let times = &stats.put_time;
         table.put("putMessageEntireTimeMax", times.longest());
-        // Nothing measures a pull as a whole.
-        table.put("getMessageEntireTimeMax", 0);
+        let longest = stats.longest_get_ms.load(Ordering::Relaxed);
+        table.put("getMessageEntireTimeMax", longest);
         table.put("putMessageDistributeTime", times.distribution());
         for (name, share) in [("putLatency99", 0.99), ("putLatency999", 0.999)] {
             table.put(name, format!("{:.2}", times.quantile(share)));

@@ -10,6 +10,7 @@ use model::message::{PROPERTIES_MAX, append, key};
 use model::record::View;
 use model::tag::tags_code;
 use model::{LogOffset, QueueId, TopicName};
+use store::pending::TIMER_TOPIC;
 use store::{Draft, Entry, Keys, Kind, Open, Queue, ReadError, StageError, Wait};
 
 use crate::topic::Topic;
@@ -132,13 +133,14 @@ impl Broker {
             ..
         } = scratch;
         let mut goes: Option<Goes> = None;
-        let mut left = found.iter();
+        let (mut left, mut timers) = (found.iter(), 0);
         while let Some((open, range)) = left.next() {
             let view = View::parse(bytes.get(range.clone()).unwrap_or_default());
             let Ok(view) = view else { continue };
             match self.deliver(&view, now, &mut goes, text) {
                 Ok(()) => {
                     self.delays.delivered.fetch_add(1, Ordering::Relaxed);
+                    timers += u64::from(view.topic() == TIMER_TOPIC);
                     if self.options.planted == Planted::DeliveredInTwoSteps {
                         unclosed.push(open.at);
                     }
@@ -151,10 +153,12 @@ impl Broker {
                     let pending = self.store.pending();
                     pending.unclaim(open.at);
                     left.for_each(|(open, _)| pending.unclaim(open.at));
+                    self.stats.timers_out.add(timers);
                     return Err(error);
                 }
             }
         }
+        self.stats.timers_out.add(timers);
         Ok(())
     }
 

@@ -1,11 +1,15 @@
 //! How long messages took to be written, as `mqadmin brokerStatus` shows it.
 //!
 //! Messages are written in batches: each is counted with the time that its batch took from the end of
-//! its staging until it could be seen. Waiting for the disk's flush is not part of it.
+//! its staging until it could be seen, with SYNC_FLUSH until the disk had flushed it.
 
+use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use model::LogOffset;
 
 /// Where the classes of Apache's `StoreStatsService` end, ms, and what it calls them.
 const CLASSES: [(u64, &str); 13] = [
@@ -82,6 +86,55 @@ impl Latencies {
     }
 }
 
+/// Batches that are written and not flushed yet.
+#[derive(Debug, Default)]
+pub(crate) struct Flushing(Mutex<VecDeque<Batch>>);
+
+#[derive(Debug)]
+struct Batch {
+    messages: u64,
+    began: Duration,
+    end: LogOffset,
+}
+
+/// Batches that wait for one flush; more are counted as one.
+const BATCHES: usize = 4_096;
+
+impl Flushing {
+    /// A batch of messages up to `end` began to be written at `began`.
+    pub fn add(&self, messages: u64, began: Duration, end: LogOffset) {
+        let mut batches = self.batches();
+        let full = batches.len() >= BATCHES;
+        match batches.back_mut().filter(|_| full) {
+            Some(last) => {
+                last.messages += messages;
+                last.end = last.end.max(end);
+            }
+            None => batches.push_back(Batch {
+                messages,
+                began,
+                end,
+            }),
+        }
+    }
+
+    /// Counts the batches below `end`.
+    pub fn done(&self, end: LogOffset, now: impl FnOnce() -> Duration, times: &Latencies) {
+        let mut batches = self.batches();
+        let done = batches.iter().take_while(|batch| batch.end <= end).count();
+        if done > 0 {
+            let now = now();
+            for batch in batches.drain(..done) {
+                times.add(batch.messages, now.saturating_sub(batch.began));
+            }
+        }
+    }
+
+    fn batches(&self) -> MutexGuard<'_, VecDeque<Batch>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,6 +151,24 @@ mod tests {
             "[<=0ms]:3 [0~10ms]:1 [10~50ms]:1 [50~100ms]:0 [100~200ms]:0 [200~500ms]:0 \
              [500ms~1s]:0 [1~2s]:0 [2~3s]:0 [3~4s]:0 [4~5s]:0 [5~10s]:0 [10s~]:2 "
         );
+    }
+
+    #[test]
+    fn a_batch_is_counted_when_its_flush_has_ended() {
+        let (flushing, times) = (Flushing::default(), Latencies::default());
+        let ms = Duration::from_millis;
+        flushing.add(2, ms(0), LogOffset(10));
+        flushing.add(1, ms(20), LogOffset(30));
+        flushing.done(LogOffset(29), || ms(40), &times);
+        assert!(times.distribution().contains("[10~50ms]:2 [50~100ms]:0"));
+        flushing.done(LogOffset(30), || ms(120), &times);
+        flushing.done(LogOffset(30), || ms(9_000), &times);
+        assert!(
+            times
+                .distribution()
+                .contains("[10~50ms]:2 [50~100ms]:0 [100~200ms]:1")
+        );
+        assert_eq!(times.longest(), 100);
     }
 
     #[test]

@@ -1,9 +1,14 @@
 //! What administration tools are told.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 
-use crate::house::{House, START, caller, consumer, from_start};
+use store::Flush;
+
+use crate::house::{House, START, caller, consumer, from_start, message, options};
 use crate::popping;
+use crate::stubborn::Stubborn;
 
 #[test]
 fn every_queue_of_a_topic_is_listed_empty_ones_too() {
@@ -236,7 +241,7 @@ fn a_batch_is_one_request_of_a_topics_statistics() {
     let send = broker::Produce {
         batch: true,
         body: &batch,
-        ..crate::house::message("t")
+        ..message("t")
     };
     house.send(send).unwrap();
     house.put("t", 0, "d", "");
@@ -359,4 +364,78 @@ fn messages_popped_and_acked_are_counted_where_they_were_sent() {
     assert_eq!(item(&house, "GROUP_ACK_NUMS", "t@g")[0].0, 3);
     assert_eq!(item(&house, "BROKER_CK_NUMS", "DefaultCluster")[0].0, 5);
     assert_eq!(item(&house, "BROKER_ACK_NUMS", "DefaultCluster")[0].0, 3);
+}
+
+fn runtime(house: &House) -> BTreeMap<String, String> {
+    house.broker.runtime().into_iter().collect()
+}
+
+#[test]
+fn the_runtime_table_says_how_far_levels_and_timers_are() {
+    let house = House::new();
+    house.create("t", |_| ()).unwrap();
+    house.advance(1);
+    for _ in 0..3 {
+        house.put("t", 0, "x", "DELAY\u{1}1\u{2}");
+        house.clock.advance(Duration::from_millis(400));
+    }
+    house.put("t", 0, "x", "DELAY\u{1}3\u{2}");
+    for _ in 0..6 {
+        house.put("t", 0, "x", "TIMER_DELAY_MS\u{1}1000\u{2}");
+    }
+    let table = runtime(&house);
+    assert_eq!(table["scheduleMessageOffset_1"], "0,3");
+    assert_eq!(table["scheduleMessageOffset_3"], "0,1");
+    assert!(!table.contains_key("scheduleMessageOffset_2"));
+    assert_eq!(table["timerDequeueTps"], "0.0");
+    house.broker.deadlines_step().unwrap();
+    assert_eq!(runtime(&house)["scheduleMessageOffset_1"], "1,3");
+    house.clock.advance(Duration::from_secs(2));
+    house.broker.deadlines_step().unwrap();
+    house.broker.commit().unwrap();
+    for _ in 0..40 {
+        house.advance(1);
+    }
+    let table = runtime(&house);
+    assert_eq!(table["scheduleMessageOffset_1"], "3,3");
+    assert_eq!(table["scheduleMessageOffset_3"], "0,1");
+    let rate = |name: &str| table[name].parse::<f64>().unwrap();
+    assert!((0.1..=0.2).contains(&rate("timerEnqueueTps")));
+    assert!((0.1..=0.2).contains(&rate("timerDequeueTps")));
+    // A start finds the same.
+    let house = house.killed();
+    assert_eq!(runtime(&house)["scheduleMessageOffset_1"], "3,3");
+}
+
+#[test]
+fn the_longest_pull_is_told() {
+    let disk = Stubborn::default();
+    let moods = Arc::clone(&disk.moods);
+    let house = House::open_with(options(), Flush::Async, Arc::new(disk), START, |store| {
+        store.tail_max = 0;
+    });
+    house.put("t", 0, "x", "");
+    house.pull(from_start("t")).unwrap();
+    assert_eq!(runtime(&house)["getMessageEntireTimeMax"], "0");
+    let clock = Arc::clone(&house.clock);
+    moods.meanwhile(move || clock.advance(Duration::from_millis(30)));
+    house.pull(from_start("t")).unwrap();
+    assert_eq!(runtime(&house)["getMessageEntireTimeMax"], "30");
+}
+
+#[test]
+fn what_is_flushed_before_its_answer_is_counted_with_its_flush() {
+    let house = House::synchronous();
+    house.create("t", |_| ()).unwrap();
+    let send = house.broker.produce(&caller(1), &message("t"));
+    assert!(send.is_ok());
+    house.broker.commit().unwrap();
+    house.clock.advance(Duration::from_millis(30));
+    assert_eq!(runtime(&house)["putMessageEntireTimeMax"], "0");
+    house.store.flush_step().unwrap();
+    house.broker.flushed();
+    let table = runtime(&house);
+    assert_eq!(table["putMessageEntireTimeMax"], "30");
+    assert!(table["putMessageDistributeTime"].contains("[10~50ms]:1 "));
+    assert_eq!(table["putLatency99"], "32.77");
 }
