@@ -96,6 +96,12 @@ pub(crate) fn full(name: &str, namespace: Option<&str>) -> String {
     }
 }
 
+/// Whether names can be in it: those of both together are as long as a topic's at most. Empty is none.
+pub(crate) fn is_namespace(namespace: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-%|".contains(&byte);
+    namespace.len() <= 127 && namespace.bytes().all(allowed)
+}
+
 /// Deleting takes the name twice.
 ///
 /// # Errors
@@ -140,6 +146,16 @@ mod tests {
         assert_eq!(refused("orders"), None);
         let inside = topic("orders", Some("shop")).unwrap();
         assert_eq!(inside.as_str(), "shop%orders");
+    }
+
+    #[test]
+    fn a_namespace_is_made_of_what_names_are_made_of() {
+        for name in ["", "shop", "MQ_INST_1%a|b", &"n".repeat(127)] {
+            assert!(is_namespace(name), "{name}");
+        }
+        for name in ["a b", "ä", "a/b", "\0", &"n".repeat(128)] {
+            assert!(!is_namespace(name), "{name}");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::duration;
 use crate::json::nearest;
+use crate::names;
 use crate::problem::{self, Fault, Place, Problem};
 use crate::time;
 
@@ -49,6 +50,11 @@ impl<'a> Parameters<'a> {
                 all.fault(&name, detail);
             } else if all.value(&name).is_some() && !repeatable.contains(&&*name) {
                 all.fault(&name, "this parameter is given more than once");
+            } else if name == NAMESPACE && !names::is_namespace(&value) {
+                all.fault(
+                    &name,
+                    "up to 127 ASCII letters, digits, _, -, % and | expected",
+                );
             } else {
                 all.given.push((name, value));
             }

@@ -20,7 +20,7 @@ use crate::names;
 use crate::node::Node;
 use crate::operations::{Operation, row};
 use crate::parameters::{NAMESPACE, Parameters};
-use crate::problem::Problem;
+use crate::problem::{self, Problem};
 use crate::publisher::{self, Kind};
 
 pub(crate) use answer::{durability, location};
@@ -67,6 +67,17 @@ impl Target {
             timeout: timeout.unwrap_or(publisher::TIMEOUT),
         })
     }
+
+    /// Waits for a broker's answer as long as the caller does.
+    ///
+    /// # Errors
+    /// `broker-timeout`.
+    pub(crate) async fn in_time<T>(&self, call: impl Future<Output = T>) -> Result<T, Problem> {
+        let answered = tokio::time::timeout(self.timeout, call).await;
+        answered.map_err(|_| {
+            Problem::new(&problem::BROKER_TIMEOUT).detail("the broker did not answer in time")
+        })
+    }
 }
 
 /// Reads with a function that may take long for long bodies.
@@ -79,7 +90,7 @@ pub(crate) async fn read_body<T: Send + 'static>(
     }
     let done = tokio::task::spawn_blocking(move || read(&body)).await;
     // Only a panic ends it otherwise, and that is ours.
-    done.unwrap_or_else(|_| Err(Problem::new(&crate::problem::INTERNAL)))
+    done.unwrap_or_else(|_| Err(Problem::new(&problem::INTERNAL)))
 }
 
 /// A message that was read, and when it is delivered, if its sender said a time.
@@ -115,7 +126,7 @@ pub(crate) fn read(body: &[u8], topic: &Arc<str>, limit: usize) -> Result<Read, 
         &mut faults,
     );
     faults.check()?;
-    read.ok_or_else(|| Problem::new(&crate::problem::INTERNAL))
+    read.ok_or_else(|| Problem::new(&problem::INTERNAL))
 }
 
 /// A document that is one envelope and nothing else.

@@ -36,8 +36,8 @@ async fn recall(call: Call) -> Result<Response, Problem> {
         Problem::new(&problem::MESSAGE_ALREADY_DUE)
             .detail("the message is delivered, or about to be")
     };
-    let recalled = node.publisher.producer(&node.client)?.recall(handle).await;
-    match recalled {
+    let recalled = node.publisher.producer(&node.client)?.recall(handle);
+    match target.in_time(recalled).await? {
         Ok(told) if told.recalled == Some(true) => {
             let mut response = Response::new(Body::empty());
             *response.status_mut() = StatusCode::NO_CONTENT;

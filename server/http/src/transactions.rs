@@ -178,7 +178,8 @@ async fn resolve(mut call: Call) -> Result<Response, Problem> {
         Problem::new(&problem::INVALID_TRANSACTION_ID).detail(detail)
     })?;
     // As if the broker had asked: a decision is welcome for as long as the half message is kept.
-    match node.client.resolve_late(&transaction, decision).await {
+    let resolved = node.client.resolve_late(&transaction, decision);
+    match target.in_time(resolved).await? {
         Ok(()) => {}
         Err(error) if error.code() == Some(ILLEGAL_OPERATION) => {
             let state = match decision {
