@@ -24,6 +24,8 @@ pub struct Server {
     pub namesrv: String,
     /// Where the broker listens, if there is one.
     pub broker: Option<String>,
+    /// Where HTTP is served (`http://127.0.0.1:8090`): by a standalone Posthouse alone.
+    pub http: Option<String>,
     process: Process,
 }
 
@@ -84,9 +86,12 @@ fn start_posthouse(part: Posthouse<'_>, settings: &str) -> Server {
         arguments.extend(["--broker-addr".into(), "127.0.0.1:0".into()]);
     }
     arguments.extend(["--data".into(), store]);
-    for option in ["--http-addr", "--metrics-addr"] {
-        arguments.extend([option.into(), "off".into()]);
-    }
+    let http = match part {
+        Posthouse::Standalone => "127.0.0.1:0",
+        _ => "off",
+    };
+    arguments.extend(["--http-addr".into(), http.into()]);
+    arguments.extend(["--metrics-addr".into(), "off".into()]);
     if !matches!(part, Posthouse::NameServer) {
         let config = data.join("broker.conf");
         let name = match &part {
@@ -111,9 +116,14 @@ fn start_posthouse(part: Posthouse<'_>, settings: &str) -> Server {
         _ => read("name server"),
     };
     let broker = (!matches!(part, Posthouse::NameServer)).then(|| read("broker"));
+    let http = matches!(part, Posthouse::Standalone).then(|| {
+        let base = |line: &str| Some(line.trim_start().strip_prefix("HTTP ")?.trim().to_owned());
+        process.line(Duration::from_secs(60), base).unwrap()
+    });
     Server {
         namesrv,
         broker,
+        http,
         process,
     }
 }
@@ -257,6 +267,7 @@ pub fn apache_with(release: Release, part: Apache<'_>, extra: &Extra<'_>) -> Ser
     Server {
         namesrv,
         broker,
+        http: None,
         process,
     }
 }

@@ -26,4 +26,8 @@ final class Dialect {
     static MessageExt view(DefaultMQProducer producer, String topic, String offsetMsgId) throws Exception {
         return producer.viewMessage(offsetMsgId);
     }
+
+    static void pop(Run run, DefaultMQPushConsumer consumer, String topic) {
+        throw new UnsupportedOperationException("the 4.9 client does not pop");
+    }
 }

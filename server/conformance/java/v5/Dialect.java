@@ -7,9 +7,12 @@ import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.common.compression.CompressionType;
 import org.apache.rocketmq.common.message.Message;
 import org.apache.rocketmq.common.message.MessageExt;
+import org.apache.rocketmq.common.message.MessageRequestMode;
 import org.apache.rocketmq.common.sysflag.MessageSysFlag;
 import org.apache.rocketmq.common.topic.TopicValidator;
 import org.apache.rocketmq.remoting.protocol.heartbeat.MessageModel;
+import org.apache.rocketmq.remoting.protocol.route.BrokerData;
+import org.apache.rocketmq.tools.admin.DefaultMQAdminExt;
 
 /** What is spelled differently in the 5.x client, and the scenarios of what only that client has. */
 final class Dialect {
@@ -77,5 +80,15 @@ final class Dialect {
 
     static MessageExt view(DefaultMQProducer producer, String topic, String offsetMsgId) throws Exception {
         return producer.viewMessage(topic, offsetMsgId);
+    }
+
+    /** Makes a consumer pop; every broker must know that its group does. */
+    static void pop(Run run, DefaultMQPushConsumer consumer, String topic) throws Exception {
+        DefaultMQAdminExt admin = Returning.admin(run);
+        for (BrokerData broker : admin.examineBrokerClusterInfo().getBrokerAddrTable().values()) {
+            admin.setMessageRequestMode(broker.getBrokerAddrs().get(0L), topic, consumer.getConsumerGroup(),
+                MessageRequestMode.POP, 8, 5_000);
+        }
+        consumer.setClientRebalance(false);
     }
 }

@@ -9,29 +9,29 @@ use crate::{shared, skipped, target};
 
 const NEEDS: [&str; 2] = ["java", "mvn"];
 
-fn play(client: &OnceLock<Client>, start: impl Fn() -> Client, scenario: &str) {
+fn play(client: impl Fn() -> &'static Client, scenario: &str) {
     if !skipped(&NEEDS) {
-        client
-            .get_or_init(start)
-            .play(scenario, &[("target", target())]);
+        client().play(scenario, &[("target", target())]);
     }
 }
 
 /// One test a scenario; all of a list share a JVM.
 macro_rules! scenarios {
     ($module:ident, $release:expr, $options:expr, { $($test:ident: $scenario:literal,)* }) => {
-        mod $module {
+        pub mod $module {
             use super::*;
 
-            static CLIENT: OnceLock<Client> = OnceLock::new();
-
-            fn start() -> Client {
-                Client::java($release, concat!("java-", stringify!($module)), $options, &shared().namesrv)
+            /// The JVM of these tests.
+            pub fn client() -> &'static Client {
+                static CLIENT: OnceLock<Client> = OnceLock::new();
+                CLIENT.get_or_init(|| {
+                    Client::java($release, concat!("java-", stringify!($module)), $options, &shared().namesrv)
+                })
             }
 
             $(#[test]
             fn $test() {
-                play(&CLIENT, start, $scenario);
+                play(client, $scenario);
             })*
         }
     };

@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods)] // the harness waits for processes
 
 mod cross;
+mod doors;
 mod go;
 mod java;
 mod mqadmin;

@@ -1,0 +1,523 @@
+//! One broker, two doors: what Java writes HTTP reads, and the reverse; groups, transactions and questions that have a
+//! side on each. The Java half is `java/common/Mixed.java`, the other half is curl.
+#![allow(clippy::unwrap_used)] // a test stops at the first surprise
+
+use std::collections::BTreeSet;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use conformance::clients::Client;
+use serde_json::{Value, json};
+
+use crate::java::{client_4_9_7, client_5_3_3};
+use crate::{shared, skipped};
+
+/// Only a hang ends here.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// A topic and a group of one test, both made over HTTP, with the topic that ends the Java half.
+struct Door {
+    base: String,
+    topic: String,
+    group: String,
+}
+
+impl Door {
+    /// None where Apache stands in, or a program is missing.
+    fn open() -> Option<Door> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        if skipped(&["java", "mvn", "curl"]) {
+            return None;
+        }
+        let base = shared().http.clone()?;
+        let n = NEXT.fetch_add(1, Ordering::Relaxed);
+        let (topic, group) = (format!("door-{n}"), format!("readers-{n}"));
+        let door = Door { base, topic, group };
+        for topic in [&door.topic, &format!("{}-stop", door.topic)] {
+            door.made(&format!("topics/{topic}"));
+        }
+        door.made(&format!("groups/{}", door.group));
+        Some(door)
+    }
+
+    fn made(&self, path: &str) {
+        let (status, answer) = self.ask(&["-X", "PUT"], path);
+        assert_eq!(status, 201, "{answer}");
+    }
+
+    /// What curl is answered: a status, and a body that is JSON or nothing.
+    fn ask(&self, arguments: &[&str], path: &str) -> (u16, Value) {
+        let mut curl = Command::new("curl");
+        curl.args(["-sS", "-w", "\n%{http_code}"]).args(arguments);
+        curl.arg(format!("{}/v1/{path}", self.base));
+        let output = curl.stdin(Stdio::null()).output().unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        let (body, status) = said.rsplit_once('\n').unwrap();
+        let status = status.parse().unwrap();
+        assert_ne!(status, 0, "{}", String::from_utf8_lossy(&output.stderr));
+        let body = if body.is_empty() { "null" } else { body };
+        (status, serde_json::from_str(body).unwrap())
+    }
+
+    /// As [`Door::ask`] with a JSON body; anything but success is a failure.
+    fn post(&self, path: &str, body: &Value) -> Value {
+        let (status, answer) = self.ask(&["--json", &body.to_string()], path);
+        assert!((200..300).contains(&status), "{path}: {status} {answer}");
+        answer
+    }
+
+    fn publish(&self, body: &Value) -> Value {
+        self.post(&format!("topics/{}/messages", self.topic), body)
+    }
+
+    fn receive(&self, query: &str) -> (u16, Value) {
+        let (group, topic) = (&self.group, &self.topic);
+        let path = format!("groups/{group}/messages:receive?topic={topic}&tag=*&{query}");
+        self.ask(&["-X", "POST"], &path)
+    }
+
+    /// What is there now or comes soon, acked.
+    fn take(&self, query: &str) -> Vec<Value> {
+        let (status, answer) = self.receive(query);
+        assert_eq!(status, 200, "{answer}");
+        let messages = answer["messages"].as_array().unwrap().clone();
+        let leases: Vec<&Value> = messages.iter().map(|one| &one["lease_id"]).collect();
+        if !leases.is_empty() {
+            let path = format!("groups/{}/leases:ack", self.group);
+            let acked = self.post(&path, &json!({ "lease_ids": leases }));
+            assert_eq!(acked["failed"], 0, "{acked}");
+        }
+        messages
+    }
+
+    /// Takes until `n` messages came.
+    fn take_all(&self, n: usize) -> Vec<Value> {
+        let end = Instant::now() + LIMIT;
+        let mut all = Vec::new();
+        while all.len() < n {
+            assert!(Instant::now() < end, "{n} messages, but: {all:#?}");
+            all.extend(self.take("wait=5s&max=32"));
+        }
+        all
+    }
+
+    /// Asks until an answer is what is wanted.
+    fn until(
+        &self,
+        what: &str,
+        mut ask: impl FnMut() -> (u16, Value),
+        wanted: impl Fn(u16, &Value) -> bool,
+    ) -> Value {
+        let end = Instant::now() + LIMIT;
+        loop {
+            let (status, answer) = ask();
+            if wanted(status, &answer) {
+                return answer;
+            }
+            assert!(Instant::now() < end, "no {what}: {status} {answer}");
+        }
+    }
+
+    fn until_nothing_is_left(&self) {
+        let path = format!("groups/{}/lag", self.group);
+        let ask = || self.ask(&[], &path);
+        self.until("lag of 0", ask, |status, lag| {
+            status == 200 && lag["lag"] == 0
+        });
+    }
+
+    /// Plays Java's half beside `ours`, and gives what each made.
+    fn beside<T>(
+        &self,
+        java: &Client,
+        scenario: &str,
+        more: &[(&str, &str)],
+        ours: impl FnOnce() -> T,
+    ) -> (Vec<Value>, T) {
+        let mut settings = vec![
+            ("topic", self.topic.as_str()),
+            ("group", self.group.as_str()),
+        ];
+        settings.extend(more);
+        std::thread::scope(|scope| {
+            let theirs = scope.spawn(|| java.play(scenario, &settings));
+            let ours = ours();
+            (theirs.join().unwrap(), ours)
+        })
+    }
+
+    /// Ends the Java half.
+    fn stop(&self) {
+        let path = format!("topics/{}-stop/messages", self.topic);
+        self.post(&path, &json!({ "body": "stop" }));
+    }
+}
+
+fn events<'a>(all: &'a [Value], name: &'a str) -> impl Iterator<Item = &'a Value> {
+    all.iter().filter(move |event| event["event"] == name)
+}
+
+fn text<'a>(value: &'a Value, name: &str) -> &'a str {
+    let text = value[name].as_str();
+    text.unwrap_or_else(|| panic!("no {name} in {value}"))
+}
+
+fn every_byte() -> Vec<u8> {
+    (0..=255).collect()
+}
+
+/// A message of Java's is over HTTP what it was: text beyond Latin, bytes that are no text, tag, keys, properties, order
+/// and delay.
+fn http_reads_what_java_wrote(java: &Client) {
+    let Some(door) = Door::open() else { return };
+    let sent = java.play("mixed-send", &[("topic", &door.topic)]);
+    let got = door.take_all(9);
+    assert_eq!(got.len(), 9, "each once");
+    let tagged = |tag: &str| {
+        got.iter()
+            .filter(|one| one["tag"] == tag)
+            .collect::<Vec<_>>()
+    };
+    let sent = |what: &str| {
+        events(&sent, "sent")
+            .find(|event| event["what"] == what)
+            .unwrap()
+    };
+
+    let full = tagged("TagA")[0];
+    assert_eq!(full["body"], "Grüße, 世界 🚀");
+    assert_eq!(full["body_encoding"], "utf8");
+    assert_eq!(full["message_id"], sent("full")["id"]);
+    assert_eq!(full["keys"], json!(["k-1", "k-2"]));
+    assert_eq!(
+        full["properties"],
+        json!({ "region": "hz", "Stadt": "Köln ☕" })
+    );
+    let id = text(full, "message_id");
+    let (status, found) = door.ask(&[], &format!("topics/{}/messages/{id}", door.topic));
+    assert_eq!(
+        (status, &found["offset"]),
+        (200, &full["offset"]),
+        "{found}"
+    );
+
+    let bytes = tagged("bytes")[0];
+    assert_eq!(bytes["body_encoding"], "base64");
+    assert_eq!(bytes["body"], BASE64_STANDARD.encode(every_byte()));
+
+    let steps = tagged("step");
+    for customer in ["customer-0", "customer-1"] {
+        let mut own: Vec<_> = steps
+            .iter()
+            .filter(|one| one["message_group"] == customer)
+            .collect();
+        own.sort_by_key(|one| one["offset"].as_u64());
+        let queues: BTreeSet<&str> = own.iter().map(|one| text(one, "queue")).collect();
+        assert_eq!(queues.len(), 1, "queues of {customer}");
+        let order: Vec<&str> = own.iter().map(|one| text(one, "body")).collect();
+        let expected = match customer {
+            "customer-0" => ["step 0", "step 2", "step 4"],
+            _ => ["step 1", "step 3", "step 5"],
+        };
+        assert_eq!(order, expected);
+    }
+
+    let delayed = tagged("delayed")[0];
+    assert_eq!(delayed["body"], "a second late");
+    assert_eq!(delayed["message_id"], sent("delayed")["id"]);
+}
+
+#[test]
+fn http_reads_what_java_4_9_7_wrote() {
+    if !skipped(&["java", "mvn"]) {
+        http_reads_what_java_wrote(client_4_9_7::client());
+    }
+}
+
+#[test]
+fn http_reads_what_java_5_3_3_wrote() {
+    if !skipped(&["java", "mvn"]) {
+        http_reads_what_java_wrote(client_5_3_3::client());
+    }
+}
+
+/// The reverse, through each of HTTP's doors: JSON, bytes, a batch; the delayed one not before its time.
+fn java_reads_what_http_wrote(java: &Client) {
+    let Some(door) = Door::open() else { return };
+    let properties = json!({ "region": "hz", "Stadt": "Köln ☕" });
+    let body = json!({
+        "body": "Grüße, 世界 🚀", "tag": "TagA", "keys": ["k-1", "k-2"], "properties": properties,
+    });
+    let full = door.publish(&body);
+    let encoded = BASE64_STANDARD.encode(every_byte());
+    door.publish(&json!({ "body": encoded, "body_encoding": "base64", "tag": "bytes" }));
+    door.publish(&json!({ "body": { "für": ["Köln", null], "order": 17 }, "tag": "json" }));
+    let file = conformance::workshop().join(format!("{}.bytes", door.topic));
+    std::fs::write(&file, every_byte()).unwrap();
+    let data = format!("@{}", file.display());
+    let raw = [
+        "--data-binary",
+        &data,
+        "-H",
+        "Content-Type: image/x-test",
+        "-H",
+        "Mq-Tag: raw",
+        "-H",
+        "Mq-Keys: r-1 r-2",
+        "-H",
+        "Mq-Properties: Stadt=K%C3%B6ln&width=640",
+    ];
+    let (status, answer) = door.ask(&raw, &format!("topics/{}/messages:raw", door.topic));
+    assert_eq!(status, 201, "{answer}");
+    let steps: Vec<Value> = (0..6)
+        .map(|n| json!({ "body": format!("step {n}"), "tag": "step", "message_group": format!("customer-{}", n % 2) }))
+        .collect();
+    let batch = door.post(
+        &format!("topics/{}/messages:batch", door.topic),
+        &json!({ "messages": steps }),
+    );
+    assert_eq!(batch["failed"], 0, "{batch}");
+    let earliest = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_millis() as u64
+        + 1_500;
+    door.publish(&json!({ "body": "late", "tag": "delayed", "delay": "1500ms" }));
+
+    let (told, ()) = door.beside(java, "mixed-member", &[("count", "11")], || {});
+    let got: Vec<&Value> = events(&told, "got").collect();
+    assert_eq!(got.len(), 11, "each once");
+    let tagged = |tag: &str| {
+        got.iter()
+            .filter(|one| one["p.TAGS"] == tag)
+            .collect::<Vec<_>>()
+    };
+
+    let one = tagged("TagA")[0];
+    assert_eq!(one["body"], "Grüße, 世界 🚀");
+    assert_eq!(one["id"], full["message_id"]);
+    assert_eq!(one["p.KEYS"], "k-1 k-2");
+    assert_eq!(
+        (&one["p.region"], &one["p.Stadt"]),
+        (&json!("hz"), &json!("Köln ☕"))
+    );
+    assert_eq!(full["queue"], format!("broker-a:{}", one["queue"]));
+    assert_eq!(one["offset"], full["offset"]);
+    assert_eq!(tagged("bytes")[0]["bytes"], encoded);
+    assert_eq!(
+        tagged("json")[0]["body"],
+        r#"{"für":["Köln",null],"order":17}"#
+    );
+    let raw = tagged("raw")[0];
+    assert_eq!(
+        (&raw["bytes"], &raw["p.KEYS"]),
+        (&json!(encoded), &json!("r-1 r-2"))
+    );
+    assert_eq!(
+        (&raw["p.Stadt"], &raw["p.width"]),
+        (&json!("Köln"), &json!("640"))
+    );
+    for (customer, expected) in [("customer-0", [0, 2, 4]), ("customer-1", [1, 3, 5])] {
+        let mut own = tagged("step");
+        own.retain(|one| one["p.__SHARDINGKEY"] == customer);
+        own.sort_by_key(|one| one["offset"].as_u64());
+        let queues: BTreeSet<u64> = own
+            .iter()
+            .map(|one| one["queue"].as_u64().unwrap())
+            .collect();
+        assert_eq!(queues.len(), 1, "queues of {customer}");
+        let order: Vec<&str> = own.iter().map(|one| text(one, "body")).collect();
+        assert_eq!(order, expected.map(|n| format!("step {n}")));
+    }
+    let late = tagged("delayed")[0];
+    assert_eq!(late["body"], "late");
+    assert!(
+        late["at"].as_u64().unwrap() >= earliest,
+        "{late} came before {earliest}"
+    );
+}
+
+#[test]
+fn java_4_9_7_reads_what_http_wrote() {
+    if !skipped(&["java", "mvn"]) {
+        java_reads_what_http_wrote(client_4_9_7::client());
+    }
+}
+
+#[test]
+fn java_5_3_3_reads_what_http_wrote() {
+    if !skipped(&["java", "mvn"]) {
+        java_reads_what_http_wrote(client_5_3_3::client());
+    }
+}
+
+#[test]
+fn java_decides_about_a_transaction_of_http() {
+    let Some(door) = Door::open() else { return };
+    let path = format!("topics/{}/transactions", door.topic);
+    // In this order they are asked about.
+    let begun = ["drop", "keep"].map(|body| {
+        let half = json!({ "body": body, "producer_group": door.group, "check_after": "1s" });
+        door.post(&path, &half)
+    });
+    let java = client_5_3_3::client();
+    let (told, decided) = door.beside(java, "mixed-checker", &[], || {
+        let got = door.take_all(2);
+        let decide = |begun: &Value, resolution: &str| {
+            let path = format!("{path}/{}/resolution", text(begun, "transaction_id"));
+            let body = json!({ "resolution": resolution }).to_string();
+            door.ask(&["-X", "PUT", "--json", &body], &path)
+        };
+        // What Java said stands: the same once more is fine, the contrary is told.
+        let same = [decide(&begun[0], "rollback"), decide(&begun[1], "commit")];
+        let contrary = [decide(&begun[0], "commit"), decide(&begun[1], "rollback")];
+        door.stop();
+        (got, same, contrary)
+    });
+    let (got, same, contrary) = decided;
+    // The checker says that it is there with a message of its own.
+    let kept = got.iter().find(|one| one["body"] != "here").unwrap();
+    assert_eq!(got.len(), 2, "{got:?}");
+    assert_eq!(kept["body"], "keep");
+    assert_eq!(kept["message_id"], begun[1]["message_id"]);
+    for ((status, answer), state) in same.iter().zip(["rolled_back", "committed"]) {
+        assert_eq!(
+            (*status, &answer["state"]),
+            (200, &json!(state)),
+            "{answer}"
+        );
+    }
+    for (status, answer) in contrary {
+        assert_eq!(status, 409, "{answer}");
+        assert!(
+            text(&answer, "type").ends_with("transaction-already-resolved"),
+            "{answer}"
+        );
+    }
+    let asked: BTreeSet<&str> = events(&told, "asked")
+        .map(|event| text(event, "body"))
+        .collect();
+    assert_eq!(asked, BTreeSet::from(["drop", "keep"]));
+}
+
+#[test]
+fn java_replies_to_http() {
+    let Some(door) = Door::open() else { return };
+    let path = format!("topics/{}/messages:request?timeout=5s", door.topic);
+    let (_, reply) = door.beside(client_5_3_3::client(), "mixed-reply", &[], || {
+        // A question that lay there before the consumer came is answered too late; the next one is not.
+        let question = json!({ "body": "über HTTP" }).to_string();
+        let ask = || door.ask(&["--json", &question], &path);
+        let reply = door.until("reply", ask, |status, _| status == 200);
+        door.publish(&json!({ "body": "stop" }));
+        reply
+    });
+    assert_eq!(reply["reply"]["body"], "Java says über HTTP");
+}
+
+/// A group that pops may be popped from anywhere: each message comes to one of them, once.
+#[test]
+fn curl_and_a_java_consumer_that_pops_share_a_group() {
+    let Some(door) = Door::open() else { return };
+    let clients = format!("groups/{}/clients", door.group);
+    let (told, (sent, mut ours)) = door.beside(
+        client_5_3_3::client(),
+        "mixed-member",
+        &[("pop", "true")],
+        || {
+            door.until(
+                "member",
+                || door.ask(&[], &clients),
+                |_, all| all["items"].as_array().is_some_and(|all| !all.is_empty()),
+            );
+            let (mut sent, mut ours) = (BTreeSet::new(), Vec::new());
+            let end = Instant::now() + LIMIT;
+            while ours.len() < 8 {
+                assert!(Instant::now() < end, "curl gets too little: {ours:?}");
+                let bodies: Vec<String> = (0..16).map(|n| format!("{}", sent.len() + n)).collect();
+                let messages: Vec<Value> =
+                    bodies.iter().map(|body| json!({ "body": body })).collect();
+                let batch = json!({ "messages": messages });
+                door.post(&format!("topics/{}/messages:batch", door.topic), &batch);
+                sent.extend(bodies);
+                ours.extend(door.take("max=4&wait=1s"));
+            }
+            door.until_nothing_is_left();
+            door.stop();
+            (sent, ours)
+        },
+    );
+    let theirs: Vec<&str> = events(&told, "got")
+        .map(|event| text(event, "body"))
+        .collect();
+    assert!(!theirs.is_empty(), "Java got nothing");
+    let mut all: Vec<String> = ours
+        .drain(..)
+        .map(|one| text(&one, "body").to_owned())
+        .collect();
+    all.extend(theirs.into_iter().map(str::to_owned));
+    assert_eq!(all.len(), sent.len(), "each once");
+    assert_eq!(all.into_iter().collect::<BTreeSet<_>>(), sent);
+}
+
+/// A group that pulls is its members' alone: curl is told who they are and what to do, and goes on where they left off.
+fn curl_waits_while_java_pulls(java: &Client) {
+    let Some(door) = Door::open() else { return };
+    let (told, refused) = door.beside(java, "mixed-member", &[], || {
+        let refused = door.until(
+            "refusal",
+            || door.receive("wait=0s"),
+            |status, _| status == 409,
+        );
+        for n in 0..3 {
+            door.publish(&json!({ "body": format!("pulled {n}") }));
+        }
+        door.until_nothing_is_left();
+        door.stop();
+        refused
+    });
+    assert!(
+        text(&refused, "type").ends_with("group-consumed-by-pull"),
+        "{refused}"
+    );
+    let detail = text(&refused, "detail");
+    assert!(detail.contains("setClientRebalance(false)"), "{detail}");
+    let clients = refused["client_ids"].as_array().unwrap();
+    assert!(
+        matches!(&clients[..], [one] if one.as_str().unwrap().contains("@member")),
+        "{refused}"
+    );
+    assert_eq!(events(&told, "got").count(), 3);
+    door.publish(&json!({ "body": "popped" }));
+    door.until(
+        "lease",
+        || door.receive("wait=5s"),
+        |status, answer| {
+            assert!(status == 200 || status == 409, "{answer}");
+            let bodies = answer["messages"].as_array().into_iter().flatten();
+            let bodies: Vec<&str> = bodies.map(|one| text(one, "body")).collect();
+            assert!(
+                bodies.iter().all(|body| *body == "popped"),
+                "came again: {bodies:?}"
+            );
+            bodies == ["popped"]
+        },
+    );
+}
+
+#[test]
+fn curl_waits_while_java_4_9_7_pulls() {
+    if !skipped(&["java", "mvn"]) {
+        curl_waits_while_java_pulls(client_4_9_7::client());
+    }
+}
+
+#[test]
+fn curl_waits_while_java_5_3_3_pulls() {
+    if !skipped(&["java", "mvn"]) {
+        curl_waits_while_java_pulls(client_5_3_3::client());
+    }
+}
