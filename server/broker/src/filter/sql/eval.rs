@@ -127,8 +127,9 @@ impl Expression {
         while !rest.is_empty() {
             let end = value_end(rest);
             for (name, value) in self.names.iter().zip(&mut *values) {
-                // A property without a value is none, as in Java.
-                if end > name.len() && rest.starts_with(name) {
+                // A property without a value is none, as in Java. The first byte tells most names apart
+                // without a call to compare them: that was a fifth of an evaluation.
+                if rest.first() == name.first() && end > name.len() && rest.starts_with(name) {
                     *value = Some(&rest[name.len()..end]);
                 }
             }
