@@ -67,6 +67,30 @@ fn the_router_and_the_document_are_one() {
     );
 }
 
+#[test]
+fn the_gateways_table_has_every_operation_once() {
+    let table = include_str!("../../../docs/gateway.md");
+    let mut told = BTreeSet::new();
+    for row in table.lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        assert_eq!(
+            cells.len(),
+            3,
+            "operations, Apache 5.3.3, Apache 4.9.7: {row}"
+        );
+        assert!(cells.iter().all(|cell| !cell.is_empty()), "{row}");
+        for id in cells[0].split_whitespace() {
+            let id = id.trim_matches('`');
+            assert!(told.insert(id), "{id} has two rows");
+        }
+    }
+    let served: BTreeSet<&str> = operations().iter().map(|row| row.id).collect();
+    let untold: Vec<_> = served.difference(&told).collect();
+    assert!(untold.is_empty(), "without a row: {untold:?}");
+    let gone: Vec<_> = told.difference(&served).collect();
+    assert!(gone.is_empty(), "rows of what is not served: {gone:?}");
+}
+
 fn keys_missing<A, B>(
     of: &BTreeMap<(String, String), A>,
     from: &BTreeMap<(String, String), B>,
