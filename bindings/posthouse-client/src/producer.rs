@@ -260,7 +260,10 @@ impl Shared {
     /// Sends, to another broker if need be, until one has it or time or tries are over.
     async fn deliver_unseen(&self, outgoing: &Outgoing, to: Option<&Queue>) -> Result<Sent> {
         let until = Instant::now() + self.options.timeout;
-        let mut route = self.route(&outgoing.topic).await?;
+        // A name server that is silent takes its time from the send's, not its own on top.
+        let route = tokio::time::timeout_at(until, self.route(&outgoing.topic)).await;
+        let no_route = || Error::NoRoute(outgoing.topic.to_string());
+        let mut route = route.map_err(|_| Error::Timeout(Box::new(no_route())))??;
         // A message of a sequence, and one whose queue was named, goes nowhere else.
         let fixed = to.is_some() || outgoing.sharding_key.is_some();
         let mut tries_left = if fixed { 0 } else { self.options.retries };
@@ -287,7 +290,8 @@ impl Shared {
             // The route may be why it failed.
             let ask = self.client.ask();
             let routes = &self.client.routes;
-            if let Ok(fresh) = routes.refresh_to_publish(&outgoing.topic, &ask).await {
+            let refresh = routes.refresh_to_publish(&outgoing.topic, &ask);
+            if let Ok(Ok(fresh)) = tokio::time::timeout_at(until, refresh).await {
                 route = fresh;
             }
         }

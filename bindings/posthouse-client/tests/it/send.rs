@@ -1,14 +1,34 @@
 //! Sending, to real servers.
 
-use std::time::SystemTime;
+use std::net::TcpListener;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use posthouse_client::{
-    Compression, Deliver, Error, Message, MessageError, ProducerOptions, SendStatus, TopicConfig,
-    TopicName,
+    Client, Compression, Config, Deliver, Error, Message, MessageError, ProducerOptions,
+    SendStatus, TopicConfig, TopicName,
 };
 
 use crate::places::{everywhere, fresh, over_tcp, run, until};
+
+#[test]
+fn a_send_ends_in_its_own_time_though_the_name_server_is_silent() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    run(async {
+        let mut config = Config::new(&silent.local_addr().unwrap().to_string());
+        config.timeout = Duration::from_secs(3600);
+        let options = ProducerOptions {
+            timeout: Duration::from_millis(200),
+            ..ProducerOptions::default()
+        };
+        let client = Client::new(config);
+        let producer = client.producer_with("shop", options).unwrap();
+        let sent = producer.send(Message::new("anywhere", "x"));
+        let ended = tokio::time::timeout(Duration::from_secs(60), sent).await;
+        let error = ended.expect("it ends").unwrap_err();
+        assert!(error.is_timeout(), "{error}");
+    });
+}
 
 #[test]
 fn a_message_is_sent_and_found_by_its_ids_and_keys() {
@@ -16,7 +36,7 @@ fn a_message_is_sent_and_found_by_its_ids_and_keys() {
         let topic = fresh("sent");
         let producer = client.producer("shop").unwrap();
         // Apache's index counts in seconds.
-        let before = SystemTime::now() - std::time::Duration::from_secs(60);
+        let before = SystemTime::now() - Duration::from_secs(60);
         let message = Message::new(topic.as_str(), "one parcel")
             .tag("eu")
             .key("k1")
@@ -38,7 +58,7 @@ fn a_message_is_sent_and_found_by_its_ids_and_keys() {
         let by_id = async || admin.message(&topic, &sent.id).await.unwrap();
         let by_id = until(by_id, |found| found.is_some()).await.unwrap();
         assert_eq!(by_id.offset_id(), sent.offset_id);
-        let after = SystemTime::now() + std::time::Duration::from_secs(60);
+        let after = SystemTime::now() + Duration::from_secs(60);
         let by_key = async || {
             let found = admin.messages_by_key(&topic, "k2", 10, (before, after));
             found.await.unwrap()
