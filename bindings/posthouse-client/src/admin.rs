@@ -1,6 +1,7 @@
 //! What operators do: topics, groups, offsets, queries.
 
 mod consumers;
+mod dead_letters;
 mod modes;
 mod offsets;
 mod query;
@@ -30,6 +31,7 @@ use crate::queue::Queue;
 use crate::route::TEMPLATE;
 
 pub use consumers::ResetTo;
+pub use dead_letters::Redrive;
 pub use stats::{Progress, QueueStats};
 pub use waiting::TransactionState;
 

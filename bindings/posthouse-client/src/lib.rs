@@ -53,7 +53,7 @@ mod strategy;
 mod transaction;
 mod upkeep;
 
-pub use admin::{Admin, Progress, QueueStats, ResetTo, TransactionState};
+pub use admin::{Admin, Progress, QueueStats, Redrive, ResetTo, TransactionState};
 pub use client::Client;
 pub use compress::{Compression, decompress};
 pub use config::{Config, Entrance, Transport};
@@ -77,7 +77,9 @@ pub use queue::Queue;
 pub use reader::{ConsumeFrom, Model};
 pub use received::Received;
 pub use remoting::body::{BrokerData, Connection};
-pub use remoting::body::{DelayedList, DelayedMessage, OpenTransaction, TransactionList};
+pub use remoting::body::{
+    DelayedList, DelayedMessage, OpenTransaction, OperationInfo, TransactionList,
+};
 pub use remoting::body::{DirectOutcome, DirectResult, HeldQueue, RunningInfo};
 pub use remoting::{Credentials, Identity, Serialize, Tls, TlsError, code};
 pub use simple_consumer::{Leased, Receive, SimpleConsumer};

@@ -150,7 +150,10 @@ async fn dead_letters(call: Call) -> Result<Response, Problem> {
         .map(|token| read_page(&call.node, token, &wanted))
         .transpose()?;
     match page(&call.node, &wanted, place).await {
-        Ok((found, next)) => {
+        Ok((mut found, next)) => {
+            if !found.is_empty() {
+                leave_out_gone(&call.node, group.as_str(), &mut found).await?;
+            }
             let next = next.map(|place| page_token(&call.node, &wanted, &place));
             Ok(shown(&found, &wanted, next.as_deref()))
         }
@@ -160,6 +163,21 @@ async fn dead_letters(call: Call) -> Result<Response, Problem> {
         }
         Err(problem) => Err(problem),
     }
+}
+
+/// What was sent again or given up is still in the log, but no dead letter any more.
+async fn leave_out_gone(
+    node: &Node,
+    group: &str,
+    found: &mut Vec<Received>,
+) -> Result<(), Problem> {
+    let gone = node.client.admin().gone_dead_letters(group).await?;
+    found.retain(|letter| {
+        let ranges = gone.get(&*letter.queue.broker).map(Vec::as_slice);
+        let mut ranges = ranges.unwrap_or_default().iter();
+        !ranges.any(|&(from, to)| (from..to).contains(&letter.queue_offset))
+    });
+    Ok(())
 }
 
 /// Newest first, as far as the key index reaches.

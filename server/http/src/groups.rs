@@ -138,7 +138,11 @@ async fn find(admin: &Admin, name: &GroupName) -> Result<Option<GroupConfig>, Pr
     Ok(groups.into_iter().find(|group| group.name == *name))
 }
 
-async fn existing(admin: &Admin, name: &GroupName) -> Result<GroupConfig, Problem> {
+/// A group's configuration.
+///
+/// # Errors
+/// `group-not-found`.
+pub(crate) async fn existing(admin: &Admin, name: &GroupName) -> Result<GroupConfig, Problem> {
     let found = find(admin, name).await?;
     let missing = || {
         let detail = format!("there is no group {name}");

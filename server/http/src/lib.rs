@@ -12,6 +12,7 @@ mod clock;
 mod cluster;
 mod console;
 mod cors;
+mod dead_letters;
 mod docs;
 mod draft;
 mod duration;

@@ -12,8 +12,8 @@ use hyper::Method;
 use crate::call::Call;
 use crate::problem::{self, Kind, Problem};
 use crate::{
-    browse, cluster, console, docs, groups, health, leases, publish, receive, requests, scheduled,
-    tail, topics, transactions,
+    browse, cluster, console, dead_letters, docs, groups, health, leases, publish, receive,
+    requests, scheduled, tail, topics, transactions,
 };
 
 /// What an operation comes to.
@@ -74,6 +74,7 @@ pub fn operations() -> &'static [Operation] {
         [
             cluster::OPERATIONS,
             console::OPERATIONS,
+            dead_letters::OPERATIONS,
             docs::OPERATIONS,
             groups::OPERATIONS,
             health::OPERATIONS,

@@ -61,6 +61,7 @@ kinds! {
     BROKER_NOT_FOUND 404 "broker-not-found" "Broker not found" None, false;
     QUEUE_NOT_FOUND 404 "queue-not-found" "Queue not found" Some(40404), false;
     SCHEDULED_MESSAGE_NOT_FOUND 404 "scheduled-message-not-found" "Scheduled message not found" None, false;
+    OPERATION_NOT_FOUND 404 "operation-not-found" "Operation not found" None, false;
     TRANSACTION_NOT_FOUND 404 "transaction-not-found" "Transaction not found" None, false;
     METHOD_NOT_ALLOWED 405 "method-not-allowed" "Method not allowed" None, false;
     NOT_ACCEPTABLE 406 "not-acceptable" "Not acceptable" None, false;

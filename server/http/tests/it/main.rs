@@ -4,6 +4,7 @@
 
 mod browse;
 mod contract;
+mod dead_letters;
 mod door;
 mod events;
 mod groups;
