@@ -3,6 +3,7 @@
 
 mod cross;
 mod doors;
+mod gateway;
 mod go;
 mod java;
 mod mqadmin;

@@ -16,7 +16,7 @@ fn document() -> PathBuf {
 }
 
 /// A process that serves HTTP, and where.
-fn serving(arguments: &[&str], scratch: Option<&Path>) -> (Process, String) {
+pub fn serving(arguments: &[&str], scratch: Option<&Path>) -> (Process, String) {
     let mut all: Vec<String> = arguments.iter().map(|text| (*text).to_owned()).collect();
     all.extend(["--metrics-addr".to_owned(), "off".to_owned()]);
     if !arguments.contains(&"--http-addr") {
