@@ -78,7 +78,8 @@ impl Code {
         match code {
             // SYSTEM_BUSY, SERVICE_NOT_AVAILABLE (a full disk), POLLING_FULL: later it may work.
             2 | 14 | 207 => Code::Throttled,
-            13 => Code::InvalidMessage,
+            // MESSAGE_ILLEGAL; another message was sent with this idempotency key
+            13 | 310_000 => Code::InvalidMessage,
             16 => Code::Auth,
             17 => Code::TopicNotFound,
             // SUBSCRIPTION_PARSE_FAILED, SUBSCRIPTION_NOT_LATEST, FILTER_DATA_NOT_EXIST
@@ -144,6 +145,7 @@ fn code_of(error: &ClientError) -> Code {
         ClientError::NotAssigned(_) => Code::Offset,
         ClientError::Refused(refusal) => Code::of_response(refusal.code),
         ClientError::Handle(_) => Code::Config,
+        ClientError::Unsupported { .. } => Code::Unsupported,
         ClientError::NoReply(_) => Code::Timeout,
         error if error.is_timeout() => Code::Timeout,
         ClientError::Timeout(last) => code_of(last),
@@ -162,9 +164,9 @@ impl From<ClientError> for Error {
         };
         let broker = match &error {
             ClientError::UnknownBroker(broker) => Some(broker.clone()),
-            ClientError::Call { address, .. } | ClientError::Malformed { address, .. } => {
-                Some(address.to_string())
-            }
+            ClientError::Call { address, .. }
+            | ClientError::Unsupported { address, .. }
+            | ClientError::Malformed { address, .. } => Some(address.to_string()),
             ClientError::Refused(refusal) => Some(refusal.address.to_string()),
             _ => None,
         };

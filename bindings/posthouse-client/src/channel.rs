@@ -2,10 +2,13 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use remoting::body::HeartbeatData;
 use remoting::client::{CallError, Client as Tcp, Incoming};
+use remoting::code::request;
 use remoting::local::Local;
 use remoting::{Answer, Command, Credentials, Language, Tls};
 use tokio::task::JoinHandle;
@@ -18,6 +21,8 @@ pub(crate) struct Channel {
     address: Arc<str>,
     way: Way,
     credentials: Option<Credentials>,
+    /// Whether it was once seen to be Posthouse's.
+    posthouse: AtomicBool,
 }
 
 enum Way {
@@ -90,6 +95,26 @@ impl Channel {
             command.encode(out);
         };
         self.request(encode, limit).await
+    }
+
+    /// Whether a broker knows the requests that only Posthouse serves (`server/docs/protocol.md`). It is
+    /// asked until it says so once.
+    pub(crate) async fn is_posthouse(&self, client_id: &str, limit: Duration) -> Result<bool> {
+        if self.posthouse.load(Ordering::Relaxed) {
+            return Ok(true);
+        }
+        let nobody = HeartbeatData {
+            client_id: client_id.to_owned(),
+            ..HeartbeatData::default()
+        };
+        let command = Command::request(request::HEART_BEAT)
+            .with("posthouse", "")
+            .body(remoting::body::to_vec(&nobody));
+        let answer = self.call(command, limit).await?;
+        let known = answer.read(|frame| frame.ext.get("posthouse").is_some());
+        let known = known.map_err(|error| self.failed(CallError::Frame(error)))?;
+        self.posthouse.store(known, Ordering::Relaxed);
+        Ok(known)
     }
 
     /// Sends a request that nobody answers.
@@ -194,6 +219,7 @@ impl Channels {
             address: name.clone(),
             way,
             credentials: self.credentials.clone(),
+            posthouse: AtomicBool::new(false),
         });
         Ok(self.table().entry(name).or_insert(channel).clone())
     }

@@ -61,6 +61,14 @@ pub enum Error {
     /// The server said no.
     #[error("{0}")]
     Refused(Box<Refusal>),
+    /// Only Posthouse's brokers do what was asked for, and this one is none. Nothing was done.
+    #[error("{address} {what}")]
+    Unsupported {
+        /// Who was asked.
+        address: Arc<str>,
+        /// What it does not do.
+        what: &'static str,
+    },
     /// No answer came.
     #[error("no answer from {address}")]
     Call {
@@ -121,7 +129,9 @@ pub enum MessageError {
     #[error("properties of {0} bytes are longer than 32767")]
     Properties(usize),
     /// A batch goes to one topic, and not later.
-    #[error("in a batch, every message has the same topic, the same sharding key and no delay")]
+    #[error(
+        "in a batch, every message has the same topic, the same sharding key, no delay and no idempotency key"
+    )]
     Batch,
     /// A message in a transaction is delivered when that is decided.
     #[error("a message in a transaction cannot be delivered later")]

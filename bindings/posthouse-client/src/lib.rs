@@ -60,7 +60,7 @@ pub use config::{Config, Entrance, Transport};
 pub use error::{Error, MessageError, Refusal, Result};
 pub use filter::Filter;
 pub use lease::{Lease, LeaseError};
-pub use message::{Deliver, Message, is_reserved};
+pub use message::{Deliver, Idempotency, Message, is_reserved};
 pub use model::flag::Perm;
 pub use model::group::{ExponentialRetry, GroupConfig, RetryKind, RetryPolicy};
 pub use model::topic::TopicConfig;

@@ -41,6 +41,18 @@ pub struct Message {
     pub flag: i32,
     /// `false`: the broker answers before the message is as safe as it is configured to make it.
     pub wait: bool,
+    /// Names the send, so that it can be repeated: only Posthouse's brokers keep such names.
+    pub idempotency: Option<Idempotency>,
+}
+
+/// The name of a send. The broker stores the first message with a name, and answers the same one again,
+/// for a day, as it answered the first. A topic has its own names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Idempotency {
+    /// The name, up to 512 bytes.
+    pub key: String,
+    /// What tells another message with this name from the same one again; unset: all that is said of it.
+    pub digest: Option<String>,
 }
 
 /// When a message is delivered.
@@ -70,6 +82,7 @@ impl Message {
             when: Deliver::Now,
             flag: 0,
             wait: true,
+            idempotency: None,
         }
     }
 
@@ -103,6 +116,14 @@ impl Message {
         self
     }
 
+    /// Names the send: repeated with the same key, the message is stored once, and each repetition gets the
+    /// first one's answer ([`crate::Sent::replayed`]). A message of another content with this key is refused.
+    pub fn idempotency_key(mut self, key: impl Into<String>) -> Message {
+        let (key, digest) = (key.into(), None);
+        self.idempotency = Some(Idempotency { key, digest });
+        self
+    }
+
     /// Does not wait until it is safe.
     pub fn no_wait(mut self) -> Message {
         self.wait = false;
@@ -113,6 +134,7 @@ impl Message {
     pub(crate) fn property_string(&self, id: &str) -> Result<String, MessageError> {
         let mut out = String::with_capacity(64 + 16 * self.properties.len());
         append(&mut out, key::UNIQ_KEY, id);
+        let behind_id = out.len();
         if !self.keys.is_empty() {
             let keys = self.keys.join(" ");
             checked(&mut out, key::KEYS, &keys)?;
@@ -144,10 +166,28 @@ impl Message {
             }
             checked(&mut out, name, value)?;
         }
+        if let Some(named) = &self.idempotency {
+            let digest = match &named.digest {
+                Some(digest) => digest.clone(),
+                None => self.digest(&out[behind_id..]),
+            };
+            checked(&mut out, key::IDEMPOTENCY_KEY, &named.key)?;
+            checked(&mut out, key::IDEMPOTENCY_DIGEST, &digest)?;
+        }
         if out.len() > PROPERTIES_MAX {
             return Err(MessageError::Properties(out.len()));
         }
         Ok(out)
+    }
+
+    /// What tells this message from others: its properties without the id, its flag and its body.
+    fn digest(&self, properties: &str) -> String {
+        let mut content = md5::Context::new();
+        content.consume((properties.len() as u64).to_le_bytes());
+        content.consume(properties);
+        content.consume(self.flag.to_le_bytes());
+        content.consume(&self.body);
+        format!("{:x}", content.finalize())
     }
 }
 
@@ -167,10 +207,16 @@ pub(crate) fn checked(out: &mut String, name: &str, value: &str) -> Result<(), M
 }
 
 /// Whether a property's name is RocketMQ's own: names that Java's producer refuses too
-/// (`MessageConst.STRING_HASH_SET`).
+/// (`MessageConst.STRING_HASH_SET`); or one by which Posthouse's brokers are told something.
 pub fn is_reserved(name: &str) -> bool {
-    name.starts_with("__RMQ.") || RESERVED.contains(&name)
+    name.starts_with("__RMQ.") || RESERVED.contains(&name) || OWN.contains(&name)
 }
+
+const OWN: [&str; 3] = [
+    key::IDEMPOTENCY_KEY,
+    key::IDEMPOTENCY_DIGEST,
+    key::EXPIRES_AT,
+];
 
 const RESERVED: [&str; 53] = [
     "KEYS",
@@ -248,6 +294,25 @@ mod tests {
     }
 
     #[test]
+    fn a_digest_tells_contents_apart_and_not_attempts() {
+        let digest = |message: Message, id: &str| {
+            let text = message.idempotency_key("k").property_string(id).unwrap();
+            model::message::property(&text, key::IDEMPOTENCY_DIGEST)
+                .unwrap()
+                .to_owned()
+        };
+        let first = digest(Message::new("t", "x").tag("A"), "1");
+        assert_eq!(digest(Message::new("t", "x").tag("A"), "2"), first);
+        for other in [
+            Message::new("t", "y").tag("A"),
+            Message::new("t", "x").tag("B"),
+            Message::new("t", "x").tag("A").deliver(Deliver::Level(1)),
+        ] {
+            assert_ne!(digest(other, "1"), first);
+        }
+    }
+
+    #[test]
     fn what_a_broker_would_misread_is_refused() {
         let of = |name: &str, value: &str| {
             let message = Message::new("t", "x").property(name, value);
@@ -256,6 +321,10 @@ mod tests {
         assert!(matches!(of("TAGS", "x"), Err(MessageError::Reserved(_))));
         assert!(matches!(of("a", ""), Err(MessageError::Property(_))));
         assert!(matches!(of("a\u{1}", "x"), Err(MessageError::Property(_))));
+        assert!(matches!(
+            of("IDEMPOTENCY_KEY", "x"),
+            Err(MessageError::Reserved(_))
+        ));
         let long = "x".repeat(PROPERTIES_MAX);
         assert!(matches!(of("a", &long), Err(MessageError::Properties(_))));
     }

@@ -18,6 +18,7 @@ use model::{GroupName, TopicName};
 use remoting::Serialize;
 use tokio::time::Instant;
 
+use crate::channel::Channel;
 use crate::client::Inner;
 use crate::compress::Compression;
 use crate::error::{Error, MessageError, Result};
@@ -153,6 +154,7 @@ impl Producer {
         let route = shared.route(&outgoing.topic).await?;
         let target = shared.choose(&route, &outgoing, None, None, Instant::now())?;
         let channel = shared.client.channels.to(&target.master).await?;
+        shared.supported(&channel, &outgoing).await?;
         let encode = |opaque, out: &mut Vec<u8>| {
             shared.encode(&outgoing, target.queue.id, opaque, true, out);
         };
@@ -264,16 +266,22 @@ impl Shared {
         let route = tokio::time::timeout_at(until, self.route(&outgoing.topic)).await;
         let no_route = || Error::NoRoute(outgoing.topic.to_string());
         let mut route = route.map_err(|_| Error::Timeout(Box::new(no_route())))??;
-        // A message of a sequence, and one whose queue was named, goes nowhere else.
-        let fixed = to.is_some() || outgoing.sharding_key.is_some();
+        // A message of a sequence, and one whose queue was named, goes nowhere else. A send with a name may be
+        // repeated, but only where the name is kept.
+        let once = outgoing.once.is_some();
+        let fixed = !once && (to.is_some() || outgoing.sharding_key.is_some());
+        let mut to = to.cloned();
         let mut tries_left = if fixed { 0 } else { self.options.retries };
         let mut avoid: Option<Arc<str>> = None;
         loop {
             let begun = Instant::now();
-            let target = self.choose(&route, outgoing, to, avoid.as_deref(), begun)?;
+            let target = self.choose(&route, outgoing, to.as_ref(), avoid.as_deref(), begun)?;
             let left = until.saturating_duration_since(begun);
             let result = self.once(target, outgoing, left).await;
             let broker = &target.queue.broker;
+            if once {
+                to = Some(target.queue.clone());
+            }
             self.slow.note(broker, begun, Instant::now(), &result);
             let again = match &result {
                 Ok(sent) => sent.status != SendStatus::Stored && self.options.retry_unsafe,
@@ -299,12 +307,30 @@ impl Shared {
 
     async fn once(&self, target: &Target, outgoing: &Outgoing, limit: Duration) -> Result<Sent> {
         let channel = self.client.channels.to(&target.master).await?;
+        self.supported(&channel, outgoing).await?;
         let encode = |opaque, out: &mut Vec<u8>| {
             self.encode(outgoing, target.queue.id, opaque, false, out);
         };
         let answer = channel.request(encode, limit).await?;
         let read = answer.read(|frame| outgoing.sent(&channel, &target.queue, frame));
         read.map_err(|error| Error::malformed(channel.address(), error))?
+    }
+
+    /// Whether a broker does all that a message asks for: another one would pass over it.
+    async fn supported(&self, channel: &Channel, outgoing: &Outgoing) -> Result<()> {
+        let Some(what) = outgoing.needs else {
+            return Ok(());
+        };
+        match channel
+            .is_posthouse(&self.client.id, self.client.config.timeout)
+            .await?
+        {
+            true => Ok(()),
+            false => Err(Error::Unsupported {
+                address: channel.address().clone(),
+                what,
+            }),
+        }
     }
 
     fn encode(
@@ -317,7 +343,12 @@ impl Shared {
     ) {
         let head = remoting::Head {
             opaque,
-            serialize: self.options.serialize,
+            // The code that refuses another message with this name has more than the 16 bits that a binary
+            // header has for it.
+            serialize: match outgoing.once {
+                Some(_) => Serialize::Json,
+                None => self.options.serialize,
+            },
         };
         let wish = Wish {
             oneway,
@@ -350,6 +381,9 @@ impl Shared {
             let at = (java_hash(key) % all.len() as i32).unsigned_abs() as usize;
             return all.get(at).ok_or_else(none);
         }
+        if let Some(once) = &outgoing.once {
+            return home(all, once).ok_or_else(none);
+        }
         let next = || all.get(route.next.fetch_add(1, Ordering::Relaxed) % all.len());
         let other = |target: &&Target| avoid != Some(&*target.queue.broker);
         let fast = |target: &&Target| {
@@ -360,6 +394,22 @@ impl Shared {
         let chosen = chosen.or_else(|| turns().find(other)).or_else(next);
         chosen.ok_or_else(none)
     }
+}
+
+/// The queue of a send's name. Whichever queues come or go, most names stay at their broker, who alone
+/// keeps them.
+fn home<'r>(all: &'r [Target], once: &str) -> Option<&'r Target> {
+    let weight = |target: &Target| {
+        let mut text = md5::Context::new();
+        text.consume(&*target.queue.broker);
+        text.consume([0]);
+        text.consume(once);
+        text.finalize().0
+    };
+    let best = all.iter().max_by_key(|target| weight(target))?;
+    let of_best = |target: &&Target| target.queue.broker == best.queue.broker;
+    let at = java_hash(once).unsigned_abs() as usize % all.iter().filter(of_best).count();
+    all.iter().filter(of_best).nth(at)
 }
 
 impl Drop for Shared {

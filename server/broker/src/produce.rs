@@ -80,6 +80,8 @@ pub struct Produced<'a> {
     pub store_host: SocketAddr,
     /// Whether it is on the disk, not only in the system's page cache, when it is answered.
     pub fsynced: bool,
+    /// When it was stored, ms since the Unix epoch.
+    pub stored_at: i64,
     /// It was stored by an earlier send with the same idempotency key; this one stored nothing.
     pub replayed: bool,
 }
@@ -455,6 +457,7 @@ impl Broker {
             unique_key,
             store_host: self.options.address,
             fsynced: self.store.flushes() == Flush::Sync && !no_wait,
+            stored_at: staged.stored_at,
             replayed: false,
         }
     }

@@ -72,7 +72,9 @@ fn write(endpoint: &Endpoint, ask: &mut Ask<'_>, produced: &Produced<'_>, durabi
             } else {
                 "page-cache"
             };
-            reply = reply.field("durability", fsynced);
+            reply = reply
+                .field("durability", fsynced)
+                .number("storedAt", produced.stored_at);
         }
         if produced.replayed {
             reply = reply.flag("replayed", true);

@@ -34,6 +34,8 @@ pub(crate) struct Draft<'a> {
     pub message: Message,
     /// When it is delivered, if its sender said a time: milliseconds since the Unix epoch.
     pub deliver_at: Option<i64>,
+    /// The same as its sender said it: a delay is another time whenever it is read.
+    pub said: String,
     body: Option<Value<'a>>,
     encoding: Option<&'static str>,
     content_type: Option<Cow<'a, str>>,
@@ -49,6 +51,7 @@ impl<'a> Draft<'a> {
         Draft {
             message: Message::new(topic.clone(), Bytes::new()),
             deliver_at: None,
+            said: String::new(),
             body: None,
             encoding: None,
             content_type: None,
@@ -112,7 +115,8 @@ impl<'a> Draft<'a> {
         self.times += 1;
         match u8::try_from(level) {
             Ok(small) if rules::LEVELS.contains(&level) => {
-                self.message.when = Deliver::Level(small)
+                self.message.when = Deliver::Level(small);
+                self.said = format!("level {small}");
             }
             _ => {
                 let kind = &problem::INVALID_DELIVERY_TIME;
@@ -127,12 +131,14 @@ impl<'a> Draft<'a> {
     pub(crate) fn delay(&mut self, delay: Duration) {
         let delay = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
         self.deliver_at(self.now.saturating_add(delay));
+        self.said = format!("delay {delay}");
     }
 
     /// A time that is past is delivered at once.
     pub(crate) fn deliver_at(&mut self, time: i64) {
         self.times += 1;
         self.deliver_at = Some(time);
+        self.said = format!("at {time}");
         let since = Duration::from_millis(u64::try_from(time).unwrap_or_default());
         self.message.when = Deliver::At(UNIX_EPOCH + since);
     }

@@ -23,19 +23,21 @@ use crate::parameters::{NAMESPACE, Parameters};
 use crate::problem::{self, Problem};
 use crate::publisher::{self, Kind};
 
-pub(crate) use answer::{durability, location};
+pub(crate) use answer::{durability, location, replayed};
 
 pub(crate) const OPERATIONS: &[Operation] = &[
     row!(POST "/v1/topics/{topic}/messages" "publishMessage" json,
         MALFORMED_JSON, INVALID_REQUEST, INVALID_IDEMPOTENCY_KEY, RESERVED_TOPIC, TOPIC_NOT_WRITABLE,
         TOPIC_NOT_FOUND, MESSAGE_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, INVALID_TOPIC, EMPTY_BODY, INVALID_BASE64,
         INVALID_TAG, INVALID_KEY, INVALID_MESSAGE_GROUP, INVALID_PROPERTY, RESERVED_PROPERTY,
-        PROPERTIES_TOO_LARGE, INVALID_DELIVERY_TIME, MESSAGE_TYPE_MISMATCH, PUBLISH_OUTCOME_UNKNOWN),
+        PROPERTIES_TOO_LARGE, INVALID_DELIVERY_TIME, MESSAGE_TYPE_MISMATCH, IDEMPOTENCY_KEY_REUSED,
+        PUBLISH_OUTCOME_UNKNOWN),
     row!(POST "/v1/topics/{topic}/messages:raw" "publishRaw" raw::publish,
         INVALID_REQUEST, INVALID_IDEMPOTENCY_KEY, RESERVED_TOPIC, TOPIC_NOT_WRITABLE, TOPIC_NOT_FOUND,
         MESSAGE_TOO_LARGE, INVALID_TOPIC, EMPTY_BODY, INVALID_TAG, INVALID_KEY, INVALID_MESSAGE_GROUP,
         INVALID_PROPERTY, RESERVED_PROPERTY, PROPERTIES_TOO_LARGE, INVALID_DELIVERY_TIME,
-        MESSAGE_TYPE_MISMATCH, PUBLISH_OUTCOME_UNKNOWN),
+        MESSAGE_TYPE_MISMATCH, IDEMPOTENCY_KEY_REUSED,
+        PUBLISH_OUTCOME_UNKNOWN),
     row!(POST "/v1/topics/{topic}/messages:batch" "publishBatch" batch::publish,
         MALFORMED_JSON, INVALID_REQUEST, INVALID_IDEMPOTENCY_KEY, RESERVED_TOPIC, TOPIC_NOT_FOUND,
         UNSUPPORTED_MEDIA_TYPE, INVALID_TOPIC, INVALID_BATCH),
@@ -93,13 +95,45 @@ pub(crate) async fn read_body<T: Send + 'static>(
     done.unwrap_or_else(|_| Err(Problem::new(&problem::INTERNAL)))
 }
 
-/// A message that was read, and when it is delivered, if its sender said a time.
-pub(crate) type Read = (Message, Option<i64>);
+/// A message that was read.
+pub(crate) struct Read {
+    pub message: Message,
+    /// When it is delivered, if its sender said a time: milliseconds since the Unix epoch.
+    pub deliver_at: Option<i64>,
+    /// The same as its sender said it.
+    pub said: String,
+}
+
+impl Read {
+    pub(crate) fn of(draft: Draft<'_>) -> Read {
+        Read {
+            message: draft.message,
+            deliver_at: draft.deliver_at,
+            said: draft.said,
+        }
+    }
+
+    /// Names it by the request's key.
+    fn named(mut self, key: Option<String>) -> Read {
+        if let Some(key) = key {
+            idempotency::name(&mut self.message, key, &self.said);
+        }
+        self
+    }
+}
+
+/// The key of a request, kept while its body is read.
+///
+/// # Errors
+/// `invalid-idempotency-key`.
+pub(crate) fn key(call: &Call) -> Result<Option<String>, Problem> {
+    Ok(idempotency::key(&call.headers)?.map(str::to_owned))
+}
 
 async fn json(mut call: Call) -> Result<Response, Problem> {
     media::is_json(&call.headers)?;
     let target = Target::of(&call)?;
-    idempotency::none(&call.headers)?;
+    let key = key(&call)?;
     let place = call.node.publishes.take(1);
     let _place =
         place.ok_or_else(|| Problem::unavailable("too many messages are being published"))?;
@@ -107,9 +141,8 @@ async fn json(mut call: Call) -> Result<Response, Problem> {
     let (request, limit) = (limits.request, limits.body);
     let body = call.body(request).await?;
     let topic = target.topic.clone();
-    let read = read_body(body, move |body| read(body, &topic, limit)).await;
-    let (message, deliver_at) = read?;
-    publish(&call.node, &target, message, deliver_at).await
+    let read = read_body(body, move |body| Ok(read(body, &topic, limit)?.named(key)));
+    publish(&call.node, &target, read.await?).await
 }
 
 /// The message that a document is.
@@ -144,17 +177,16 @@ fn envelope(
             faults.unknown(at, &name, &FIELDS);
         }
     }
-    let draft = draft.finish(at, limit, faults)?;
-    Some((draft.message, draft.deliver_at))
+    Some(Read::of(draft.finish(at, limit, faults)?))
 }
 
 /// Sends one message and answers.
-async fn publish(
-    node: &Node,
-    target: &Target,
-    message: Message,
-    deliver_at: Option<i64>,
-) -> Result<Response, Problem> {
+async fn publish(node: &Node, target: &Target, read: Read) -> Result<Response, Problem> {
+    let Read {
+        message,
+        deliver_at,
+        ..
+    } = read;
     let kind = Kind::of(&message);
     node.publisher
         .check(&node.client, &target.topic, &[kind])

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use posthouse_client::code::response;
+use posthouse_client::code::{own_response, response};
 use posthouse_client::{Client, Deliver, Error, Message, Producer, ProducerOptions, Sent};
 
 use crate::problem::{self, Problem};
@@ -191,6 +191,10 @@ pub(crate) fn failed(error: Error, kind: Kind) -> Problem {
         return unknown();
     }
     match error.code() {
+        Some(own_response::IDEMPOTENCY_DIFFERS) => {
+            let detail = "another message was sent to this topic with this key";
+            Problem::new(&problem::IDEMPOTENCY_KEY_REUSED).detail(detail)
+        }
         Some(response::MESSAGE_ILLEGAL) if kind == Kind::Delay => {
             let detail = "the broker keeps no message that long";
             Problem::new(&problem::INVALID_DELIVERY_TIME).detail(detail)

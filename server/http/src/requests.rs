@@ -59,7 +59,8 @@ async fn request(mut call: Call) -> Result<Response, Problem> {
     let (request, most) = (limits.request, limits.body);
     let body = call.body(request).await?;
     let own = topic.clone();
-    let (message, _) = read_body(body, move |body| publish::read(body, &own, most)).await?;
+    let read = read_body(body, move |body| publish::read(body, &own, most)).await?;
+    let message = read.message;
     let node = &call.node;
     let kind = Kind::of(&message);
     node.publisher.check(&node.client, &topic, &[kind]).await?;

@@ -57,8 +57,18 @@ async fn recall(call: Call) -> Result<Response, Problem> {
     }
 }
 
-/// The topic in a handle: base64url of `v1 topic broker time id`.
+/// The topic that a handle names.
 fn topic_of(handle: &str) -> Option<String> {
+    read(handle).map(|(topic, _)| topic)
+}
+
+/// When the message of a handle is due: milliseconds since the Unix epoch.
+pub(crate) fn due_at(handle: &str) -> Option<i64> {
+    read(handle)?.1.parse().ok()
+}
+
+/// Topic and time of a handle: base64url of `v1 topic broker time id`.
+fn read(handle: &str) -> Option<(String, String)> {
     let bytes = URL_SAFE
         .decode(handle)
         .or_else(|_| URL_SAFE_NO_PAD.decode(handle))
@@ -66,7 +76,7 @@ fn topic_of(handle: &str) -> Option<String> {
     let text = String::from_utf8(bytes).ok()?;
     let parts: Vec<&str> = text.split(' ').collect();
     match parts.as_slice() {
-        ["v1", topic, _, _, _] => Some((*topic).to_owned()),
+        ["v1", topic, _, time, _] => Some(((*topic).to_owned(), (*time).to_owned())),
         _ => None,
     }
 }

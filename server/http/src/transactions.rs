@@ -18,7 +18,7 @@ use crate::json::{self, At, Faults, Value};
 use crate::media;
 use crate::operations::{Operation, row};
 use crate::problem::{self, Problem};
-use crate::publish::{Target, read_body};
+use crate::publish::{Target, key, read_body, replayed};
 use crate::publisher::{self, Kind};
 use crate::token;
 use crate::write::Object;
@@ -28,7 +28,8 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         MALFORMED_JSON, INVALID_REQUEST, INVALID_IDEMPOTENCY_KEY, RESERVED_TOPIC, TOPIC_NOT_WRITABLE,
         TOPIC_NOT_FOUND, MESSAGE_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, INVALID_TOPIC, INVALID_GROUP, EMPTY_BODY,
         INVALID_BASE64, INVALID_TAG, INVALID_KEY, INVALID_MESSAGE_GROUP, INVALID_PROPERTY, RESERVED_PROPERTY,
-        PROPERTIES_TOO_LARGE, INVALID_DELIVERY_TIME, MESSAGE_TYPE_MISMATCH, PUBLISH_OUTCOME_UNKNOWN),
+        PROPERTIES_TOO_LARGE, INVALID_DELIVERY_TIME, MESSAGE_TYPE_MISMATCH, IDEMPOTENCY_KEY_REUSED,
+        PUBLISH_OUTCOME_UNKNOWN),
     row!(PUT "/v1/topics/{topic}/transactions/{transaction_id}/resolution" "resolveTransaction" resolve,
         MALFORMED_JSON, INVALID_REQUEST, INVALID_TRANSACTION_ID, RESERVED_TOPIC, TOPIC_NOT_FOUND,
         TRANSACTION_NOT_FOUND, TRANSACTION_ALREADY_RESOLVED, UNSUPPORTED_MEDIA_TYPE, INVALID_TOPIC,
@@ -48,10 +49,18 @@ struct Half {
     has_end: bool,
 }
 
+impl Half {
+    /// What is said beside the message.
+    fn said(&self) -> String {
+        let group = self.group.as_deref().unwrap_or_default();
+        format!("{} {group}", self.check_after.as_millis())
+    }
+}
+
 async fn begin(mut call: Call) -> Result<Response, Problem> {
     media::is_json(&call.headers)?;
     let target = Target::of(&call)?;
-    idempotency::none(&call.headers)?;
+    let key = key(&call)?;
     let place = call.node.publishes.take(1);
     let _place =
         place.ok_or_else(|| Problem::unavailable("too many messages are being published"))?;
@@ -63,6 +72,13 @@ async fn begin(mut call: Call) -> Result<Response, Problem> {
         let mut faults = Faults::default();
         let half = read(json::parse(body)?, &topic, limit, &mut faults);
         faults.check()?;
+        let half = half.map(|mut half| {
+            if let Some(key) = key {
+                let said = half.said();
+                idempotency::name(&mut half.message, key, &said);
+            }
+            half
+        });
         half.ok_or_else(|| Problem::new(&problem::INTERNAL))
     })
     .await?;
@@ -108,6 +124,7 @@ async fn begin(mut call: Call) -> Result<Response, Problem> {
         "mq-durability",
         crate::publish::durability(begun.sent.durability.as_deref()),
     );
+    replayed(headers, &begun.sent);
     let location = crate::publish::location(&target, "transactions", &id);
     if let Ok(location) = HeaderValue::try_from(location) {
         headers.insert(LOCATION, location);

@@ -62,6 +62,7 @@ impl Shared {
                 && message.sharding_key == first.sharding_key
                 && message.wait == first.wait
                 && message.when == Deliver::Now
+                && message.idempotency.is_none()
         };
         if !messages.iter().all(same) {
             return Err(MessageError::Batch.into());
@@ -119,6 +120,8 @@ impl Shared {
             sys_flag: 0,
             flag: 0,
             born_at: clock::wall_ms(),
+            once: None,
+            needs: None,
         };
         (outgoing, ids)
     }

@@ -33,6 +33,10 @@ pub struct Sent {
     pub recall_handle: Option<String>,
     /// How safe it is, in the words of a broker that says so.
     pub durability: Option<String>,
+    /// When it was stored, by the clock of a broker that says so: milliseconds since the Unix epoch.
+    pub stored_at: Option<i64>,
+    /// It was stored before, by a send with the same idempotency key; this one stored nothing.
+    pub replayed: bool,
 }
 
 /// How safely a message is stored. All of them mean that it is.
@@ -69,7 +73,14 @@ pub(super) struct Outgoing {
     pub(super) sys_flag: i32,
     pub(super) flag: i32,
     pub(super) born_at: i64,
+    /// The name of the send.
+    pub(super) once: Option<String>,
+    /// What a broker of another kind would pass over in silence: it is not sent there.
+    pub(super) needs: Option<&'static str>,
 }
+
+/// What is said of a broker that keeps no names of sends.
+const NO_KEYS: &str = "keeps no idempotency keys: nothing was sent";
 
 impl Outgoing {
     pub(super) fn new(
@@ -90,6 +101,8 @@ impl Outgoing {
             sys_flag: 0,
             flag: message.flag,
             born_at,
+            once: message.idempotency.as_ref().map(|named| named.key.clone()),
+            needs: message.idempotency.as_ref().map(|_| NO_KEYS),
         };
         if let Some(kind) = options.compression
             && outgoing.body.len() >= options.compress_from
@@ -144,8 +157,11 @@ impl Outgoing {
         };
         let answer = SendAnswer::read(frame);
         let answer = answer.map_err(|error| Error::malformed(channel.address(), error))?;
+        let replayed = frame.ext.get("replayed") == Some("true");
+        // Of a repeated send, the id is the first one's.
+        let id = answer.transaction_id.filter(|_| replayed);
         Ok(Sent {
-            id: self.id.clone(),
+            id: id.unwrap_or(&self.id).to_owned(),
             offset_id: answer.msg_id.to_owned(),
             queue: Queue {
                 id: answer.queue_id.unsigned_abs(),
@@ -155,6 +171,8 @@ impl Outgoing {
             status,
             recall_handle: frame.ext.get("recallHandle").map(str::to_owned),
             durability: frame.ext.get("durability").map(str::to_owned),
+            stored_at: frame.ext.get("storedAt").and_then(|at| at.parse().ok()),
+            replayed,
         })
     }
 }

@@ -9,7 +9,8 @@ use posthouse_client::{
     SendStatus, TopicConfig, TopicName,
 };
 
-use crate::places::{everywhere, fresh, over_tcp, run, until};
+use crate::consume::topic;
+use crate::places::{apache, everywhere, fresh, over_tcp, run, until};
 
 #[test]
 fn a_send_ends_in_its_own_time_though_the_name_server_is_silent() {
@@ -237,5 +238,28 @@ fn what_no_broker_would_take_is_not_sent() {
         client.shutdown().await;
         let closed = producer.send(Message::new(topic.as_str(), "x")).await;
         assert!(matches!(closed, Err(Error::Closed)));
+    });
+}
+
+#[test]
+fn a_send_with_a_name_is_stored_once() {
+    everywhere(async |client| {
+        let topic = topic(client, 2).await;
+        let producer = client.producer(&fresh("named")).unwrap();
+        let named = |body: &str| Message::new(topic.as_str(), body.to_owned()).idempotency_key("k");
+        let first = match producer.send(named("x")).await {
+            // Apache's brokers would pass over the name: they are not sent the message.
+            Err(Error::Unsupported { .. }) if apache() => return,
+            first => first.unwrap(),
+        };
+        let again = producer.send(named("x")).await.unwrap();
+        assert_eq!((first.replayed, again.replayed), (false, true));
+        assert_eq!((&again.id, &again.queue), (&first.id, &first.queue));
+        assert_eq!(again.queue_offset, first.queue_offset);
+        let other = producer.send(named("y")).await.unwrap_err();
+        let differs = posthouse_client::code::own_response::IDEMPOTENCY_DIFFERS;
+        assert_eq!(other.code(), Some(differs), "{other}");
+        let batch = producer.send_batch(vec![named("x")]).await.unwrap_err();
+        assert!(batch.error.to_string().contains("no idempotency key"));
     });
 }

@@ -35,6 +35,9 @@ impl From<Error> for Problem {
                 Problem::new(&BROKER_NOT_FOUND).detail(format!("there is no broker {broker}"))
             }
             Error::Refused(refusal) => of_refusal(&refusal),
+            Error::Unsupported { what, .. } => {
+                Problem::new(&UNSUPPORTED_BY_BROKER).detail(format!("the broker {what}"))
+            }
             Error::NoReply(_) => Problem::new(&BROKER_TIMEOUT).detail("nobody replied in time"),
             Error::Timeout(_) => Problem::new(&BROKER_TIMEOUT).detail("no broker answered in time"),
             Error::Call { .. } if error.is_timeout() => {

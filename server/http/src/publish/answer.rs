@@ -2,6 +2,7 @@
 
 use axum::body::Body;
 use axum::response::Response;
+use hyper::HeaderMap;
 use hyper::StatusCode;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION};
 use posthouse_client::{SendStatus, Sent};
@@ -9,9 +10,11 @@ use posthouse_client::{SendStatus, Sent};
 use super::Target;
 use crate::clock;
 use crate::publisher::Kind;
+use crate::scheduled::due_at;
 use crate::write::Object;
 
 pub(super) static DURABILITY: HeaderName = HeaderName::from_static("mq-durability");
+static REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 /// What is said of a broker that does not tell.
 pub(super) const UNKNOWN: &str = "unknown";
 
@@ -38,10 +41,18 @@ pub(super) fn one(target: &Target, answer: &Sent, kind: Kind, deliver_at: Option
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(DURABILITY.clone(), durability(answer.durability.as_deref()));
+    replayed(headers, answer);
     if let Ok(location) = HeaderValue::try_from(location(target, "messages", &answer.id)) {
         headers.insert(LOCATION, location);
     }
     response
+}
+
+/// Says that an answer was given before.
+pub(crate) fn replayed(headers: &mut HeaderMap, sent: &Sent) {
+    if sent.replayed {
+        headers.insert(REPLAYED.clone(), HeaderValue::from_static("true"));
+    }
 }
 
 /// What became of a message, as members of an object that is open.
@@ -54,6 +65,9 @@ pub(crate) fn sent(
 ) {
     object.string("message_id", &sent.id);
     if kind == Kind::Delay {
+        let handle = sent.recall_handle.as_deref();
+        // The broker's own word, which may be a little later than the sender's, and is the same for each repetition.
+        let deliver_at = handle.and_then(due_at).or(deliver_at);
         // It has no place before it is due.
         object.value("queue").push_str("null");
         object.value("offset").push_str("null");
@@ -61,12 +75,12 @@ pub(crate) fn sent(
             Some(time) => object.time("deliver_at", time),
             None => object.value("deliver_at").push_str("null"),
         }
-        object.optional("recall_handle", sent.recall_handle.as_deref());
+        object.optional("recall_handle", handle);
     } else {
         object.queue("queue", &sent.queue);
         object.number("offset", sent.queue_offset);
     }
-    object.time("stored_at", now);
+    object.time("stored_at", sent.stored_at.unwrap_or(now));
     object.string(
         "send_status",
         match sent.status {

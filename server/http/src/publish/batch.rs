@@ -9,7 +9,7 @@ use hyper::StatusCode;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use posthouse_client::{Message, Producer, Sent};
 
-use super::{Target, answer, read_body};
+use super::{Target, answer, key, read_body};
 use crate::call::Call;
 use crate::clock;
 use crate::draft::{Draft, FIELDS};
@@ -37,7 +37,7 @@ struct Entry {
 pub(super) async fn publish(mut call: Call) -> Result<Response, Problem> {
     media::is_json(&call.headers)?;
     let target = Target::of(&call)?;
-    idempotency::none(&call.headers)?;
+    let key = key(&call)?;
     let place = call.node.publishes.take(1);
     let _place =
         place.ok_or_else(|| Problem::unavailable("too many messages are being published"))?;
@@ -46,7 +46,7 @@ pub(super) async fn publish(mut call: Call) -> Result<Response, Problem> {
     let body = call.body(request).await?;
     let topic = target.topic.clone();
     let mut entries = read_body(body, move |body| {
-        read(json::parse(body)?, &topic, now, limit)
+        read(json::parse(body)?, &topic, key.as_deref(), now, limit)
     })
     .await?;
     let node = &call.node;
@@ -75,7 +75,13 @@ pub(super) async fn publish(mut call: Call) -> Result<Response, Problem> {
 }
 
 /// The entries of a document. What is wrong with one entry is noted there.
-fn read(root: Value<'_>, topic: &Arc<str>, now: i64, limit: usize) -> Result<Vec<Entry>, Problem> {
+fn read(
+    root: Value<'_>,
+    topic: &Arc<str>,
+    key: Option<&str>,
+    now: i64,
+    limit: usize,
+) -> Result<Vec<Entry>, Problem> {
     let mut faults = Faults::default();
     let (at, mut items) = (At::Root, None);
     for (name, value) in faults.object(at, root).into_iter().flatten() {
@@ -96,7 +102,8 @@ fn read(root: Value<'_>, topic: &Arc<str>, now: i64, limit: usize) -> Result<Vec
             return Err(invalid(at, format!("at most {ENTRIES_MAX} messages")));
         }
         let at = at.item(place);
-        let entry = entry(item, at, topic, now, limit);
+        let key = key.map(|key| idempotency::of_entry(key, place));
+        let entry = entry(item, at, topic, key, now, limit);
         if let Some(id) = entry.id.clone()
             && !ids.insert(id)
         {
@@ -114,7 +121,15 @@ fn invalid(at: At<'_>, detail: impl Into<String>) -> Problem {
     Problem::new(&problem::INVALID_BATCH).faults(vec![Fault::pointer(at.pointer(), detail)])
 }
 
-fn entry(item: Value<'_>, at: At<'_>, topic: &Arc<str>, now: i64, limit: usize) -> Entry {
+/// `key`: the entry's, unless it says its own.
+fn entry(
+    item: Value<'_>,
+    at: At<'_>,
+    topic: &Arc<str>,
+    mut key: Option<String>,
+    now: i64,
+    limit: usize,
+) -> Entry {
     let mut faults = Faults::default();
     let mut draft = Draft::new(topic, now);
     let mut id = None;
@@ -126,8 +141,15 @@ fn entry(item: Value<'_>, at: At<'_>, topic: &Arc<str>, now: i64, limit: usize) 
         match &*name {
             "id" => id = faults.string(here, value).map(|id| id.into_owned()),
             "idempotency_key" => {
-                let detail = "keys are not served over HTTP yet: send without one";
-                faults.refuse(&problem::UNSUPPORTED_BY_BROKER, here, detail);
+                let text = faults.string(here, value);
+                match text {
+                    Some(text) if idempotency::is_key(&text) => key = Some(text.into_owned()),
+                    Some(_) => {
+                        let kind = &problem::INVALID_IDEMPOTENCY_KEY;
+                        faults.refuse(kind, here, idempotency::EXPECTED);
+                    }
+                    None => {}
+                }
             }
             _ => faults.unknown(
                 at,
@@ -144,7 +166,12 @@ fn entry(item: Value<'_>, at: At<'_>, topic: &Arc<str>, now: i64, limit: usize) 
         .flatten();
     let done = faults.problem().map(Err);
     let deliver_at = draft.as_ref().and_then(|draft| draft.deliver_at);
-    let message = draft.map(|draft| draft.message).filter(|_| done.is_none());
+    let message = draft.filter(|_| done.is_none()).map(|mut draft| {
+        if let Some(key) = key {
+            idempotency::name(&mut draft.message, key, &draft.said);
+        }
+        draft.message
+    });
     Entry {
         id,
         kind: message.as_ref().map_or(Kind::Normal, Kind::of),
@@ -176,19 +203,26 @@ fn predecessor() -> Problem {
         .detail("it was not sent: an earlier message of its group failed")
 }
 
-/// Sends what is not done: messages without order together, those of a group together, those for later one by
-/// one.
+/// Sends what is not done: messages without order together, those of a group together; those for later, those
+/// with a key and those of a group with such a one by one.
 async fn send(producer: &Producer, entries: &mut [Entry]) {
     let mut together: Vec<Vec<usize>> = Vec::new();
     let mut by_group: HashMap<Option<&str>, usize> = HashMap::new();
-    let mut later = Vec::new();
+    let mut alone = Vec::new();
+    let keyed = |entry: &Entry| {
+        let named = |message: &Message| message.idempotency.is_some();
+        entry.message.as_ref().is_some_and(named)
+    };
+    let groups = entries.iter().filter(|entry| keyed(entry));
+    let in_steps: HashSet<String> = groups.filter_map(|entry| entry.group.clone()).collect();
     for (place, entry) in entries
         .iter()
         .enumerate()
         .filter(|(_, entry)| entry.done.is_none())
     {
-        if entry.kind == Kind::Delay {
-            later.push(place);
+        let of_steps = |group: &String| in_steps.contains(group);
+        if entry.kind == Kind::Delay || keyed(entry) || entry.group.as_ref().is_some_and(of_steps) {
+            alone.push(place);
             continue;
         }
         let next = together.len();
@@ -201,7 +235,7 @@ async fn send(producer: &Producer, entries: &mut [Entry]) {
     for places in together {
         send_together(producer, entries, &places).await;
     }
-    for place in later {
+    for place in alone {
         hold_back(entries);
         if entries[place].done.is_some() {
             continue;
@@ -210,7 +244,8 @@ async fn send(producer: &Producer, entries: &mut [Entry]) {
             continue;
         };
         let sent = producer.send(message).await;
-        entries[place].done = Some(sent.map_err(|error| publisher::failed(error, Kind::Delay)));
+        let kind = entries[place].kind;
+        entries[place].done = Some(sent.map_err(|error| publisher::failed(error, kind)));
     }
 }
 
@@ -273,6 +308,9 @@ fn shown(entries: &[Entry], now: i64) -> Response {
         match &entry.done {
             Some(Ok(sent)) => {
                 object.number("status", answer::status(sent).as_u16().into());
+                if sent.replayed {
+                    object.value("replayed").push_str("true");
+                }
                 answer::sent(&mut object, sent, entry.kind, entry.deliver_at, now);
                 let told = sent.durability.as_deref().unwrap_or(answer::UNKNOWN);
                 // What is not the same for all is said of none.
@@ -315,7 +353,14 @@ mod tests {
     use super::*;
 
     fn entries(text: &str) -> Vec<Entry> {
-        read(json::parse(text.as_bytes()).unwrap(), &"t".into(), 0, 100).unwrap()
+        read(
+            json::parse(text.as_bytes()).unwrap(),
+            &"t".into(),
+            None,
+            0,
+            100,
+        )
+        .unwrap()
     }
 
     fn slugs(entries: &[Entry]) -> Vec<&'static str> {
@@ -347,9 +392,15 @@ mod tests {
     #[test]
     fn a_batch_is_whole_or_nothing_is_read() {
         let refused = |text: &str| {
-            read(json::parse(text.as_bytes()).unwrap(), &"t".into(), 0, 100)
-                .err()
-                .unwrap()
+            read(
+                json::parse(text.as_bytes()).unwrap(),
+                &"t".into(),
+                None,
+                0,
+                100,
+            )
+            .err()
+            .unwrap()
         };
         for (text, slug) in [
             ("[]", "invalid-request"),

@@ -2,16 +2,15 @@
 
 use axum::response::Response;
 
-use super::{Target, publish as send};
+use super::{Read, Target, key, publish as send, read_body};
 use crate::call::Call;
 use crate::clock;
-use crate::idempotency;
 use crate::mq_headers;
 use crate::problem::Problem;
 
 pub(super) async fn publish(mut call: Call) -> Result<Response, Problem> {
     let target = Target::of(&call)?;
-    idempotency::none(&call.headers)?;
+    let key = key(&call)?;
     let place = call.node.publishes.take(1);
     let _place =
         place.ok_or_else(|| Problem::unavailable("too many messages are being published"))?;
@@ -19,5 +18,8 @@ pub(super) async fn publish(mut call: Call) -> Result<Response, Problem> {
     let read = mq_headers::read(&call.headers, &target.topic, clock::wall_ms());
     let body = call.body(limit).await.map_err(mq_headers::too_large)?;
     let draft = mq_headers::finish(read, body, limit)?;
-    send(&call.node, &target, draft.message, draft.deliver_at).await
+    let read = read_body(draft.message.body.clone(), move |_| {
+        Ok(Read::of(draft).named(key))
+    });
+    send(&call.node, &target, read.await?).await
 }

@@ -11,6 +11,7 @@ mod groups;
 mod guarded;
 mod leases;
 mod messages;
+mod repeated;
 mod requests;
 mod slow;
 mod tail;

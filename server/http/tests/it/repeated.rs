@@ -1,0 +1,159 @@
+//! Requests with an `Idempotency-Key`, made again as by a caller that lost the answer.
+
+use serde_json::{Value, json};
+
+use crate::door::{Answer, ask, send};
+use crate::messages::{group, receive, topic};
+
+fn keyed(target: &str, key: &str, body: &Value) -> Answer {
+    let headers = [
+        ("Content-Type", "application/json"),
+        ("Idempotency-Key", key),
+    ];
+    send("POST", target, &headers, body.to_string().as_bytes())
+}
+
+/// The same request twice: one answer, of which only the second says that it was given before.
+fn twice(request: impl Fn() -> Answer) -> Value {
+    let (first, again) = (request().expect(201), request().expect(201));
+    assert_eq!(first.header("idempotency-replayed"), "");
+    assert_eq!(again.header("idempotency-replayed"), "true");
+    assert_eq!(again.header("location"), first.header("location"));
+    assert_eq!(again.json(), first.json());
+    first.json()
+}
+
+#[test]
+fn a_message_that_is_published_again_with_its_key_is_stored_once() {
+    let (topic, group) = (topic("again"), group("again"));
+    let target = format!("/v1/topics/{topic}/messages");
+    let told = twice(|| keyed(&target, "k-1", &json!({"body": "x", "tag": "a"})));
+    let raw = || {
+        let headers = [("Idempotency-Key", "\"k-2\""), ("Mq-Tag", "a")];
+        send("POST", &format!("{target}:raw"), &headers, b"y")
+    };
+    twice(raw);
+    let ordered = json!({"body": "z", "message_group": "g"});
+    twice(|| keyed(&target, "k-3", &ordered));
+    let mut got = Vec::new();
+    while got.len() < 3 {
+        let more = receive(&group, &topic, "&wait=10s&max=32");
+        assert!(!more.is_empty(), "{got:?}");
+        got.extend(more);
+    }
+    let mut bodies: Vec<&str> = got.iter().filter_map(|one| one["body"].as_str()).collect();
+    bodies.sort_unstable();
+    assert_eq!(bodies, ["x", "y", "z"]);
+    assert_eq!(receive(&group, &topic, "&wait=0s").len(), 0);
+    // What names a send is no property of the message.
+    let kept = got
+        .iter()
+        .find(|one| one["message_id"] == told["message_id"]);
+    assert_eq!(kept.unwrap()["properties"], json!({}));
+}
+
+#[test]
+fn a_key_with_another_content_is_refused_and_nothing_is_stored() {
+    let topic = topic("reused");
+    let target = format!("/v1/topics/{topic}/messages");
+    keyed(&target, "k", &json!({"body": "x", "tag": "a"})).expect(201);
+    for other in [
+        json!({"body": "y", "tag": "a"}),
+        json!({"body": "x", "tag": "b"}),
+        json!({"body": "x", "tag": "a", "delay": "1h"}),
+        json!({"body": "x", "tag": "a", "properties": {"p": "1"}}),
+    ] {
+        let refused = keyed(&target, "k", &other).expect(422);
+        assert_eq!(refused.problem(), "idempotency-key-reused", "{other}");
+    }
+    for wrong in ["", "a b", &"k".repeat(65)] {
+        let refused = keyed(&target, wrong, &json!({"body": "x"})).expect(400);
+        assert_eq!(refused.problem(), "invalid-idempotency-key", "{wrong}");
+    }
+    let stats = ask("GET", &format!("/v1/topics/{topic}/stats")).expect(200);
+    assert_eq!(stats.json()["messages"], 1);
+}
+
+#[test]
+fn a_delayed_message_that_is_published_again_is_due_when_it_was() {
+    let topic = topic("again-later");
+    let target = format!("/v1/topics/{topic}/messages");
+    let told = twice(|| keyed(&target, "k", &json!({"body": "x", "delay": "1h"})));
+    let handle = told["recall_handle"].as_str().unwrap();
+    let handle = format!("/v1/topics/{topic}/scheduled-messages/{handle}");
+    ask("DELETE", &handle).expect(204);
+    let other = keyed(&target, "k", &json!({"body": "x", "delay": "2h"})).expect(422);
+    assert_eq!(other.problem(), "idempotency-key-reused");
+}
+
+#[test]
+fn a_batch_is_repeated_entry_by_entry() {
+    let (topic, group) = (topic("again-batch"), group("again-batch"));
+    let target = format!("/v1/topics/{topic}/messages:batch");
+    let batch = json!({"messages": [
+        {"body": "a"}, {"body": "b", "message_group": "g"}, {"body": "c", "message_group": "g"},
+        {"body": "d", "idempotency_key": "own"},
+    ]});
+    let first = keyed(&target, "b-1", &batch).expect(200).json();
+    let again = keyed(&target, "b-1", &batch).expect(200).json();
+    for place in 0..4 {
+        let (first, again) = (&first["results"][place], &again["results"][place]);
+        assert_eq!(again["message_id"], first["message_id"]);
+        assert_eq!(
+            (&first["replayed"], &again["replayed"]),
+            (&json!(null), &json!(true))
+        );
+    }
+    // An entry's own key is the one of the message, at whichever door.
+    let single = keyed(
+        &format!("/v1/topics/{topic}/messages"),
+        "own",
+        &json!({"body": "d"}),
+    );
+    assert_eq!(
+        single.expect(201).json()["message_id"],
+        first["results"][3]["message_id"]
+    );
+    let wrong = json!({"messages": [{"body": "x", "idempotency_key": "own"}, {"body": "y", "idempotency_key": "a b"}]});
+    let told = send(
+        "POST",
+        &target,
+        &[("Content-Type", "application/json")],
+        wrong.to_string().as_bytes(),
+    );
+    let told = told.expect(207).json();
+    let slug = |place: usize| told["results"][place]["problem"]["type"].clone();
+    assert_eq!(slug(0), "/problems/idempotency-key-reused");
+    assert_eq!(slug(1), "/problems/invalid-idempotency-key");
+    let mut count = 0;
+    while count < 4 {
+        let got = receive(&group, &topic, "&wait=10s&max=32").len();
+        assert!(got > 0, "{count} came");
+        count += got;
+    }
+    assert_eq!((count, receive(&group, &topic, "&wait=0s").len()), (4, 0));
+}
+
+#[test]
+fn a_transaction_that_is_begun_again_is_the_same_one() {
+    let (topic, group) = (topic("again-tx"), group("again-tx"));
+    let target = format!("/v1/topics/{topic}/transactions");
+    let envelope = json!({"body": "x", "check_after": "1h"});
+    let first = keyed(&target, "k", &envelope).expect(201);
+    let again = keyed(&target, "k", &envelope).expect(201);
+    assert_eq!(again.header("idempotency-replayed"), "true");
+    let (first, again) = (first.json(), again.json());
+    assert_eq!(again["message_id"], first["message_id"]);
+    let id = again["transaction_id"].as_str().unwrap();
+    let resolution = json!({"resolution": "commit"}).to_string();
+    let json = [("Content-Type", "application/json")];
+    send(
+        "PUT",
+        &format!("{target}/{id}/resolution"),
+        &json,
+        resolution.as_bytes(),
+    )
+    .expect(200);
+    assert_eq!(receive(&group, &topic, "&wait=10s").len(), 1);
+    assert_eq!(receive(&group, &topic, "&wait=0s").len(), 0);
+}
