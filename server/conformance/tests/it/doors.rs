@@ -418,6 +418,44 @@ fn java_replies_to_http() {
     assert_eq!(reply["reply"]["body"], "Java says über HTTP");
 }
 
+/// Whoever received a question over HTTP answers it with the token that came with it, until Java has an answer.
+fn http_replies_to_java(java: &Client) {
+    let Some(door) = Door::open() else { return };
+    let settings = [("topic", door.topic.as_str())];
+    let told = std::thread::scope(|scope| {
+        let theirs = scope.spawn(|| java.play("mixed-request", &settings));
+        while !theirs.is_finished() {
+            for question in door.take("max=4&wait=1s") {
+                assert_eq!(question["body"], "from Java");
+                let token = text(&question, "reply_token");
+                let reply = json!({ "reply_token": token, "body": "über HTTP" }).to_string();
+                let (status, answer) = door.ask(&["--json", &reply], "replies");
+                // One that waited no more asks again.
+                let gone = status == 410 && text(&answer, "type").ends_with("requester-gone");
+                assert!(status == 204 || gone, "{status} {answer}");
+            }
+        }
+        theirs.join().unwrap()
+    });
+    let replies: Vec<&Value> = events(&told, "reply").collect();
+    assert_eq!(replies.len(), 1, "{told:?}");
+    assert_eq!(replies[0]["body"], "über HTTP");
+}
+
+#[test]
+fn http_replies_to_java_4_9_7() {
+    if !skipped(&["java", "mvn"]) {
+        http_replies_to_java(client_4_9_7::client());
+    }
+}
+
+#[test]
+fn http_replies_to_java_5_3_3() {
+    if !skipped(&["java", "mvn"]) {
+        http_replies_to_java(client_5_3_3::client());
+    }
+}
+
 /// A group that pops may be popped from anywhere: each message comes to one of them, once.
 #[test]
 fn curl_and_a_java_consumer_that_pops_share_a_group() {
