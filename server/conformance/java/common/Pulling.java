@@ -142,22 +142,31 @@ final class Pulling {
         Collection<MessageQueue> queues = consumer.fetchMessageQueues(topic);
         run.equal(2, queues.size(), "queues");
         consumer.assign(queues);
+        Set<String> all = new TreeSet<>();
+        Set<String> last = new TreeSet<>();
+        for (int queue = 0; queue < 2; queue++) {
+            for (int i = 0; i < 10; i++) {
+                (i < 6 ? all : last).add(queue + "-" + i);
+            }
+        }
+        all.addAll(last);
+        // First everything: a pull that is on its way while this client seeks may still deliver what it asked for before.
+        Inbox inbox = new Inbox(run);
+        run.await("everything", 60, () -> {
+            inbox.add(consumer.poll(500));
+            return inbox.size() >= all.size();
+        });
+        inbox.expect(all, 1);
         for (MessageQueue queue : queues) {
             run.equal(0L, consumer.offsetForTimestamp(queue, before - 1000), "offset by time");
             consumer.seek(queue, 6);
         }
-        Set<String> texts = new TreeSet<>();
-        for (int queue = 0; queue < 2; queue++) {
-            for (int i = 6; i < 10; i++) {
-                texts.add(queue + "-" + i);
-            }
-        }
-        Inbox inbox = new Inbox(run);
+        Inbox sought = new Inbox(run);
         run.await("everything from offset 6 on", 60, () -> {
-            inbox.add(consumer.poll(500));
-            return inbox.size() >= texts.size();
+            sought.add(consumer.poll(500));
+            return sought.size() >= last.size();
         });
-        inbox.expect(texts, 1);
+        sought.expect(last, 1);
         MessageQueue one = queues.iterator().next();
         consumer.seekToBegin(one);
         Inbox again = new Inbox(run);
