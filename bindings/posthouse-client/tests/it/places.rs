@@ -78,6 +78,7 @@ pub fn everywhere(scenario: impl AsyncFn(&Client)) {
 
 /// Runs on a runtime of one thread.
 pub fn run<T>(scenario: impl Future<Output = T>) -> T {
+    binary(); // it may have to be built: no part of the scenario's time
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
