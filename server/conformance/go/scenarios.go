@@ -349,14 +349,7 @@ func (t *transactions) count() int {
 func transaction(r *run) {
 	topic := r.topic("GoTx")
 	decide := &transactions{}
-	p, err := rocketmq.NewTransactionProducer(decide,
-		producer.WithNameServer(r.servers()),
-		producer.WithGroupName(r.topic("GoTxP")),
-		producer.WithInstanceName(r.instance()),
-		producer.WithRetry(0))
-	r.fine(err)
-	r.fine(p.Start())
-	r.atEnd(func() { _ = p.Shutdown() })
+	p := r.transactions(decide, "GoTxP")
 	for _, text := range []string{"commit", "rollback", "keep, asked", "drop, asked"} {
 		message := r.message(topic, text)
 		message.WithProperty("CHECK_IMMUNITY_TIME_IN_SECONDS", "1")

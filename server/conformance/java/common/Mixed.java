@@ -35,8 +35,9 @@ final class Mixed {
     }
 
     /**
-     * Asks "from Java" until somebody replies, and tells the reply. With a callback and a clock of its own: Apache's
-     * client says at once that all is well when the question is sent, without a reply, and then forgets the time.
+     * Asks "from Java" until somebody replies, and tells the reply; with "stop" it then ends the other half. With a
+     * callback and a clock of its own: Apache's client says at once that all is well when the question is sent, without
+     * a reply, and then forgets the time.
      */
     private static void request(Run run) throws Exception {
         DefaultMQProducer producer = run.producer();
@@ -63,6 +64,9 @@ final class Mixed {
             }
         });
         run.emit("reply", "body", new String(reply.getBody(), StandardCharsets.UTF_8));
+        if (run.setting("stop", "").equals("true")) {
+            run.sent(producer.send(new Message(topic, "stop".getBytes())));
+        }
     }
 
     /** Replies to requests until "stop" comes. */

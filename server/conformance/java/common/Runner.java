@@ -34,6 +34,7 @@ public final class Runner {
         Watching.register(scenarios);
         Admin.register(scenarios);
         Mixed.register(scenarios);
+        Overseeing.register(scenarios);
         Dialect.register(scenarios);
         say("{\"run\":0,\"event\":\"ready\"}");
         BufferedReader in = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));

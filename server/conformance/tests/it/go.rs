@@ -6,11 +6,15 @@ use conformance::clients::Client;
 
 use crate::{shared, skipped, target};
 
-fn play(scenario: &str) {
+/// The process of these tests.
+pub fn client() -> &'static Client {
     static CLIENT: OnceLock<Client> = OnceLock::new();
+    CLIENT.get_or_init(|| Client::go("go", &shared().namesrv))
+}
+
+fn play(scenario: &str) {
     if !skipped(&["go"]) {
-        let client = CLIENT.get_or_init(|| Client::go("go", &shared().namesrv));
-        client.play(scenario, &[("target", target())]);
+        client().play(scenario, &[("target", target())]);
     }
 }
 
@@ -27,6 +31,8 @@ scenarios! {
     retry_nothing_is_lost: "retry-not-lost",
     tutorial_4_3_scheduled: "scheduled",
     retry_ends_in_a_dead_letter: "retry-dead-letter",
+    orderly_consumer_gives_up: "orderly-gives-up",
+    timers_by_property: "timers",
     load_balancing: "load-balancing",
     broadcasting: "broadcasting",
     restarted_group_goes_on: "restart",
@@ -42,4 +48,7 @@ scenarios! {
     pull_consumer: "pull",
     pull_from_an_offset: "pull-from",
     transactions_and_check_back: "transaction",
+    transaction_another_member_is_asked: "transaction-other-member",
+    transaction_nobody_decides_is_found_again: "transaction-given-up",
+    request_and_reply: "request-reply",
 }

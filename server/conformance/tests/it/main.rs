@@ -7,6 +7,7 @@ mod gateway;
 mod go;
 mod java;
 mod mqadmin;
+mod polyglot;
 mod readme;
 mod settings;
 mod web;
