@@ -5,6 +5,7 @@ import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.client.producer.SendResult;
 import org.apache.rocketmq.common.message.Message;
+import org.apache.rocketmq.common.message.MessageAccessor;
 import org.apache.rocketmq.common.message.MessageExt;
 
 /** Messages that come later: section 4.3 of the tutorial, and levels beside each other. */
@@ -12,6 +13,7 @@ final class Later {
     static void register(Map<String, Runner.Scenario> scenarios) {
         scenarios.put("scheduled", Later::sample);
         scenarios.put("delay-levels", Later::levels);
+        scenarios.put("timers-by-property", Later::timersByProperty);
     }
 
     /** How late a message may be on a machine that is busy with all the other tests; never early. */
@@ -70,6 +72,54 @@ final class Later {
             run.equal(sent[i].getMessageQueue().getQueueId(), message.getQueueId(), "queue");
         }
         run.check(got.get("level 1").getStoreTimestamp() < got.get("level 2").getStoreTimestamp(), "the shorter one came first");
+    }
+
+    /**
+     * Any time, told by each of the three properties: 4.9 has no words for them, but lets them through. A time that has
+     * passed means at once, one too far or none is refused.
+     */
+    private static void timersByProperty(Run run) throws Exception {
+        String topic = run.create("TimersByProperty", 2);
+        DefaultMQProducer producer = run.producer();
+        Inbox inbox = new Inbox(run);
+        DefaultMQPushConsumer consumer = run.newPush("timers");
+        consumer.subscribe(topic, "*");
+        consumer.registerMessageListener(timed(inbox));
+        consumer.start();
+        long begun = System.currentTimeMillis();
+        String[][] timers = {
+            {"seconds", "TIMER_DELAY_SEC", "3"},
+            {"millis", "TIMER_DELAY_MS", "2500"},
+            {"time", "TIMER_DELIVER_MS", String.valueOf(begun + 4_000)},
+            {"past", "TIMER_DELIVER_MS", String.valueOf(begun - 5_000)},
+        };
+        TreeSet<String> texts = new TreeSet<>();
+        for (String[] timer : timers) {
+            run.sent(producer.send(timer(run, topic, timer)));
+            texts.add(timer[0]);
+        }
+        Map<String, MessageExt> got = inbox.expect(texts, 40);
+        // Apache's wheel ticks once a second, and tells a time in its steps.
+        long step = run.apache() ? 1_000 : 0;
+        inTime(run, got.get("seconds"), 3_000 - step);
+        inTime(run, got.get("millis"), 2_500 - step);
+        due(run, got.get("time"), begun + 4_000 - step);
+        inTime(run, got.get("past"), 0);
+        for (MessageExt message : got.values()) {
+            run.equal(topic, message.getTopic(), "topic");
+            run.equal(0, message.getReconsumeTimes(), "times");
+        }
+        String[][] none = {{"far", "TIMER_DELAY_SEC", "345600"}, {"word", "TIMER_DELAY_MS", "soon"}};
+        for (String[] timer : none) {
+            Throwable refusal = run.refused(timer[0], () -> producer.send(timer(run, topic, timer)));
+            run.equal(13, Refusing.code(refusal), "code of " + refusal);
+        }
+    }
+
+    private static Message timer(Run run, String topic, String[] timer) {
+        Message message = new Message(topic, run.body(timer[0]));
+        MessageAccessor.putProperty(message, timer[1], timer[2]); // one may not set it as one's own
+        return message;
     }
 
     private static final String CAME = "CAME_AT";

@@ -35,6 +35,7 @@ public final class Runner {
         Admin.register(scenarios);
         Mixed.register(scenarios);
         Overseeing.register(scenarios);
+        Inspecting.register(scenarios);
         Dialect.register(scenarios);
         say("{\"run\":0,\"event\":\"ready\"}");
         BufferedReader in = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));

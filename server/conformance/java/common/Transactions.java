@@ -10,11 +10,14 @@ import java.util.function.Function;
 
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.client.producer.LocalTransactionState;
+import org.apache.rocketmq.client.producer.SendResult;
 import org.apache.rocketmq.client.producer.SendStatus;
 import org.apache.rocketmq.client.producer.TransactionListener;
 import org.apache.rocketmq.client.producer.TransactionMQProducer;
 import org.apache.rocketmq.client.producer.TransactionSendResult;
 import org.apache.rocketmq.common.message.Message;
+import org.apache.rocketmq.common.message.MessageAccessor;
+import org.apache.rocketmq.common.message.MessageDecoder;
 import org.apache.rocketmq.common.message.MessageExt;
 import org.apache.rocketmq.remoting.RemotingClient;
 
@@ -26,6 +29,7 @@ final class Transactions {
         scenarios.put("transaction-other-member", Transactions::otherMember);
         scenarios.put("transaction-given-up", Transactions::givenUp);
         scenarios.put("transaction-ended-once", Transactions::endedOnce);
+        scenarios.put("transaction-late-decision", Transactions::lateDecision);
         scenarios.put("transaction-with-delay", Transactions::withDelay);
     }
 
@@ -190,6 +194,46 @@ final class Transactions {
         }
         run.sent(producer.send(new Message(topic, run.body("last"))));
         inbox.expect(new TreeSet<>(Arrays.asList("once", "last")), 20);
+    }
+
+    /**
+     * A decision may come until the message's immunity time is over; then it is refused, and only an answer to a check
+     * counts.
+     */
+    private static void lateDecision(Run run) throws Exception {
+        String topic = run.create("Late", 1);
+        Listener listener = new Listener(text -> LocalTransactionState.UNKNOW, text -> LocalTransactionState.UNKNOW);
+        TransactionMQProducer producer = producer(run, "late", "p", listener);
+        Message patient = new Message(topic, run.body("in time"));
+        patient.putUserProperty("CHECK_IMMUNITY_TIME_IN_SECONDS", "600");
+        decide(run, producer, half(run, producer, patient), false, 0);
+        SendResult late = half(run, producer, early(run, topic, "late"));
+        long over = System.currentTimeMillis() + 1_001; // it was born before
+        run.await("the immunity time", 5, () -> System.currentTimeMillis() > over);
+        decide(run, producer, late, false, 604);
+        Inbox inbox = run.collect(topic, "*");
+        inbox.expect(Collections.singleton("in time"), 20);
+        decide(run, producer, late, true, 0);
+        inbox.expect(new TreeSet<>(Arrays.asList("in time", "late")), 20);
+    }
+
+    /** A half message as the client sends it, with the place in the log that its own result leaves out. */
+    private static SendResult half(Run run, TransactionMQProducer producer, Message message) throws Exception {
+        MessageAccessor.putProperty(message, "TRAN_MSG", "true");
+        MessageAccessor.putProperty(message, "PGROUP", producer.getProducerGroup());
+        return run.sent(producer.send(message));
+    }
+
+    /** Commits as the client does, but waits for the answer. */
+    private static void decide(Run run, TransactionMQProducer producer, SendResult half, boolean asked, int code)
+        throws Exception {
+        var factory = producer.getDefaultMQProducerImpl().getMqClientFactory();
+        String broker = factory.findBrokerAddressInPublish("broker-a");
+        long offset = MessageDecoder.decodeMessageId(half.getOffsetMsgId()).getOffset();
+        Refusing.expect(run, factory.getMQClientAPIImpl().getRemotingClient(), broker, Refusing.ask(37,
+            "producerGroup", producer.getProducerGroup(), "tranStateTableOffset", String.valueOf(half.getQueueOffset()),
+            "commitLogOffset", String.valueOf(offset), "commitOrRollback", "8", "fromTransactionCheck", String.valueOf(asked),
+            "msgId", half.getMsgId(), "transactionId", half.getTransactionId()), code, null);
     }
 
     /** A delay in a transaction is refused, not dropped; the client itself takes a level away. */

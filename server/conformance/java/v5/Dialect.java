@@ -12,6 +12,7 @@ import org.apache.rocketmq.common.sysflag.MessageSysFlag;
 import org.apache.rocketmq.common.topic.TopicValidator;
 import org.apache.rocketmq.remoting.protocol.heartbeat.MessageModel;
 import org.apache.rocketmq.remoting.protocol.route.BrokerData;
+import org.apache.rocketmq.remoting.protocol.subscription.SubscriptionGroupConfig;
 import org.apache.rocketmq.tools.admin.DefaultMQAdminExt;
 
 /** What is spelled differently in the 5.x client, and the scenarios of what only that client has. */
@@ -21,6 +22,8 @@ final class Dialect {
         scenarios.put("heartbeat-v2", Dialect::heartbeatV2);
         Popping.register(scenarios);
         Timing.register(scenarios);
+        Waiting.register(scenarios);
+        Governing.register(scenarios);
     }
 
     /** LZ4, ZSTD and zlib bodies arrive as they were, and the flag says what they were packed with. */
@@ -76,6 +79,12 @@ final class Dialect {
 
     static void createTopic(DefaultMQProducer producer, String topic, int queues) throws Exception {
         producer.createTopic(TopicValidator.AUTO_CREATE_TOPIC_KEY_TOPIC, topic, queues, Collections.emptyMap());
+    }
+
+    static void createGroup(DefaultMQAdminExt admin, String broker, String group) throws Exception {
+        SubscriptionGroupConfig config = new SubscriptionGroupConfig();
+        config.setGroupName(group);
+        admin.createAndUpdateSubscriptionGroupConfig(broker, config);
     }
 
     static MessageExt view(DefaultMQProducer producer, String topic, String offsetMsgId) throws Exception {

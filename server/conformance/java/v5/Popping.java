@@ -5,32 +5,19 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.TreeSet;
-import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentHashMap;
-import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.stream.Collectors;
 
-import org.apache.rocketmq.client.consumer.AckCallback;
-import org.apache.rocketmq.client.consumer.AckResult;
-import org.apache.rocketmq.client.consumer.AckStatus;
 import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
-import org.apache.rocketmq.client.consumer.PopCallback;
-import org.apache.rocketmq.client.consumer.PopResult;
-import org.apache.rocketmq.client.consumer.PopStatus;
 import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
 import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
-import org.apache.rocketmq.client.impl.MQClientAPIImpl;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.common.message.Message;
-import org.apache.rocketmq.common.message.MessageConst;
 import org.apache.rocketmq.common.message.MessageExt;
 import org.apache.rocketmq.common.message.MessageQueue;
 import org.apache.rocketmq.common.message.MessageRequestMode;
-import org.apache.rocketmq.remoting.protocol.header.AckMessageRequestHeader;
-import org.apache.rocketmq.remoting.protocol.header.ChangeInvisibleTimeRequestHeader;
 import org.apache.rocketmq.remoting.protocol.header.ExtraInfoUtil;
-import org.apache.rocketmq.remoting.protocol.header.PopMessageRequestHeader;
 
 /** Popping: the push consumer in POP mode, and the requests by themselves. */
 final class Popping {
@@ -40,128 +27,6 @@ final class Popping {
         scenarios.put("pop-requests", Popping::requests);
         scenarios.put("pop-ordered", Popping::ordered);
         scenarios.put("shared-out", Popping::sharedOut);
-    }
-
-    /** What asks a broker by itself. */
-    private static final class Asking {
-        final Run run;
-        final MQClientAPIImpl api;
-        final String topic;
-        final String group;
-        final String broker;
-        final String address;
-
-        Asking(Run run, String topic, String group) throws Exception {
-            this.run = run;
-            this.topic = topic;
-            this.group = run.group(group);
-            DefaultMQProducer producer = run.producer();
-            List<MessageQueue> queues = producer.fetchPublishMessageQueues(topic);
-            this.broker = queues.get(0).getBrokerName();
-            producer.getDefaultMQProducerImpl().getMqClientFactory().updateTopicRouteInfoFromNameServer(topic);
-            this.address = producer.getDefaultMQProducerImpl().getMqClientFactory().findBrokerAddressInPublish(broker);
-            this.api = producer.getDefaultMQProducerImpl().getMqClientFactory().getMQClientAPIImpl();
-        }
-
-        void mode(MessageRequestMode mode) throws Exception {
-            api.setMessageRequestMode(address, topic, group, mode, 8, 5000);
-        }
-
-        PopResult pop(int max, long invisible, long poll, boolean order, String attempt) throws Exception {
-            PopMessageRequestHeader header = new PopMessageRequestHeader();
-            header.setConsumerGroup(group);
-            header.setTopic(topic);
-            header.setQueueId(-1);
-            header.setMaxMsgNums(max);
-            header.setInvisibleTime(invisible);
-            header.setPollTime(poll);
-            header.setBornTime(System.currentTimeMillis());
-            header.setInitMode(0);
-            header.setExpType("TAG");
-            header.setExp("*");
-            header.setOrder(order);
-            header.setAttemptId(attempt);
-            CompletableFuture<PopResult> answer = new CompletableFuture<>();
-            api.popMessageAsync(broker, address, header, poll + 10_000, new PopCallback() {
-                @Override
-                public void onSuccess(PopResult result) {
-                    answer.complete(result);
-                }
-
-                @Override
-                public void onException(Throwable e) {
-                    answer.completeExceptionally(e);
-                }
-            });
-            return answer.get(poll + 20_000, TimeUnit.MILLISECONDS);
-        }
-
-        List<MessageExt> found(int max, long invisible, long poll) throws Exception {
-            PopResult result = pop(max, invisible, poll, false, null);
-            return result.getPopStatus() == PopStatus.FOUND ? result.getMsgFoundList() : Collections.emptyList();
-        }
-
-        String real(String handle) {
-            return ExtraInfoUtil.getRealTopic(ExtraInfoUtil.split(handle), topic, group);
-        }
-
-        private AckCallback callback(CompletableFuture<AckResult> answer) {
-            return new AckCallback() {
-                @Override
-                public void onSuccess(AckResult result) {
-                    answer.complete(result);
-                }
-
-                @Override
-                public void onException(Throwable e) {
-                    answer.completeExceptionally(e);
-                }
-            };
-        }
-
-        void ack(String handle) throws Exception {
-            String[] parts = ExtraInfoUtil.split(handle);
-            AckMessageRequestHeader header = new AckMessageRequestHeader();
-            header.setConsumerGroup(group);
-            header.setTopic(real(handle));
-            header.setQueueId(ExtraInfoUtil.getQueueId(parts));
-            header.setOffset(ExtraInfoUtil.getQueueOffset(parts));
-            header.setExtraInfo(handle);
-            CompletableFuture<AckResult> answer = new CompletableFuture<>();
-            api.ackMessageAsync(address, 5000, callback(answer), header);
-            run.equal(AckStatus.OK, answer.get(10, TimeUnit.SECONDS).getStatus(), "ack status");
-        }
-
-        void ack(List<String> handles) throws Exception {
-            CompletableFuture<AckResult> answer = new CompletableFuture<>();
-            api.batchAckMessageAsync(address, 5000, callback(answer), topic, group, handles);
-            run.equal(AckStatus.OK, answer.get(10, TimeUnit.SECONDS).getStatus(), "batch ack status");
-        }
-
-        /** The new handle. */
-        String extend(String handle, long invisible) throws Exception {
-            String[] parts = ExtraInfoUtil.split(handle);
-            ChangeInvisibleTimeRequestHeader header = new ChangeInvisibleTimeRequestHeader();
-            header.setConsumerGroup(group);
-            header.setTopic(real(handle));
-            header.setQueueId(ExtraInfoUtil.getQueueId(parts));
-            header.setOffset(ExtraInfoUtil.getQueueOffset(parts));
-            header.setExtraInfo(handle);
-            header.setInvisibleTime(invisible);
-            CompletableFuture<AckResult> answer = new CompletableFuture<>();
-            api.changeInvisibleTimeAsync(broker, address, header, 5000, callback(answer));
-            AckResult result = answer.get(10, TimeUnit.SECONDS);
-            run.equal(AckStatus.OK, result.getStatus(), "change status");
-            return result.getExtraInfo();
-        }
-    }
-
-    private static String handle(MessageExt message) {
-        return message.getProperty(MessageConst.PROPERTY_POP_CK);
-    }
-
-    private static Set<String> texts(List<MessageExt> messages) {
-        return messages.stream().map(Inbox::text).collect(Collectors.toCollection(TreeSet::new));
     }
 
     private static DefaultMQPushConsumer popping(Run run, String topic, MessageListenerConcurrently listener)
@@ -179,7 +44,7 @@ final class Popping {
     /** A push consumer in POP mode gets everything; what its listener fails on comes again, counted. */
     private static void push(Run run) throws Exception {
         String topic = run.create("PopPush", 4);
-        new Asking(run, topic, "popping").mode(MessageRequestMode.POP);
+        new Popper(run, topic, "popping").mode(MessageRequestMode.POP);
         DefaultMQProducer producer = run.producer();
         Map<String, List<Integer>> times = new ConcurrentHashMap<>();
         Set<String> handled = ConcurrentHashMap.newKeySet();
@@ -189,7 +54,7 @@ final class Popping {
             boolean fails = false;
             for (MessageExt message : batch) {
                 String text = Inbox.text(message);
-                popped.addAndGet(handle(message) == null ? 0 : 1);
+                popped.addAndGet(Popper.handle(message) == null ? 0 : 1);
                 topics.add(message.getTopic());
                 List<Integer> before = times.computeIfAbsent(text, key -> Collections.synchronizedList(new ArrayList<>()));
                 before.add(message.getReconsumeTimes());
@@ -218,7 +83,7 @@ final class Popping {
     /** Two members pop one topic: every message to one of them; when one goes, nothing stays behind. */
     private static void twoMembers(Run run) throws Exception {
         String topic = run.create("PopMembers", 4);
-        new Asking(run, topic, "popping").mode(MessageRequestMode.POP);
+        new Popper(run, topic, "popping").mode(MessageRequestMode.POP);
         Inbox first = new Inbox(run);
         Inbox second = new Inbox(run);
         DefaultMQPushConsumer leaving = popping(run, topic, first.concurrently());
@@ -237,8 +102,8 @@ final class Popping {
             texts.add("m" + i);
         }
         run.await("100 messages", 40, () -> first.size() + second.size() >= 100);
-        Set<String> got = texts(first.take(0, 1));
-        got.addAll(texts(second.take(0, 1)));
+        Set<String> got = Popper.texts(first.take(0, 1));
+        got.addAll(Popper.texts(second.take(0, 1)));
         run.equal(texts, got, "what both got");
         run.equal(100, first.size() + second.size(), "messages got");
         leaving.shutdown();
@@ -253,7 +118,7 @@ final class Popping {
     /** Pop, ack, batch ack and change of invisible time, with the handles that Apache's client makes. */
     private static void requests(Run run) throws Exception {
         String topic = run.create("PopRequests", 2);
-        Asking asking = new Asking(run, topic, "asking");
+        Popper asking = new Popper(run, topic, "asking");
         DefaultMQProducer producer = run.producer();
         run.equal(0, asking.found(8, 5000, 0).size(), "messages of an empty topic");
         for (int i = 0; i < 12; i++) {
@@ -265,20 +130,20 @@ final class Popping {
             return all.size() >= 12;
         });
         long popped = System.nanoTime();
-        run.equal(12, texts(all).size(), "different messages");
+        run.equal(12, Popper.texts(all).size(), "different messages");
         for (MessageExt message : all) {
-            String[] parts = ExtraInfoUtil.split(handle(message));
+            String[] parts = ExtraInfoUtil.split(Popper.handle(message));
             run.equal(message.getQueueOffset(), ExtraInfoUtil.getQueueOffset(parts), "offset in the handle");
             run.equal(message.getQueueId(), ExtraInfoUtil.getQueueId(parts), "queue in the handle");
         }
-        asking.ack(handle(all.get(0)));
+        asking.ack(Popper.handle(all.get(0)));
         List<String> batch = new ArrayList<>();
         for (MessageExt message : all.subList(1, 8)) {
-            batch.add(handle(message));
+            batch.add(Popper.handle(message));
         }
         asking.ack(batch);
-        String longer = asking.extend(handle(all.get(8)), 60_000);
-        run.check(!longer.equals(handle(all.get(8))), "the handle is the same");
+        String longer = asking.extend(Popper.handle(all.get(8)), 60_000);
+        run.check(!longer.equals(Popper.handle(all.get(8))), "the handle is the same");
         // 9, 10 and 11 come back when their lease ends; a held pop is answered then.
         List<MessageExt> again = new ArrayList<>(asking.found(32, 20_000, 15_000));
         long waited = (System.nanoTime() - popped) / 1_000_000;
@@ -289,13 +154,13 @@ final class Popping {
             }
             return again.size() >= 3;
         });
-        run.equal(texts(all.subList(9, 12)), texts(again), "what came back");
+        run.equal(Popper.texts(all.subList(9, 12)), Popper.texts(again), "what came back");
         for (MessageExt message : again) {
             run.equal(1, message.getReconsumeTimes(), "times");
             run.equal(topic, message.getTopic(), "topic shown");
-            run.check(asking.real(handle(message)).startsWith("%RETRY%"), "not from a retry topic: " + handle(message));
+            run.check(asking.real(Popper.handle(message)).startsWith("%RETRY%"), "not from a retry topic: " + Popper.handle(message));
         }
-        asking.ack(again.stream().map(Popping::handle).collect(Collectors.toList()));
+        asking.ack(again.stream().map(Popper::handle).collect(Collectors.toList()));
         asking.ack(longer);
         run.equal(0, asking.found(32, 5000, 1000).size(), "messages left");
     }
@@ -303,7 +168,7 @@ final class Popping {
     /** Messages of one group follow each other; another group does not wait for them. */
     private static void ordered(Run run) throws Exception {
         String topic = run.create("PopOrdered", 1);
-        Asking asking = new Asking(run, topic, "ordered");
+        Popper asking = new Popper(run, topic, "ordered");
         DefaultMQProducer producer = run.producer();
         for (String text : Arrays.asList("a1", "a2", "b1", "a3")) {
             Message message = new Message(topic, run.body(text));
@@ -311,18 +176,18 @@ final class Popping {
             run.sent(producer.send(message));
         }
         List<MessageExt> first = asking.pop(1, 60_000, 5000, true, "one").getMsgFoundList();
-        run.equal(new TreeSet<>(Collections.singleton("a1")), texts(first), "the first");
+        run.equal(new TreeSet<>(Collections.singleton("a1")), Popper.texts(first), "the first");
         if (!run.apache()) {
             List<MessageExt> other = asking.pop(8, 60_000, 0, true, "two").getMsgFoundList();
-            run.equal(new TreeSet<>(Collections.singleton("b1")), texts(other), "of the other group");
+            run.equal(new TreeSet<>(Collections.singleton("b1")), Popper.texts(other), "of the other group");
         }
         // The same attempt asks again: its answer may have been lost.
         Thread.sleep(5);
         List<MessageExt> same = asking.pop(1, 60_000, 0, true, "one").getMsgFoundList();
-        run.equal(new TreeSet<>(Collections.singleton("a1")), texts(same), "the same again");
-        asking.ack(handle(same.get(0)));
+        run.equal(new TreeSet<>(Collections.singleton("a1")), Popper.texts(same), "the same again");
+        asking.ack(Popper.handle(same.get(0)));
         List<MessageExt> next = asking.pop(1, 60_000, 5000, true, "three").getMsgFoundList();
-        run.equal(new TreeSet<>(Collections.singleton("a2")), texts(next), "the next");
+        run.equal(new TreeSet<>(Collections.singleton("a2")), Popper.texts(next), "the next");
     }
 
     /**

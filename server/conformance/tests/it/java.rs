@@ -68,6 +68,7 @@ both!({
     transaction_check_decides: "transaction-check",
     transaction_another_member_is_asked: "transaction-other-member",
     transaction_ends_once: "transaction-ended-once",
+    transaction_decided_too_late_is_604: "transaction-late-decision",
     transaction_with_a_delay_is_13: "transaction-with-delay",
     // What comes back.
     retry_ends_in_a_dead_letter: "retry-dead-letter",
@@ -84,6 +85,7 @@ both!({
     chosen_queue_has_dense_offsets: "chosen-queue",
     send_without_waiting_for_the_disk: "no-wait",
     delay_levels_overtake_each_other: "delay-levels",
+    timers_by_property: "timers-by-property",
     // Consuming.
     tag_filter: "tag-filter",
     tutorial_4_5_filtered: "sql-filter",
@@ -109,6 +111,8 @@ both!({
     query_by_key: "query-message",
     offsets_and_times: "offsets",
     create_topic: "create-topic",
+    lowest_offset_of_all_groups: "correction-offset",
+    progress_of_all_groups: "stats-of-all-groups",
     // Refusals.
     body_too_big_is_13: "too-big",
     properties_too_big_are_13: "properties-too-big",
@@ -124,6 +128,16 @@ both!({
     pop_in_order: "pop-ordered",
     timers_told_in_each_way: "timers",
     recalled_messages_never_come: "recall",
+    pop_held_with_tags: "pop-held-with-tags",
+    pop_held_with_sql: "pop-held-with-sql",
+    pop_held_in_vain: "pop-held-in-vain",
+    pop_notification: "notification",
+    // Deciding for a group.
+    group_that_may_not_read: "group-forbidden",
+    group_and_its_subscriptions: "group-subscriptions",
+    brokers_share_out_queues: "assignment",
+    retries_by_a_table: "retry-customized",
+    retries_that_grow: "retry-exponential",
 });
 
 scenarios!(binary_header_5_3_3, Release::V5, &["-Drocketmq.serialize.type=ROCKETMQ"], {
