@@ -14,6 +14,7 @@ pub(crate) mod read;
 pub(crate) mod segments;
 pub(crate) mod stage;
 pub(crate) mod tail;
+pub(crate) mod texts;
 
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -36,6 +37,7 @@ use flush::Flusher;
 use segments::{Segment, Segments};
 use stage::{Pending, Piece, Stage};
 use tail::Tail;
+use texts::Texts;
 
 /// The log, open for appending.
 pub(crate) struct Log {
@@ -58,6 +60,7 @@ pub(crate) struct Log {
     /// How far the wall clock was set: see [`crate::Pending::observe`].
     skew: Arc<AtomicI64>,
     cached: Cached,
+    texts: Texts,
     /// How often a reader met a damaged record.
     pub(crate) damaged: AtomicU64,
     /// Where the cursor was when the background looked last.
@@ -131,6 +134,7 @@ impl Log {
             failure: OnceLock::new(),
             skew,
             cached: Cached::new(end, options.cached),
+            texts: Texts::new(options.texts_max),
             damaged: AtomicU64::new(0),
             ahead_saw: AtomicU64::new(end),
             options,

@@ -27,6 +27,8 @@ pub struct Options {
     pub staged_max: usize,
     /// How much of the log's end is kept in memory for readers.
     pub tail_max: usize,
+    /// How many bytes of properties that filters read further back are kept for other filters.
+    pub texts_max: usize,
     /// How much of the log's end the system's page cache keeps when nobody reads further back.
     pub cached: u64,
     /// Space is reserved in steps of this.
@@ -84,6 +86,7 @@ impl Default for Options {
             record_max: (4 << 20) + (128 << 10),
             staged_max: 32 << 20,
             tail_max: 32 << 20,
+            texts_max: 32 << 20,
             cached: 256 << 20,
             reserve_step: 32 << 20,
             zero_ahead: 32 << 20,

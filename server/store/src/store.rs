@@ -397,17 +397,18 @@ impl Store {
     }
 
     /// Fills `out` with the property texts of the records of `entries`, for filters: not verified, and
-    /// empty where there is none.
+    /// empty where there is none. Those before `from` need not be there: see [`Properties::TOGETHER`].
     ///
     /// # Errors
     /// [`ReadError::Missing`]: the log does not reach back that far any more.
     pub fn properties(
         &self,
         entries: &[Entry],
+        from: usize,
         wait: Wait,
         out: &mut Properties,
     ) -> Result<Reads, ReadError> {
-        self.log.properties(entries, wait, out)
+        self.log.properties(entries, from, wait, out)
     }
 
     /// Appends the records of `entries` to `out`, or nothing. A record that turns out damaged is left

@@ -39,6 +39,8 @@ pub enum Compat {
 pub(crate) struct Expression {
     /// The names of the properties it reads, each with the separator that follows a name.
     names: Vec<Box<[u8]>>,
+    /// A bit for each name's first byte: see [`eval::first`].
+    firsts: u64,
     root: Node,
     heavy: bool,
 }
@@ -48,6 +50,7 @@ impl Expression {
     pub fn parse(text: &str, compat: Compat) -> Result<Expression, Refusal> {
         let parsed = parse::parse(text, compat)?;
         Ok(Expression {
+            firsts: (parsed.names.iter()).fold(0, |bits, name| bits | eval::first(name)),
             names: parsed.names,
             heavy: parsed.nodes > 32,
             root: parsed.root,

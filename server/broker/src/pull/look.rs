@@ -40,7 +40,7 @@ pub(super) enum Looked {
 }
 
 /// Records whose properties are fetched at once.
-const GROUP: usize = 64;
+const GROUP: usize = Properties::TOGETHER;
 
 #[derive(Default)]
 struct Scratch {
@@ -183,10 +183,9 @@ impl Look<'_> {
             _ => GROUP,
         };
         let mut next = from;
-        let end = from + limits::SCAN_RECORDS as u64;
+        let end = (from + limits::SCAN_RECORDS as u64).next_multiple_of(GROUP as u64);
         while next < end {
-            let count = GROUP.min((end - next) as usize);
-            let read = self.entries(next, count, scratch)?;
+            let (read, skip) = self.group(next, scratch)?;
             let Scratch {
                 scanned,
                 wanted,
@@ -194,7 +193,7 @@ impl Look<'_> {
                 bytes,
             } = &mut *scratch;
             let read = match read {
-                Reads::Done => self.store.properties(scanned, self.wait, properties),
+                Reads::Done => self.store.properties(scanned, skip, self.wait, properties),
                 Reads::WouldBlock => Ok(read),
             };
             match read {
@@ -205,7 +204,7 @@ impl Look<'_> {
                 Ok(Reads::WouldBlock) => return Ok(Scanned::Cold),
                 Err(error) => return Err(error),
             }
-            for (n, entry) in scanned.iter().enumerate() {
+            for (n, entry) in scanned.iter().enumerate().skip(skip) {
                 // A damaged one is left out as if it had been asked for, whatever the filter says to nothing.
                 if entry.size > 0
                     && !properties.is_damaged(n)
@@ -221,6 +220,20 @@ impl Look<'_> {
             }
         }
         Ok(Scanned::To(next))
+    }
+
+    /// Fetches the entries from `next` to the next multiple of [`GROUP`], and if they are there those
+    /// from the multiple before: how many these are.
+    fn group(&self, next: u64, scratch: &mut Scratch) -> Result<(Reads, usize), ReadError> {
+        let skip = (next % GROUP as u64) as usize;
+        let base = next - skip as u64;
+        if skip > 0 && base >= self.queue.start().0 {
+            let read = self.entries(base, GROUP, scratch);
+            if matches!(read, Ok(Reads::Done)) && scratch.scanned.len() > skip {
+                return Ok((Reads::Done, skip));
+            }
+        }
+        Ok((self.entries(next, GROUP - skip, scratch)?, 0))
     }
 
     fn entries(&self, from: u64, count: usize, scratch: &mut Scratch) -> Result<Reads, ReadError> {

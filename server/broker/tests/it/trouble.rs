@@ -271,3 +271,64 @@ fn a_filtered_pull_leaves_a_damaged_record_out_as_a_plain_one_does_and_says_so()
         }
     }
 }
+
+fn filtered(expression: &str, offset: i64, max: i32) -> Pull<'_> {
+    Pull {
+        expression: Some(expression),
+        expression_kind: Some("SQL92"),
+        offset,
+        max,
+        ..from_start("t")
+    }
+}
+
+#[test]
+fn properties_that_one_filter_read_serve_another_one_though_the_disk_went_cold() {
+    let (house, moods) = house();
+    for n in 0..200 {
+        house.put("t", 0, &n.to_string(), &format!("a\u{1}{n}\u{2}"));
+    }
+    let (pulled, _) = house.pull(filtered("a < 0", 0, 32)).unwrap();
+    assert_eq!(pulled.next.0, 200);
+    moods.cold.store(true, Ordering::Relaxed);
+    let mut out = Vec::new();
+    let pull = filtered("a > 1000", 70, 32);
+    let answer = house.broker.pull(&caller(2), &pull, &mut out).unwrap();
+    // Without one read. What is kept are whole groups of messages, and the last one has only begun.
+    let Answer::Ready(pulled) = answer else {
+        panic!("{answer:?}")
+    };
+    assert_eq!(
+        (pulled.verdict, pulled.next.0),
+        (Verdict::RetryImmediately, 192)
+    );
+}
+
+#[test]
+fn filters_that_take_turns_in_small_pieces_each_get_what_is_theirs() {
+    let (house, _) = house();
+    for n in 0..300 {
+        house.put("t", 0, &n.to_string(), &format!("a\u{1}{n}\u{2}"));
+    }
+    let expressions = ["a BETWEEN 60 AND 200", "a < 130 OR a > 290", "a <> 64"];
+    let passes: [fn(i32) -> bool; 3] = [
+        |n| (60..=200).contains(&n),
+        |n| !(130..=290).contains(&n),
+        |n| n != 64,
+    ];
+    let (mut offsets, mut got) = ([0; 3], [(); 3].map(|()| Vec::new()));
+    while offsets.iter().any(|&offset| offset < 300) {
+        for (n, expression) in expressions.iter().enumerate() {
+            if offsets[n] < 300 {
+                let (pulled, found) = house.pull(filtered(expression, offsets[n], 7)).unwrap();
+                offsets[n] = pulled.next.0 as i64;
+                got[n].extend(found);
+            }
+        }
+    }
+    for (got, passes) in got.iter().zip(passes) {
+        let expected: Vec<_> = (0..300).filter(|&n| passes(n)).collect();
+        let expected: Vec<_> = expected.iter().map(i32::to_string).collect();
+        assert_eq!(*got, expected);
+    }
+}

@@ -2,11 +2,12 @@
 //! tail is locked, and without the bodies where those are long.
 
 use std::ops::Range;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 use model::record::{self, View};
 
 use super::Log;
+use super::texts::{Group, TOGETHER};
 use crate::disk::{Reads, Wait};
 use crate::error::ReadError;
 use crate::queue::Entry;
@@ -27,11 +28,20 @@ pub struct Properties {
     damaged: Vec<usize>,
     raw: Vec<u8>,
     runs: Vec<Range<u64>>,
+    /// All of them, if they were kept.
+    group: Option<Arc<Group>>,
 }
 
 impl Properties {
+    /// Whoever asks for so many at once, from a queue position that is a multiple of it, is answered
+    /// from what was kept, if somebody asked before.
+    pub const TOGETHER: usize = TOGETHER;
+
     /// The text of the `n`th record that was asked for, as it is stored; empty if it cannot be read.
     pub fn get(&self, n: usize) -> &[u8] {
+        if let Some(group) = &self.group {
+            return group.get(n);
+        }
         let start = n.checked_sub(1).and_then(|n| self.ends.get(n)).copied();
         let end = self.ends.get(n).copied().unwrap_or(0);
         (self.bytes.get(start.unwrap_or(0)..end)).unwrap_or_default()
@@ -39,12 +49,20 @@ impl Properties {
 
     /// Of how many records there is one: of fewer than were asked for if one was missing.
     pub fn count(&self) -> usize {
-        self.ends.len()
+        let kept = self.group.as_ref().map(|group| group.len());
+        kept.unwrap_or(self.ends.len())
     }
 
     /// Whether the `n`th record turned out damaged: nobody knows what its properties were.
     pub fn is_damaged(&self, n: usize) -> bool {
         self.damaged.binary_search(&n).is_ok()
+    }
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.ends.clear();
+        self.damaged.clear();
+        self.group = None;
     }
 
     fn push_damaged(&mut self) {
@@ -59,16 +77,51 @@ impl Properties {
 }
 
 impl Log {
-    /// Fills `out` with the property texts of `entries`, or tells that this would block.
+    /// Fills `out` with the property texts of `entries`, or tells that this would block. Those before
+    /// `from` need not be there.
     pub fn properties(
+        &self,
+        entries: &[Entry],
+        from: usize,
+        wait: Wait,
+        out: &mut Properties,
+    ) -> Result<Reads, ReadError> {
+        out.clear();
+        if let Some(group) = self.kept(entries) {
+            out.group = Some(group);
+            return Ok(Reads::Done);
+        }
+        let whole = entries.len() == TOGETHER;
+        if whole || from == 0 {
+            let read = self.fill(entries, wait, out);
+            let done = matches!(read, Ok(Reads::Done));
+            if done && whole && out.damaged.is_empty() {
+                let group = Group::new(entries, &out.bytes, &out.ends);
+                group.into_iter().for_each(|group| self.texts.keep(group));
+            }
+            // What cannot be read of those that need not be there is no reason to have none.
+            if done || from == 0 {
+                return read;
+            }
+        }
+        out.clear();
+        let (before, wanted) = entries.split_at(from.min(entries.len()));
+        before.iter().for_each(|_| out.push(&[]));
+        self.fill(wanted, wait, out)
+    }
+
+    fn kept(&self, entries: &[Entry]) -> Option<Arc<Group>> {
+        let first = entries.first()?;
+        let there = first.log_offset.0 >= self.segments.start();
+        there.then(|| self.texts.find(entries)).flatten()
+    }
+
+    fn fill(
         &self,
         entries: &[Entry],
         wait: Wait,
         out: &mut Properties,
     ) -> Result<Reads, ReadError> {
-        out.bytes.clear();
-        out.ends.clear();
-        out.damaged.clear();
         let mut rest = entries;
         while !rest.is_empty() {
             rest = self.properties_of_tail(rest, out);
