@@ -238,8 +238,8 @@ pub fn head(bytes: &[u8]) -> Option<(u32, u32)> {
 pub struct View<'a> {
     bytes: &'a [u8],
     body_at: usize,
-    topic_at: usize,
-    properties_at: usize,
+    topic: &'a str,
+    properties: &'a str,
 }
 
 impl<'a> View<'a> {
@@ -271,14 +271,12 @@ impl<'a> View<'a> {
         if properties_at + usize::from(properties_len) != bytes.len() {
             return Err(RecordError::Lengths);
         }
-        for text in [&bytes[topic_at..properties_len_at], &bytes[properties_at..]] {
-            std::str::from_utf8(text).map_err(|_| RecordError::Text)?;
-        }
+        let text = |bytes| std::str::from_utf8(bytes).map_err(|_| RecordError::Text);
         Ok(View {
             bytes,
             body_at,
-            topic_at,
-            properties_at,
+            topic: text(&bytes[topic_at..properties_len_at])?,
+            properties: text(&bytes[properties_at..])?,
         })
     }
 
@@ -302,12 +300,12 @@ impl<'a> View<'a> {
     }
 
     fn stored_crc(&self) -> Option<u32> {
-        let at = self.bytes.len().checked_sub(CRC_PROPERTY)?;
-        let property = self.bytes.get(at..)?;
+        let properties = self.properties.as_bytes();
+        let property = properties.get(properties.len().checked_sub(CRC_PROPERTY)?..)?;
         let digits = property
             .strip_prefix(key::CRC32.as_bytes())?
             .strip_prefix(&[NAME_END])?;
-        if at < self.properties_at || digits.last() != Some(&VALUE_END) {
+        if digits.last() != Some(&VALUE_END) {
             return None;
         }
         let digits = &digits[..10];
@@ -401,12 +399,12 @@ impl<'a> View<'a> {
 
     /// The topic.
     pub fn topic(&self) -> &'a str {
-        text(&self.bytes[self.topic_at..self.properties_at - 2])
+        self.topic
     }
 
     /// The property string, our checksum included.
     pub fn stored_properties(&self) -> &'a str {
-        text(&self.bytes[self.properties_at..])
+        self.properties
     }
 
     /// The property string as a user may see it: without our checksum.
@@ -447,10 +445,6 @@ impl<'a> View<'a> {
     fn u64(&self, at: usize) -> u64 {
         u64_at(self.bytes, at).expect("checked by parse")
     }
-}
-
-fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).expect("checked by parse")
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {

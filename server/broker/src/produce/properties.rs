@@ -1,7 +1,7 @@
 //! One walk over the properties of a send: what the broker must know of them, and the string that is
 //! stored.
 
-use model::message::{NAME_END, VALUE_END, key};
+use model::message::{VALUE_END, key, properties};
 use model::tag::tags_code;
 
 use crate::delay::copy_without;
@@ -33,7 +33,7 @@ pub(crate) struct Facts<'a> {
 pub(crate) fn facts(text: &str) -> Facts<'_> {
     let mut facts = Facts::default();
     let mut tags = None;
-    for (name, value) in segments(text) {
+    for (name, value) in properties(text) {
         match name {
             key::UNIQ_KEY => facts.unique_key = Some(value),
             key::TAGS => tags = Some(value),
@@ -80,69 +80,9 @@ pub(crate) fn rewrite(text: &str, unclean: bool, out: &mut String) {
     }
 }
 
-/// Names and values, as Java's parser sees them. By hand over bytes: this runs for every message.
-fn segments(text: &str) -> impl Iterator<Item = (&str, &str)> {
-    let mut rest = text;
-    std::iter::from_fn(move || {
-        loop {
-            if rest.is_empty() {
-                return None;
-            }
-            let bytes = rest.as_bytes();
-            let name_end = separator(bytes, 0);
-            let mut end = name_end;
-            // Behind the name's end, another of its kind is part of the value.
-            while bytes.get(end) == Some(&NAME_END) {
-                end = separator(bytes, end + 1);
-            }
-            let segment = &rest[..end];
-            rest = rest.get(end + 1..).unwrap_or_default();
-            if name_end > 0 && name_end + 1 < end {
-                return Some((&segment[..name_end], &segment[name_end + 1..]));
-            }
-        }
-    })
-}
-
-/// The first separator of either kind at or behind `at`; the end if there is none. Eight bytes a step.
-#[inline]
-fn separator(bytes: &[u8], mut at: usize) -> usize {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    let is_one = |&byte: &u8| byte == NAME_END || byte == VALUE_END;
-    while let Some(word) = bytes.get(at..).and_then(|rest| rest.first_chunk()) {
-        let word = u64::from_le_bytes(*word);
-        // The first byte below three is marked; what is marked behind it may be wrong.
-        let low = word.wrapping_sub(ONES * 3) & !word & (ONES * 0x80);
-        if low == 0 {
-            at += 8;
-            continue;
-        }
-        at += (low.trailing_zeros() / 8) as usize;
-        if bytes.get(at).is_some_and(is_one) {
-            return at;
-        }
-        at += 1;
-    }
-    let tail = bytes.get(at..).unwrap_or_default();
-    at + tail.iter().position(is_one).unwrap_or(tail.len())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_walk_sees_what_the_plain_parser_sees() {
-        let mut rng = fastrand::Rng::with_seed(3);
-        let alphabet = ['a', 'W', 'é', '\u{1}', '\u{2}', '\u{0}', '\u{3}'];
-        for _ in 0..20_000 {
-            let text: String = (0..rng.usize(..40))
-                .map(|_| alphabet[rng.usize(..7)])
-                .collect();
-            let plain: Vec<_> = model::message::properties(&text).collect();
-            assert_eq!(segments(&text).collect::<Vec<_>>(), plain, "{text:?}");
-        }
-    }
 
     #[test]
     fn what_is_ours_is_taken_out_of_a_clients_string() {
