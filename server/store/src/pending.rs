@@ -28,7 +28,7 @@ pub use alarm::Alarm;
 pub(crate) use transition::{Place, Transition, timer_out};
 
 use crate::lock;
-use set::Set;
+use set::{Due, Set};
 
 /// The topic of messages with a delay level; its queue is the level less one.
 pub const SCHEDULE_TOPIC: &str = "SCHEDULE_TOPIC_XXXX";
@@ -152,20 +152,13 @@ impl Pending {
 
     /// Claims what is due at `now`, earliest first: up to `max`, and up to `bytes` but at least one.
     pub fn claim_due(&self, kind: Kind, now: i64, max: usize, bytes: u64, out: &mut Vec<Open>) {
-        let mut set = self.set();
-        let (first, mut left) = (out.len(), bytes);
-        while out.len() - first < max {
-            let next = set.ordered(kind, self.now_skew(), None).next();
-            let Some(open) = next.filter(|open| open.due <= now) else {
-                return;
-            };
-            if out.len() > first && u64::from(open.size) > left {
-                return;
-            }
-            left = left.saturating_sub(u64::from(open.size));
-            set.claim(open.at);
-            out.push(open);
-        }
+        let due = Due {
+            kind,
+            now,
+            max,
+            bytes,
+        };
+        self.set().claim_due(due, self.now_skew(), out);
     }
 
     /// Claims one: the first decision wins. `None`: it does not wait, or somebody decided already.

@@ -6,12 +6,12 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use model::message::{PROPERTIES_MAX, append, key};
+use model::message::{PROPERTIES_MAX, VALUE_END, append, key, properties};
 use model::record::View;
 use model::tag::tags_code;
 use model::{LogOffset, QueueId, TopicName};
 use store::pending::TIMER_TOPIC;
-use store::{Draft, Entry, Keys, Kind, Open, Queue, ReadError, StageError, Wait};
+use store::{Draft, Entry, Keys, Kind, Open, Queue, ReadError, Reads, StageError, Wait};
 
 use crate::topic::Topic;
 use crate::{Broker, Error, Planted};
@@ -20,6 +20,12 @@ use crate::{Broker, Error, Planted};
 const BATCH: usize = 512;
 /// So many bytes, but at least one message.
 const BATCH_BYTES: u64 = 2 << 20;
+/// When this many were due at once more are, so often that one step, one write and one wake-up of each
+/// consumer for all that are due in this time cost far less than a step each millisecond.
+const MANY: usize = 8;
+const TOGETHER: Duration = Duration::from_millis(4);
+/// So many queues that messages go to are remembered in a batch.
+const TARGETS: usize = 64;
 /// What could not be stored is tried again after this.
 const AGAIN: Duration = Duration::from_secs(1);
 /// What cannot be read, or cannot be stored ever, is tried again after this.
@@ -53,6 +59,7 @@ impl Broker {
         }
         scratch.due.clear();
         pending.claim_due(Kind::Timer, now, BATCH, BATCH_BYTES, &mut scratch.due);
+        let many = scratch.due.len() >= MANY;
         if !scratch.due.is_empty() {
             self.read_due(scratch, now);
             let stored = self.store_due(scratch, now);
@@ -63,9 +70,14 @@ impl Broker {
             }
         }
         let next = pending.next_due(Kind::Timer);
-        let left = |due: i64| u64::try_from(due.saturating_sub(now)).unwrap_or(0);
         Ok(next.map_or(Duration::MAX, |due| {
-            Duration::from_millis(left(due)).min(LOOK)
+            let left = u64::try_from(due.saturating_sub(now)).unwrap_or(0);
+            match Duration::from_millis(left) {
+                // Some that are due did not fit into the batch.
+                Duration::ZERO => Duration::ZERO,
+                left if many => left.clamp(TOGETHER, LOOK),
+                left => left.min(LOOK),
+            }
         }))
     }
 
@@ -87,7 +99,12 @@ impl Broker {
             tags_code: 0,
         }));
         bytes.clear();
-        if (self.store.read_runs(entries, bytes, Wait::Yes)).is_err() {
+        // Mostly they are in memory, where a system call for each would cost most of the time.
+        let read = match self.store.read_runs(entries, bytes, Wait::No) {
+            Ok(Reads::WouldBlock) => self.store.read_runs(entries, bytes, Wait::Yes),
+            read => read,
+        };
+        if read.is_err() {
             bytes.clear();
             for open in due.iter() {
                 let read = self.store.record(open.at, Wait::Yes, bytes);
@@ -132,7 +149,7 @@ impl Broker {
             unclosed,
             ..
         } = scratch;
-        let mut goes: Option<Goes> = None;
+        let mut goes: Vec<Goes> = Vec::new();
         let (mut left, mut timers) = (found.iter(), 0);
         while let Some((open, range)) = left.next() {
             let view = View::parse(bytes.get(range.clone()).unwrap_or_default());
@@ -166,14 +183,24 @@ impl Broker {
         &self,
         view: &View<'_>,
         now: i64,
-        goes: &mut Option<Goes>,
+        goes: &mut Vec<Goes>,
         text: &mut String,
     ) -> Result<(), StageError> {
-        let (name, id) = self.real(view);
-        if !goes.as_ref().is_some_and(|goes| goes.is(name, id)) {
-            *goes = self.goes(name, id, view);
-        }
-        let Some(to) = goes else { return Ok(()) };
+        let said = Said::of(view);
+        let known = (goes.iter()).position(|goes| goes.is(said.topic, said.queue));
+        let to = match known {
+            Some(known) => &goes[known],
+            None => {
+                let Some(new) = self.goes(said.topic, said.queue, view) else {
+                    return Ok(());
+                };
+                if goes.len() == TARGETS {
+                    goes.clear();
+                }
+                goes.push(new);
+                &goes[goes.len() - 1]
+            }
+        };
         let mut draft = Draft {
             queue: &to.queue,
             flag: view.flag(),
@@ -187,8 +214,8 @@ impl Broker {
             },
             body: view.body(),
             properties: delivered(view, now, text),
-            tags_code: tags_code(view.property(key::TAGS)),
-            keys: Keys::Unread,
+            tags_code: tags_code(said.tags),
+            keys: said.keys,
         };
         let mut staged = self.store.stage(&draft);
         if staged == Err(StageError::Busy) {
@@ -207,12 +234,6 @@ impl Broker {
             self.stored(topic, &staged);
         }
         Ok(())
-    }
-
-    fn real<'v>(&self, view: &View<'v>) -> (&'v str, u32) {
-        let id = view.property(key::REAL_QID).and_then(|id| id.parse().ok());
-        let name = view.property(key::REAL_TOPIC).unwrap_or_default();
-        (name, id.unwrap_or_default())
     }
 
     /// The queue a delayed message goes to. If the topic has fewer queues than when it was sent, another
@@ -259,13 +280,51 @@ impl Goes {
     }
 }
 
+/// What a waiting message's properties say that its delivery needs.
+struct Said<'v> {
+    topic: &'v str,
+    queue: u32,
+    tags: Option<&'v str>,
+    keys: Keys<'v>,
+}
+
+impl<'v> Said<'v> {
+    fn of(view: &View<'v>) -> Said<'v> {
+        let (mut topic, mut queue, mut tags) = ("", 0, None);
+        let (mut unique, mut keys, mut once) = ("", "", "");
+        for (name, value) in properties(view.properties()) {
+            match name {
+                key::REAL_TOPIC => topic = value,
+                key::REAL_QID => queue = value.parse().unwrap_or_default(),
+                key::TAGS => tags = Some(value),
+                key::UNIQ_KEY => unique = value,
+                key::KEYS => keys = value,
+                key::IDEMPOTENCY_KEY => once = value,
+                _ => {}
+            }
+        }
+        Said {
+            topic,
+            queue,
+            tags,
+            keys: Keys::Read { unique, keys, once },
+        }
+    }
+}
+
 /// The properties of a message as it is delivered: like Apache, a level's keep where it went, another
 /// one's also when.
 fn delivered<'t>(view: &View<'t>, now: i64, text: &'t mut String) -> &'t str {
     let all = view.properties();
     if view.topic() == store::pending::SCHEDULE_TOPIC {
-        let at = all.rfind(key::TIMER_OUT_MS);
-        return at.and_then(|at| all.get(..at)).unwrap_or(all);
+        // It is the last one.
+        let closed = all.strip_suffix(char::from(VALUE_END)).unwrap_or(all);
+        let at = closed.rfind(char::from(VALUE_END)).map_or(0, |at| at + 1);
+        let (before, last) = all.split_at(at);
+        return match last.starts_with(key::TIMER_OUT_MS) {
+            true => before,
+            false => all,
+        };
     }
     text.clear();
     text.push_str(all);

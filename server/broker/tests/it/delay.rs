@@ -94,6 +94,41 @@ fn a_level_waits_its_time_and_comes_as_apaches_does() {
 }
 
 #[test]
+fn what_is_due_in_crowds_comes_together_and_what_is_due_alone_in_its_millisecond() {
+    let house = House::new();
+    let at = |millis: i64| format!("TIMER_DELIVER_MS\u{1}{}\u{2}", START + millis);
+    for millis in [10, 20, 20, 20, 20, 20, 20, 20, 20, 21, 22, 23, 26, 40, 41] {
+        send(&house, &at(millis)).unwrap();
+    }
+    let step = |millis: u64| {
+        house.clock.advance(Duration::from_millis(millis));
+        let next = house.broker.deadlines_step().unwrap();
+        (count(&house, "t", 0), next.as_millis())
+    };
+    assert_eq!(step(0), (0, 10));
+    assert_eq!(step(10), (1, 10));
+    // Eight at once: the next are taken together, none of them early.
+    assert_eq!(step(10), (9, 4));
+    assert_eq!(step(4), (12, 2));
+    assert_eq!(step(2), (13, 14));
+    assert_eq!(step(14), (14, 1));
+    assert_eq!(step(1).0, 15);
+}
+
+#[test]
+fn what_does_not_fit_into_a_step_is_not_left_waiting() {
+    let house = House::new();
+    let at = format!("TIMER_DELIVER_MS\u{1}{}\u{2}", START + 1);
+    for _ in 0..600 {
+        send(&house, &at).unwrap();
+    }
+    house.clock.advance(Duration::from_millis(1));
+    assert_eq!(house.broker.deadlines_step().unwrap(), Duration::ZERO);
+    house.broker.deadlines_step().unwrap();
+    assert_eq!(count(&house, "t", 0), 600);
+}
+
+#[test]
 fn a_level_above_the_last_means_the_last_and_none_means_now() {
     let house = House::with(|options| options.delay_levels = vec![1_000, 2_000]);
     send(&house, "DELAY\u{1}99").unwrap();

@@ -21,6 +21,15 @@ pub(super) struct Set {
     pub applied: LogOffset,
 }
 
+/// What is claimed at once.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Due {
+    pub kind: Kind,
+    pub now: i64,
+    pub max: usize,
+    pub bytes: u64,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Slot {
     pub due: i64,
@@ -118,6 +127,33 @@ impl Set {
         let slot = *slot;
         self.leave(at.0, slot);
         true
+    }
+
+    /// Claims what is due at `now`, earliest first: up to `max`, and up to `bytes` but at least one.
+    pub fn claim_due(&mut self, limits: Due, skew: i64, out: &mut Vec<Open>) {
+        let mut left = limits.bytes;
+        for taken in 0..limits.max {
+            let first = |&class: &Class| {
+                let &(due, at) = self.due[class as usize].first()?;
+                Some((due + of(class, skew), at, class))
+            };
+            let firsts = classes(limits.kind).iter().filter_map(first);
+            let next = firsts.min_by_key(|&(due, at, _)| (due, at));
+            let Some((_, at, class)) = next.filter(|&(due, ..)| due <= limits.now) else {
+                return;
+            };
+            let slot = (self.slots.get_mut(&at)).expect("what has a due time has a slot");
+            if taken > 0 && u64::from(slot.size) > left {
+                return;
+            }
+            left = left.saturating_sub(u64::from(slot.size));
+            slot.claimed = true;
+            self.due[class as usize].pop_first();
+            if slot.key != 0 {
+                self.keys.remove(&(slot.key, at));
+            }
+            out.push(slot.open(at, skew));
+        }
     }
 
     pub fn unclaim(&mut self, at: LogOffset) {
