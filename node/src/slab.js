@@ -96,6 +96,7 @@ class Slab {
 }
 
 const NONE = []
+const AT_ONCE = [NOW, 0]
 
 const keysOf = (keys) => (keys === undefined ? NONE : typeof keys === 'string' ? [keys] : keys)
 
@@ -103,7 +104,7 @@ function whenOf(message) {
   if (message.deliverAfterMs !== undefined) return [AFTER, Math.ceil(message.deliverAfterMs)]
   if (message.deliverAt !== undefined) return [AT, message.deliverAt.getTime()]
   if (message.delayLevel !== undefined) return [LEVEL, message.delayLevel]
-  return [NOW, 0]
+  return AT_ONCE
 }
 
 /** The body of a message, after all of it was checked: nothing of a wrong one crosses. */
@@ -138,6 +139,7 @@ function text(of, name, topic = of.topic) {
 }
 
 function whenChecked({ topic, deliverAfterMs, deliverAt, delayLevel }) {
+  if (deliverAfterMs === undefined && deliverAt === undefined && delayLevel === undefined) return
   const given = [deliverAfterMs, deliverAt, delayLevel].filter((when) => when !== undefined)
   if (given.length > 1) throw invalidMessage('only one of deliverAfterMs, deliverAt and delayLevel can be given', topic)
   if (deliverAfterMs !== undefined && !(deliverAfterMs >= 0 && deliverAfterMs <= Number.MAX_SAFE_INTEGER)) {

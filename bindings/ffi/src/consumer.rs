@@ -4,7 +4,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use posthouse_client::{Filter, PushOptions, Received, Settle};
+use posthouse_client::{
+    Check, Decision, Filter, Handed, Open, PushOptions, Received, Settle, Takes, settle_all,
+};
 use slab::Slab;
 use tokio::sync::oneshot;
 
@@ -22,24 +24,45 @@ pub struct Delivered<Q = Received> {
     pub message: Q,
 }
 
-/// Messages that wait to be taken, and those that wait to be settled. How many there are together is
-/// bounded by the consumer's concurrency.
-pub struct Deliveries<Q = Received, A = Settle> {
-    /// What can be taken.
-    pub ready: Inbox<Delivered<Q>>,
-    open: Mutex<Open<A>>,
+/// With which something that was delivered is settled.
+pub trait Settles<A>: Sized {
+    /// Says what became of them.
+    fn settle(settled: Vec<(Self, A)>);
 }
 
-struct Open<A> {
-    waiting: Slab<(u32, oneshot::Sender<A>)>,
+impl Settles<Settle> for Open {
+    fn settle(settled: Vec<(Open, Settle)>) {
+        settle_all(settled);
+    }
+}
+
+impl<A> Settles<A> for oneshot::Sender<A> {
+    fn settle(settled: Vec<(oneshot::Sender<A>, A)>) {
+        for (waiting, answer) in settled {
+            // Who asked may be gone.
+            let _ = waiting.send(answer);
+        }
+    }
+}
+
+/// Messages that wait to be taken, and those that wait to be settled. How many there are together is
+/// bounded by the consumer's concurrency.
+pub struct Deliveries<Q = Received, S = Open> {
+    /// What can be taken.
+    pub ready: Inbox<Delivered<Q>>,
+    open: Mutex<Waiting<S>>,
+}
+
+struct Waiting<S> {
+    all: Slab<(u32, S)>,
     /// Tells a delivery from an earlier one in the same place.
     turn: u32,
 }
 
-impl<Q, A> Default for Deliveries<Q, A> {
-    fn default() -> Deliveries<Q, A> {
-        let open = Open {
-            waiting: Slab::new(),
+impl<Q, S> Default for Deliveries<Q, S> {
+    fn default() -> Deliveries<Q, S> {
+        let open = Waiting {
+            all: Slab::new(),
             turn: 0,
         };
         Deliveries {
@@ -49,51 +72,73 @@ impl<Q, A> Default for Deliveries<Q, A> {
     }
 }
 
-impl<Q, A> Deliveries<Q, A> {
-    /// Hands one over and waits for what becomes of it; `None` if nobody will say.
-    pub(crate) async fn deliver(&self, message: Q) -> Option<A> {
-        let (settle, settled) = oneshot::channel();
-        let id = {
-            let mut open = self.lock();
-            if self.ready.is_closed() {
-                return None;
-            }
+impl<Q, S> Deliveries<Q, S> {
+    /// Hands many over at once. If nobody will take them, they are never settled.
+    pub(crate) fn deliver(&self, handed: impl IntoIterator<Item = (Q, S)>) {
+        let mut open = self.lock();
+        if self.ready.is_closed() {
+            return;
+        }
+        let place = |(message, settles)| {
             open.turn = open.turn.wrapping_add(1);
             let turn = open.turn;
-            let place = open.waiting.insert((turn, settle));
-            u64::from(turn) << 32 | place as u64
+            let place = open.all.insert((turn, settles));
+            let id = u64::from(turn) << 32 | place as u64;
+            Delivered { id, message }
         };
-        self.ready.push([Delivered { id, message }]);
-        settled.await.ok()
+        let delivered: Vec<Delivered<Q>> = handed.into_iter().map(place).collect();
+        drop(open);
+        self.ready.push(delivered);
     }
 
     /// Says what became of messages. Unknown ids are ignored: their consumer gave them up.
-    pub fn settle(&self, settled: impl IntoIterator<Item = (u64, A)>) {
+    pub fn settle<A>(&self, settled: impl IntoIterator<Item = (u64, A)>)
+    where
+        S: Settles<A>,
+    {
         let mut open = self.lock();
-        for (id, settle) in settled {
+        let known = settled.into_iter().filter_map(|(id, answer)| {
             let (turn, place) = ((id >> 32) as u32, (id & u64::from(u32::MAX)) as usize);
-            let known = open.waiting.get(place).is_some_and(|(own, _)| *own == turn);
-            if known {
-                let (_, waiting) = open.waiting.remove(place);
-                let _ = waiting.send(settle);
-            }
-        }
+            let known = open.all.get(place).is_some_and(|(own, _)| *own == turn);
+            known.then(|| (open.all.remove(place).1, answer))
+        });
+        let known: Vec<(S, A)> = known.collect();
+        drop(open);
+        S::settle(known);
     }
 
     /// Nothing more is delivered, and nobody says what becomes of what was.
     pub(crate) fn close(&self) {
         let mut open = self.lock();
         self.ready.close();
-        open.waiting.clear();
+        open.all.clear();
     }
 
     /// How many messages were delivered and are not settled.
     pub fn unsettled(&self) -> usize {
-        self.lock().waiting.len()
+        self.lock().all.len()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Open<A>> {
+    fn lock(&self) -> MutexGuard<'_, Waiting<S>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Takes for Deliveries {
+    fn take(&self, messages: Vec<Handed>) {
+        self.deliver(messages.into_iter().map(|one| (one.message, one.open)));
+    }
+}
+
+/// Questions about half messages that nobody decided about.
+pub type Checks = Deliveries<Check, oneshot::Sender<Decision>>;
+
+impl Checks {
+    /// Hands a question over and waits for what is decided; `None` if nobody will say.
+    pub(crate) async fn ask(&self, asked: Check) -> Option<Decision> {
+        let (decide, decided) = oneshot::channel();
+        self.deliver([(asked, decide)]);
+        decided.await.ok()
     }
 }
 
@@ -122,25 +167,13 @@ impl PushConsumer {
             .iter()
             .map(|(topic, filter)| (topic.as_str(), filter.clone()))
             .collect();
-        let handing = deliveries.clone();
         let options = PushOptions {
             grace: GRACE,
             ..options
         };
-        let handler = move |message| {
-            let handing = handing.clone();
-            async move {
-                match handing.deliver(message).await {
-                    Some(settle) => settle,
-                    // Nobody will settle it. It is not done and not given back either: it comes to the
-                    // next member as if for the first time, once this one has left.
-                    None => std::future::pending().await,
-                }
-            }
-        };
         let inner = client.get()?;
         let inner = inner
-            .push_consumer(&group, &wanted, options, handler)
+            .push_consumer_taking(&group, &wanted, options, deliveries.clone())
             .await?;
         Ok(PushConsumer {
             runtime: client.runtime().clone(),

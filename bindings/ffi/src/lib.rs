@@ -22,10 +22,10 @@ pub mod slab;
 mod target;
 
 pub use client::{Client, ClientOptions};
-pub use consumer::{Delivered, Deliveries, PushConsumer};
+pub use consumer::{Checks, Delivered, Deliveries, PushConsumer, Settles};
 pub use error::{Code, Error, Result};
 pub use inbox::{Inbox, Wake};
-pub use producer::{Checks, Credit, Done, Outgoing, Producer, Sink};
+pub use producer::{Credit, Done, Outgoing, Producer, Sink};
 pub use runtime::{Parents, Runtime, after_fork_in_child};
 pub use server::{EmbeddedOptions, Server};
 pub use target::{Target, Transport};

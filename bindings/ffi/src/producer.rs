@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use posthouse_client::{Check, Decision, Message, ProducerOptions, Queue, Sent};
+use posthouse_client::{Decision, Each, Ends, Message, ProducerOptions, Queue, Sent};
 use tokio::sync::mpsc;
 
 use crate::client::Client;
-use crate::consumer::Deliveries;
+use crate::consumer::Checks;
 use crate::error::{Code, Error, Result};
 use crate::inbox::Inbox;
 use crate::runtime::{Parents, Runtime};
@@ -85,9 +85,9 @@ impl Credit {
         true
     }
 
-    fn give(&self, bytes: usize) {
+    fn give(&self, messages: usize, bytes: usize) {
         let mut left = self.lock();
-        left.messages = (left.messages + 1).min(self.most.messages);
+        left.messages = (left.messages + messages).min(self.most.messages);
         left.bytes = (left.bytes + bytes).min(self.most.bytes);
         if left.messages == self.most.messages {
             left.bytes = self.most.bytes;
@@ -139,9 +139,6 @@ impl Credit {
 /// Messages that are sent together, and where their results go.
 type Burst = (Vec<Outgoing>, Arc<dyn Sink>);
 
-/// Questions about half messages that nobody decided about.
-pub type Checks = Deliveries<Check, Decision>;
-
 /// Sends for the language.
 pub struct Producer {
     runtime: Arc<Runtime>,
@@ -185,7 +182,7 @@ impl Producer {
         let check = move |asked| {
             let asking = asking.clone();
             // Unanswered, it waits on, and the broker asks again.
-            async move { asking.deliver(asked).await.unwrap_or(Decision::Unknown) }
+            async move { asking.ask(asked).await.unwrap_or(Decision::Unknown) }
         };
         let made = (client.runtime()).enter(|| inner.transaction_producer(group, options, check));
         let mut producer = Producer::over(client, made?, credit);
@@ -297,105 +294,61 @@ impl Producer {
 /// took.
 const MOMENT: Duration = Duration::from_millis(100);
 
+/// Bursts that are handed on together.
+const BURSTS: usize = 64;
+
 /// Sends bursts in their order.
 async fn run(
     producer: posthouse_client::Producer,
     credit: Arc<Credit>,
-    mut bursts: mpsc::UnboundedReceiver<Burst>,
+    mut arriving: mpsc::UnboundedReceiver<Burst>,
 ) {
-    let mut known: Vec<Arc<str>> = Vec::new();
-    let ended = Arc::new(Ended {
-        credit,
-        sends: Mutex::default(),
-    });
-    while let Some((burst, done)) = bursts.recv().await {
-        for outgoing in burst {
-            let topic = &outgoing.message.topic;
-            if !known.contains(topic) {
-                // With its route at hand a message is written when its task first runs, in order. Asked for
-                // once: what could not be had, each send asks for itself.
-                known.push(topic.clone());
-                let _ = producer.queues(topic).await;
-            }
-            let (producer, done, ended) = (producer.clone(), done.clone(), ended.clone());
-            drop(tokio::spawn(async move {
-                let (id, bytes) = (outgoing.id, outgoing.message.body.len());
-                let result = send(&producer, outgoing).await;
-                if ended.push(done, bytes, (id, result)) {
-                    // What ends in the same turn is told together.
-                    tokio::task::yield_now().await;
-                    ended.tell();
+    let mut bursts = Vec::with_capacity(BURSTS);
+    while arriving.recv_many(&mut bursts, BURSTS).await > 0 {
+        for (burst, done) in bursts.drain(..) {
+            let mut burst = burst.into_iter().peekable();
+            // Those with the same limit go together.
+            while let Some(limit) = burst.peek().map(|one| one.limit) {
+                let (mut messages, mut sent) = (Vec::new(), Vec::new());
+                while let Some(one) = burst.next_if(|one| one.limit == limit) {
+                    sent.push((one.id, one.message.body.len()));
+                    let (message, queue) = (one.message, one.queue);
+                    messages.push(Each { message, queue });
                 }
-            }));
+                let ends = Sending {
+                    sent,
+                    credit: credit.clone(),
+                    done: done.clone(),
+                };
+                producer.send_each(messages, limit, Arc::new(ends));
+            }
         }
     }
 }
 
-/// A result, whom to tell it, and the bytes of credit that it gives back.
-type Told = (Arc<dyn Sink>, usize, Done);
-
-/// Sends that have ended in this turn of the runtime.
-struct Ended {
+/// Messages that were sent together.
+struct Sending {
+    /// Of each, the language's id and the bytes of credit that it took.
+    sent: Vec<(u64, usize)>,
     credit: Arc<Credit>,
-    sends: Mutex<Vec<Told>>,
+    done: Arc<dyn Sink>,
 }
 
-impl Ended {
-    /// Whether it is the first one.
-    fn push(&self, to: Arc<dyn Sink>, bytes: usize, done: Done) -> bool {
-        let mut sends = self.sends.lock().unwrap_or_else(PoisonError::into_inner);
-        sends.push((to, bytes, done));
-        sends.len() == 1
-    }
-
+impl Ends for Sending {
     /// Gives credit back and tells the results in one go: who sees all credit back, and then waits for
     /// something else of the runtime's, has every result.
-    fn tell(&self) {
-        let sends = {
-            let mut sends = self.sends.lock().unwrap_or_else(PoisonError::into_inner);
-            std::mem::take(&mut *sends)
-        };
-        let mut sends = sends.into_iter().peekable();
-        while let Some((to, ..)) = sends.peek() {
-            let to = to.clone();
-            let its = std::iter::from_fn(|| sends.next_if(|(one, ..)| Arc::ptr_eq(one, &to)));
-            let told = |(_, bytes, done)| {
-                self.credit.give(bytes);
-                done
-            };
-            let its: Vec<Done> = its.map(told).collect();
-            to.done(its);
-        }
-    }
-}
-
-async fn send(producer: &posthouse_client::Producer, outgoing: Outgoing) -> Result<Sent> {
-    let Outgoing {
-        message,
-        queue,
-        limit,
-        ..
-    } = outgoing;
-    let sending = async {
-        match &queue {
-            Some(queue) => producer.send_to(queue, message).await,
-            None => producer.send(message).await,
-        }
-    };
-    let sent = match limit {
-        None => sending.await,
-        Some(limit) => match tokio::time::timeout(limit, sending).await {
-            Ok(sent) => sent,
-            Err(_) => {
-                let text = format!("no answer within {limit:?}; it may have been stored");
-                return Err(Error {
-                    retryable: true,
-                    ..Error::new(Code::Timeout, text)
-                });
+    fn ended(&self, ended: Vec<(usize, posthouse_client::Result<Sent>)>) {
+        let mut bytes = 0;
+        let mut done = Vec::with_capacity(ended.len());
+        for (at, result) in ended {
+            if let Some((id, body)) = self.sent.get(at) {
+                bytes += body;
+                done.push((*id, result.map_err(Error::from)));
             }
-        },
-    };
-    Ok(sent?)
+        }
+        self.credit.give(done.len(), bytes);
+        self.done.done(done);
+    }
 }
 
 #[cfg(test)]
@@ -410,8 +363,7 @@ mod tests {
         assert!(credit.take(6));
         assert!(!credit.take(0));
         assert!(!credit.wait(Duration::ZERO));
-        credit.give(4);
-        credit.give(6);
+        credit.give(2, 10);
         assert!(credit.wait_idle(Duration::ZERO));
         assert!(credit.take(11), "alone, anything goes");
         assert!(!credit.take(1));

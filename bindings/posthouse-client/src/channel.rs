@@ -1,8 +1,10 @@
 //! The way to one server, over TCP or inside the process, and the table of all of them.
 
+mod many;
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,6 +18,8 @@ use tokio::task::JoinHandle;
 use crate::config::{Config, Transport};
 use crate::error::{Error, Refusal, Result};
 
+pub(crate) use many::Many;
+
 /// The way to one server.
 pub(crate) struct Channel {
     address: Arc<str>,
@@ -23,6 +27,9 @@ pub(crate) struct Channel {
     credentials: Option<Credentials>,
     /// Whether it was once seen to be Posthouse's.
     posthouse: AtomicBool,
+    /// Who has many requests and must wait for a connection waits here, in order.
+    line: tokio::sync::Mutex<()>,
+    in_line: AtomicUsize,
 }
 
 enum Way {
@@ -208,10 +215,15 @@ impl Channels {
         }
     }
 
+    /// The way to this address, if it is open.
+    pub(crate) fn open_to(&self, address: &str) -> Option<Arc<Channel>> {
+        self.table().get(address).cloned()
+    }
+
     /// The way to this address; opened when it is not yet. Over TCP, nothing is connected yet.
     pub(crate) async fn to(&self, address: &str) -> Result<Arc<Channel>> {
-        if let Some(channel) = self.table().get(address) {
-            return Ok(channel.clone());
+        if let Some(channel) = self.open_to(address) {
+            return Ok(channel);
         }
         let name: Arc<str> = address.into();
         let way = self.way(&name).await?;
@@ -220,6 +232,8 @@ impl Channels {
             way,
             credentials: self.credentials.clone(),
             posthouse: AtomicBool::new(false),
+            line: tokio::sync::Mutex::default(),
+            in_line: AtomicUsize::new(0),
         });
         Ok(self.table().entry(name).or_insert(channel).clone())
     }

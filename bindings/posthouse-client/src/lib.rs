@@ -68,11 +68,12 @@ pub use model::{GroupName, NameError, TopicName};
 pub use observer::Observer;
 pub use process_queue::FlowLimits;
 pub use producer::{
-    BatchError, Begin, Half, Producer, ProducerOptions, Recalled, ReplyTo, SendStatus, Sent,
+    BatchError, Begin, Each, Ends, Half, Producer, ProducerOptions, Recalled, ReplyTo, SendStatus,
+    Sent,
 };
 pub use pull::{Pull, Pulled};
 pub use pull_consumer::{PullConsumer, PullOptions};
-pub use push_consumer::{PushConsumer, PushOptions, Settle};
+pub use push_consumer::{Handed, Open, PushConsumer, PushOptions, Settle, Takes, settle_all};
 pub use queue::Queue;
 pub use reader::{ConsumeFrom, Model};
 pub use received::Received;

@@ -183,17 +183,26 @@ impl ProcessQueue {
 
     /// These offsets are done. Returns what may be committed now.
     pub(crate) fn done(&self, offsets: impl IntoIterator<Item = u64>) -> u64 {
+        self.done_then(offsets, |committable| committable)
+    }
+
+    /// As [`ProcessQueue::done`]; `then` is told what may be committed before anybody else is told of more.
+    pub(crate) fn done_then<T>(
+        &self,
+        offsets: impl IntoIterator<Item = u64>,
+        then: impl FnOnce(u64) -> T,
+    ) -> T {
         let mut state = self.lock();
         for offset in offsets {
             if let Some(size) = state.open.remove(&offset) {
                 state.bytes -= size;
             }
         }
-        let committable = state.committable();
         state.done_at = clock::wall_ms();
+        let told = then(state.committable());
         drop(state);
         self.moved.notify_one();
-        committable
+        told
     }
 
     /// What may be committed.

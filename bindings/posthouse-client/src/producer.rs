@@ -1,14 +1,16 @@
 //! Sends messages: which queue, how often, and what came of it.
 
 mod batch;
+mod each;
 mod outgoing;
 mod recall;
 mod reply_to;
 mod request;
 mod slow;
 mod transaction;
+mod tries;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -27,8 +29,10 @@ use crate::queue::Queue;
 use crate::route::{Broker, Route, Target};
 use outgoing::{Outgoing, Wish};
 use slow::Slow;
+use tries::Tries;
 
 pub use batch::BatchError;
+pub use each::{Each, Ends};
 pub use outgoing::{SendStatus, Sent};
 pub use recall::Recalled;
 pub use reply_to::ReplyTo;
@@ -92,6 +96,8 @@ struct Shared {
     slow: Slow,
     /// The brokers that were told of the group.
     announced: Mutex<HashSet<Arc<str>>>,
+    /// Topics whose route is being asked for, and what waits for it.
+    awaited: Mutex<HashMap<Arc<str>, each::Awaited>>,
     closed: AtomicBool,
 }
 
@@ -109,6 +115,7 @@ impl Producer {
             options,
             slow,
             announced: Mutex::default(),
+            awaited: Mutex::default(),
             closed,
         };
         Ok(Producer {
@@ -131,7 +138,7 @@ impl Producer {
     pub async fn send(&self, message: Message) -> Result<Sent> {
         let shared = &*self.shared;
         let outgoing = shared.outgoing(&message)?;
-        shared.deliver(&outgoing, None).await
+        shared.deliver(&outgoing, None, shared.until()).await
     }
 
     /// Sends a message to this queue and no other.
@@ -141,7 +148,7 @@ impl Producer {
     pub async fn send_to(&self, queue: &Queue, message: Message) -> Result<Sent> {
         let shared = &*self.shared;
         let outgoing = shared.outgoing(&message)?;
-        shared.deliver(&outgoing, Some(queue)).await
+        shared.deliver(&outgoing, Some(queue), shared.until()).await
     }
 
     /// Sends a message and does not ask what became of it. Returns when the socket took it.
@@ -248,60 +255,77 @@ impl Shared {
         Ok(())
     }
 
+    /// When a send that begins now has taken too long.
+    fn until(&self) -> Instant {
+        Instant::now() + self.options.timeout
+    }
+
     /// Sends, and tells who is to be told.
-    async fn deliver(&self, outgoing: &Outgoing, to: Option<&Queue>) -> Result<Sent> {
+    async fn deliver(
+        &self,
+        outgoing: &Outgoing,
+        to: Option<&Queue>,
+        until: Instant,
+    ) -> Result<Sent> {
         let Some(observer) = &self.client.config.observer else {
-            return self.deliver_unseen(outgoing, to).await;
+            return self.deliver_unseen(outgoing, to, until).await;
         };
         let begun = Instant::now();
-        let result = self.deliver_unseen(outgoing, to).await;
+        let result = self.deliver_unseen(outgoing, to, until).await;
         observer.sent(&outgoing.topic, result.as_ref(), begun.elapsed());
         result
     }
 
     /// Sends, to another broker if need be, until one has it or time or tries are over.
-    async fn deliver_unseen(&self, outgoing: &Outgoing, to: Option<&Queue>) -> Result<Sent> {
-        let until = Instant::now() + self.options.timeout;
+    async fn deliver_unseen(
+        &self,
+        outgoing: &Outgoing,
+        to: Option<&Queue>,
+        until: Instant,
+    ) -> Result<Sent> {
         // A name server that is silent takes its time from the send's, not its own on top.
         let route = tokio::time::timeout_at(until, self.route(&outgoing.topic)).await;
         let no_route = || Error::NoRoute(outgoing.topic.to_string());
-        let mut route = route.map_err(|_| Error::Timeout(Box::new(no_route())))??;
-        // A message of a sequence, and one whose queue was named, goes nowhere else. A send with a name may be
-        // repeated, but only where the name is kept.
-        let once = outgoing.once.is_some();
-        let fixed = !once && (to.is_some() || outgoing.sharding_key.is_some());
-        let mut to = to.cloned();
-        let mut tries_left = if fixed { 0 } else { self.options.retries };
-        let mut avoid: Option<Arc<str>> = None;
+        let route = route.map_err(|_| Error::Timeout(Box::new(no_route())))??;
+        let tries = Tries::of(&self.options, outgoing, to, until);
+        self.try_on(outgoing, tries, route).await
+    }
+
+    /// Sends until a broker has it or time or tries are over.
+    async fn try_on(
+        &self,
+        outgoing: &Outgoing,
+        mut tries: Tries,
+        mut route: Arc<Route>,
+    ) -> Result<Sent> {
         loop {
             let begun = Instant::now();
-            let target = self.choose(&route, outgoing, to.as_ref(), avoid.as_deref(), begun)?;
-            let left = until.saturating_duration_since(begun);
+            let (to, avoid) = (tries.to.as_ref(), tries.avoid.as_deref());
+            let target = self.choose(&route, outgoing, to, avoid, begun)?;
+            let left = tries.until.saturating_duration_since(begun);
             let result = self.once(target, outgoing, left).await;
-            let broker = &target.queue.broker;
-            if once {
-                to = Some(target.queue.clone());
+            let queue = target.queue.clone();
+            self.slow
+                .note(&queue.broker, begun, Instant::now(), &result);
+            if let Some(end) = tries.end(&self.options, outgoing, &queue, result) {
+                return end;
             }
-            self.slow.note(broker, begun, Instant::now(), &result);
-            let again = match &result {
-                Ok(sent) => sent.status != SendStatus::Stored && self.options.retry_unsafe,
-                Err(error) => error.is_retryable(),
-            };
-            if !again || tries_left == 0 {
-                return result;
-            }
-            tries_left -= 1;
-            if until <= Instant::now() {
-                return result.map_err(|last| Error::Timeout(Box::new(last)));
-            }
-            avoid = Some(broker.clone());
-            // The route may be why it failed.
-            let ask = self.client.ask();
-            let routes = &self.client.routes;
-            let refresh = routes.refresh_to_publish(&outgoing.topic, &ask);
-            if let Ok(Ok(fresh)) = tokio::time::timeout_at(until, refresh).await {
-                route = fresh;
-            }
+            route = self.another_route(outgoing, tries.until, route).await;
+        }
+    }
+
+    /// The route, asked for again: it may be why a send failed.
+    async fn another_route(
+        &self,
+        outgoing: &Outgoing,
+        until: Instant,
+        route: Arc<Route>,
+    ) -> Arc<Route> {
+        let ask = self.client.ask();
+        let refresh = (self.client.routes).refresh_to_publish(&outgoing.topic, &ask);
+        match tokio::time::timeout_at(until, refresh).await {
+            Ok(Ok(fresh)) => fresh,
+            _ => route,
         }
     }
 

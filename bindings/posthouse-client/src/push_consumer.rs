@@ -1,6 +1,7 @@
 //! Hands messages to a function: many at a time, or one queue's messages one after the other.
 
 mod concurrent;
+mod handed;
 mod orderly;
 mod send_back;
 
@@ -22,6 +23,8 @@ use crate::queue::Queue;
 use crate::reader::{ConsumeFrom, Direct, Membership, Model, ReadOptions, Reader};
 use crate::received::Received;
 use crate::strategy::Strategy;
+
+pub use handed::{Handed, Open, Takes, settle_all};
 
 /// What became of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -199,8 +202,39 @@ impl Client {
         F: Fn(Received) -> S + Send + Sync + 'static,
         S: Future<Output = Settle> + Send + 'static,
     {
-        self.keep_up()?;
         let handler: Arc<Direct> = Arc::new(move |message| Box::pin(handler(message)));
+        self.push(group, wanted, options, handler, None).await
+    }
+
+    /// As [`Client::push_consumer`], for who takes messages many at once and says later, from any thread, what
+    /// became of them ([`settle_all`]): no task is made for a message.
+    ///
+    /// # Errors
+    /// As [`Client::push_consumer`].
+    pub async fn push_consumer_taking(
+        &self,
+        group: &str,
+        wanted: &[(&str, Filter)],
+        options: PushOptions,
+        takes: Arc<dyn Takes>,
+    ) -> Result<PushConsumer> {
+        let alone = takes.clone();
+        // For messages of which each waits for the one before, and for those that an operator hands over.
+        let handler: Arc<Direct> =
+            Arc::new(move |message| Box::pin(handed::alone(alone.clone(), message)));
+        self.push(group, wanted, options, handler, Some(takes))
+            .await
+    }
+
+    async fn push(
+        &self,
+        group: &str,
+        wanted: &[(&str, Filter)],
+        options: PushOptions,
+        handler: Arc<Direct>,
+        takes: Option<Arc<dyn Takes>>,
+    ) -> Result<PushConsumer> {
+        self.keep_up()?;
         let work = Arc::new(Work {
             handler: handler.clone(),
             places: Arc::new(Semaphore::new(options.concurrency.max(1))),
@@ -211,9 +245,12 @@ impl Client {
         let orderly = options.orderly;
         let handle = move |reader: &Arc<Reader>, queue: Arc<ProcessQueue>| {
             let (reader, work) = (Arc::downgrade(reader), work.clone());
-            Some(match orderly {
-                true => tokio::spawn(orderly::run(reader, work, queue)),
-                false => tokio::spawn(concurrent::run(reader, work, queue)),
+            Some(match (orderly, &takes) {
+                (true, _) => tokio::spawn(orderly::run(reader, work, queue)),
+                (false, None) => tokio::spawn(concurrent::run(reader, work, queue)),
+                (false, Some(takes)) => {
+                    tokio::spawn(handed::run(reader, work, takes.clone(), queue))
+                }
             })
         };
         let reader = Reader::new(

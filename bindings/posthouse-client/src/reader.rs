@@ -168,6 +168,15 @@ impl Reader {
         tasks.offsets.get_or_insert_with(task);
     }
 
+    /// These messages of a queue are done, which is remembered while the queue is ours. Any thread may say so.
+    pub(crate) fn done(&self, queue: &ProcessQueue, done: impl IntoIterator<Item = u64>) {
+        queue.done_then(done, |committable| {
+            if !queue.is_dropped() {
+                self.offsets.set(&queue.queue, committable);
+            }
+        });
+    }
+
     pub(crate) fn is_stopped(&self) -> bool {
         self.stopped.load(Ordering::Acquire)
     }

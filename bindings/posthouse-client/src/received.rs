@@ -46,7 +46,8 @@ pub struct Received {
     pub sys_flag: i32,
     /// Log offset of the message that this one came from, or 0.
     pub prepared_offset: u64,
-    properties: Box<str>,
+    /// Shared: a message that is handed on is kept until it is settled.
+    properties: Arc<str>,
 }
 
 impl Received {

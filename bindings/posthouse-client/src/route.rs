@@ -185,18 +185,19 @@ impl Routes {
 
     /// The route by which to send to a topic, which the first message may make.
     pub(crate) async fn to_publish(&self, topic: &str, ask: &Ask<'_>) -> Result<Arc<Route>> {
-        if let Some(route) = self.cached(topic) {
-            return Ok(route);
+        match self.cached_to_publish(topic) {
+            Some(route) => Ok(route),
+            None => self.refresh_to_publish(topic, ask).await,
         }
-        let template = {
+    }
+
+    /// The route by which to send to a topic, if it was asked for.
+    pub(crate) fn cached_to_publish(&self, topic: &str) -> Option<Arc<Route>> {
+        self.cached(topic).or_else(|| {
             let templates = self.templates.read();
             let templates = templates.unwrap_or_else(PoisonError::into_inner);
             templates.get(topic).cloned()
-        };
-        if let Some(route) = template {
-            return Ok(route);
-        }
-        self.refresh_to_publish(topic, ask).await
+        })
     }
 
     /// Asks for the route to publish again.

@@ -110,6 +110,12 @@ impl PushConsumer {
         self.consumer.deliveries().settle([(delivery, settle)]);
     }
 
+    /// Says of many deliveries that they are done.
+    fn settle_all(&self, deliveries: Vec<u64>) {
+        let done = deliveries.into_iter().map(|delivery| (delivery, Settle::Ack));
+        self.consumer.deliveries().settle(done);
+    }
+
     /// Hands nothing over any more; ends every wait. What is settled still counts.
     fn stop(&self) {
         let ready = &self.consumer.deliveries().ready;

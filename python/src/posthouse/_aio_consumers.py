@@ -82,6 +82,8 @@ class AsyncPushConsumer(Closing):
         self._waiter: asyncio.Future[None] | None = None
         self._buffer: deque[ReceivedMessage] = deque()
         self._current: ReceivedMessage | None = None
+        # Done, and to be told with what else is done until the loop's next turn.
+        self._done: list[int] = []
         self._running: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -114,6 +116,8 @@ class AsyncPushConsumer(Closing):
     async def _fill(self) -> bool:
         """Gets messages into the buffer; False when no more come."""
         native = self._native or await self._open()
+        # What was done must not wait for what comes.
+        self._tell()
         while not self._closed:
             try:
                 self._buffer.extend(native.take(BUFFERED))
@@ -134,13 +138,19 @@ class AsyncPushConsumer(Closing):
         current = self._current
         if current is not None:
             self._current = None
-            if self._native is not None:
-                self._native.settle(current._delivery, ACK)
+            if not self._done:
+                asyncio.get_running_loop().call_soon(self._tell)
+            self._done.append(current._delivery)
         if not self._buffer and not await self._fill():
             raise StopAsyncIteration
         message = self._buffer.popleft()
         self._current = message
         return message
+
+    def _tell(self) -> None:
+        done, self._done = self._done, []
+        if done and self._native is not None:
+            self._native.settle_all(done)
 
     async def run(self) -> None:
         """Handles messages until ``aclose()``. Cancelling it drains: what is being handled is waited for."""
@@ -212,6 +222,7 @@ class AsyncPushConsumer(Closing):
             return
         self._closed = True
         end = monotonic() + seconds(timeout)
+        self._tell()
         self._wake()
         native = self._native
         if native is None:

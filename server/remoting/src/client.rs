@@ -61,6 +61,13 @@ impl From<Option<Command>> for Heard {
     }
 }
 
+/// Is told what came of many requests, any number of them at a time, by their numbers in
+/// [`Client::send_each`]. Called on the connection's task: it must not block.
+pub trait Answers: Send + Sync {
+    /// These have ended.
+    fn come(self: Arc<Self>, ended: Vec<(usize, Result<Answer, CallError>)>);
+}
+
 /// An answer to the request with this opaque.
 pub(crate) fn answer_to(opaque: i32, answer: Command) -> Command {
     let flag = answer.flag | 1;
@@ -148,6 +155,42 @@ impl Client {
         let call = Call { link, opaque };
         call.link.stage(|out| encode(opaque, out));
         call.await
+    }
+
+    /// Sends many requests, one behind the other, without a future for any of them: `encode` is handed each one's
+    /// number, its opaque and the buffer to append to, and `answers` is told what came of them. `false` if no
+    /// connection stands, or its peer takes nothing just now: then nothing was sent, see [`Client::ready`].
+    pub fn send_each(
+        &self,
+        count: usize,
+        until: Instant,
+        mut encode: impl FnMut(usize, i32, &mut Vec<u8>),
+        answers: &Arc<dyn Answers>,
+    ) -> bool {
+        let Some(link) = self.open().filter(|link| !link.is_full()) else {
+            return false;
+        };
+        let first = self.next.fetch_add(count as i32, Ordering::Relaxed);
+        let opaques = || (0..count).map(|number| first.wrapping_add(number as i32));
+        if !link.waiting.add_each(opaques(), until, answers) {
+            return false;
+        }
+        link.stage(|out| {
+            for (number, opaque) in opaques().enumerate() {
+                encode(number, opaque, out);
+            }
+        });
+        true
+    }
+
+    /// Waits for a connection that takes requests, until then.
+    ///
+    /// # Errors
+    /// [`CallError`]; nothing was sent.
+    pub async fn ready(&self, until: Instant) -> Result<(), CallError> {
+        let link = timeout_at(until, self.link()).await;
+        let link = link.map_err(|_| CallError::Timeout)??;
+        timeout_if_full(&link, until).await
     }
 
     /// Sends a request that nobody answers. Returns when the socket took it.

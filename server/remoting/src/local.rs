@@ -1,7 +1,10 @@
 //! A service called inside the process: the same commands, no socket and no task.
 //!
 //! The service runs on the caller's thread. An answer that is ready returns at once; one that waits
-//! for a mark, for a wake-up or for slow work resolves the caller's future.
+//! for a mark, for a wake-up or for slow work resolves the caller's future. Many requests at once are a
+//! [`Burst`].
+
+mod burst;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,7 +23,10 @@ use crate::code::response::SYSTEM_ERROR;
 use crate::command::Command;
 use crate::frame::Decoder;
 use crate::server::hub::{Hub, LOCAL};
+use crate::server::parked::{refused, with_code};
 use crate::server::{Again, Door, Outcome, Peer, Refusal, Run, Service};
+
+pub use burst::Burst;
 
 /// A caller inside the process. To the service it is a connection like any other; what is pushed to it
 /// comes out of its [`Pushed`], if it was opened with one.
@@ -76,17 +82,20 @@ impl Local {
         limit: Duration,
     ) -> Result<Option<Answer>, CallError> {
         let until = Instant::now() + limit;
-        timeout_at(until, self.run(frame))
+        timeout_at(until, self.run(frame, None))
             .await
             .map_err(|_| CallError::Timeout)?
     }
 
-    async fn run(&self, bytes: Vec<u8>) -> Result<Option<Answer>, CallError> {
+    async fn run(
+        &self,
+        bytes: Vec<u8>,
+        mut again: Option<Again>,
+    ) -> Result<Option<Answer>, CallError> {
         let ticket = self.hub.connection_id(LOCAL).0;
         let woken = Arc::new(Notify::new());
         let _registered = Registered::new(&self.hub, ticket, &woken);
         let mut decoder = Decoder::new();
-        let mut again = None;
         loop {
             let frame = decoder.decode(&bytes).map_err(CallError::Frame)?;
             let oneway = frame.is_oneway();
@@ -97,9 +106,8 @@ impl Local {
             match outcome {
                 Ok(Outcome::Done) => {}
                 Ok(Outcome::After(mark)) => {
-                    if let Some(refused) = self.commit(mark, frame.opaque).await {
-                        let refused = Answer::new(refused.to_bytes().into());
-                        return Ok((!oneway).then_some(refused));
+                    if let Err(short) = self.commit(mark).await {
+                        out = short.instead_of(out);
                     }
                 }
                 Ok(Outcome::Hold(time)) => {
@@ -125,16 +133,23 @@ impl Local {
         }
     }
 
-    /// Commits, and waits for the mark. The answer that replaces the real one, if there must be one.
-    async fn commit(&self, mark: Mark, opaque: i32) -> Option<Command> {
+    /// Commits, and waits for the mark.
+    async fn commit(&self, mark: Mark) -> Result<(), Short> {
         // Others that are ready stage too, and the first of them writes for all.
         let staged = Staged(Some(&*self.service));
         tokio::task::yield_now().await;
-        if let Err(refusal) = staged.commit() {
-            return Some(Command::response(opaque, refusal.code).remark(refusal.remark));
-        }
-        if self.service.reached(mark.level) >= mark.at {
-            return None;
+        staged.commit().map_err(Short::Refused)?;
+        self.until(mark).await
+    }
+
+    fn has(&self, mark: Mark) -> bool {
+        self.service.reached(mark.level) >= mark.at
+    }
+
+    /// Waits for a mark.
+    async fn until(&self, mark: Mark) -> Result<(), Short> {
+        if self.has(mark) {
+            return Ok(());
         }
         let reached = async {
             loop {
@@ -142,25 +157,38 @@ impl Local {
                 let mut moved = std::pin::pin!(moved);
                 moved.as_mut().enable();
                 let failed = self.service.failed();
-                if self.service.reached(mark.level) >= mark.at {
-                    return None;
+                if self.has(mark) {
+                    return Ok(());
                 }
-                if failed.is_some() {
-                    return failed;
+                if let Some(refusal) = failed {
+                    return Err(Short::Refused(refusal));
                 }
                 moved.await;
             }
         };
         let limit = self.service.mark_timeout();
-        let code = match tokio::time::timeout(limit, reached).await {
-            Ok(None) => return None,
-            Ok(Some(refusal)) => {
-                return Some(Command::response(opaque, refusal.code).remark(refusal.remark));
-            }
-            Err(_) => self.service.late(mark.level),
-        };
-        let code = if code == 0 { SYSTEM_ERROR } else { code };
-        Some(Command::response(opaque, code))
+        let reached = tokio::time::timeout(limit, reached).await;
+        reached.unwrap_or_else(|_| Err(Short::Late(self.service.late(mark.level))))
+    }
+}
+
+/// Why what was staged is not as safe as it was to be.
+#[derive(Clone)]
+enum Short {
+    /// It does not count.
+    Refused(Refusal),
+    /// It counts, with this code.
+    Late(i32),
+}
+
+impl Short {
+    /// What is answered then.
+    fn instead_of(&self, answer: Vec<u8>) -> Vec<u8> {
+        match self {
+            Short::Refused(refusal) => refused(&answer, refusal),
+            Short::Late(0) => with_code(answer, SYSTEM_ERROR),
+            Short::Late(code) => with_code(answer, *code),
+        }
     }
 }
 

@@ -13,7 +13,7 @@ mod cold;
 mod connection;
 mod held;
 pub(crate) mod hub;
-mod parked;
+pub(crate) mod parked;
 mod peer;
 mod run;
 mod service;

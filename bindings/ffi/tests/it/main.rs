@@ -228,6 +228,35 @@ fn a_full_memory_refuses_and_says_so() {
 }
 
 #[test]
+fn a_first_send_ends_in_its_own_time_though_the_name_server_is_silent() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = Client::open(&ClientOptions {
+        url: Some(silent.local_addr().unwrap().to_string()),
+        request_timeout: Duration::from_secs(3600),
+        ..ClientOptions::default()
+    });
+    let client = client.unwrap();
+    let options = ProducerOptions {
+        timeout: Duration::from_secs(3600),
+        ..ProducerOptions::default()
+    };
+    let producer = Producer::open(&client, "p", options, Credit::new(8, 1 << 20)).unwrap();
+    let done = Arc::new(Inbox::<Done>::default());
+    // Behind one that has more time.
+    let patient = outgoing(1, Message::new("anywhere", "x"));
+    let hasty = Outgoing {
+        limit: Some(Duration::from_millis(100)),
+        ..outgoing(2, Message::new("anywhere", "x"))
+    };
+    let mut both = VecDeque::from([patient, hasty]);
+    producer.submit(&mut both, done.clone()).unwrap();
+    let (id, result) = done.wait(1, LIMIT).pop().expect("it ends");
+    assert_eq!((id, result.unwrap_err().code), (2, Code::Timeout));
+    assert_eq!(producer.credit().in_flight(), 1);
+    producer.close(Duration::ZERO);
+}
+
+#[test]
 fn what_is_interrupted_stops_waiting() {
     let runtime = Runtime::get().unwrap();
     let mut looks = 0;

@@ -42,7 +42,7 @@ impl Shared {
             Err(error) => return Err(BatchError { sent, error }),
         };
         for (outgoing, ids) in requests {
-            match self.deliver(&outgoing, None).await {
+            match self.deliver(&outgoing, None, self.until()).await {
                 Ok(answer) => split(&answer, ids, &mut sent),
                 Err(error) => return Err(BatchError { sent, error }),
             }

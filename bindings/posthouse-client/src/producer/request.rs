@@ -69,7 +69,7 @@ impl Producer {
         let (waiter, reply) = Awaited::new(client.clone(), id);
         let asks = async {
             shared.announce(&outgoing.topic).await?;
-            shared.deliver(&outgoing, None).await?;
+            shared.deliver(&outgoing, None, shared.until()).await?;
             // The other end lives in the table until we leave.
             reply.await.map_err(|_| Error::Closed)
         };

@@ -120,7 +120,7 @@ impl Shared {
         }
         // Who is to be asked must be known.
         self.announce(&outgoing.topic).await?;
-        let sent = self.deliver(&outgoing, None).await?;
+        let sent = self.deliver(&outgoing, None, self.until()).await?;
         let address: std::sync::Arc<str> = sent.queue.broker.clone();
         let lies = model::id::parse_offset_id(&sent.offset_id);
         let (address, log_offset) =

@@ -40,33 +40,44 @@ pub(super) async fn run(reader: Weak<Reader>, work: Arc<Work>, queue: Arc<Proces
 async fn handle(reader: &Weak<Reader>, work: &Work, queue: &ProcessQueue, message: Received) {
     loop {
         let settled = work.settle(reader, &message).await;
-        let Some(reader) = reader.upgrade() else {
+        if !is_again(reader, work, queue, &message, settled).await {
             return;
-        };
-        let level = match settled {
-            Settle::Ack => None,
-            // Nobody keeps a message for one member of a broadcasting group.
-            _ if work.model == Model::Broadcasting => None,
-            Settle::Retry(level) => Some(level.map_or(0, i32::from)),
-            Settle::Reject => Some(-1),
-        };
-        let sent_back = match level {
-            Some(level) => reader.send_back(&message, level, work.max_attempts).await,
-            None => Ok(()),
-        };
-        if let Err(error) = sent_back {
-            tracing::warn!(id = message.id(), %error, "a message cannot be sent back yet");
-            drop(reader);
-            if queue.is_dropped() {
-                return;
-            }
-            tokio::time::sleep(AGAIN).await;
-            continue;
         }
-        let committable = queue.done([message.queue_offset]);
-        if !queue.is_dropped() {
-            reader.offsets.set(&queue.queue, committable);
-        }
-        return;
     }
+}
+
+/// Does what was decided about a message; whether it must be handled again here. `false` too if nobody wants to
+/// know any more.
+pub(super) async fn is_again(
+    reader: &Weak<Reader>,
+    work: &Work,
+    queue: &ProcessQueue,
+    message: &Received,
+    settled: Settle,
+) -> bool {
+    let Some(strong) = reader.upgrade() else {
+        return false;
+    };
+    let level = match settled {
+        Settle::Ack => None,
+        // Nobody keeps a message for one member of a broadcasting group.
+        _ if work.model == Model::Broadcasting => None,
+        Settle::Retry(level) => Some(level.map_or(0, i32::from)),
+        Settle::Reject => Some(-1),
+    };
+    let sent_back = match level {
+        Some(level) => strong.send_back(message, level, work.max_attempts).await,
+        None => Ok(()),
+    };
+    if let Err(error) = sent_back {
+        tracing::warn!(id = message.id(), %error, "a message cannot be sent back yet");
+        drop(strong);
+        if queue.is_dropped() {
+            return false;
+        }
+        tokio::time::sleep(AGAIN).await;
+        return true;
+    }
+    strong.done(queue, [message.queue_offset]);
+    false
 }

@@ -5,6 +5,7 @@
 mod admin;
 mod asked;
 mod consume;
+mod each;
 mod java;
 mod later;
 mod places;

@@ -7,7 +7,7 @@ use crate::places::{fresh, run};
 use crate::toy::{Served, serve};
 
 /// A name server that knows one topic: one queue on each of these brokers.
-fn name_server(brokers: &[&Served]) -> Served {
+pub fn name_server(brokers: &[&Served]) -> Served {
     let mut datas = Vec::new();
     let mut queues = Vec::new();
     for (n, broker) in brokers.iter().enumerate() {
@@ -28,14 +28,14 @@ fn name_server(brokers: &[&Served]) -> Served {
     serve(move |_| Command::response(0, 0).body(route.clone().into_bytes()))
 }
 
-fn accepts() -> Served {
+pub fn accepts() -> Served {
     serve(|_| {
         let answer = Command::response(0, 0).with("msgId", "x");
         answer.with("queueId", 0).with("queueOffset", 7)
     })
 }
 
-fn refuses(code: i32) -> Served {
+pub fn refuses(code: i32) -> Served {
     serve(move |_| Command::response(0, code).remark("not today"))
 }
 

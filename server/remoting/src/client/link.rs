@@ -141,7 +141,7 @@ impl Link {
 
     pub(super) fn break_off(&self) {
         self.out().gone = true;
-        self.waiting.break_off();
+        self.waiting.break_off(self.address);
         self.written.notify_waiters();
         self.staged.notify_one();
     }

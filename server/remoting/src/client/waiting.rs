@@ -1,6 +1,8 @@
 //! Who waits for which answer, and until when.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -9,7 +11,7 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-use super::CallError;
+use super::{Answers, CallError};
 use crate::answer::Answer;
 
 /// The calls of one connection.
@@ -37,6 +39,30 @@ enum State {
     Waiting(Option<Waker>),
     Answered(Bytes),
     Late,
+    /// One of many: who is told, and its number there.
+    Told(Arc<dyn Answers>, usize),
+}
+
+/// Who is to be told what, outside the lock.
+#[derive(Default)]
+struct Tell(Vec<(Arc<dyn Answers>, Vec<Ended>)>);
+
+/// The number of a request, and what came of it.
+pub(super) type Ended = (usize, Result<Answer, CallError>);
+
+impl Tell {
+    fn add(&mut self, who: Arc<dyn Answers>, ended: Ended) {
+        match self.0.last_mut() {
+            Some((last, all)) if Arc::ptr_eq(last, &who) => all.push(ended),
+            _ => self.0.push((who, vec![ended])),
+        }
+    }
+
+    fn tell(self) {
+        for (who, ended) in self.0 {
+            who.come(ended);
+        }
+    }
 }
 
 impl Waiting {
@@ -63,23 +89,58 @@ impl Waiting {
         true
     }
 
+    /// As [`Waiting::add`], for many, whose opaques lie one behind the other.
+    pub(super) fn add_each(
+        &self,
+        opaques: impl Iterator<Item = i32>,
+        until: Instant,
+        who: &Arc<dyn Answers>,
+    ) -> bool {
+        let mut calls = self.lock();
+        if calls.broken {
+            return false;
+        }
+        for (number, opaque) in opaques.enumerate() {
+            let state = State::Told(who.clone(), number);
+            calls.by_opaque.insert(opaque, Slot { until, state });
+        }
+        if calls.next.is_none_or(|next| until < next) {
+            calls.next = Some(until);
+            self.sooner.notify_one();
+        }
+        true
+    }
+
     /// Hands answers to their calls. Those that nobody waits for any more are dropped.
     pub(super) fn answer(&self, answers: &mut Vec<(i32, Bytes)>) {
+        let mut tell = Tell::default();
         let mut calls = self.lock();
         for (opaque, answer) in answers.drain(..) {
-            if let Some(slot) = calls.by_opaque.get_mut(&opaque) {
-                let before = std::mem::replace(&mut slot.state, State::Answered(answer));
-                if let State::Waiting(Some(waker)) = before {
-                    waker.wake();
+            let Entry::Occupied(mut entry) = calls.by_opaque.entry(opaque) else {
+                continue;
+            };
+            if matches!(entry.get().state, State::Told(..)) {
+                if let State::Told(who, number) = entry.remove().state {
+                    tell.add(who, (number, Ok(Answer::new(answer))));
                 }
+                continue;
+            }
+            let state = &mut entry.get_mut().state;
+            let before = std::mem::replace(state, State::Answered(answer));
+            if let State::Waiting(Some(waker)) = before {
+                waker.wake();
             }
         }
+        drop(calls);
+        tell.tell();
     }
 
     /// The connection is gone: nobody gets an answer any more, except who has it already.
-    pub(super) fn break_off(&self) {
+    pub(super) fn break_off(&self, address: SocketAddr) {
+        let mut tell = Tell::default();
         let mut calls = self.lock();
         calls.broken = true;
+        calls.end_told(|_| true, || CallError::Broken(address), &mut tell);
         for slot in calls.by_opaque.values_mut() {
             if let State::Waiting(waker) = &mut slot.state
                 && let Some(waker) = waker.take()
@@ -87,6 +148,8 @@ impl Waiting {
                 waker.wake();
             }
         }
+        drop(calls);
+        tell.tell();
     }
 
     /// Ends calls whose time is over, for as long as the connection lives.
@@ -111,6 +174,8 @@ impl Waiting {
             return calls.next;
         }
         let mut next: Option<Instant> = None;
+        let mut tell = Tell::default();
+        calls.end_told(|slot| slot.until <= now, || CallError::Timeout, &mut tell);
         for slot in calls.by_opaque.values_mut() {
             if slot.until > now {
                 next = Some(next.map_or(slot.until, |next| next.min(slot.until)));
@@ -123,7 +188,27 @@ impl Waiting {
             }
         }
         calls.next = next;
+        drop(calls);
+        tell.tell();
         next
+    }
+}
+
+impl Calls {
+    /// Takes out those of many that end without an answer.
+    fn end_told(
+        &mut self,
+        ends: impl Fn(&Slot) -> bool,
+        why: impl Fn() -> CallError,
+        tell: &mut Tell,
+    ) {
+        let told = |slot: &Slot| matches!(slot.state, State::Told(..));
+        let ended = (self.by_opaque).extract_if(|_, slot| told(slot) && ends(slot));
+        for (_, slot) in ended {
+            if let State::Told(who, number) = slot.state {
+                tell.add(who, (number, Err(why())));
+            }
+        }
     }
 }
 
@@ -144,7 +229,7 @@ impl Future for Call {
         };
         match &mut slot.state {
             State::Answered(answer) => Poll::Ready(Ok(Answer::new(std::mem::take(answer)))),
-            State::Late => Poll::Ready(Err(CallError::Timeout)),
+            State::Late | State::Told(..) => Poll::Ready(Err(CallError::Timeout)),
             State::Waiting(_) if broken => Poll::Ready(Err(CallError::Broken(self.link.address))),
             State::Waiting(waker) => {
                 if !waker

@@ -169,7 +169,7 @@ impl Queue {
 }
 
 /// The same answer with another code. Not the fast path: it happens when the disk has failed.
-fn with_code(frame: Vec<u8>, code: i32) -> Vec<u8> {
+pub(crate) fn with_code(frame: Vec<u8>, code: i32) -> Vec<u8> {
     match Command::decode(&frame) {
         Ok(answer) => Command { code, ..answer }.to_bytes(),
         Err(_) => frame,
@@ -177,7 +177,7 @@ fn with_code(frame: Vec<u8>, code: i32) -> Vec<u8> {
 }
 
 /// What is answered instead. What the answer promised is left out.
-fn refused(frame: &[u8], refusal: &Refusal) -> Vec<u8> {
+pub(crate) fn refused(frame: &[u8], refusal: &Refusal) -> Vec<u8> {
     let Ok(answer) = Command::decode(frame) else {
         return Vec::new();
     };

@@ -8,6 +8,7 @@ mod differential;
 mod fuzz;
 mod golden;
 mod limits;
+mod many;
 mod park;
 mod serve;
 mod speed;
