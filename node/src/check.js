@@ -85,4 +85,24 @@ function offset(given) {
   return given
 }
 
-module.exports = { offset, one, options, queue, startFrom, subscriptions, wanted }
+/** Whose requests they are, as the native part wants it; undefined: nobody's. */
+function credentials(given) {
+  if (given === undefined) return undefined
+  const { accessKey, secretKey, securityToken } = options('credentials', given, {
+    accessKey: ['string'],
+    secretKey: ['string'],
+    securityToken: ['string', undefined]
+  })
+  return { accessKey, secretKey, securityToken }
+}
+
+/** How connections are sealed, as the native part wants it; undefined: as the URL says. */
+function tls(given) {
+  if (given === undefined) return undefined
+  if (typeof given === 'boolean') return { sealed: given, verified: true }
+  const { ca, name, verify } = options('tls', given, { ca: ['any', undefined], name: ['string', undefined], verify: ['boolean', true] })
+  if (ca !== undefined && typeof ca !== 'string' && !(ca instanceof Uint8Array)) throw configError('tls: ca must be PEM, a string or a Buffer')
+  return { sealed: true, verified: verify, ca: ca === undefined ? undefined : Buffer.from(ca), name }
+}
+
+module.exports = { credentials, offset, one, options, queue, startFrom, subscriptions, tls, wanted }

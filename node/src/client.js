@@ -31,14 +31,14 @@ class Client extends Closable {
   constructor(given = {}, server) {
     super()
     const options = typeof given === 'string' ? { ...defaults(), url: given } : check.options('connect', given, OPTIONS)
-    for (const name of ['namespace', 'tls', 'credentials']) {
-      if (options[name]) throw new PosthouseError('ERR_POSTHOUSE_UNSUPPORTED', `this client does not support ${name} yet`)
-    }
+    if (options.namespace) throw new PosthouseError('ERR_POSTHOUSE_UNSUPPORTED', 'this client does not support namespaces yet')
+    const signing = check.credentials(options.credentials)
+    const sealing = check.tls(options.tls)
     const { url, requestTimeoutMs, instance } = options
     const { port } = this.#environment
     this.#native = attempt(() =>
       server === undefined
-        ? native.Client.open(port, url, requestTimeoutMs, instance)
+        ? native.Client.open(port, url, requestTimeoutMs, instance, signing, sealing)
         : native.Client.inside(port, server, requestTimeoutMs, instance)
     )
   }

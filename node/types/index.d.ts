@@ -136,12 +136,32 @@ export interface HandlerContext {
 
 export type Handler = (message: ReceivedMessage, context: HandlerContext) => HandlerResult | Promise<HandlerResult>
 
+export interface Credentials {
+  readonly accessKey: string
+  readonly secretKey: string
+  /** Of a key that is only lent. */
+  readonly securityToken?: string
+}
+
+export interface Tls {
+  /** The authorities that are trusted, PEM; unset: the system's. */
+  readonly ca?: string | Uint8Array
+  /** The name that servers' certificates are for; unset: their addresses. */
+  readonly name?: string
+  /** `false`: any certificate will do. What is sent is sealed, but who reads it is not known. */
+  readonly verify?: boolean
+}
+
 export interface ClientOptions {
   /**
-   * `rocketmq://host:port[,host:port]`, `host:port`, or `embedded:[path]` for a server in this process.
-   * Unset: `POSTHOUSE_URL`, then `NAMESRV_ADDR`, then `127.0.0.1:9876`.
+   * `rocketmq://[accessKey:secretKey@]host:port[,host:port][?tls=1]`, `host:port`, or `embedded:[path]` for a server
+   * in this process. Unset: `POSTHOUSE_URL`, then `NAMESRV_ADDR`, then `127.0.0.1:9876`.
    */
   readonly url?: string
+  /** Signs requests, before what the URL says. */
+  readonly credentials?: Credentials
+  /** Whether connections are encrypted, before what the URL says; `true` trusts the system's authorities. */
+  readonly tls?: boolean | Tls
   /** 3 s. */
   readonly requestTimeoutMs?: Millis
   /** The second half of the client's id. */
@@ -351,7 +371,7 @@ export interface Server extends Closable {
   readonly url: string
   /** For any RocketMQ client. */
   readonly namesrvAddr: string
-  connect(options?: Omit<ClientOptions, 'url'>): Promise<Client>
+  connect(options?: Omit<ClientOptions, 'url' | 'credentials' | 'tls'>): Promise<Client>
   /** Moves a manual clock; what becomes due on the way is done first. How many messages that was. */
   advance(ms: Millis): Promise<number>
   /** Between tests: no messages, no groups, only the topics it was started with. */

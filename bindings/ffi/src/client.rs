@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use posthouse_client::Config;
+use posthouse_client::{Config, Credentials, Tls};
 
 use crate::error::{Code, Error, Result};
 use crate::runtime::{Parents, Runtime};
@@ -20,6 +20,37 @@ pub struct ClientOptions {
     pub request_timeout: Duration,
     /// The second half of its id; `None`: a text that no other client has.
     pub instance: Option<String>,
+    /// Whose requests they are; `None`: as the URL says, else nobody's.
+    pub access: Option<Access>,
+    /// Whether connections are encrypted, and whom they trust; `None`: as the URL says, else they are not.
+    pub tls: Option<Trust>,
+}
+
+/// With what requests are signed.
+#[derive(Clone, Debug)]
+pub struct Access {
+    /// The access key: a user's name.
+    pub key: String,
+    /// Its secret.
+    pub secret: String,
+    /// The token of one that is only lent.
+    pub token: Option<String>,
+}
+
+/// Whom connections trust.
+#[derive(Clone, Debug)]
+pub enum Trust {
+    /// Connections are not encrypted.
+    Plain,
+    /// Who has a certificate that the system's authorities, or these (PEM), signed.
+    Authorities {
+        /// Text with certificates; `None`: the system's.
+        pem: Option<Vec<u8>>,
+        /// The name that certificates are for; `None`: the server's address.
+        name: Option<String>,
+    },
+    /// Everybody: what is sent is sealed, but who reads it is not known.
+    Anybody,
 }
 
 impl Default for ClientOptions {
@@ -28,6 +59,8 @@ impl Default for ClientOptions {
             url: None,
             request_timeout: Duration::from_secs(3),
             instance: None,
+            access: None,
+            tls: None,
         }
     }
 }
@@ -55,19 +88,39 @@ impl Client {
             }
             Target::Embedded(Some(path)) => Client::inside(Server::shared(&path)?, options),
             Target::Remote {
-                servers,
-                credentials: None,
-                namespace: None,
-                tls: false,
-            } => Client::new(Config::new(&servers.join(";")), None, options),
-            Target::Remote { tls, namespace, .. } => {
-                let what = match (tls, namespace) {
-                    (true, _) => "tls",
-                    (_, Some(_)) => "a namespace",
-                    _ => "an access key",
-                };
-                let text = format!("this client does not support {what} yet");
+                namespace: Some(name),
+                ..
+            } => {
+                let text = format!("this client does not support namespaces ({name}) yet");
                 Err(Error::new(Code::Unsupported, text))
+            }
+            Target::Remote {
+                servers,
+                credentials,
+                tls,
+                ..
+            } => {
+                let mut config = Config::new(&servers.join(";"));
+                let of_url = |(key, secret)| Access {
+                    key,
+                    secret,
+                    token: None,
+                };
+                if let Some(access) = options.access.clone().or(credentials.map(of_url)) {
+                    let credentials = Credentials::new(access.key, &access.secret);
+                    config = config.credentials(match access.token {
+                        Some(token) => credentials.token(token),
+                        None => credentials,
+                    });
+                }
+                let system = Trust::Authorities {
+                    pem: None,
+                    name: None,
+                };
+                if let Some(tls) = sealed(options.tls.as_ref().or(tls.then_some(&system)))? {
+                    config = config.tls(tls);
+                }
+                Client::new(config, None, options)
             }
         }
     }
@@ -133,6 +186,48 @@ impl Client {
         let mut server = self.server.lock().unwrap_or_else(PoisonError::into_inner);
         drop(server.take());
     }
+}
+
+/// What a choice about TLS comes to.
+fn sealed(trust: Option<&Trust>) -> Result<Option<Tls>> {
+    let made = match trust {
+        None | Some(Trust::Plain) => return Ok(None),
+        Some(Trust::Anybody) => Tls::trusting_anybody(None),
+        Some(Trust::Authorities { pem, name }) => {
+            let pem = match pem {
+                Some(pem) => pem.clone(),
+                None => system_authorities()?,
+            };
+            let trusting = Tls::trusting(&pem, None);
+            trusting.and_then(|tls| match name {
+                Some(name) => tls.named(name),
+                None => Ok(tls),
+            })
+        }
+    };
+    let tls = made.map_err(|error| Error::new(Code::Config, error.to_string()))?;
+    Ok(Some(tls))
+}
+
+/// Where systems keep the certificates that they trust: OpenSSL's variable, then what distributions use.
+const AUTHORITIES: [&str; 4] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+
+fn system_authorities() -> Result<Vec<u8>> {
+    let named = std::env::var("SSL_CERT_FILE").ok();
+    let mut places = named.iter().map(String::as_str).chain(AUTHORITIES);
+    let found = places.find_map(|place| std::fs::read(place).ok());
+    found.ok_or_else(|| {
+        let text = format!(
+            "this system keeps no certificates in {}: say whom to trust",
+            AUTHORITIES.join(", ")
+        );
+        Error::new(Code::Config, text)
+    })
 }
 
 impl Drop for Client {

@@ -21,7 +21,7 @@ mod server;
 pub mod slab;
 mod target;
 
-pub use client::{Client, ClientOptions};
+pub use client::{Access, Client, ClientOptions, Trust};
 pub use consumer::{Checks, Delivered, Deliveries, PushConsumer, Settles};
 pub use error::{Code, Error, Result};
 pub use inbox::{Inbox, Wake};

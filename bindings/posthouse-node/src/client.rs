@@ -2,13 +2,38 @@
 
 use std::sync::Arc;
 
-use ffi::ClientOptions;
+use ffi::{Access, ClientOptions, Trust};
+use napi::bindgen_prelude::Buffer;
 use napi_derive::napi;
 
 use crate::error::{Result, thrown};
 use crate::port::{Calls, Port};
 use crate::server::Server;
 use crate::value::{Value, millis};
+
+/// With what requests are signed.
+#[napi(object, object_to_js = false)]
+pub struct Signing {
+    /// A user's name.
+    pub access_key: String,
+    /// Its secret.
+    pub secret_key: String,
+    /// The token of one that is only lent.
+    pub security_token: Option<String>,
+}
+
+/// How connections are encrypted.
+#[napi(object, object_to_js = false)]
+pub struct Sealing {
+    /// Whether they are.
+    pub sealed: bool,
+    /// Whether certificates are looked at.
+    pub verified: bool,
+    /// Who may have signed them (PEM); nothing: the system's authorities.
+    pub ca: Option<Buffer>,
+    /// The name that they are for; nothing: the server's address.
+    pub name: Option<String>,
+}
 
 /// A client.
 #[napi]
@@ -31,6 +56,7 @@ impl Client {
             url: None,
             request_timeout: millis(timeout_ms),
             instance,
+            ..ClientOptions::default()
         };
         let server = server.running().map_err(thrown)?;
         let inner = ffi::Client::inside(server, &options).map_err(thrown)?;
@@ -44,11 +70,26 @@ impl Client {
         url: Option<String>,
         timeout_ms: f64,
         instance: Option<String>,
+        access: Option<Signing>,
+        tls: Option<Sealing>,
     ) -> Result<Client> {
         let options = ClientOptions {
             url,
             request_timeout: millis(timeout_ms),
             instance,
+            access: access.map(|access| Access {
+                key: access.access_key,
+                secret: access.secret_key,
+                token: access.security_token,
+            }),
+            tls: tls.map(|tls| match (tls.sealed, tls.verified) {
+                (false, _) => Trust::Plain,
+                (true, false) => Trust::Anybody,
+                (true, true) => Trust::Authorities {
+                    pem: tls.ca.map(Into::into),
+                    name: tls.name,
+                },
+            }),
         };
         let inner = ffi::Client::open(&options).map_err(thrown)?;
         Client::new(port, inner)

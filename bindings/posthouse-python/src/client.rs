@@ -3,11 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ffi::ClientOptions;
+use ffi::{Access, ClientOptions, Trust};
 use pyo3::prelude::*;
 
 use crate::error::raised;
 use crate::server::Server;
+
+/// Access key, secret key, and the token of keys that are only lent.
+type Keys = (String, String, Option<String>);
+
+/// Whether connections are encrypted at all, the authorities, the name that certificates are for, and whether they
+/// are looked at.
+type Sealing = (bool, Option<Vec<u8>>, Option<String>, bool);
 
 /// A client.
 #[pyclass(frozen, module = "posthouse._native")]
@@ -18,18 +25,27 @@ pub struct Client {
 #[pymethods]
 impl Client {
     #[new]
-    #[pyo3(signature = (url=None, *, server=None, request_timeout=3.0, instance=None))]
+    #[pyo3(signature = (url=None, *, server=None, request_timeout=3.0, instance=None, access=None, tls=None))]
+    #[allow(clippy::too_many_arguments)] // Python's keywords
     fn new(
         py: Python<'_>,
         url: Option<String>,
         server: Option<&Bound<'_, Server>>,
         request_timeout: f64,
         instance: Option<String>,
+        access: Option<Keys>,
+        tls: Option<Sealing>,
     ) -> PyResult<Client> {
         let options = ClientOptions {
             url,
             request_timeout: Duration::try_from_secs_f64(request_timeout).unwrap_or_default(),
             instance,
+            access: access.map(|(key, secret, token)| Access { key, secret, token }),
+            tls: tls.map(|(sealed, pem, name, verified)| match (sealed, verified) {
+                (false, _) => Trust::Plain,
+                (true, false) => Trust::Anybody,
+                (true, true) => Trust::Authorities { pem, name },
+            }),
         };
         let server = server.map(|server| server.get().server.clone());
         let opened = py.detach(|| match server {

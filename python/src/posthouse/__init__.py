@@ -51,7 +51,7 @@ from ._producer import Producer
 from ._push import PushConsumer
 from ._server import Server
 from ._transaction import Transaction, TransactionProducer
-from ._types import RecallResult, Reject, Reply, Result, Retry, StartFrom, TxState
+from ._types import Credentials, RecallResult, Reject, Reply, Result, Retry, StartFrom, Tls, TxState
 
 __version__ = _native.__version__
 
@@ -70,6 +70,7 @@ __all__ = [
     "ClosedError",
     "ConfigError",
     "ConnectError",
+    "Credentials",
     "FilterError",
     "ForkedError",
     "GroupNotFound",
@@ -97,6 +98,7 @@ __all__ = [
     "Sql",
     "StartFrom",
     "ThrottledError",
+    "Tls",
     "TopicNotFound",
     "Transaction",
     "TransactionError",

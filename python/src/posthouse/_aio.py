@@ -15,7 +15,19 @@ from ._aio_consumers import AsyncPullConsumer, AsyncPushConsumer, AsyncSimpleCon
 from ._aio_producer import AsyncProducer
 from ._aio_transaction import AsyncCheckFn, AsyncTransactionProducer
 from ._errors import ConfigError
-from ._types import AsyncHandler, Seconds, Start, StartFrom, Subscriptions, seconds, wanted
+from ._types import (
+    AsyncHandler,
+    Credentials,
+    Seconds,
+    Start,
+    StartFrom,
+    Subscriptions,
+    TlsChoice,
+    access,
+    sealed,
+    seconds,
+    wanted,
+)
 
 # A producer's messages have ids of their own, so that a slab of them is numbered through.
 SHIFT = 40
@@ -87,9 +99,22 @@ class AsyncClient:
     """A client of one cluster, for one event loop: that of its first ``await``. Arguments as for ``Client``."""
 
     def __init__(
-        self, url: str | None = None, *, request_timeout: Seconds = 3.0, instance: str | None = None
+        self,
+        url: str | None = None,
+        *,
+        credentials: Credentials | None = None,
+        tls: TlsChoice = None,
+        request_timeout: Seconds = 3.0,
+        instance: str | None = None,
     ) -> None:
-        self._begin(_native.Client(url, request_timeout=seconds(request_timeout), instance=instance))
+        native = _native.Client(
+            url,
+            request_timeout=seconds(request_timeout),
+            instance=instance,
+            access=access(credentials),
+            tls=sealed(tls),
+        )
+        self._begin(native)
 
     def _begin(self, native: _native.Client) -> None:
         self._native = native

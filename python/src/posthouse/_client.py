@@ -12,22 +12,50 @@ from ._consumers import PullConsumer, SimpleConsumer
 from ._producer import Producer
 from ._push import PushConsumer
 from ._transaction import CheckFn, TransactionProducer
-from ._types import BatchHandler, Handler, Seconds, Start, StartFrom, Subscriptions, seconds, wanted
+from ._types import (
+    BatchHandler,
+    Credentials,
+    Handler,
+    Seconds,
+    Start,
+    StartFrom,
+    Subscriptions,
+    TlsChoice,
+    access,
+    sealed,
+    seconds,
+    wanted,
+)
 
 
 class Client(Closing):
     """A client of one cluster. Safe to use from many threads.
 
-    ``url`` is ``"rocketmq://host:port[,host:port]"``, ``"host:port"`` or ``"embedded:[path]"``; ``None`` reads
-    ``$POSTHOUSE_URL``, then ``$NAMESRV_ADDR``, then takes ``127.0.0.1:9876``. Nothing is connected before it is
+    ``url`` is ``"rocketmq://[access-key:secret-key@]host:port[,host:port][?tls=1]"``, ``"host:port"`` or
+    ``"embedded:[path]"``; ``None`` reads ``$POSTHOUSE_URL``, then ``$NAMESRV_ADDR``, then takes ``127.0.0.1:9876``.
+    ``credentials`` and ``tls`` go before what it says; ``tls`` is whether connections are encrypted, the file of the
+    authorities that they trust, or a ``Tls``. Nothing is connected before it is
     needed, but ``embedded:`` starts a server in this process: private to this client and in memory, or in a folder
     and shared with every client of that path.
     """
 
     def __init__(
-        self, url: str | None = None, *, request_timeout: Seconds = 3.0, instance: str | None = None
+        self,
+        url: str | None = None,
+        *,
+        credentials: Credentials | None = None,
+        tls: TlsChoice = None,
+        request_timeout: Seconds = 3.0,
+        instance: str | None = None,
     ) -> None:
-        self._begin(_native.Client(url, request_timeout=seconds(request_timeout), instance=instance))
+        native = _native.Client(
+            url,
+            request_timeout=seconds(request_timeout),
+            instance=instance,
+            access=access(credentials),
+            tls=sealed(tls),
+        )
+        self._begin(native)
 
     def _begin(self, native: _native.Client) -> None:
         self._native = native

@@ -168,6 +168,8 @@ class Client:
         server: Server | None = None,
         request_timeout: float = 3.0,
         instance: str | None = None,
+        access: tuple[str, str, str | None] | None = None,
+        tls: tuple[bool, bytes | None, str | None, bool] | None = None,
     ) -> Self: ...
     def check(self) -> None: ...
     @property

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
+from os import PathLike
+from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
 from ._errors import ConfigError
@@ -15,6 +18,53 @@ Body: TypeAlias = bytes | bytearray | memoryview | str
 SendStatus: TypeAlias = Literal["ok", "flush_disk_timeout", "flush_replica_timeout", "replica_not_available"]
 Filter: TypeAlias = str | Sql
 Subscriptions: TypeAlias = str | Iterable[str] | Mapping[str, Filter]
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """Whose requests they are: they are signed with it."""
+
+    access_key: str
+    secret_key: str = field(repr=False)
+    security_token: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class Tls:
+    """Whom encrypted connections trust."""
+
+    ca: bytes | str | PathLike[str] | None = None
+    """The authorities, PEM, or a file of them; ``None``: the system's."""
+    name: str | None = None
+    """The name that servers' certificates are for; ``None``: their addresses."""
+    verify: bool = True
+    """``False``: any certificate will do. What is sent is sealed, but who reads it is not known."""
+
+
+TlsChoice: TypeAlias = bool | str | PathLike[str] | Tls | None
+
+
+def access(credentials: Credentials | None) -> tuple[str, str, str | None] | None:
+    """As the native part wants it."""
+    if credentials is None:
+        return None
+    return credentials.access_key, credentials.secret_key, credentials.security_token
+
+
+def sealed(tls: TlsChoice) -> tuple[bool, bytes | None, str | None, bool] | None:
+    """As the native part wants it: whether at all, the authorities, the name, whether certificates are looked at."""
+    if tls is None:
+        return None
+    if isinstance(tls, bool):
+        return tls, None, None, True
+    if not isinstance(tls, Tls):
+        tls = Tls(ca=tls)
+    ca = tls.ca
+    try:
+        pem = ca if ca is None or isinstance(ca, bytes) else Path(ca).read_bytes()
+    except OSError as error:
+        raise ConfigError(f"tls: the authorities cannot be read: {error}", code="config") from error
+    return True, pem, tls.name, tls.verify
 
 
 class Result(Enum):
