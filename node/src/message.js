@@ -199,7 +199,7 @@ function messagesOf(frame, leased = false) {
 const STATUS = ['ok', 'flush_disk_timeout', 'flush_replica_timeout', 'replica_not_available']
 
 // bindings/posthouse-node/src/frames.rs: the numbers of a result.
-const RESULT = 13
+const RESULT = 14
 
 class SendResult {
   #results
@@ -246,9 +246,13 @@ class SendResult {
     return this.#text(2) || undefined
   }
 
+  get replayed() {
+    return this.#results.meta[this.#at + 12] === 1
+  }
+
   toJSON() {
-    const { status, messageId, offsetMessageId, queue, queueOffset, recallHandle } = this
-    return { status, messageId, offsetMessageId, queue, queueOffset, recallHandle }
+    const { status, messageId, offsetMessageId, queue, queueOffset, recallHandle, replayed } = this
+    return { status, messageId, offsetMessageId, queue, queueOffset, recallHandle, replayed }
   }
 
   [inspect.custom](_depth, options, inspectValue) {

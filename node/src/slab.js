@@ -23,14 +23,16 @@ class Slab {
     const topic = this.#string(message.topic)
     const tag = message.tag === undefined ? 0 : this.#string(message.tag) + 1
     const sharding = message.shardingKey === undefined ? 0 : this.#string(message.shardingKey) + 1
+    const idempotency = message.idempotencyKey === undefined ? 0 : this.#string(message.idempotencyKey) + 1
     const keys = keysOf(message.keys)
     const properties = message.properties === undefined ? NONE : Object.entries(message.properties)
     const isText = typeof body === 'string'
     // A UTF-16 unit takes at most three bytes of UTF-8.
-    this.#room(44 + 4 * keys.length + 8 * properties.length + (isText ? body.length * 3 : body.byteLength))
+    this.#room(48 + 4 * keys.length + 8 * properties.length + (isText ? body.length * 3 : body.byteLength))
     this.#number(topic)
     this.#number(tag)
     this.#number(sharding)
+    this.#number(idempotency)
     this.#number(message.flag ?? 0)
     const [kind, when] = whenOf(message)
     this.#number(kind)
@@ -116,6 +118,7 @@ function checked(message) {
   if (!isText && !(body instanceof Uint8Array)) throw invalidMessage('body must be a string or a Uint8Array', topic)
   text(message, 'tag')
   text(message, 'shardingKey')
+  text(message, 'idempotencyKey')
   if (message.keys !== undefined) {
     for (const key of keysOf(message.keys)) if (typeof key !== 'string') throw invalidMessage('keys must be strings', topic)
   }

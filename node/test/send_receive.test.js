@@ -56,6 +56,22 @@ test('many at once keep their order and each has its own result', async (t) => {
   assert.equal(new Set(texts(await receive(consumer, 499))).size, 499)
 })
 
+test('a send with a key is stored once', async (t) => {
+  const { client } = await started(t, { topics: ['once'] })
+  const producer = await client.producer()
+  const message = { topic: 'once', body: 'x', idempotencyKey: 'order-17' }
+  const first = await producer.send(message)
+  const again = await producer.send(message)
+  assert.deepEqual([first.replayed, again.replayed], [false, true])
+  assert.equal(again.messageId, first.messageId)
+  assert.equal(again.offsetMessageId, first.offsetMessageId)
+  await assert.rejects(producer.send({ ...message, body: 'y' }), { code: 'ERR_POSTHOUSE_INVALID_MESSAGE' })
+  const many = await producer.sendMany([message, { topic: 'once', body: 'z' }])
+  assert.deepEqual(many.map((result) => result.replayed), [true, false])
+  const consumer = await client.simpleConsumer({ group: 'g', subscribe: 'once' })
+  assert.deepEqual(texts(await receive(consumer, 2)).sort(), ['x', 'z'])
+})
+
 test('a batch is one, one-way messages arrive, a stream is drained', async (t) => {
   const { client } = await started(t, { topics: ['mixed'] })
   const producer = await client.producer()

@@ -31,6 +31,11 @@ export interface OutgoingMessage {
   readonly properties?: Readonly<Record<string, string>>
   /** Messages with the same key go to the same queue, in the order they were sent. */
   readonly shardingKey?: string
+  /**
+   * Names the send: repeated with the same key it is stored once, and answered as the first time (`replayed`). A
+   * message of another content with this key is refused. Apache's brokers keep no such names: nothing is sent there.
+   */
+  readonly idempotencyKey?: string
   readonly deliverAfterMs?: Millis
   readonly deliverAt?: Date
   /** One of the broker's delay levels, from 1 on. */
@@ -83,6 +88,8 @@ export interface SendResult {
   readonly transactionId: string | undefined
   /** What a delayed message can be called back with. */
   readonly recallHandle: string | undefined
+  /** Whether an earlier send with its idempotency key had stored it; then this one stored nothing. */
+  readonly replayed: boolean
 }
 
 export type ErrorCode =

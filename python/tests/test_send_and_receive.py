@@ -52,6 +52,22 @@ def test_everything_that_a_message_has_arrives(client: posthouse.Client) -> None
     assert message.store_size > len(message.body)
 
 
+def test_a_send_with_a_key_is_stored_once(client: posthouse.Client) -> None:
+    producer = client.producer()
+    first = producer.send("once", b"x", idempotency_key="order-17")
+    again = producer.send(Message("once", b"x", idempotency_key="order-17"))
+    assert (first.replayed, again.replayed) == (False, True)
+    assert (again.message_id, again.offset_message_id) == (first.message_id, first.offset_message_id)
+    with pytest.raises(posthouse.InvalidMessage):
+        producer.send("once", b"y", idempotency_key="order-17")
+    many = producer.send_many([Message("once", b"x", idempotency_key="order-17"), Message("once", b"z")])
+    assert [result.replayed for result in many if isinstance(result, posthouse.SendResult)] == [True, False]
+    assert {message.body for message in receive_all(client, "g", "once", 2)} == {b"x", b"z"}
+    message = Message("once", b"x", idempotency_key="order-17")
+    assert message.idempotency_key == "order-17"
+    assert message != message.replace(idempotency_key=None)
+
+
 @pytest.mark.parametrize("body", [b"\0", b"a\0b\0", bytes(range(256)) * 16, b"x" * (4 << 20)])
 def test_a_body_is_bytes_and_nothing_else(client: posthouse.Client, body: bytes) -> None:
     client.producer().send("bytes", body)

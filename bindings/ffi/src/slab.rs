@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! sends    := u32 strings, { u32 length, UTF-8 }*, u32 messages, message*
-//! message  := u32 topic, u32 tag + 1, u32 sharding key + 1, i32 flag,
+//! message  := u32 topic, u32 tag + 1, u32 sharding key + 1, u32 idempotency key + 1, i32 flag,
 //!             u32 kind (0 now, 1 after ms, 2 at ms, 3 level), u64 when,
 //!             u32 keys, u32*, u32 properties, (u32 name, u32 value)*, u32 length, body
 //! ```
@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::{Buf, Bytes};
-use posthouse_client::{Deliver, Message, Received};
+use posthouse_client::{Deliver, Idempotency, Message, Received};
 
 use crate::error::{Code, Error, Result};
 
@@ -48,6 +48,10 @@ fn message(slab: &mut Bytes, strings: &[Arc<str>]) -> Result<Message> {
     let topic = known(number(slab)?)?.clone();
     let tag = optional(number(slab)?)?.cloned();
     let sharding_key = optional(number(slab)?)?.map(|key| key.to_string());
+    let idempotency = optional(number(slab)?)?.map(|key| Idempotency {
+        key: key.to_string(),
+        digest: None,
+    });
     let flag = i32::from_le_bytes((number(slab)? as u32).to_le_bytes());
     let kind = number(slab)?;
     let when = slab.try_get_u64_le().map_err(|_| broken("an end"))?;
@@ -72,6 +76,7 @@ fn message(slab: &mut Bytes, strings: &[Arc<str>]) -> Result<Message> {
         keys,
         properties,
         sharding_key,
+        idempotency,
         when,
         flag,
         ..Message::new(topic, part(slab)?)
@@ -200,14 +205,14 @@ mod tests {
 
     fn slab() -> Vec<u8> {
         let mut out = Vec::new();
-        let strings = ["orders", "eu", "key-7", "colour", "red"];
+        let strings = ["orders", "eu", "key-7", "colour", "red", "once"];
         number(&mut out, &[strings.len() as u32]);
         for text in strings {
             number(&mut out, &[text.len() as u32]);
             out.extend_from_slice(text.as_bytes());
         }
-        // topic, tag, no sharding key, flag, level 3, one key, one property
-        number(&mut out, &[1, 0, 2, 0, 7, 3]);
+        // topic, tag, no sharding key, idempotency key, flag, level 3, one key, one property
+        number(&mut out, &[1, 0, 2, 0, 6, 7, 3]);
         out.extend_from_slice(&3_u64.to_le_bytes());
         number(&mut out, &[1, 2, 1, 3, 4, 2]);
         out.extend_from_slice(b"\0x");
@@ -224,6 +229,7 @@ mod tests {
                 .tag("eu")
                 .key("key-7")
                 .property("colour", "red")
+                .idempotency_key("once")
         };
         assert_eq!(messages, [expected]);
     }

@@ -33,8 +33,8 @@ impl From<ffi::slab::Frame> for Frame {
 /// Results of sends.
 ///
 /// Numbers of each: id (low, high), status, topic, broker, queue, offset (low, high), then where the text
-/// begins in `slab` and how long its parts are: message id, offset message id, recall handle; and, if it
-/// failed, one more than the number of its failure.
+/// begins in `slab` and how long its parts are: message id, offset message id, recall handle; whether an earlier
+/// send with its idempotency key had stored it; and, if it failed, one more than the number of its failure.
 #[napi(object, object_from_js = false)]
 pub struct Results {
     /// Texts.
@@ -48,7 +48,7 @@ pub struct Results {
 }
 
 /// Numbers a result.
-const META: usize = 13;
+const META: usize = 14;
 
 /// Puts results into buffers.
 pub fn results(ended: impl IntoIterator<Item = (u64, ffi::Result<Sent>)>) -> Results {
@@ -79,6 +79,7 @@ pub fn results(ended: impl IntoIterator<Item = (u64, ffi::Result<Sent>)>) -> Res
                 numbers[5] = sent.queue.id;
                 numbers[6..8].copy_from_slice(&halves(sent.queue_offset));
                 numbers[8] = slab.len() as u32;
+                numbers[12] = sent.replayed.into();
                 let handle = sent.recall_handle.as_deref().unwrap_or_default();
                 for (at, text) in [&sent.id, &sent.offset_id, handle].into_iter().enumerate() {
                     numbers[9 + at] = text.len() as u32;

@@ -280,5 +280,6 @@ pub fn sent_json(sent: &Sent) -> serde_json::Value {
         "queue": queue_json(&sent.queue),
         "queueOffset": sent.queue_offset,
         "recallHandle": sent.recall_handle,
+        "replayed": sent.replayed,
     })
 }

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use posthouse_client::{Deliver, Message as Sending, Queue};
+use posthouse_client::{Deliver, Idempotency, Message as Sending, Queue};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
 
@@ -24,6 +24,7 @@ pub struct Message {
     sharding_key: Option<String>,
     when: Deliver,
     flag: i32,
+    idempotency_key: Option<String>,
 }
 
 #[pymethods]
@@ -34,7 +35,7 @@ impl Message {
 
     #[new]
     #[pyo3(signature = (topic, body, *, tag=None, keys=None, properties=None, sharding_key=None,
-        deliver_after=None, deliver_at=None, delay_level=None, flag=0))]
+        deliver_after=None, deliver_at=None, delay_level=None, flag=0, idempotency_key=None))]
     #[allow(clippy::too_many_arguments)] // Python's keywords
     fn new(
         py: Python<'_>,
@@ -48,6 +49,7 @@ impl Message {
         deliver_at: Option<&Bound<'_, PyAny>>,
         delay_level: Option<u8>,
         flag: i32,
+        idempotency_key: Option<String>,
     ) -> PyResult<Message> {
         let when = match (deliver_after, deliver_at, delay_level) {
             (None, None, None) => Deliver::Now,
@@ -70,6 +72,7 @@ impl Message {
             sharding_key,
             when,
             flag,
+            idempotency_key,
         })
     }
 
@@ -110,6 +113,11 @@ impl Message {
     #[getter]
     fn flag(&self) -> i32 {
         self.flag
+    }
+
+    #[getter]
+    fn idempotency_key(&self) -> Option<&str> {
+        self.idempotency_key.as_deref()
     }
 
     /// The same message with some arguments changed.
@@ -168,6 +176,7 @@ type Rest<'m> = (
     Option<&'m str>,
     Deliver,
     i32,
+    Option<&'m str>,
 );
 
 /// The arguments that say when a message is delivered.
@@ -189,6 +198,7 @@ impl Message {
         all.set_item("properties", &self.properties)?;
         all.set_item("sharding_key", self.sharding_key())?;
         all.set_item("flag", self.flag)?;
+        all.set_item("idempotency_key", self.idempotency_key())?;
         match self.when {
             Deliver::Now => {}
             Deliver::After(after) => all.set_item("deliver_after", after.as_secs_f64())?,
@@ -214,6 +224,7 @@ impl Message {
             self.sharding_key(),
             self.when,
             self.flag,
+            self.idempotency_key(),
         )
     }
 }
@@ -238,6 +249,10 @@ pub fn sending(py: Python<'_>, messages: &[Bound<'_, Message>]) -> Vec<Sending> 
             sharding_key: message.sharding_key.clone(),
             when: message.when,
             flag: message.flag,
+            idempotency: message
+                .idempotency_key
+                .clone()
+                .map(|key| Idempotency { key, digest: None }),
             ..Sending::new(message.topic.clone(), slab.slice(place))
         }
     };

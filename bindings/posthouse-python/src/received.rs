@@ -268,6 +268,11 @@ impl SendResult {
     }
 
     #[getter]
+    fn replayed(&self) -> bool {
+        self.sent.replayed
+    }
+
+    #[getter]
     fn durability(&self) -> Option<&str> {
         self.sent.durability.as_deref()
     }

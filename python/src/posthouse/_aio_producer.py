@@ -107,6 +107,7 @@ class AsyncProducer(Closing):
         sharding_key: str | None = None,
         deliver_after: Seconds | None = None,
         deliver_at: datetime | None = None,
+        idempotency_key: str | None = None,
         queue: MessageQueue | None = None,
         timeout: Seconds | None = None,
     ) -> SendResult: ...
@@ -122,6 +123,7 @@ class AsyncProducer(Closing):
         sharding_key: str | None = None,
         deliver_after: Seconds | None = None,
         deliver_at: datetime | None = None,
+        idempotency_key: str | None = None,
         queue: MessageQueue | None = None,
         timeout: Seconds | None = None,
     ) -> SendResult:
@@ -129,7 +131,9 @@ class AsyncProducer(Closing):
 
         A cancelled wait takes back the wait, not the message: it may be on its way already.
         """
-        whole = message_of(message, body, tag, keys, properties, sharding_key, deliver_after, deliver_at)
+        whole = message_of(
+            message, body, tag, keys, properties, sharding_key, deliver_after, deliver_at, idempotency_key
+        )
         if queue is None and timeout is None:
             return checked(await self._submit(whole), self._strict)
         loop = self._ready()

@@ -67,6 +67,7 @@ class Producer(Closing):
         sharding_key: str | None = None,
         deliver_after: Seconds | None = None,
         deliver_at: datetime | None = None,
+        idempotency_key: str | None = None,
         queue: MessageQueue | None = None,
         timeout: Seconds | None = None,
     ) -> SendResult: ...
@@ -82,11 +83,14 @@ class Producer(Closing):
         sharding_key: str | None = None,
         deliver_after: Seconds | None = None,
         deliver_at: datetime | None = None,
+        idempotency_key: str | None = None,
         queue: MessageQueue | None = None,
         timeout: Seconds | None = None,
     ) -> SendResult:
         """Sends a message, and returns when the broker has it as safely as it is configured to."""
-        whole = message_of(message, body, tag, keys, properties, sharding_key, deliver_after, deliver_at)
+        whole = message_of(
+            message, body, tag, keys, properties, sharding_key, deliver_after, deliver_at, idempotency_key
+        )
         limit = None if timeout is None else seconds(timeout)
         return checked(self._native.send(whole, queue, limit), self._strict)
 

@@ -194,6 +194,7 @@ def message_of(
     sharding_key: str | None,
     deliver_after: Seconds | None,
     deliver_at: datetime | None,
+    idempotency_key: str | None = None,
 ) -> Message:
     """The message that ``send`` was given, whole or in parts."""
     if isinstance(message, Message):
@@ -211,6 +212,7 @@ def message_of(
         sharding_key=sharding_key,
         deliver_after=deliver_after,
         deliver_at=deliver_at,
+        idempotency_key=idempotency_key,
     )
 
 
@@ -224,6 +226,7 @@ def make_message(
     sharding_key: str | None = None,
     deliver_after: Seconds | None = None,
     deliver_at: datetime | None = None,
+    idempotency_key: str | None = None,
 ) -> Message:
     """A message from its parts."""
     return Message(
@@ -235,4 +238,5 @@ def make_message(
         sharding_key=sharding_key,
         deliver_after=deliver_after,
         deliver_at=deliver_at,
+        idempotency_key=idempotency_key,
     )
