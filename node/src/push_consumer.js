@@ -28,8 +28,9 @@ const OPTIONS = {
 const ACK = 0
 const RETRY = 1
 const REJECT = 2
-/** RocketMQ's delay levels, from 1 on; level n is settled as n + 2. */
-const LEVELS_MS = [1, 5, 10, 30, 60, 120, 180, 240, 300, 360, 420, 480, 540, 600, 1200, 1800, 3600, 7200].map((s) => s * 1000)
+/** Again after n milliseconds is settled as n and this. */
+const RETRY_AFTER = 3
+const LONGEST_MS = 0xffff_ffff - RETRY_AFTER
 
 /** Settled together at most. */
 const BURST = 512
@@ -309,11 +310,7 @@ class Running {
   }
 }
 
-/** How a message is settled that comes again after this long: the next level up. */
-function retryIn(afterMs) {
-  if (afterMs === undefined) return RETRY
-  const level = LEVELS_MS.findIndex((ms) => ms >= afterMs)
-  return 2 + (level < 0 ? LEVELS_MS.length : level + 1)
-}
+/** How a message is settled that comes again after this long. */
+const retryIn = (afterMs) => (afterMs === undefined ? RETRY : RETRY_AFTER + Math.min(Math.ceil(afterMs), LONGEST_MS))
 
 module.exports = { PushConsumer }

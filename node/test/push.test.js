@@ -142,6 +142,23 @@ test('what fails comes again, what is rejected is a dead letter, and both are to
   assert.match(told[0], /handler of g failed/)
 })
 
+test('a retry comes after exactly the time that was asked for', async (t) => {
+  const { server, client } = await started(t, { topics: ['exact'], clock: 'manual' })
+  await (await client.producer()).send({ topic: 'exact', body: 'x' })
+  const seen = []
+  const handler = (message) => {
+    seen.push(message.storedAt)
+    if (message.attempt === 1) throw new Retry(2_500)
+  }
+  await client.pushConsumer({ group: 'g', subscribe: 'exact', startFrom: 'first', handler })
+  // The clock stands still; it stops at what is due on the way.
+  while (seen.length < 2) {
+    await server.advance(3_600_000)
+    await new Promise(setImmediate)
+  }
+  assert.equal((seen[1] - seen[0]) % 3_600_000, 2_500)
+})
+
 test('close lets handlers finish, and tells them', async (t) => {
   const { client } = await started(t, { topics: ['closing'] })
   const producer = await client.producer()

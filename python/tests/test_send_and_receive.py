@@ -290,6 +290,28 @@ def test_handlers_run_on_threads_and_decide(server: posthouse.Server, client: po
     assert [m.text() for m in dead.receive()] == ["poison"]
 
 
+def test_a_retry_comes_after_exactly_the_time_that_was_asked_for(
+    server: posthouse.Server, client: posthouse.Client
+) -> None:
+    seen: list[posthouse.ReceivedMessage] = []
+    twice = threading.Event()
+
+    def handle(message: posthouse.ReceivedMessage) -> None:
+        seen.append(message)
+        if message.attempt == 1:
+            raise Retry(after=timedelta(milliseconds=2500))
+        twice.set()
+
+    client.producer().send("exact", "x")
+    with client.push_consumer("g", "exact", handle, start_from=FIRST):
+        # The clock stands still; it stops at what is due on the way.
+        while not twice.is_set():
+            server.advance(3600)
+            twice.wait(0.05)
+    waited = seen[1].stored_at - seen[0].stored_at
+    assert waited % timedelta(hours=1) == timedelta(milliseconds=2500)
+
+
 def test_batches_are_handled_whole_or_in_part(client: posthouse.Client) -> None:
     client.producer().send_many([Message("batches", str(n)) for n in range(64)])
     seen: list[int] = []

@@ -35,6 +35,9 @@ pub enum Settle {
     /// interval, or for this delay level. An orderly one tries it again after a pause, and nothing
     /// behind it before.
     Retry(Option<u8>),
+    /// Deliver it again after this time: Posthouse's brokers to the millisecond, Apache's after the delay level that
+    /// is as long, or the next one up. An orderly consumer tries it again then, and nothing behind it before.
+    RetryAfter(Duration),
     /// It can never be handled: to the group's dead-letter topic.
     Reject,
 }

@@ -118,7 +118,7 @@ impl PushConsumer {
     }
 
     /// What became of messages: of each its id (low, high), and 0 done, 1 again, 2 never, or 3 and more:
-    /// again after delay level n - 2.
+    /// again after n - 3 milliseconds.
     #[napi]
     pub fn settle(&self, settled: Uint32Array) {
         let Some(inner) = self.inner.get() else {
@@ -132,7 +132,7 @@ impl PushConsumer {
                 0 => Settle::Ack,
                 1 => Settle::Retry(None),
                 2 => Settle::Reject,
-                level => Settle::Retry(u8::try_from(level - 2).ok()),
+                after => Settle::RetryAfter(Duration::from_millis(u64::from(after - 3))),
             };
             (id, settle)
         });

@@ -99,12 +99,13 @@ impl PushConsumer {
     }
 
     /// Says what became of a delivery: 0 it is done, 1 again, 2 to the dead letters. A repetition may name
-    /// its delay level.
-    #[pyo3(signature = (delivery, verdict, level=None))]
-    fn settle(&self, delivery: u64, verdict: u8, level: Option<u8>) {
+    /// how long from now.
+    #[pyo3(signature = (delivery, verdict, after=None))]
+    fn settle(&self, delivery: u64, verdict: u8, after: Option<f64>) {
+        let after = after.and_then(|after| Duration::try_from_secs_f64(after).ok());
         let settle = match verdict {
             0 => Settle::Ack,
-            1 => Settle::Retry(level),
+            1 => after.map_or(Settle::Retry(None), Settle::RetryAfter),
             _ => Settle::Reject,
         };
         self.consumer.deliveries().settle([(delivery, settle)]);
@@ -112,7 +113,9 @@ impl PushConsumer {
 
     /// Says of many deliveries that they are done.
     fn settle_all(&self, deliveries: Vec<u64>) {
-        let done = deliveries.into_iter().map(|delivery| (delivery, Settle::Ack));
+        let done = deliveries
+            .into_iter()
+            .map(|delivery| (delivery, Settle::Ack));
         self.consumer.deliveries().settle(done);
     }
 

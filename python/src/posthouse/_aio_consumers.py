@@ -175,14 +175,14 @@ class AsyncPushConsumer(Closing):
     ) -> None:
         try:
             result = await handler(message)
-            how, level = verdict(result)
+            how, after = verdict(result)
             if isinstance(result, Reply):
                 await self._reply(message, result)
         except Exception as error:
-            how, level = failed(error)
-            if level is None and how == RETRY:
+            how, after = failed(error)
+            if after is None and how == RETRY:
                 _log.exception("a handler failed; %r comes again", message)
-        native.settle(message._delivery, how, level)
+        native.settle(message._delivery, how, after)
 
     async def _reply(self, request: ReceivedMessage, reply: Reply) -> None:
         try:
@@ -212,8 +212,8 @@ class AsyncPushConsumer(Closing):
     ) -> None:
         current, self._current = self._current, None
         if current is not None and self._native is not None:
-            how, level = (ACK, None) if error is None else failed(error)
-            self._native.settle(current._delivery, how, level)
+            how, after = (ACK, None) if error is None else failed(error)
+            self._native.settle(current._delivery, how, after)
         await self.aclose()
 
     async def aclose(self, timeout: Seconds = 10.0) -> None:

@@ -136,15 +136,15 @@ class PushConsumer(Closing):
             if isinstance(result, Reply):
                 self._reply(messages[0], result)
             if self._batch_size > 1 and type(result) is int:
-                acked, (how, level) = result, (RETRY, None)
+                acked, (how, after) = result, (RETRY, None)
             else:
-                how, level = verdict(result)
+                how, after = verdict(result)
         except BaseException as error:
-            how, level = failed(error)
-            if level is None and how == RETRY:
+            how, after = failed(error)
+            if after is None and how == RETRY:
                 _log.exception("a handler failed; %r comes again", messages[0])
         for number, message in enumerate(messages):
-            native.settle(message._delivery, ACK if number < acked else how, level)
+            native.settle(message._delivery, ACK if number < acked else how, after)
 
     def _reply(self, request: ReceivedMessage, reply: Reply) -> None:
         try:
@@ -200,8 +200,8 @@ class PushConsumer(Closing):
     ) -> None:
         current, self._current = self._current, None
         if current is not None and self._native is not None:
-            how, level = (ACK, None) if error is None else failed(error)
-            self._native.settle(current._delivery, how, level)
+            how, after = (ACK, None) if error is None else failed(error)
+            self._native.settle(current._delivery, how, after)
         self.close()
 
     def close(self, timeout: Seconds = 10.0) -> None:

@@ -79,8 +79,9 @@ class Result(Enum):
 class Retry(Exception):
     """Raised by a handler: deliver it again, if told so after this time.
 
-    The time is one of the broker's delay levels (1 s, 5 s, 10 s, 30 s, 1 to 10 min, 20 min, 30 min, 1 h, 2 h),
-    the next one up. An orderly consumer tries again after its pause of a second.
+    Posthouse's brokers keep the time to the millisecond. Apache's know levels only (1 s, 5 s, 10 s, 30 s, 1 to 10 min,
+    20 min, 30 min, 1 h, 2 h) and take the next one up. An orderly consumer tries again itself, after this time or else
+    a second, and nothing behind it before.
     """
 
     after: float | None
@@ -134,8 +135,6 @@ ACK = 0
 RETRY = 1
 REJECT = 2
 
-# The delay levels of every broker that was not configured otherwise, in seconds.
-_LEVELS = (1, 5, 10, 30, 60, 120, 180, 240, 300, 360, 420, 480, 540, 600, 1200, 1800, 3600, 7200)
 
 
 def seconds(value: Seconds) -> float:
@@ -160,14 +159,7 @@ def start(value: Start) -> str | datetime:
     return value.value if isinstance(value, StartFrom) else value
 
 
-def level(after: float | None) -> int | None:
-    """The delay level that is at least so long."""
-    if after is None:
-        return None
-    return next((n for n, at in enumerate(_LEVELS, 1) if after <= at), len(_LEVELS))
-
-
-def verdict(result: HandlerResult) -> tuple[int, int | None]:
+def verdict(result: HandlerResult) -> tuple[int, float | None]:
     """What a handler's answer means."""
     if result is None or result is True or result is Result.ACK or isinstance(result, Reply):
         return ACK, None
@@ -176,12 +168,12 @@ def verdict(result: HandlerResult) -> tuple[int, int | None]:
     raise TypeError(f"a handler returns None, a bool, a Result or a Reply, not {type(result).__name__}")
 
 
-def failed(error: BaseException) -> tuple[int, int | None]:
+def failed(error: BaseException) -> tuple[int, float | None]:
     """What an exception of a handler means."""
     if isinstance(error, Reject):
         return REJECT, None
     if isinstance(error, Retry):
-        return RETRY, level(error.after)
+        return RETRY, error.after
     return RETRY, None
 
 

@@ -44,6 +44,8 @@ pub struct SendBack<'a> {
     /// Above 0 the delay level of the retry, 0 leaves it to the group's policy, below 0 means no
     /// retry: a dead letter.
     pub level: i32,
+    /// So many milliseconds instead, if no dead letter is meant.
+    pub after: Option<i64>,
     /// How often the message may be retried, if the consumer says.
     pub max: Option<i32>,
     /// Whether a retry topic that is made gets the unit flag.
@@ -85,7 +87,10 @@ impl Broker {
         let none = Error::NothingToSendBack(back.offset);
         let view = View::parse(&record).map_err(|_| none)?;
         let max = retries(&group, caller, back.max);
-        let fate = fate(&group, view.reconsume_times(), max, back.level);
+        let mut fate = fate(&group, view.reconsume_times(), max, back.level);
+        if let (Fate::Again(pause), Some(after)) = (&mut fate, back.after) {
+            *pause = Pause::Millis(after);
+        }
         let mut properties = String::with_capacity(view.properties().len() + 256);
         retried(&view, &mut properties);
         let topic = match fate {

@@ -12,6 +12,7 @@ pub(crate) fn send_back(endpoint: &Endpoint, ask: &mut Ask<'_>) -> Served {
         group: header.group,
         offset: header.offset,
         level: header.delay_level,
+        after: header.delay_ms.map(|ms| ms.max(0)),
         max: header.max_reconsume_times,
         unit_mode: header.unit_mode,
     };

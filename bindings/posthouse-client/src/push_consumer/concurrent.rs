@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
+use super::send_back::Back;
 use super::{Settle, Work};
 use crate::process_queue::ProcessQueue;
 use crate::reader::{Model, Reader};
@@ -58,15 +59,17 @@ pub(super) async fn is_again(
     let Some(strong) = reader.upgrade() else {
         return false;
     };
-    let level = match settled {
+    let back = match settled {
         Settle::Ack => None,
         // Nobody keeps a message for one member of a broadcasting group.
         _ if work.model == Model::Broadcasting => None,
-        Settle::Retry(level) => Some(level.map_or(0, i32::from)),
-        Settle::Reject => Some(-1),
+        Settle::Retry(None) => Some(Back::Again),
+        Settle::Retry(Some(level)) => Some(Back::Level(level)),
+        Settle::RetryAfter(after) => Some(Back::After(after)),
+        Settle::Reject => Some(Back::Dead),
     };
-    let sent_back = match level {
-        Some(level) => strong.send_back(message, level, work.max_attempts).await,
+    let sent_back = match back {
+        Some(back) => strong.send_back(message, back, work.max_attempts).await,
         None => Ok(()),
     };
     if let Err(error) = sent_back {

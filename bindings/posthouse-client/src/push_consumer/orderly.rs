@@ -42,7 +42,11 @@ pub(super) async fn run(reader: Weak<Reader>, work: Arc<Work>, queue: Arc<Proces
             again.reconsume_times += 1;
             queue.put_back(vec![again]);
             drop(reader);
-            sleep(work.suspend).await;
+            sleep(match settled {
+                Settle::RetryAfter(after) => after,
+                _ => work.suspend,
+            })
+            .await;
         }
     }
 }
@@ -53,10 +57,10 @@ async fn is_done(reader: &Reader, work: &Work, message: &Received, settled: Sett
     let last = work.max_attempts.is_some_and(|max| attempts >= max);
     match settled {
         Settle::Ack => true,
-        Settle::Retry(_) if !last => false,
+        Settle::Retry(_) | Settle::RetryAfter(_) if !last => false,
         _ if work.model == Model::Broadcasting => true,
         // The broker sees from the count that it is to be dead-lettered.
-        Settle::Retry(_) | Settle::Reject => {
+        Settle::Retry(_) | Settle::RetryAfter(_) | Settle::Reject => {
             let sent = reader.send_to_retry(message, work.max_attempts, settled == Settle::Reject);
             match sent.await {
                 Ok(()) => true,

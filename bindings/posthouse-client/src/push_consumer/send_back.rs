@@ -1,5 +1,7 @@
 //! Gives a message back that could not be handled.
 
+use std::time::Duration;
+
 use model::message::{append, key};
 use model::name::RETRY_PREFIX;
 use remoting::Command;
@@ -25,13 +27,67 @@ fn retries(max_attempts: Option<u32>) -> i32 {
     })
 }
 
+/// When a message comes again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Back {
+    /// When the group's policy says.
+    Again,
+    /// After this delay level.
+    Level(u8),
+    /// After this time.
+    After(Duration),
+    /// Never: it is a dead letter.
+    Dead,
+}
+
+impl Back {
+    /// As Apache's request has it: below 0 never, 0 as the broker likes, else a delay level.
+    fn level(self) -> i32 {
+        match self {
+            Back::Again => 0,
+            Back::Level(level) => level.into(),
+            Back::After(after) => {
+                let long_enough = LEVELS.iter().position(|level| after <= *level);
+                long_enough.unwrap_or(LEVELS.len() - 1) as i32 + 1
+            }
+            Back::Dead => -1,
+        }
+    }
+}
+
+/// How long Apache's delay levels are, unless a broker is configured otherwise (`messageDelayLevel`).
+const LEVELS: [Duration; 18] = {
+    const fn minutes(n: u64) -> Duration {
+        Duration::from_secs(n * 60)
+    }
+    [
+        Duration::from_secs(1),
+        Duration::from_secs(5),
+        Duration::from_secs(10),
+        Duration::from_secs(30),
+        minutes(1),
+        minutes(2),
+        minutes(3),
+        minutes(4),
+        minutes(5),
+        minutes(6),
+        minutes(7),
+        minutes(8),
+        minutes(9),
+        minutes(10),
+        minutes(20),
+        minutes(30),
+        minutes(60),
+        minutes(120),
+    ]
+};
+
 impl Reader {
-    /// Sends a message back to the broker that keeps it: below 0 to the dead-letter topic, 0 as the
-    /// broker likes, else after this delay level. If that fails, sends it as a new message.
+    /// Sends a message back to the broker that keeps it. If that fails, sends it as a new message.
     pub(super) async fn send_back(
         &self,
         message: &Received,
-        level: i32,
+        back: Back,
         max_attempts: Option<u32>,
     ) -> Result<()> {
         let queue = &message.queue;
@@ -39,18 +95,24 @@ impl Reader {
         let command = Command::request(request::CONSUMER_SEND_MSG_BACK)
             .with("offset", message.log_offset)
             .with("group", &self.group)
-            .with("delayLevel", level)
+            .with("delayLevel", back.level())
             .with("originMsgId", id)
             .with("originTopic", &message.topic)
             .with("unitMode", false)
             .with("maxReconsumeTimes", retries(max_attempts));
+        let command = match back {
+            // Apache's brokers pass over it.
+            Back::After(after) => command.with("delayMs", after.as_millis()),
+            _ => command,
+        };
         let channel = self.client.master_of(&queue.topic, &queue.broker).await?;
         let limit = self.client.config.timeout;
         match channel.call(command, limit).await {
             Ok(_) => Ok(()),
             Err(error) => {
                 tracing::debug!(%error, "a message is not taken back; it is sent again");
-                self.send_to_retry(message, max_attempts, level < 0).await
+                self.send_to_retry(message, max_attempts, back == Back::Dead)
+                    .await
             }
         }
     }

@@ -98,7 +98,7 @@ impl Reader {
         let settled = handled(&*direct, message).await;
         let (outcome, remark) = match settled {
             Ok(Settle::Ack) => (DirectOutcome::Success, None),
-            Ok(Settle::Retry(_)) => (DirectOutcome::Later, None),
+            Ok(Settle::Retry(_) | Settle::RetryAfter(_)) => (DirectOutcome::Later, None),
             Ok(Settle::Reject) => (DirectOutcome::Later, Some("rejected".to_owned())),
             Err(panic) => (DirectOutcome::ThrowException, Some(panic)),
         };

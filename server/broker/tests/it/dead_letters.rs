@@ -43,6 +43,7 @@ fn bury(house: &House, topic: &str, body: &str) {
         group: "g",
         offset: at.0 as i64,
         level: -1,
+        after: None,
         max: None,
         unit_mode: false,
     };

@@ -41,6 +41,7 @@ fn back(offset: i64) -> SendBack<'static> {
         group: "g",
         offset,
         level: 0,
+        after: None,
         max: Some(2),
         unit_mode: false,
     }
@@ -334,4 +335,12 @@ fn a_group_with_a_policy_of_its_own_waits_as_it_says() {
         (2, 3),
         "the consumer's own wish comes first"
     );
+    let exact = SendBack {
+        level: 2,
+        after: Some(777),
+        ..back(at)
+    };
+    send_back(&house, exact).unwrap();
+    assert_eq!(retries(&house, 776), (3, 3));
+    assert_eq!(retries(&house, 1), (3, 4), "to the millisecond");
 }

@@ -334,6 +334,7 @@ fn what_is_sent_back_and_what_dies_is_counted_for_its_topic_and_group() {
         group: "g",
         offset: crate::house::records(&out)[0].log_offset().0 as i64,
         level: -1,
+        after: None,
         max: None,
         unit_mode: false,
     };

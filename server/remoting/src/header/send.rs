@@ -103,6 +103,8 @@ header! {
         group: &'a str = b"group",
         /// Below 0 no retry, 0 as the broker decides, above 0 this delay level.
         delay_level: i32 = b"delayLevel",
+        /// Ours: milliseconds until the retry, instead of the level.
+        delay_ms: Option<i64> = b"delayMs",
         /// The message's own id.
         origin_msg_id: Option<&'a str> = b"originMsgId",
         /// The topic it came from.
