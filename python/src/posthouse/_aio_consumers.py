@@ -355,7 +355,9 @@ class AsyncSimpleConsumer(Closing):
         self._client = client
         self._native = _native.SimpleConsumer(client._native, group, wanted(subscribe))
         self._invisible = seconds(invisible)
+        # What cancelled receives got, and who waits for messages.
         self._spare: list[ReceivedMessage] = []
+        self._waiting: list[asyncio.Future[list[ReceivedMessage]]] = []
 
     async def receive(
         self, max_messages: int = 32, *, wait: Seconds = 15.0, invisible: Seconds | None = None
@@ -364,15 +366,45 @@ class AsyncSimpleConsumer(Closing):
 
         What a cancelled receive would have returned, the next one returns; its loan runs from the first.
         """
-        if self._spare:
-            messages, self._spare[:] = self._spare[:max_messages], self._spare[max_messages:]
-            return messages
+        if not self._spare:
+            self._keep(await self._receive(max_messages, seconds(wait), invisible))
+        messages, self._spare[:] = self._spare[:max_messages], self._spare[max_messages:]
+        return messages
+
+    async def _receive(
+        self, max_messages: int, limit: float, invisible: Seconds | None
+    ) -> list[ReceivedMessage]:
+        """What comes first: its own messages, or those of a receive that was cancelled."""
         lent = self._invisible if invisible is None else seconds(invisible)
-        limit = seconds(wait)
-        received: list[ReceivedMessage] = await self._client._on_loop().call(
-            lambda pump, ident: self._native.receive(max_messages, limit, lent, pump, ident), self._spare.extend
+        loop = self._client._on_loop()
+        found: asyncio.Future[list[ReceivedMessage]] = loop.loop.create_future()
+        self._waiting.append(found)
+        asked = asyncio.ensure_future(
+            loop.call(lambda pump, ident: self._native.receive(max_messages, limit, lent, pump, ident), self._give)
         )
-        return received
+        try:
+            await asyncio.wait((asked, found), return_when=asyncio.FIRST_COMPLETED)
+            if asked.done():
+                own: list[ReceivedMessage] = asked.result()
+                return own
+            return []
+        finally:
+            self._waiting.remove(found)
+            # It goes on, and what it brings is given to who waits next.
+            asked.cancel()
+            if found.done():
+                self._keep(found.result())
+
+    def _keep(self, messages: list[ReceivedMessage]) -> None:
+        self._spare.extend(messages)
+
+    def _give(self, messages: list[ReceivedMessage]) -> None:
+        """Messages that nobody waits for any more go to who waits now, or are kept."""
+        waiting = next((found for found in self._waiting if not found.done()), None)
+        if waiting is None or not messages:
+            self._keep(messages)
+        else:
+            waiting.set_result(messages)
 
     async def ack(self, messages: ReceivedMessage | Iterable[ReceivedMessage], /) -> None:
         """They are done."""
