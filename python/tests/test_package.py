@@ -70,6 +70,20 @@ assert os.listdir('.') == []
     assert done.returncode == 0, done.stderr
 
 
+def test_one_wheel_serves_every_later_python_and_names_the_systems_it_needs() -> None:
+    wheel = importlib.metadata.distribution("posthouse").read_text("WHEEL")
+    assert wheel
+    tags = re.findall(r"^Tag: (.*)$", wheel, re.M)
+    assert tags and all(tag.startswith("cp311-abi3-") for tag in tags)
+    files = importlib.metadata.files("posthouse")
+    assert files is not None
+    [native] = [file for file in files if file.suffix == ".so"]
+    assert native.name == "_native.abi3.so"
+    needed = {int(version) for version in re.findall(rb"GLIBC_2\.(\d+)\0", Path(str(native.locate())).read_bytes())}
+    promised = {int(version) for version in re.findall(r"manylinux_2_(\d+)_x86_64", " ".join(tags))}
+    assert max(needed) <= min(promised)
+
+
 def test_it_is_typed_and_small() -> None:
     files = importlib.metadata.files("posthouse")
     assert files is not None

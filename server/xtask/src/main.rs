@@ -4,6 +4,7 @@
 //! is read and changed like everything else.
 #![allow(clippy::disallowed_methods)] // starting processes is what this program is for
 
+mod languages;
 mod node;
 mod parts;
 mod python;
@@ -18,7 +19,9 @@ cargo xtask check   formats, lints, arrows and unit tests: the inner loop
 cargo xtask test    everything, real Apache clients included; closes with `N passed, N failed`
 cargo xtask python  the Python package alone: built, installed into an empty environment, tested
 cargo xtask node    the Node package alone: built, installed into an empty folder, tested
-cargo xtask bench   the load generator, beside Apache 5.3.3 unless told otherwise (see --help)";
+cargo xtask soak    whether Python's and Node's memory grows while a million messages go through each
+cargo xtask bench   the load generator, beside Apache 5.3.3 unless told otherwise (see --help), then Python and Node;
+                    `bench languages`: those alone";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
@@ -27,7 +30,11 @@ fn main() -> ExitCode {
         Some("test") => finish(parts::test()),
         Some("python") => finish(alone(python::test)),
         Some("node") => finish(alone(node::alone)),
-        Some("bench") => bench(arguments.collect()),
+        Some("soak") => finish(alone(languages::soak)),
+        Some("bench") => match arguments.collect::<Vec<_>>() {
+            words if words == ["languages"] => finish(alone(languages::bench)),
+            words => bench(words),
+        },
         _ => {
             eprintln!("{HELP}");
             ExitCode::from(2)
@@ -51,7 +58,8 @@ fn finish(report: Report) -> ExitCode {
     }
 }
 
-/// Builds server and generator in release, then hands over to the generator's own table.
+/// Builds server and generator in release, then hands over to the generator's own table; a whole one has the
+/// languages' rows behind it.
 fn bench(arguments: Vec<String>) -> ExitCode {
     let built = Command::new("cargo")
         .args([
@@ -66,15 +74,16 @@ fn bench(arguments: Vec<String>) -> ExitCode {
     if !built.is_ok_and(|status| status.success()) {
         return ExitCode::FAILURE;
     }
+    let whole = arguments.is_empty();
     let status = Command::new(parts::target().join("release/bench"))
         .arg("run")
         .arg("--posthouse")
         .arg(parts::target().join("release/posthouse"))
         .args(arguments)
         .status();
-    if status.is_ok_and(|status| status.success()) {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
+    match status.is_ok_and(|status| status.success()) {
+        false => ExitCode::FAILURE,
+        true if whole => finish(alone(languages::bench)),
+        true => ExitCode::SUCCESS,
     }
 }

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::parts::{server, server_binary};
+use crate::parts::{server, server_binary, target};
 use crate::report::Report;
 
 /// The part alone, with what it needs of the server.
@@ -14,24 +14,38 @@ pub fn alone(report: &mut Report) {
     }
 }
 
-/// Runs the part, unless the machine has neither Node nor npm: with one of them something is wrong, and that shows.
-pub fn test(report: &mut Report) {
+/// Other runtimes that must run the package, from npm.
+const RUNTIMES: [&str; 3] = ["node@24.21.0", "bun@1.4.5", "deno@2.9.6"];
+
+/// Where the package lies.
+pub const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../node");
+
+/// Whether the machine has neither Node nor npm; said, if so.
+pub fn is_left_out() -> bool {
     let is_absent = |program: &str| {
         let mut command = Command::new(program);
         let started = command.arg("--version").stdout(Stdio::null()).status();
         started.is_err_and(|error| error.kind() == ErrorKind::NotFound)
     };
-    if is_absent("node") && is_absent("npm") {
+    let left_out = is_absent("node") && is_absent("npm");
+    if left_out {
         println!("\n== Node: left out, this machine has no node and no npm");
+    }
+    left_out
+}
+
+/// Runs the part, unless the machine has neither Node nor npm: with one of them something is wrong, and that shows.
+pub fn test(report: &mut Report) {
+    if is_left_out() {
         return;
     }
-    let node = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../node");
+    let node = Path::new(FOLDER);
     let empty = std::env::temp_dir().join(format!("posthouse-node-{}", std::process::id()));
     let _ = std::fs::create_dir_all(&empty);
     // As a user installs it: nothing of ours is there but the checkout.
     let _ = std::fs::remove_dir_all(node.join("node_modules"));
     let mut install = npm(&["install", "--no-audit", "--no-fund"], &empty);
-    install.arg(&node);
+    install.arg(node);
     if report.run("Node: npm install ./node in an empty folder", &mut install) {
         let mut load = Command::new("node");
         load.args(["-e", "console.log(require('posthouse').version)"]);
@@ -39,13 +53,16 @@ pub fn test(report: &mut Report) {
     }
     let _ = std::fs::remove_dir_all(&empty);
     // Built by now; again would be a second time.
-    let mut ready = npm(
-        &["ci", "--ignore-scripts", "--no-audit", "--no-fund"],
-        &node,
-    );
+    let mut ready = npm(&["ci", "--ignore-scripts", "--no-audit", "--no-fund"], node);
     if report.run("Node: npm ci", &mut ready) {
-        let mut tests = npm(&["test"], &node);
+        let runtimes = target().join("runtimes");
+        let _ = std::fs::create_dir_all(&runtimes);
+        let mut others = npm(&["install", "--no-audit", "--no-fund", "--prefix"], node);
+        others.arg(&runtimes).args(RUNTIMES);
+        report.run("Node: a later one, Bun and Deno", &mut others);
+        let mut tests = npm(&["test"], node);
         tests.env("POSTHOUSE_BIN", server_binary());
+        tests.env("POSTHOUSE_RUNTIMES", runtimes);
         report.tests("Node: its tests", &mut tests);
     }
 }

@@ -65,6 +65,7 @@ pub fn test() -> Report {
     );
     crate::node::test(&mut report);
     crate::python::test(&mut report);
+    crate::languages::beside_java(&mut report);
     report
 }
 
@@ -94,7 +95,8 @@ fn without(packages: &[&str]) -> Vec<String> {
         .collect()
 }
 
-fn cargo(what: &str) -> Command {
+/// This cargo, for one of its commands.
+pub fn cargo(what: &str) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.arg(what);
     command

@@ -9,34 +9,53 @@ use crate::report::Report;
 
 /// What builds and what judges; the package itself needs nothing.
 const BUILD: [&str; 1] = ["maturin>=1.16,<2"];
-const JUDGE: [&str; 4] = [
+const JUDGE: [&str; 5] = [
     "pytest>=9,<10",
     "pytest-asyncio>=1.5,<2",
     "mypy>=2.4,<3",
+    // With a Node of its own: the machine may have none.
+    "pyright[nodejs]>=1.1.400,<2",
     "uvloop",
 ];
 
-/// Builds, installs and tests. Every step that fails is a failure.
-pub fn test(report: &mut Report) {
+/// Where the package lies.
+pub const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../python");
+
+/// The interpreter of the environment that [`installed`] makes.
+pub fn interpreter() -> PathBuf {
+    target().join("python/clean/bin/python")
+}
+
+/// Builds the package and installs it into an empty environment; that one's interpreter. Every step that fails is
+/// a failure.
+pub fn installed(report: &mut Report) -> Option<PathBuf> {
     let work = target().join("python");
-    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../python"));
     let (build, clean) = (work.join("build"), work.join("clean"));
     let wheels = work.join("wheels");
     // Only the newest wheel is meant below; one from an earlier run would do no harm but confuse.
     let _ = std::fs::remove_dir_all(&wheels);
     let steps = report.run("Python: environments", &mut environment(&build, &BUILD))
-        && report.run("Python: the wheel", &mut wheel(&build, folder, &wheels))
+        && report.run(
+            "Python: the wheel",
+            &mut wheel(&build, Path::new(FOLDER), &wheels),
+        )
         && report.run(
             "Python: an empty environment",
             &mut environment(&clean, &JUDGE),
         )
         && report.run("Python: installed", &mut install(&clean, &wheels));
-    if !steps {
+    steps.then(interpreter)
+}
+
+/// Builds, installs and tests.
+pub fn test(report: &mut Report) {
+    let Some(python) = installed(report) else {
         return;
-    }
+    };
+    let (work, folder) = (target().join("python"), Path::new(FOLDER));
     report.tests(
         "Python",
-        Command::new(clean.join("bin/python"))
+        Command::new(&python)
             .args(["-X", "dev", "-m", "pytest", "-p", "no:cacheprovider", "-c"])
             .arg(folder.join("pyproject.toml"))
             .arg(folder.join("tests"))
@@ -44,15 +63,22 @@ pub fn test(report: &mut Report) {
     );
     report.run(
         "Python: types",
-        Command::new(clean.join("bin/python"))
+        Command::new(&python)
             .args(["-m", "mypy", "--strict", "--cache-dir"])
             .arg(work.join("mypy"))
             .args(["-p", "posthouse"])
             .current_dir(&work),
     );
     report.run(
+        "Python: types, by pyright",
+        Command::new(&python)
+            .args(["-m", "pyright", "--pythonpath"])
+            .arg(&python)
+            .arg(folder.join("src")),
+    );
+    report.run(
         "Python: stubs",
-        Command::new(clean.join("bin/python"))
+        Command::new(&python)
             .args(["-m", "mypy.stubtest", "posthouse", "--ignore-missing-stub"])
             .arg("--allowlist")
             .arg(folder.join("tests/stubtest.allow"))

@@ -6,6 +6,7 @@ mod doors;
 mod gateway;
 mod go;
 mod java;
+mod languages;
 mod mqadmin;
 mod polyglot;
 mod readme;
