@@ -123,7 +123,7 @@ func mixedReply(r *run) {
 }
 
 // A member of a group that somebody else looks after: tells what it gets until each text came as often as "until" says
-// ("first:2,asked:3"). Its first message, of its own, makes the topic.
+// ("first:2,asked:3"). Its first message is its own.
 func mixedMember(r *run) {
 	topic := r.settings["topic"]
 	r.send(r.producer(), primitive.NewMessage(topic, []byte("first")))

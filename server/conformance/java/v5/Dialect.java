@@ -24,6 +24,7 @@ final class Dialect {
         Timing.register(scenarios);
         Waiting.register(scenarios);
         Governing.register(scenarios);
+        Rewinding.register(scenarios);
     }
 
     /** LZ4, ZSTD and zlib bodies arrive as they were, and the flag says what they were packed with. */

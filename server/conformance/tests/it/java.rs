@@ -132,6 +132,8 @@ both!({
     pop_held_with_sql: "pop-held-with-sql",
     pop_held_in_vain: "pop-held-in-vain",
     pop_notification: "notification",
+    pop_reset: "pop-reset",
+    pop_reset_in_order: "pop-reset-in-order",
     // Deciding for a group.
     group_that_may_not_read: "group-forbidden",
     group_and_its_subscriptions: "group-subscriptions",

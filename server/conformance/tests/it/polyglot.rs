@@ -37,7 +37,8 @@ fn together(
 
 /// The consumer gets its messages, and one of them again because it is told to, and all of them again because the group
 /// is sent back.
-fn oversee(go: &Client, java: &Client, name: &str) {
+pub fn oversee(go: &Client, java: &Client, name: &str) {
+    java.play("oversee-topic", &[("topic", name), ("target", target())]);
     let (told, _) = together(
         (go, "mixed-member", &[("until", "first:2,asked:3")]),
         (

@@ -10,7 +10,7 @@ use conformance::servers::{self, Server, apache_stands_in};
 use conformance::toolchain::Release;
 use serde_json::Value;
 
-use crate::{skipped, target};
+use crate::{polyglot, skipped, target};
 
 /// Resets are carried out by consumers, no message is so young that a new group begins at it, routes carry the order
 /// of queues, and there is a topic for traces.
@@ -45,6 +45,15 @@ fn reset_by_the_consumer_itself_4_9_7() {
 #[test]
 fn reset_by_the_consumer_itself_5_3_3() {
     play(Release::V5, "reset-by-client");
+}
+
+/// As above, of a consumer in Go: it drops its queues, waits ten seconds, and begins anew.
+#[test]
+fn reset_by_the_go_consumer_itself() {
+    if !skipped(&["java", "mvn", "go"]) {
+        let go = Client::go("settings-go", &server().namesrv);
+        polyglot::oversee(&go, client(Release::V5), "overseen-reset");
+    }
 }
 
 /// Not asked of Apache: whether a message is hot it finds out from the page cache, whatever the setting says.
