@@ -125,7 +125,8 @@ def growth(client: posthouse.Client, body: bytes) -> None:
                 pass
         sizes.append(anonymous())
     consumer.close()
-    grown = (sizes[-1] - sizes[2]) >> 10
+    # What is given back late makes single rounds jump.
+    grown = (min(sizes[7:]) - min(sizes[2:5])) >> 10
     print(f"anonymous memory grew by {grown} MiB from the third to the tenth 100,000 messages", flush=True)
     if grown >= 16:
         raise SystemExit(1)
