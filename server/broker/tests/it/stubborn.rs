@@ -24,6 +24,8 @@ pub struct Moods {
     pub slow: AtomicBool,
     /// Whether waiting is allowed right now.
     pub patient: AtomicBool,
+    /// Bytes whose memory was given back.
+    pub forgotten: AtomicU64,
     /// What happens when something is read next.
     meanwhile: Mutex<Option<Box<dyn FnOnce() + Send>>>,
     /// Pages in memory of a slow disk, by file.
@@ -167,6 +169,8 @@ impl File for StubbornFile {
         self.file.write_back(range)
     }
     fn forget(&self, range: Range<u64>) -> io::Result<()> {
+        let bytes = range.end - range.start;
+        self.moods.forgotten.fetch_add(bytes, Ordering::Relaxed);
         self.file.forget(range)
     }
 }

@@ -332,3 +332,34 @@ fn filters_that_take_turns_in_small_pieces_each_get_what_is_theirs() {
         assert_eq!(*got, expected);
     }
 }
+
+#[test]
+fn what_lies_before_a_filtered_reader_stays_in_the_page_cache_though_it_took_nothing() {
+    let disk = Stubborn::default();
+    let moods = Arc::clone(&disk.moods);
+    let house = House::open_with(options(), Flush::Async, Arc::new(disk), START, |store| {
+        store.tail_max = 0;
+        store.cached = 64 << 10;
+    });
+    let body = "x".repeat(1024);
+    for n in 0..300 {
+        house.put("t", 0, &body, &format!("a\u{1}{n}\u{2}"));
+    }
+    house.store.settle().unwrap();
+    let given_back = || {
+        house.store.ahead_step();
+        moods.forgotten.load(Ordering::Relaxed)
+    };
+    // The second time nothing is read: the properties were kept.
+    for _ in 0..2 {
+        let (pulled, _) = house.pull(filtered("a < 0", 0, 32)).unwrap();
+        assert_eq!(pulled.next.0, 300);
+        house.clock.advance(Duration::from_millis(600));
+        assert!(given_back() < 64 << 10, "what it reads next is there");
+    }
+    // It does not come again.
+    house.clock.advance(Duration::from_secs(1));
+    given_back();
+    house.clock.advance(Duration::from_secs(1));
+    assert!(given_back() > 128 << 10);
+}

@@ -87,6 +87,11 @@ impl Log {
         out: &mut Properties,
     ) -> Result<Reads, ReadError> {
         out.clear();
+        // What fits will be asked for, and is near what was looked at, though none of it was read.
+        let first = entries.iter().skip(from).find(|entry| entry.size > 0);
+        if let Some(first) = first {
+            self.cached.note(first.log_offset.0);
+        }
         if let Some(group) = self.kept(entries) {
             out.group = Some(group);
             return Ok(Reads::Done);
