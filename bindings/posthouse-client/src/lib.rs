@@ -68,8 +68,8 @@ pub use model::{GroupName, NameError, TopicName};
 pub use observer::Observer;
 pub use process_queue::FlowLimits;
 pub use producer::{
-    BatchError, Begin, Each, Ends, Half, Producer, ProducerOptions, Recalled, ReplyTo, SendStatus,
-    Sent,
+    BatchError, Begin, Each, Ends, Expiry, Half, Producer, ProducerOptions, Recalled, ReplyTo,
+    SendStatus, Sent,
 };
 pub use pull::{Pull, Pulled};
 pub use pull_consumer::{PullConsumer, PullOptions};

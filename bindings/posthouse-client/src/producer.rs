@@ -36,7 +36,7 @@ pub use each::{Each, Ends};
 pub use outgoing::{SendStatus, Sent};
 pub use recall::Recalled;
 pub use reply_to::ReplyTo;
-pub use transaction::{Begin, Half};
+pub use transaction::{Begin, Expiry, Half};
 
 /// How a producer sends.
 #[derive(Clone, Debug)]

@@ -66,6 +66,7 @@ pub fn begin(
     let (producer, message) = (producer.clone(), sending_one(py, message));
     let begin = Begin {
         check_after: check_after.and_then(|after| Duration::try_from_secs_f64(after).ok()),
+        ..Begin::default()
     };
     let beginning = async move { Ok(producer.begin(message, &begin).await?) };
     let runtime = own.producer.runtime();

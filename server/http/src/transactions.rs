@@ -8,7 +8,9 @@ use axum::response::Response;
 use hyper::StatusCode;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, LOCATION};
 use posthouse_client::code::response::{ILLEGAL_OPERATION, SYSTEM_ERROR};
-use posthouse_client::{Begin, Decision, Deliver, GroupName, Message, Transaction};
+use posthouse_client::{
+    Begin, Decision, Deliver, Error, Expiry, GroupName, Message, Transaction, TransactionState,
+};
 
 use crate::call::Call;
 use crate::clock;
@@ -16,6 +18,7 @@ use crate::draft::{Draft, FIELDS};
 use crate::idempotency;
 use crate::json::{self, At, Faults, Value};
 use crate::media;
+use crate::node::Node;
 use crate::operations::{Operation, row};
 use crate::problem::{self, Problem};
 use crate::publish::{Target, key, read_body, replayed};
@@ -30,6 +33,9 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         INVALID_BASE64, INVALID_TAG, INVALID_KEY, INVALID_MESSAGE_GROUP, INVALID_PROPERTY, RESERVED_PROPERTY,
         PROPERTIES_TOO_LARGE, INVALID_DELIVERY_TIME, MESSAGE_TYPE_MISMATCH, IDEMPOTENCY_KEY_REUSED,
         PUBLISH_OUTCOME_UNKNOWN),
+    row!(GET "/v1/topics/{topic}/transactions/{transaction_id}" "getTransaction" get,
+        INVALID_TRANSACTION_ID, RESERVED_TOPIC, TOPIC_NOT_FOUND, TRANSACTION_NOT_FOUND, INVALID_TOPIC,
+        BROKER_NOT_FOUND),
     row!(PUT "/v1/topics/{topic}/transactions/{transaction_id}/resolution" "resolveTransaction" resolve,
         MALFORMED_JSON, INVALID_REQUEST, INVALID_TRANSACTION_ID, RESERVED_TOPIC, TOPIC_NOT_FOUND,
         TRANSACTION_NOT_FOUND, TRANSACTION_ALREADY_RESOLVED, UNSUPPORTED_MEDIA_TYPE, INVALID_TOPIC,
@@ -39,21 +45,32 @@ pub(crate) const OPERATIONS: &[Operation] = &[
 /// When a half message that nobody decided about is asked about, unless its sender says.
 const CHECK_AFTER: Duration = Duration::from_secs(6);
 const CHECK_AFTER_MAX: Duration = Duration::from_secs(3_600);
+/// When one that nobody decided about is rolled back, unless its sender says.
+const TIMEOUT: Duration = Duration::from_secs(3_600);
+const TIMEOUT_MIN: Duration = Duration::from_secs(1);
+const TIMEOUT_MAX: Duration = Duration::from_secs(72 * 3_600);
 const MORE: [&str; 3] = ["check_after", "timeout", "producer_group"];
 
 /// A half message as a request says it.
 struct Half {
     message: Message,
     check_after: Duration,
+    timeout: Option<Duration>,
     group: Option<String>,
-    has_end: bool,
 }
 
 impl Half {
     /// What is said beside the message.
     fn said(&self) -> String {
         let group = self.group.as_deref().unwrap_or_default();
-        format!("{} {group}", self.check_after.as_millis())
+        let timeout = self.timeout.map(|timeout| timeout.as_millis());
+        format!("{} {timeout:?} {group}", self.check_after.as_millis())
+    }
+
+    /// A limit that the caller asks for is kept, or nothing is begun.
+    fn expiry(&self) -> Expiry {
+        self.timeout
+            .map_or(Expiry::AfterIfKept(TIMEOUT), Expiry::After)
     }
 }
 
@@ -82,10 +99,6 @@ async fn begin(mut call: Call) -> Result<Response, Problem> {
         half.ok_or_else(|| Problem::new(&problem::INTERNAL))
     })
     .await?;
-    if half.has_end {
-        let detail = "the broker keeps no time limit of a transaction: nothing was begun; begin without timeout";
-        return Err(Problem::new(&problem::UNSUPPORTED_BY_BROKER).detail(detail));
-    }
     if half.message.when != Deliver::Now || half.message.sharding_key.is_some() {
         let detail =
             "a message of a transaction has neither a time of delivery nor a message_group";
@@ -95,28 +108,44 @@ async fn begin(mut call: Call) -> Result<Response, Problem> {
     node.publisher
         .check(&node.client, &target.topic, &[Kind::Transaction])
         .await?;
+    let begin = Begin {
+        check_after: Some(half.check_after),
+        expiry: half.expiry(),
+    };
+    let (check_after, limit) = (half.check_after, half.timeout.unwrap_or(TIMEOUT));
     let group = half.group.unwrap_or_else(|| target.topic.to_string());
     let producer = node.client.producer_with(&group, publisher::options())?;
-    let check_after = Some(half.check_after);
-    let begin = Begin { check_after };
     let begun = producer.begin(half.message, &begin);
     let begun = match tokio::time::timeout(target.timeout, begun).await {
         Ok(begun) => begun.map_err(|error| publisher::failed(error, Kind::Transaction))?,
         Err(_) => return Err(publisher::unknown()),
     };
-    let id = node.tokens.sign(
-        token::Kind::Transaction,
-        begun.transaction.to_string().as_bytes(),
-    );
+    let began = begun.sent.stored_at.unwrap_or_else(clock::wall_ms);
+    let after = |wait: Duration| began + i64::try_from(wait.as_millis()).unwrap_or(0);
+    let expires_at = match begun.expires_at {
+        Some(_) if begun.sent.replayed => {
+            let admin = node.client.admin();
+            let state = admin.transaction_state(&begun.transaction);
+            match target.in_time(state).await? {
+                Ok(TransactionState::Pending { expires_at, .. }) => expires_at,
+                // It is decided, or gone: what the first answer said is known nearly.
+                _ => Some(after(limit)),
+            }
+        }
+        expires_at => expires_at,
+    };
+    let named = Named {
+        transaction: begun.transaction,
+        expires_at,
+    };
+    let id = named.sign(node);
     let mut out = String::with_capacity(512);
     let mut object = Object::new(&mut out);
     object.string("transaction_id", &id);
     object.string("message_id", &begun.sent.id);
     object.string("state", "pending");
-    let after = i64::try_from(half.check_after.as_millis()).unwrap_or(0);
-    object.time("check_after", clock::wall_ms() + after);
-    // It ends when the broker has asked in vain as often as it is configured to.
-    object.value("expires_at").push_str("null");
+    object.time("check_after", after(check_after));
+    expires(&mut object, expires_at);
     object.end();
     let mut response = answer(StatusCode::CREATED, out);
     let headers = response.headers_mut();
@@ -135,7 +164,7 @@ async fn begin(mut call: Call) -> Result<Response, Problem> {
 fn read(root: Value<'_>, topic: &Arc<str>, limit: usize, faults: &mut Faults) -> Option<Half> {
     let at = At::Root;
     let mut draft = Draft::new(topic, clock::wall_ms());
-    let (mut check_after, mut group, mut has_end) = (CHECK_AFTER, None, false);
+    let (mut check_after, mut group, mut timeout) = (CHECK_AFTER, None, None);
     for (name, value) in faults.object(at, root)? {
         let here = at.member(&name);
         if draft.field(&name, here, value, faults) {
@@ -152,7 +181,13 @@ fn read(root: Value<'_>, topic: &Arc<str>, limit: usize, faults: &mut Faults) ->
                 }
                 said => check_after = said.unwrap_or(check_after),
             },
-            "timeout" => has_end = faults.duration(here, value).is_some(),
+            "timeout" => match faults.duration(here, value) {
+                Some(said) if !(TIMEOUT_MIN..=TIMEOUT_MAX).contains(&said) => {
+                    let detail = "a duration from 1s to 72h expected";
+                    faults.refuse(&problem::INVALID_DELIVERY_TIME, here, detail);
+                }
+                said => timeout = said,
+            },
             "producer_group" => {
                 let text = faults.string(here, value);
                 let allowed = |text: &str| GroupName::parse(text).is_ok();
@@ -172,9 +207,107 @@ fn read(root: Value<'_>, topic: &Arc<str>, limit: usize, faults: &mut Faults) ->
     Some(Half {
         message: draft.message,
         check_after,
+        timeout,
         group,
-        has_end,
     })
+}
+
+/// A transaction as its `transaction_id` says it: it, and behind a blank when it is rolled back.
+struct Named {
+    transaction: Transaction,
+    expires_at: Option<i64>,
+}
+
+impl Named {
+    fn sign(&self, node: &Node) -> String {
+        let mut text = self.transaction.to_string();
+        if let Some(at) = self.expires_at {
+            text.push(' ');
+            text.push_str(&at.to_string());
+        }
+        node.tokens.sign(token::Kind::Transaction, text.as_bytes())
+    }
+
+    /// # Errors
+    /// `invalid-transaction-id`.
+    fn read(node: &Node, id: &str, topic: &str) -> Result<Named, Problem> {
+        let read = || {
+            let text = String::from_utf8(node.tokens.read(token::Kind::Transaction, id)?).ok()?;
+            let (transaction, expires_at) = match text.parse() {
+                Ok(transaction) => (transaction, None),
+                Err(_) => {
+                    let (own, at) = text.rsplit_once(' ')?;
+                    (own.parse::<Transaction>().ok()?, Some(at.parse().ok()?))
+                }
+            };
+            (transaction.topic() == topic).then_some(Named {
+                transaction,
+                expires_at,
+            })
+        };
+        read().ok_or_else(|| {
+            let detail = "this is no transaction_id of this topic";
+            Problem::new(&problem::INVALID_TRANSACTION_ID).detail(detail)
+        })
+    }
+
+    /// Whether nobody can decide about it any more.
+    fn is_over(&self) -> bool {
+        self.expires_at.is_some_and(|at| at <= clock::wall_ms())
+    }
+
+    async fn state(&self, node: &Node) -> Result<TransactionState, Problem> {
+        let admin = node.client.admin();
+        let state = admin.transaction_state(&self.transaction).await;
+        state.map_err(unknown)
+    }
+}
+
+fn unknown(error: Error) -> Problem {
+    match error.code() {
+        Some(SYSTEM_ERROR) => {
+            let detail = "its broker does not know this transaction, or not any more";
+            Problem::new(&problem::TRANSACTION_NOT_FOUND).detail(detail)
+        }
+        _ => error.into(),
+    }
+}
+
+/// When a transaction is rolled back; `null`: when the broker has asked in vain as often as it is configured to.
+fn expires(object: &mut Object<'_>, at: Option<i64>) {
+    match at {
+        Some(at) => object.time("expires_at", at),
+        None => object.value("expires_at").push_str("null"),
+    }
+}
+
+fn word(state: TransactionState) -> &'static str {
+    match state {
+        TransactionState::Pending { .. } => "pending",
+        TransactionState::Committed => "committed",
+        TransactionState::RolledBack => "rolled_back",
+        TransactionState::TimedOut => "timed_out",
+    }
+}
+
+async fn get(call: Call) -> Result<Response, Problem> {
+    let target = Target::of(&call)?;
+    let id = call.parameter(1);
+    let named = Named::read(&call.node, id, &target.topic)?;
+    let state = target.in_time(named.state(&call.node)).await??;
+    let mut out = String::with_capacity(512);
+    let mut object = Object::new(&mut out);
+    object.string("transaction_id", id);
+    object.string("message_id", named.transaction.id());
+    object.string("producer_group", named.transaction.group());
+    object.string("state", word(state));
+    match state {
+        TransactionState::Pending { checks, .. } => object.number("checks", checks.into()),
+        _ => object.value("checks").push_str("null"),
+    }
+    expires(&mut object, named.expires_at);
+    object.end();
+    Ok(answer(StatusCode::OK, out))
 }
 
 async fn resolve(mut call: Call) -> Result<Response, Problem> {
@@ -182,41 +315,34 @@ async fn resolve(mut call: Call) -> Result<Response, Problem> {
     let target = Target::of(&call)?;
     let body = call.body(call.node.options.limits.small).await?;
     let decision = decision(&body)?;
-    let id = call.parameter(1);
-    let node = &call.node;
-    let read = || {
-        let text = String::from_utf8(node.tokens.read(token::Kind::Transaction, id)?).ok()?;
-        text.parse::<Transaction>()
-            .ok()
-            .filter(|own| own.topic() == &*target.topic)
-    };
-    let transaction = read().ok_or_else(|| {
-        let detail = "this is no transaction_id of this topic";
-        Problem::new(&problem::INVALID_TRANSACTION_ID).detail(detail)
-    })?;
+    let (id, node) = (call.parameter(1), &call.node);
+    let named = Named::read(node, id, &target.topic)?;
     // As if the broker had asked: a decision is welcome for as long as the half message is kept.
-    let resolved = node.client.resolve_late(&transaction, decision);
-    match target.in_time(resolved).await? {
-        Ok(()) => {}
-        Err(error) if error.code() == Some(ILLEGAL_OPERATION) => {
-            let state = match decision {
-                Decision::Commit => "rolled_back",
-                _ => "committed",
-            };
-            return Err(Problem::new(&problem::TRANSACTION_ALREADY_RESOLVED)
-                .detail("somebody decided otherwise before")
-                .with("state", state));
+    let resolved = async {
+        match node.client.resolve_late(&named.transaction, decision).await {
+            // A rollback that comes behind the time limit changes nothing, and brokers let it pass.
+            Ok(()) if named.is_over() && named.state(node).await? == TransactionState::TimedOut => {
+                Err(resolved_before("timed_out"))
+            }
+            Ok(()) => Ok(()),
+            Err(error) if error.code() == Some(ILLEGAL_OPERATION) => {
+                let over = match named.is_over() {
+                    true => named.state(node).await.ok().map(word),
+                    false => None,
+                };
+                Err(resolved_before(over.unwrap_or(match decision {
+                    Decision::Commit => "rolled_back",
+                    _ => "committed",
+                })))
+            }
+            Err(error) => Err(unknown(error)),
         }
-        Err(error) if error.code() == Some(SYSTEM_ERROR) => {
-            let detail = "its broker does not know this transaction, or not any more";
-            return Err(Problem::new(&problem::TRANSACTION_NOT_FOUND).detail(detail));
-        }
-        Err(error) => return Err(error.into()),
-    }
+    };
+    target.in_time(resolved).await??;
     let mut out = String::with_capacity(256);
     let mut object = Object::new(&mut out);
     object.string("transaction_id", id);
-    object.string("message_id", transaction.id());
+    object.string("message_id", named.transaction.id());
     object.string(
         "state",
         match decision {
@@ -227,6 +353,16 @@ async fn resolve(mut call: Call) -> Result<Response, Problem> {
     );
     object.end();
     Ok(answer(StatusCode::OK, out))
+}
+
+fn resolved_before(state: &str) -> Problem {
+    let detail = match state {
+        "timed_out" => "nobody decided in time: it was rolled back",
+        _ => "somebody decided otherwise before",
+    };
+    Problem::new(&problem::TRANSACTION_ALREADY_RESOLVED)
+        .detail(detail)
+        .with("state", state)
 }
 
 fn decision(body: &[u8]) -> Result<Decision, Problem> {

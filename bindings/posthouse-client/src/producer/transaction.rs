@@ -18,6 +18,9 @@ pub struct Half {
     pub sent: Sent,
     /// What it is resolved with.
     pub transaction: Transaction,
+    /// When the broker rolls it back by itself, milliseconds since the Unix epoch; `None`: as it is
+    /// configured. Of a begin that was repeated by its key, what the first one asked for holds.
+    pub expires_at: Option<i64>,
 }
 
 /// How long a half message may wait.
@@ -25,7 +28,25 @@ pub struct Half {
 pub struct Begin {
     /// The broker does not ask before this; to the second. Unset: as the broker is configured.
     pub check_after: Option<Duration>,
+    /// When it is rolled back if nobody decides.
+    pub expiry: Expiry,
 }
+
+/// When a half message that nobody decides about is rolled back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Expiry {
+    /// When the broker has asked in vain as often as it is configured to.
+    #[default]
+    AsConfigured,
+    /// After this time, and not before: only Posthouse's brokers keep such times, and it is sent to no
+    /// other.
+    After(Duration),
+    /// The same where brokers keep such times, else as they are configured.
+    AfterIfKept(Duration),
+}
+
+/// What is said of a broker that keeps no time limits.
+const NO_LIMITS: &str = "keeps no time limit of a transaction: nothing was begun";
 
 impl Client {
     /// A producer whose function is asked about half messages that nobody decided about, also those of
@@ -118,6 +139,19 @@ impl Shared {
             let seconds = after.as_secs().to_string();
             append(&mut outgoing.properties, key::CHECK_IMMUNITY, &seconds);
         }
+        let limit = match begin.expiry {
+            Expiry::After(limit) => Some(limit),
+            Expiry::AfterIfKept(limit) if self.all_keep(&outgoing.topic).await? => Some(limit),
+            Expiry::AfterIfKept(_) | Expiry::AsConfigured => None,
+        };
+        let expires_at = limit.map(|limit| {
+            let limit = i64::try_from(limit.as_millis()).unwrap_or(i64::MAX);
+            outgoing.born_at.saturating_add(limit)
+        });
+        if let Some(at) = expires_at {
+            append(&mut outgoing.properties, key::EXPIRES_AT, &at.to_string());
+            outgoing.needs = Some(NO_LIMITS);
+        }
         // Who is to be asked must be known.
         self.announce(&outgoing.topic).await?;
         let sent = self.deliver(&outgoing, None, self.until()).await?;
@@ -134,6 +168,26 @@ impl Shared {
             log_offset: log_offset.0,
             id: sent.id.clone(),
         };
-        Ok(Half { sent, transaction })
+        Ok(Half {
+            sent,
+            transaction,
+            expires_at,
+        })
+    }
+
+    /// Whether every broker that may get a message of this topic keeps time limits.
+    async fn all_keep(&self, topic: &str) -> Result<bool> {
+        let route = self.route(topic).await?;
+        let mut masters: Vec<_> = route.writable.iter().map(|queue| &queue.master).collect();
+        masters.sort_unstable();
+        masters.dedup();
+        let (id, limit) = (&self.client.id, self.client.config.timeout);
+        for master in masters {
+            let channel = self.client.channels.to(master).await?;
+            if !channel.is_posthouse(id, limit).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }

@@ -76,6 +76,7 @@ fn whoever_has_the_text_decides_and_the_first_decision_counts() {
         let producer = one.producer_with(&group, options).unwrap();
         let begin = Begin {
             check_after: Some(Duration::from_secs(1)),
+            ..Begin::default()
         };
         let message = Message::new(topic.as_str(), "late");
         let half = producer.begin(message, &begin).await.unwrap();

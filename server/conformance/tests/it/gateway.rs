@@ -193,7 +193,9 @@ fn messages(door: &mut Door) -> Option<String> {
     let half = json!({"body": "half"});
     door.run("beginTransaction", "POST", &begin, Some(&half));
     let id = door.body["transaction_id"].as_str().unwrap();
-    let resolve = format!("{begin}/{id}/resolution");
+    let half = format!("{begin}/{id}");
+    door.run("getTransaction", "GET", &half, None);
+    let resolve = format!("{half}/resolution");
     let commit = json!({"resolution": "commit"});
     assert_eq!(door.call("PUT", &resolve, Some(&commit)), "200");
     let opposite = json!({"resolution": "rollback"});
@@ -270,6 +272,11 @@ fn a_gateways_page_is_what_it_does() {
         door.settle("deadLetterLeases", "dead-letter", &leases[3], json!({}));
     }
     let _ = std::fs::remove_file(&secret);
+    for (door, kept) in doors.iter_mut().zip(["201", "501", "501"]) {
+        let half = json!({"body": "half", "timeout": "1h"});
+        let begun = door.call("POST", "/v1/topics/table/transactions", Some(&half));
+        assert_eq!(begun, kept, "a time limit of a transaction: {}", door.body);
+    }
     compare(&doors);
 }
 

@@ -189,3 +189,59 @@ fn an_open_connection_does_not_hold_up_the_end() {
     assert!(took < Duration::from_secs(10), "{took:?}");
     assert!(!log.contains("cut off"), "{log}");
 }
+
+#[test]
+fn a_transaction_outlives_the_broker_and_the_gateway_between_begin_and_decision() {
+    let data = tempfile::tempdir().unwrap();
+    let secret = data.path().join("secret");
+    std::fs::write(&secret, format!("{}\n", "5a".repeat(32))).unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(&secret, mode).unwrap();
+    let store = data.path().join("store");
+    let mut server = Posthouse::standalone(&store);
+    let [namesrv, broker] = [server.namesrv(), server.broker()].map(|at| at.to_string());
+    let gateway = || {
+        let mut gateway = command();
+        gateway.args(["gateway", "-n", &namesrv, "--token-secret-file"]);
+        Posthouse::spawn({
+            gateway.arg(&secret);
+            gateway
+        })
+    };
+    let curl = |gateway: &Posthouse, arguments: &str, path: &str| {
+        let at = address(gateway, "HTTP ");
+        let text = shell(&format!(
+            "curl -sS --fail-with-body {arguments} 'http://{at}/v1/{path}'"
+        ));
+        serde_json::from_str::<serde_json::Value>(&text).unwrap()
+    };
+    let mut first = gateway();
+    curl(&first, "-X PUT", "topics/outlives");
+    curl(&first, "-X PUT", "groups/outlives");
+    let half = r#"--json '{"body":"x","check_after":"1h","timeout":"2h"}'"#;
+    let begun = curl(&first, half, "topics/outlives/transactions");
+    first.kill();
+    server.kill();
+    let again = ["--namesrv-addr", &namesrv, "--broker-addr", &broker];
+    let mut restarted = command();
+    restarted.arg("standalone").arg("--data").arg(&store);
+    restarted.args(again);
+    let _server = Posthouse::spawn(restarted);
+    let second = gateway();
+    let id = begun["transaction_id"].as_str().unwrap();
+    let own = format!("topics/outlives/transactions/{id}");
+    let state = curl(&second, "", &own);
+    assert_eq!(state["state"], "pending");
+    assert_eq!(state["expires_at"], begun["expires_at"]);
+    let commit = r#"-X PUT --json '{"resolution":"commit"}'"#;
+    for _ in 0..2 {
+        let done = curl(&second, commit, &format!("{own}/resolution"));
+        assert_eq!(done["state"], "committed");
+    }
+    assert_eq!(curl(&second, "", &own)["state"], "committed");
+    let receive = "groups/outlives/messages:receive?topic=outlives&tag=*&wait=";
+    let got = curl(&second, "-X POST", &format!("{receive}20s"));
+    assert_eq!(got["messages"][0]["message_id"], begun["message_id"]);
+    let more = curl(&second, "-X POST", &format!("{receive}0s"));
+    assert_eq!(more["messages"], serde_json::json!([]));
+}
