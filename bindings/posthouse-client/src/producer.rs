@@ -190,6 +190,16 @@ impl Producer {
         Ok(queues.collect())
     }
 
+    /// Makes sure that every broker of a topic knows that the group has a producer here, whom it may ask
+    /// about transactions. [`Producer::begin`] does so itself.
+    ///
+    /// # Errors
+    /// If the topic has no route.
+    pub async fn announce(&self, topic: &str) -> Result<()> {
+        self.shared.open()?;
+        self.shared.announce(topic).await
+    }
+
     /// Takes leave of the brokers. What is under way is not waited for.
     pub async fn shutdown(&self) {
         let shared = &self.shared;

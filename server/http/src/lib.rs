@@ -8,6 +8,7 @@
 mod accept;
 mod browse;
 mod call;
+mod checks;
 mod clock;
 mod cluster;
 mod console;
@@ -50,8 +51,8 @@ mod subscriptions;
 mod tail;
 mod time;
 mod timed;
-#[allow(dead_code)] // checks and tickets come next
 mod token;
+mod told;
 mod topics;
 mod transactions;
 mod write;

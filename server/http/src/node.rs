@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use posthouse_client::Client;
 use tokio::sync::watch;
 
+use crate::checks::Desks;
 use crate::gauge::Gauge;
 use crate::metrics::Metrics;
 use crate::options::Options;
@@ -24,6 +25,8 @@ pub(crate) struct Node {
     pub publisher: Publisher,
     /// The readers of topics that are followed.
     pub readers: Readers,
+    /// Who answers brokers that ask about transactions.
+    pub desks: Desks,
     /// What happened so far.
     pub metrics: Metrics,
     /// Bytes of request bodies held just now.
@@ -48,6 +51,7 @@ impl Node {
             tokens: Tokens::new(secret),
             publisher: Publisher::default(),
             readers: Readers::default(),
+            desks: Desks::default(),
             metrics: Metrics::default(),
             bodies: Gauge::new(limits.in_flight_bytes),
             publishes: Gauge::new(limits.publishes),

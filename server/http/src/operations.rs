@@ -12,7 +12,7 @@ use hyper::Method;
 use crate::call::Call;
 use crate::problem::{self, Kind, Problem};
 use crate::{
-    browse, cluster, console, dead_letters, docs, groups, health, leases, publish, receive,
+    browse, checks, cluster, console, dead_letters, docs, groups, health, leases, publish, receive,
     requests, scheduled, tail, topics, transactions,
 };
 
@@ -85,6 +85,7 @@ pub fn operations() -> &'static [Operation] {
             leases::OPERATIONS,
             browse::OPERATIONS,
             transactions::OPERATIONS,
+            checks::OPERATIONS,
             requests::OPERATIONS,
             topics::OPERATIONS,
         ]

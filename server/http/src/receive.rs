@@ -32,8 +32,9 @@ use crate::problem::{self, Fault, Problem};
 use crate::reply;
 use crate::subscriptions::{self, Subscription};
 use crate::time;
+use crate::told;
 use crate::write::{self, Bodies};
-use given_back::Unless;
+pub(crate) use given_back::Unless;
 
 pub(crate) const OPERATIONS: &[Operation] = &[
     row!(POST "/v1/groups/{group}/messages:receive" "receiveMessages" receive,
@@ -287,7 +288,7 @@ fn many(node: &Node, leased: Unless, wanted: &Wanted) -> Response {
         message(&mut out, node, one, wanted);
     }
     out.push_str("]}");
-    let mut response = Response::new(leased.told_by(out.into()));
+    let mut response = Response::new(told::body(out.into(), leased));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(media::JSON));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -325,7 +326,7 @@ fn one(node: &Node, leased: Unless, wanted: &Wanted) -> Response {
         *response.status_mut() = StatusCode::NO_CONTENT;
         return response;
     };
-    let mut response = Response::new(leased.told_by(first.message.body.clone()));
+    let mut response = Response::new(told::body(first.message.body.clone(), leased));
     let headers = response.headers_mut();
     mq_headers::write(headers, &first.message);
     let mut id = String::new();

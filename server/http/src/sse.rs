@@ -14,16 +14,52 @@ use tokio::sync::mpsc;
 
 use crate::node::Node;
 use crate::problem::{self, Problem};
+use crate::told::Promise;
 
+/// Signs of life, so that proxies and browsers see that the stream lives.
+pub(crate) const HEARTBEAT: Duration = Duration::from_secs(15);
+/// A stream ends by itself, so that reconnects are spread and routine.
+const AGE: Duration = Duration::from_secs(30 * 60);
+/// The longest that a script may ask for; a stream is ended by its age before.
+pub(crate) const LONGEST: Duration = Duration::from_secs(24 * 3_600);
 /// Events that wait for a slow reader; then its stream waits, and nobody else's.
 const AHEAD: usize = 8;
 /// How long a browser waits after a refusal that will pass.
 const REFUSED: Duration = Duration::from_secs(30);
 
 /// Where a stream's events go.
+#[derive(Clone)]
 pub(crate) struct Out {
-    frames: mpsc::Sender<Bytes>,
+    frames: mpsc::Sender<Piece>,
     stall: Duration,
+}
+
+/// Events that are written, and what they promise.
+struct Piece {
+    bytes: Bytes,
+    promise: Option<Box<dyn Promise>>,
+}
+
+/// Why a stream ends.
+pub(crate) enum End {
+    /// The reader went, or everything that was asked for is sent.
+    Done,
+    /// We end it; the last event says why.
+    Drain(&'static str),
+    /// Something is wrong that will pass.
+    Problem(Box<Problem>),
+}
+
+impl From<Gone> for End {
+    fn from(_: Gone) -> End {
+        End::Done
+    }
+}
+
+impl From<Problem> for End {
+    fn from(problem: Problem) -> End {
+        End::Problem(Box::new(problem))
+    }
 }
 
 /// The reader is gone, or reads nothing.
@@ -32,14 +68,34 @@ pub(crate) struct Gone;
 
 impl Out {
     /// Hands over events that are written already.
-    pub(crate) async fn send(&self, frame: Bytes) -> Result<(), Gone> {
-        match self.frames.try_send(frame) {
+    pub(crate) async fn send(&self, bytes: Bytes) -> Result<(), Gone> {
+        let promise = None;
+        self.hand(Piece { bytes, promise }).await
+    }
+
+    /// Hands over events that promise something: it is kept once the connection takes them.
+    pub(crate) async fn promise(&self, bytes: Bytes, promise: impl Promise) -> Result<(), Gone> {
+        let promise: Option<Box<dyn Promise>> = Some(Box::new(promise));
+        self.hand(Piece { bytes, promise }).await
+    }
+
+    async fn hand(&self, piece: Piece) -> Result<(), Gone> {
+        match self.frames.try_send(piece) {
             Ok(()) => Ok(()),
             Err(mpsc::error::TrySendError::Closed(_)) => Err(Gone),
-            Err(mpsc::error::TrySendError::Full(frame)) => {
-                let sent = self.frames.send_timeout(frame, self.stall).await;
+            Err(mpsc::error::TrySendError::Full(piece)) => {
+                let sent = self.frames.send_timeout(piece, self.stall).await;
                 sent.map_err(|_| Gone)
             }
+        }
+    }
+
+    /// Returns once the connection has taken everything.
+    pub(crate) async fn taken(&self) -> Result<(), Gone> {
+        let all = self.frames.reserve_many(AHEAD);
+        match tokio::time::timeout(self.stall, all).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(Gone),
         }
     }
 
@@ -57,6 +113,32 @@ pub(crate) fn open(node: &Node) -> (Out, Response) {
     (Out { frames, stall }, response)
 }
 
+/// Does a stream's work until that is done, its time is over or the server ends, and tells the reader why.
+pub(crate) async fn run(
+    node: &Node,
+    out: &Out,
+    asked: Option<Duration>,
+    work: impl Future<Output = Result<(), End>>,
+) {
+    let age = jittered(AGE);
+    let over = tokio::time::sleep(asked.unwrap_or(age).min(age));
+    let end = tokio::select! {
+        () = node.ended() => End::Drain("shutdown"),
+        () = over => match asked.is_some_and(|asked| asked <= age) {
+            true => End::Done,
+            false => End::Drain("max-age"),
+        },
+        done = work => done.err().unwrap_or(End::Done),
+    };
+    let last = match &end {
+        End::Done => return,
+        End::Drain(reason) => drain(reason, node.options.sse_retry),
+        End::Problem(problem) => event("problem", None, &problem.to_json(None)),
+    };
+    // Nobody may be there any more to read it.
+    let _ = out.send(last).await;
+}
+
 /// What a refusal looks like that will pass: browsers give up for good on any status but 200.
 pub(crate) fn refused(problem: &Problem, id: &str) -> Response {
     let mut text = format!("retry: {}\n", jittered(REFUSED).as_millis());
@@ -67,6 +149,14 @@ pub(crate) fn refused(problem: &Problem, id: &str) -> Response {
         &problem.to_json(Some(id)).to_string(),
     );
     answer(Body::from(text))
+}
+
+/// The same of a problem that will pass; another one is answered as it is.
+pub(crate) fn refused_if_it_passes(problem: Problem, id: &str) -> Result<Response, Problem> {
+    match problem.kind().retryable {
+        true => Ok(refused(&problem, id)),
+        false => Err(problem),
+    }
 }
 
 fn answer(body: Body) -> Response {
@@ -83,8 +173,9 @@ fn answer(body: Body) -> Response {
 }
 
 /// The first bytes: they open the stream in the browser, pass through proxies, and say where it begins.
-pub(crate) fn hello(retry: Duration, id: &str) -> Bytes {
-    Bytes::from(format!("retry: {}\n: ok\nid: {id}\n\n", retry.as_millis()))
+pub(crate) fn hello(retry: Duration, id: Option<&str>) -> Bytes {
+    let id = id.map(|id| format!("id: {id}\n")).unwrap_or_default();
+    Bytes::from(format!("retry: {}\n: ok\n{id}\n", retry.as_millis()))
 }
 
 /// A sign of life; with an id, the browser's place moves without an event.
@@ -154,7 +245,7 @@ pub(crate) fn accepted(headers: &HeaderMap, spelled_out: bool) -> Result<(), Pro
 }
 
 /// Events as a body.
-struct Events(mpsc::Receiver<Bytes>);
+struct Events(mpsc::Receiver<Piece>);
 
 impl hyper::body::Body for Events {
     type Data = Bytes;
@@ -164,7 +255,14 @@ impl hyper::body::Body for Events {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let frame = self.0.poll_recv(cx);
-        frame.map(|frame| frame.map(|bytes| Ok(Frame::data(bytes))))
+        let piece = self.0.poll_recv(cx);
+        piece.map(|piece| {
+            piece.map(|mut piece| {
+                if let Some(promise) = &mut piece.promise {
+                    promise.told();
+                }
+                Ok(Frame::data(piece.bytes))
+            })
+        })
     }
 }

@@ -51,9 +51,6 @@ const PARAMETERS: &[&str] = &[
     "max_duration",
     "ticket",
 ];
-/// The longest that a script may ask for; a stream is ended by its age before.
-const LONGEST: Duration = Duration::from_secs(24 * 3_600);
-
 /// Where a caller wants to begin.
 enum From {
     Latest,
@@ -67,7 +64,7 @@ async fn tail(call: Call) -> Result<Response, Problem> {
     let mut parameters = Parameters::new(&call.query, PARAMETERS, &["queue"]);
     let from = from(&call, &parameters);
     let max_events = parameters.number("max_events", 1..=u64::MAX);
-    let max_duration = parameters.duration("max_duration", Duration::ZERO..=LONGEST);
+    let max_duration = parameters.duration("max_duration", Duration::ZERO..=sse::LONGEST);
     let filter = filter(&mut parameters);
     parameters.finish()?;
     let topic = names::topic(call.parameter(0), parameters.text(NAMESPACE))?;

@@ -9,7 +9,8 @@ use hyper::StatusCode;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, LOCATION};
 use posthouse_client::code::response::{ILLEGAL_OPERATION, SYSTEM_ERROR};
 use posthouse_client::{
-    Begin, Decision, Deliver, Error, Expiry, GroupName, Message, Transaction, TransactionState,
+    Begin, Check, Decision, Deliver, Error, Expiry, GroupName, Message, Transaction,
+    TransactionState,
 };
 
 use crate::call::Call;
@@ -20,7 +21,7 @@ use crate::json::{self, At, Faults, Value};
 use crate::media;
 use crate::node::Node;
 use crate::operations::{Operation, row};
-use crate::problem::{self, Problem};
+use crate::problem::{self, Fault, Problem};
 use crate::publish::{Target, key, read_body, replayed};
 use crate::publisher::{self, Kind};
 use crate::token;
@@ -213,13 +214,39 @@ fn read(root: Value<'_>, topic: &Arc<str>, limit: usize, faults: &mut Faults) ->
 }
 
 /// A transaction as its `transaction_id` says it: it, and behind a blank when it is rolled back.
-struct Named {
+pub(crate) struct Named {
     transaction: Transaction,
-    expires_at: Option<i64>,
+    pub expires_at: Option<i64>,
 }
 
+/// When a half message expires, as our brokers keep it with the message.
+const EXPIRES_AT: &str = "EXPIRES_AT";
+
 impl Named {
-    fn sign(&self, node: &Node) -> String {
+    /// What a question is about.
+    pub(crate) fn of_check(check: &Check) -> Named {
+        let expires_at = check.message.property(EXPIRES_AT);
+        Named {
+            transaction: check.transaction.clone(),
+            expires_at: expires_at.and_then(|at| at.parse().ok()),
+        }
+    }
+
+    /// The name of the question that is asked about it for the nth time.
+    pub(crate) fn check_id(&self, node: &Node, times: u32) -> String {
+        let text = format!("{times} {}", self.transaction);
+        node.tokens.sign(token::Kind::Check, text.as_bytes())
+    }
+
+    /// Whether this is the name of a question about it.
+    fn is_asked_by(&self, node: &Node, check_id: &str) -> bool {
+        let read = node.tokens.read(token::Kind::Check, check_id);
+        let text = read.and_then(|bytes| String::from_utf8(bytes).ok());
+        let own = self.transaction.to_string();
+        text.is_some_and(|text| text.split_once(' ').is_some_and(|(_, text)| text == own))
+    }
+
+    pub(crate) fn sign(&self, node: &Node) -> String {
         let mut text = self.transaction.to_string();
         if let Some(at) = self.expires_at {
             text.push(' ');
@@ -314,9 +341,13 @@ async fn resolve(mut call: Call) -> Result<Response, Problem> {
     media::is_json(&call.headers)?;
     let target = Target::of(&call)?;
     let body = call.body(call.node.options.limits.small).await?;
-    let decision = decision(&body)?;
+    let (decision, check_id) = decision(&body)?;
     let (id, node) = (call.parameter(1), &call.node);
     let named = Named::read(node, id, &target.topic)?;
+    if check_id.is_some_and(|check| !named.is_asked_by(node, &check)) {
+        let fault = Fault::pointer("/check_id", "a check_id of this transaction expected");
+        return Err(Problem::new(&problem::INVALID_REQUEST).faults(vec![fault]));
+    }
     // As if the broker had asked: a decision is welcome for as long as the half message is kept.
     let resolved = async {
         match node.client.resolve_late(&named.transaction, decision).await {
@@ -365,25 +396,29 @@ fn resolved_before(state: &str) -> Problem {
         .with("state", state)
 }
 
-fn decision(body: &[u8]) -> Result<Decision, Problem> {
-    let (at, mut faults, mut word) = (At::Root, Faults::default(), None);
+/// What is decided, and the question that this answers.
+fn decision(body: &[u8]) -> Result<(Decision, Option<String>), Problem> {
+    let (at, mut faults) = (At::Root, Faults::default());
+    let (mut word, mut check_id) = (None, None);
     let root = json::parse(body)?;
     for (name, value) in faults.object(at, root).into_iter().flatten() {
         let here = at.member(&name);
         match &*name {
             "resolution" => word = faults.word(here, value, &["commit", "rollback", "unknown"]),
-            _ => faults.unknown(at, &name, &["resolution"]),
+            "check_id" => check_id = faults.string(here, value).map(|id| id.into_owned()),
+            _ => faults.unknown(at, &name, &["resolution", "check_id"]),
         }
     }
     if word.is_none() && faults.is_empty() {
         faults.missing(at, "resolution");
     }
     faults.check()?;
-    Ok(match word {
+    let decision = match word {
         Some("commit") => Decision::Commit,
         Some("rollback") => Decision::Rollback,
         _ => Decision::Unknown,
-    })
+    };
+    Ok((decision, check_id))
 }
 
 fn answer(status: StatusCode, text: String) -> Response {

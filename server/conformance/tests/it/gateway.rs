@@ -55,7 +55,10 @@ impl Door {
     /// Calls, and gives the status.
     fn call(&mut self, method: &str, path: &str, body: Option<&Value>) -> String {
         let mut curl = Command::new("curl");
-        curl.args(["-sS", "-m", "60", "-X", method, "-w", "\n%{http_code}"]);
+        curl.args(["-sS", "-m", "90", "-X", method, "-w", "\n%{http_code}"]);
+        if path.contains("/stream?") {
+            curl.args(["-H", "Accept: text/event-stream"]);
+        }
         if path.ends_with(":raw") {
             curl.args(["-H", "Mq-Delay: 1h"]);
         }
@@ -195,6 +198,7 @@ fn messages(door: &mut Door) -> Option<String> {
     let id = door.body["transaction_id"].as_str().unwrap();
     let half = format!("{begin}/{id}");
     door.run("getTransaction", "GET", &half, None);
+    checks(door, topic);
     let resolve = format!("{half}/resolution");
     let commit = json!({"resolution": "commit"});
     assert_eq!(door.call("PUT", &resolve, Some(&commit)), "200");
@@ -203,13 +207,27 @@ fn messages(door: &mut Door) -> Option<String> {
     handle
 }
 
+/// Brokers ask about the half message that was begun before.
+fn checks(door: &mut Door, topic: &str) {
+    let receive = format!("{topic}/transaction-checks:receive?wait=30s");
+    let stream = format!("{topic}/transaction-checks/stream?max_duration=1s");
+    let end = Instant::now() + Duration::from_secs(120);
+    let mut came = false;
+    while !came && Instant::now() < end {
+        door.run("receiveChecks", "POST", &receive, None);
+        came = door.body["checks"][0]["check_id"].is_string();
+    }
+    door.also("receiveChecks", &json!(came));
+    door.run("streamChecks", "GET", &stream, None);
+}
+
 /// Gives four leases, if any.
 fn receive(door: &mut Door) -> Vec<String> {
-    let path = "/v1/groups/table/messages:receive?topic=table&tag=*&max=4&wait=0s";
+    let path = "/v1/groups/table/messages:receive?topic=table&tag=*&max=4&wait=0s&lease=10m";
     door.run("receiveMessages", "POST", path, None);
     let mut leases = Vec::new();
     while leases.len() < 4 && door.seen["receiveMessages"] == "200" {
-        let more = "/v1/groups/table/messages:receive?topic=table&max=4&wait=20s";
+        let more = "/v1/groups/table/messages:receive?topic=table&max=4&wait=20s&lease=10m";
         let messages = door.body["messages"].as_array().unwrap();
         let ids = messages.iter().map(|one| one["lease_id"].as_str().unwrap());
         leases.extend(ids.map(str::to_owned));

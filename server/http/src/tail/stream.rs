@@ -13,13 +13,8 @@ use super::cursor::Place;
 use super::reader::{Event, Found, Reader, data, frame, gap};
 use super::wanted::Wanted;
 use crate::node::Node;
-use crate::problem::Problem;
-use crate::sse::{self, Gone, Out};
+use crate::sse::{self, End, HEARTBEAT, Out};
 
-/// Signs of life, so that proxies and browsers see that the stream lives.
-const HEARTBEAT: Duration = Duration::from_secs(15);
-/// A stream ends by itself, so that reconnects are spread and routine.
-const AGE: Duration = Duration::from_secs(30 * 60);
 const HOLD: Duration = Duration::from_secs(20);
 
 /// One stream.
@@ -36,61 +31,16 @@ pub(crate) struct Stream {
     pub max_duration: Option<Duration>,
 }
 
-/// Why a stream ends.
-enum End {
-    /// The reader went, or everything that was asked for is sent.
-    Done,
-    /// We end it; the last event says why.
-    Drain(&'static str),
-    /// Something is wrong that will pass.
-    Problem(Box<Problem>),
-}
-
-impl From<Gone> for End {
-    fn from(_: Gone) -> End {
-        End::Done
-    }
-}
-
 impl Stream {
     pub(crate) async fn run(mut self) {
-        let (node, age) = (self.node.clone(), sse::jittered(AGE));
-        let asked = self.max_duration;
-        let ended = async {
-            let over = tokio::time::sleep(asked.unwrap_or(age).min(age));
-            tokio::select! {
-                () = node.ended() => End::Drain("shutdown"),
-                () = over => match asked.is_some_and(|asked| asked <= age) {
-                    true => End::Done,
-                    false => End::Drain("max-age"),
-                },
-            }
-        };
-        let end = {
-            let work = async {
-                match self.work().await {
-                    Ok(()) => End::Done,
-                    Err(end) => end,
-                }
-            };
-            tokio::select! {
-                end = ended => end,
-                end = work => end,
-            }
-        };
-        let last = match &end {
-            End::Done => return,
-            End::Drain(reason) => sse::drain(reason, self.node.options.sse_retry),
-            End::Problem(problem) => sse::event("problem", None, &problem.to_json(None)),
-        };
-        // Nobody may be there any more to read it.
-        let _ = self.out.send(last).await;
+        let (node, out, asked) = (self.node.clone(), self.out.clone(), self.max_duration);
+        sse::run(&node, &out, asked, self.work()).await;
     }
 
     async fn work(&mut self) -> Result<(), End> {
         // The place at once: who is cut off before the first event goes on from here.
         let id = self.reader.sign(&self.place);
-        let hello = sse::hello(self.node.options.sse_retry, &id);
+        let hello = sse::hello(self.node.options.sse_retry, Some(&id));
         self.out.send(hello).await?;
         if self.wanted.is_sql() {
             return self.follow_alone().await;

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod browse;
+mod checks;
 mod contract;
 mod dead_letters;
 mod door;
