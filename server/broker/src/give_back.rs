@@ -4,13 +4,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::receipt::PopTopic;
+use model::receipt::{PopTopic, Receipt};
 use model::record::View;
 use model::{Level, Mark};
 use store::Entry;
 
 use crate::ack::{Ack, Renewal};
-use crate::pop::{Lapsed, Open, Woken, read_lapsed};
+use crate::pop::{Flight, Lapsed, Open, Woken, read_lapsed};
 use crate::{Answer, Broker, Caller, Error, limits};
 
 /// A leased message is given back before its lease is over.
@@ -80,6 +80,28 @@ impl Broker {
         drop(state);
         self.run_again(&woken);
         Ok(Answer::After(Mark::REACHED, true))
+    }
+
+    /// How many messages of a topic a group has out on leases, and whether these are: in the order of
+    /// `asked`. What is no lease is not out.
+    pub fn leases_out(&self, group: &str, topic: &str, asked: &[Ack<'_>]) -> (u64, Vec<bool>) {
+        let out = asked.iter().map(|ack| self.is_out(ack)).collect();
+        let Some((line, _)) = self.pops.find(group, topic) else {
+            return (0, out);
+        };
+        let count = line.lock().flights.values().map(Flight::in_flight).sum();
+        (count, out)
+    }
+
+    fn is_out(&self, ack: &Ack<'_>) -> bool {
+        let Some(held) =
+            (Receipt::parse(ack.receipt).ok()).and_then(|receipt| self.held(ack, &receipt))
+        else {
+            return false;
+        };
+        let state = held.line.lock();
+        let flight = state.flights.get(&(held.which, held.queue));
+        flight.is_some_and(|flight| (flight.find(held.at, held.start, held.popped_at)).is_some())
     }
 
     /// Makes a leased message a dead letter of its group. `false`: it is not out on that lease, and

@@ -1,13 +1,14 @@
-//! What Apache has no requests for: 310000 to 310009. `server/docs/protocol.md` is their description.
+//! What Apache has no requests for: 310000 to 310010. `server/docs/protocol.md` is their description.
 
 use broker::{Ack, DeadLetter, Error, Listed, Operation, Release, TransactionState, Work};
 use remoting::body::{
-    DelayedList, DelayedMessage, GoneDeadLetters, OpenTransaction, OperationInfo, TransactionList,
+    AskedLeases, DelayedList, DelayedMessage, GoneDeadLetters, LeasesOut, OpenTransaction,
+    OperationInfo, TransactionList,
 };
 use remoting::code::response;
 use remoting::header::{
-    ConsumerGroupHeader, DeadLetterHeader, ListHeader, OperationHeader, PurgeHeader, RedriveHeader,
-    ReleaseHeader, TransactionStateHeader,
+    ConsumerGroupHeader, DeadLetterHeader, LeasesHeader, ListHeader, OperationHeader, PurgeHeader,
+    RedriveHeader, ReleaseHeader, TransactionStateHeader,
 };
 
 use remoting::server::Outcome;
@@ -172,6 +173,29 @@ pub(crate) fn gone(endpoint: &Endpoint, ask: &mut Ask<'_>) -> Served {
     let gone = endpoint.broker.gone_dead_letters(header.consumer_group)?;
     ask.body(&GoneDeadLetters { gone })
 }
+
+pub(crate) fn leases(endpoint: &Endpoint, ask: &mut Ask<'_>) -> Served {
+    let header = LeasesHeader::read(ask.frame)?;
+    let body: AskedLeases = match ask.frame.body.is_empty() {
+        true => AskedLeases::default(),
+        false => ask.read()?,
+    };
+    let asked: Vec<Ack<'_>> = (body.leases.iter().take(LEASES_AT_ONCE))
+        .map(|lease| Ack {
+            group: header.consumer_group,
+            topic: &lease.topic,
+            queue: lease.queue_id,
+            offset: lease.offset,
+            receipt: &lease.receipt,
+        })
+        .collect();
+    let (group, topic) = (header.consumer_group, header.topic);
+    let (in_flight, out) = endpoint.broker.leases_out(group, topic, &asked);
+    ask.body(&LeasesOut { in_flight, out })
+}
+
+/// Leases that are looked up for one request; those behind are not answered.
+const LEASES_AT_ONCE: usize = 1_024;
 
 fn write(ask: &mut Ask<'_>, operation: &Operation) {
     let kind = match operation.work {

@@ -139,6 +139,7 @@ impl Endpoint {
             codes::GET_OPERATION => own::operation(self, ask),
             codes::CANCEL_OPERATION => own::cancel(self, ask),
             codes::GET_GONE_DEAD_LETTERS => own::gone(self, ask),
+            codes::GET_LEASES => own::leases(self, ask),
             _ => Err(Refused::NotSupported),
         }
     }

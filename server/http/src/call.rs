@@ -20,7 +20,6 @@ use crate::request_id::RequestId;
 use crate::timed;
 
 /// One request.
-#[allow(dead_code)] // the operations that want the rest come next
 pub(crate) struct Call {
     /// What lives as long as the server: the client, limits, whether it drains.
     pub node: Arc<Node>,
@@ -28,6 +27,8 @@ pub(crate) struct Call {
     pub method: Method,
     /// Values of the path's parameters, decoded once, in the order of the path.
     pub path: Vec<String>,
+    /// The path as it came.
+    pub target: String,
     /// The query string as it came.
     pub query: String,
     /// Headers.
@@ -45,6 +46,7 @@ impl Call {
             node,
             method: head.method,
             path,
+            target: head.uri.path().to_owned(),
             query: head.uri.query().unwrap_or_default().to_owned(),
             headers: head.headers,
             id,

@@ -24,6 +24,7 @@ use crate::parameters::{NAMESPACE, Parameters};
 use crate::problem::{self, Fault, Problem};
 use crate::publisher::Kind;
 use crate::sse::{self, End, HEARTBEAT, Out};
+use crate::tickets;
 use crate::told;
 use crate::transactions::Named;
 use crate::write::{self, Bodies, Object};
@@ -154,6 +155,7 @@ async fn stream(call: Call) -> Result<Response, Problem> {
     let asked = parameters.duration("max_duration", Duration::ZERO..=sse::LONGEST);
     let wanted = Wanted::read(&call, &mut parameters);
     parameters.finish()?;
+    tickets::allowed(&call, parameters.text("ticket"))?;
     let wanted = wanted?;
     let Some(place) = call.node.streams.take(1) else {
         let problem = Problem::new(&problem::QUOTA_EXCEEDED).detail("too many streams are open");

@@ -1,34 +1,22 @@
-//! The cluster as a whole, who asks, and tickets for streams.
+//! The cluster as a whole, and who asks.
 
 use axum::response::Response;
 use hyper::StatusCode;
-use hyper::header::{HeaderName, ORIGIN};
 use serde_json::{Value, json};
 
 use crate::call::{Call, json_answer};
 use crate::duration;
-use crate::json::{self, At, Faults};
 use crate::operations::{Operation, row};
 use crate::page::{self, Page};
 use crate::parameters::Parameters;
 use crate::problem::{self, Problem};
-use crate::token::Kind;
-use crate::{clock, time};
 
 pub(crate) const OPERATIONS: &[Operation] = &[
     row!(GET "/v1/cluster" "getCluster" cluster),
     row!(GET "/v1/brokers" "listBrokers" brokers, INVALID_PAGE_TOKEN, PAGE_TOKEN_EXPIRED),
     row!(GET "/v1/brokers/{broker}" "getBroker" broker, BROKER_NOT_FOUND),
     row!(GET "/v1/me" "whoAmI" me),
-    row!(
-        POST "/v1/stream-tickets" "createStreamTicket" ticket,
-        MALFORMED_JSON, INVALID_REQUEST, UNSUPPORTED_MEDIA_TYPE, INVALID_SETTING
-    ),
 ];
-
-/// How long a ticket may be good, and how long it usually is, in milliseconds.
-const TICKET_MOST: i64 = 15 * 60_000;
-const TICKET_USUAL: i64 = 10 * 60_000;
 
 /// What the cluster is called, who is in it, and what this server takes.
 async fn cluster(call: Call) -> Result<Response, Problem> {
@@ -104,60 +92,6 @@ async fn me(call: Call) -> Result<Response, Problem> {
         StatusCode::OK,
         &json!({"user": "anonymous", "auth": "off"}),
     ))
-}
-
-/// The right to open one stream for a while, for who can set no header.
-async fn ticket(mut call: Call) -> Result<Response, Problem> {
-    no_parameters(&call)?;
-    let limit = call.node.options.limits.small;
-    let body = call.json(limit, "application/json").await?;
-    let (mut faults, top) = (Faults::default(), At::Root);
-    let (mut path, mut ttl) = (None, TICKET_USUAL);
-    let members = faults.object(top, json::parse(&body)?);
-    for (name, value) in members.into_iter().flatten() {
-        let at = top.member(&name);
-        match &*name {
-            "path" => path = faults.string(at, value),
-            "ttl" => {
-                let given = faults.duration(at, value).map_or(ttl, |ttl| {
-                    i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX)
-                });
-                if !(1_000..=TICKET_MOST).contains(&given) {
-                    faults.refuse(&problem::INVALID_SETTING, at, "1s to 15m");
-                }
-                ttl = given;
-            }
-            _ => faults.unknown(top, &name, &["path", "ttl"]),
-        }
-    }
-    match &path {
-        Some(path) if !(path.starts_with("/v1/") && path.ends_with("/stream")) => {
-            faults.refuse(
-                &problem::INVALID_SETTING,
-                top.member("path"),
-                "the path of a stream expected",
-            );
-        }
-        None if faults.is_empty() => faults.missing(top, "path"),
-        _ => {}
-    }
-    faults.check()?;
-    let until = clock::wall_ms() + ttl;
-    let origin = call
-        .headers
-        .get(ORIGIN)
-        .map(|origin| origin.as_bytes())
-        .unwrap_or_default();
-    let path = path.unwrap_or_default();
-    let payload = [&until.to_be_bytes(), path.as_bytes(), b"\0", origin].concat();
-    let ticket = call.node.tokens.sign(Kind::Ticket, &payload);
-    let answer = json!({"ticket": ticket, "expires_at": time::format(until)});
-    let mut response = json_answer(StatusCode::CREATED, &answer);
-    let name = HeaderName::from_static("referrer-policy");
-    response
-        .headers_mut()
-        .insert(name, hyper::header::HeaderValue::from_static("no-referrer"));
-    Ok(response)
 }
 
 fn no_parameters(call: &Call) -> Result<(), Problem> {

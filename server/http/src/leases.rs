@@ -12,6 +12,7 @@ use crate::json::{self, At, Faults, Value};
 use crate::lease::Held;
 use crate::media;
 use crate::names;
+use crate::node::Node;
 use crate::operations::{Operation, row};
 use crate::parameters::{NAMESPACE, Parameters};
 use crate::problem::{self, Fault, Problem};
@@ -122,7 +123,11 @@ impl Leases {
         })
     }
 
-    fn answer(&self) -> Response {
+    fn answer(&self, node: &Node) -> Response {
+        let settled = self.entries.iter().filter(|entry| entry.wrong.is_none());
+        for held in settled.filter_map(|entry| entry.held.as_ref()) {
+            node.in_flight.settled(&held.lease);
+        }
         let mut out = String::with_capacity(32 + self.entries.len() * 220);
         let mut failed = 0;
         let mut whole = Object::new(&mut out);
@@ -183,7 +188,7 @@ async fn ack(mut call: Call) -> Result<Response, Problem> {
     for (entry, acked) in held.zip(acked) {
         entry.wrong = acked.err().map(Problem::from);
     }
-    Ok(leases.answer())
+    Ok(leases.answer(&call.node))
 }
 
 /// The messages come again, to any member.
@@ -244,7 +249,7 @@ async fn release(mut call: Call) -> Result<Response, Problem> {
             }
         };
     }
-    Ok(leases.answer())
+    Ok(leases.answer(&call.node))
 }
 
 /// The messages stay with the caller for longer. Each has a new lease; the old one is worth nothing.
@@ -265,20 +270,24 @@ async fn extend(mut call: Call) -> Result<Response, Problem> {
     };
     allowed_lease(lease, Fault::pointer("/lease", LEASE_RANGE))?;
     for entry in &mut leases.entries {
-        let Some(held) = &mut entry.held else {
+        let Some(held) = &entry.held else {
             continue;
         };
         match leases.consumer.extend(&held.lease, lease).await {
             Ok(renewed) => {
-                held.lease = renewed;
+                call.node.in_flight.extended(&held.lease, &renewed);
+                let new = Held {
+                    lease: renewed,
+                    ..held.clone()
+                };
                 let mut id = String::new();
-                held.push(&call.node.tokens, &mut id);
+                new.push(&call.node.tokens, &mut id);
                 entry.renewed = Some(id);
             }
             Err(error) => entry.wrong = Some(error.into()),
         }
     }
-    Ok(leases.answer())
+    Ok(leases.answer(&call.node))
 }
 
 /// The messages go to the group's dead letters at once.
@@ -309,7 +318,7 @@ async fn dead_letter(mut call: Call) -> Result<Response, Problem> {
             }
         };
     }
-    Ok(leases.answer())
+    Ok(leases.answer(&call.node))
 }
 
 /// What a broker that says whether a lease still lived means by its answer.

@@ -7,9 +7,11 @@ use tokio::sync::watch;
 
 use crate::checks::Desks;
 use crate::gauge::Gauge;
+use crate::in_flight::InFlight;
 use crate::metrics::Metrics;
 use crate::options::Options;
 use crate::publisher::Publisher;
+use crate::pullers::Pullers;
 use crate::tail::Readers;
 use crate::token::{Secret, Tokens};
 
@@ -27,6 +29,10 @@ pub(crate) struct Node {
     pub readers: Readers,
     /// Who answers brokers that ask about transactions.
     pub desks: Desks,
+    /// What group streams have out on leases.
+    pub in_flight: InFlight,
+    /// Who pulls beside them.
+    pub pullers: Pullers,
     /// What happened so far.
     pub metrics: Metrics,
     /// Bytes of request bodies held just now.
@@ -52,6 +58,8 @@ impl Node {
             publisher: Publisher::default(),
             readers: Readers::default(),
             desks: Desks::default(),
+            in_flight: InFlight::default(),
+            pullers: Pullers::default(),
             metrics: Metrics::default(),
             bodies: Gauge::new(limits.in_flight_bytes),
             publishes: Gauge::new(limits.publishes),

@@ -12,8 +12,8 @@ use hyper::Method;
 use crate::call::Call;
 use crate::problem::{self, Kind, Problem};
 use crate::{
-    browse, checks, cluster, console, dead_letters, docs, groups, health, leases, publish, receive,
-    requests, scheduled, tail, topics, transactions,
+    browse, checks, cluster, console, dead_letters, docs, group_stream, groups, health, leases,
+    publish, receive, requests, scheduled, tail, tickets, topics, transactions,
 };
 
 /// What an operation comes to.
@@ -79,6 +79,8 @@ pub fn operations() -> &'static [Operation] {
             groups::OPERATIONS,
             health::OPERATIONS,
             tail::OPERATIONS,
+            group_stream::OPERATIONS,
+            tickets::OPERATIONS,
             publish::OPERATIONS,
             scheduled::OPERATIONS,
             receive::OPERATIONS,

@@ -29,6 +29,7 @@ use crate::node::Node;
 use crate::operations::{Operation, row};
 use crate::parameters::{NAMESPACE, Parameters};
 use crate::problem::{self, Fault, Problem};
+use crate::pullers;
 use crate::reply;
 use crate::subscriptions::{self, Subscription};
 use crate::time;
@@ -46,12 +47,12 @@ pub(crate) const OPERATIONS: &[Operation] = &[
 const WAIT: Duration = Duration::from_secs(10);
 const WAIT_MAX: Duration = Duration::from_secs(30);
 const MAX: u64 = 16;
-const LEASE: Duration = Duration::from_secs(60);
+pub(crate) const LEASE: Duration = Duration::from_secs(60);
 const LEASE_MIN: Duration = Duration::from_secs(1);
 const LEASE_MAX: Duration = Duration::from_secs(12 * 60 * 60);
 /// A broker may say that there is something which this group then does not get: it is filtered out, or out in
 /// order. So soon it is asked again.
-const AGAIN: Duration = Duration::from_millis(20);
+pub(crate) const AGAIN: Duration = Duration::from_millis(20);
 
 static MQ_LEASE_ID: HeaderName = HeaderName::from_static("mq-lease-id");
 static MQ_LEASE_EXPIRES_AT: HeaderName = HeaderName::from_static("mq-lease-expires-at");
@@ -68,6 +69,15 @@ struct Wanted {
     wait: Duration,
     lease: Duration,
     bodies: Bodies,
+}
+
+impl Wanted {
+    fn shown(&self) -> Shown<'_> {
+        Shown {
+            bodies: self.bodies,
+            namespace: self.namespace.as_deref(),
+        }
+    }
 }
 
 async fn receive(call: Call) -> Result<Response, Problem> {
@@ -163,11 +173,7 @@ async fn subscription(
     wanted: &Wanted,
 ) -> Result<(GroupConfig, Subscription), Problem> {
     let admin = node.client.admin();
-    let missing = || {
-        let detail = format!("there is no group {}", wanted.group);
-        Problem::new(&problem::GROUP_NOT_FOUND).detail(detail)
-    };
-    let mut group = admin.group(&wanted.group).await?.ok_or_else(missing)?;
+    let mut group = existing(node, &wanted.group).await?;
     let all = subscriptions::of(&group);
     let topic = match (&wanted.topic, all.as_slice()) {
         (Some(topic), _) => topic.as_str(),
@@ -201,29 +207,27 @@ async fn subscription(
             admin.put_group(&group).await?;
             Ok((group, new))
         }
-        (None, None) => {
-            let detail = format!(
-                "group {} has no subscription to {topic}; the first receive with tag=* or another filter makes one",
-                wanted.group
-            );
-            Err(Problem::new(&problem::SUBSCRIPTION_NOT_FOUND).detail(detail))
-        }
+        (None, None) => Err(subscriptions::missing(&wanted.group, topic)),
     }
+}
+
+/// # Errors
+/// `group-not-found`.
+pub(crate) async fn existing(node: &Node, group: &str) -> Result<GroupConfig, Problem> {
+    let found = node.client.admin().group(group).await?;
+    found.ok_or_else(|| {
+        let detail = format!("there is no group {group}");
+        Problem::new(&problem::GROUP_NOT_FOUND).detail(detail)
+    })
 }
 
 /// A group gets a topic one way at a time: members that pull it would get what was popped once more.
 async fn alone(node: &Node, group: &str, topic: &str) -> Result<(), Problem> {
     let pullers = node.client.admin().pullers(group, topic).await?;
-    if pullers.is_empty() {
-        return Ok(());
+    match pullers.is_empty() {
+        true => Ok(()),
+        false => Err(pullers::problem(topic, pullers)),
     }
-    let detail = format!(
-        "{} of the group pull {topic}: stop them, or let them pop (mqadmin setConsumeMode -m POP, setClientRebalance(false))",
-        pullers.len()
-    );
-    Err(Problem::new(&problem::GROUP_CONSUMED_BY_PULL)
-        .detail(detail)
-        .with("client_ids", pullers))
 }
 
 /// The next messages, each of which is told to the caller or given back.
@@ -258,7 +262,7 @@ async fn next(
 }
 
 /// Pops without waiting. If the caller vanishes meanwhile, what comes is given back.
-async fn pop(
+pub(crate) async fn pop(
     consumer: &SimpleConsumer,
     topic: &str,
     receive: &Arc<Receive>,
@@ -285,7 +289,7 @@ fn many(node: &Node, leased: Unless, wanted: &Wanted) -> Response {
         if place > 0 {
             out.push(',');
         }
-        message(&mut out, node, one, wanted);
+        message(&mut out, node, one, &wanted.group, &wanted.shown());
     }
     out.push_str("]}");
     let mut response = Response::new(told::body(out.into(), leased));
@@ -295,16 +299,23 @@ fn many(node: &Node, leased: Unless, wanted: &Wanted) -> Response {
     response
 }
 
-fn message(out: &mut String, node: &Node, leased: &Leased, wanted: &Wanted) {
-    let mut object = write::message(
-        out,
-        &leased.message,
-        wanted.bodies,
-        wanted.namespace.as_deref(),
-    );
+/// How messages are shown to a caller.
+pub(crate) struct Shown<'a> {
+    pub bodies: Bodies,
+    pub namespace: Option<&'a str>,
+}
+
+pub(crate) fn message(
+    out: &mut String,
+    node: &Node,
+    leased: &Leased,
+    group: &str,
+    shown: &Shown<'_>,
+) {
+    let mut object = write::message(out, &leased.message, shown.bodies, shown.namespace);
     let text = object.value("lease_id");
     text.push('"');
-    Held::new(&wanted.group, leased).push(&node.tokens, text);
+    Held::new(group, leased).push(&node.tokens, text);
     text.push('"');
     object.time("lease_expires_at", leased.lease.ends_at());
     object.number("delivery_attempt", attempt(leased));

@@ -4,6 +4,8 @@
 use posthouse_client::{Filter, GroupConfig};
 use serde::{Deserialize, Serialize};
 
+use crate::problem::{self, Problem};
+
 /// One subscription, as Apache's `SimpleSubscriptionData` is written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -74,6 +76,14 @@ pub(crate) fn put(group: &mut GroupConfig, subscription: Subscription) {
     all.push(subscription);
     all.sort_by(|a, b| a.topic.cmp(&b.topic));
     group.subscriptions = serde_json::to_string(&all).ok();
+}
+
+/// A group wants nothing of a topic yet.
+pub(crate) fn missing(group: &str, topic: &str) -> Problem {
+    let detail = format!(
+        "group {group} has no subscription to {topic}; PUT one, or receive once with tag=* or another filter"
+    );
+    Problem::new(&problem::SUBSCRIPTION_NOT_FOUND).detail(detail)
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ use crate::node::Node;
 use crate::operations::{Operation, row};
 use crate::parameters::{NAMESPACE, Parameters};
 use crate::problem::{self, Problem};
-use crate::{sse, time, token};
+use crate::{sse, tickets, time, token};
 
 use cursor::Place;
 use reader::Reader;
@@ -67,6 +67,7 @@ async fn tail(call: Call) -> Result<Response, Problem> {
     let max_duration = parameters.duration("max_duration", Duration::ZERO..=sse::LONGEST);
     let filter = filter(&mut parameters);
     parameters.finish()?;
+    tickets::allowed(&call, parameters.text("ticket"))?;
     let topic = names::topic(call.parameter(0), parameters.text(NAMESPACE))?;
     let queues: Vec<&str> = parameters.texts("queue").collect();
     let (filter, node) = (filter?, &call.node);

@@ -37,7 +37,8 @@ pub use offsets::{
     ConsumerOffsets, ConsumerStatus, QueueOffset, QueueOffsets, ResetOffsetList, ResetOffsets,
 };
 pub use own::{
-    DelayedList, DelayedMessage, GoneDeadLetters, OpenTransaction, OperationInfo, TransactionList,
+    AskedLease, AskedLeases, DelayedList, DelayedMessage, GoneDeadLetters, LeasesOut,
+    OpenTransaction, OperationInfo, TransactionList,
 };
 pub use pop::{
     Assignment, AssignmentAnswer, AssignmentRequest, BatchAck, BatchAckRequest, RequestMode,

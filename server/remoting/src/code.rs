@@ -37,6 +37,7 @@ codes! {
     GET_OPERATION = 310007
     CANCEL_OPERATION = 310008
     GET_GONE_DEAD_LETTERS = 310009
+    GET_LEASES = 310010
 }
 
 codes! {
@@ -48,7 +49,7 @@ codes! {
 /// What a broker says of [`own`] in its answer to a heartbeat, as field `posthouse`: the codes it
 /// serves, ascending, with commas between.
 pub const OWN_CODES: &str = "310000,310001,310002,310003,310004,\
-     310005,310006,310007,310008,310009";
+     310005,310006,310007,310008,310009,310010";
 
 codes! {
     /// Codes of requests.

@@ -1,12 +1,14 @@
 //! Whether groups pull or pop.
 
 use remoting::Command;
-use remoting::body::{ConsumerConnection, RequestModes};
-use remoting::code::{request, response};
+use remoting::body::{ConsumerConnection, LeasesOut, RequestModes};
+use remoting::code::{own, request, response};
+use remoting::header::LeasesHeader;
 
 use super::Admin;
 use crate::client::Inner;
 use crate::error::Result;
+use crate::route::Broker;
 
 /// How a broker calls popping (Apache `MessageRequestMode`).
 const POP: &str = "POP";
@@ -25,6 +27,28 @@ impl Admin {
         }
         let members = members.connection_set.into_iter();
         Ok(members.map(|member| member.client_id).collect())
+    }
+
+    /// How many messages of a topic a group has out on leases, whoever popped them.
+    ///
+    /// # Errors
+    /// If the topic has no route, or the first broker that refuses (Apache's do, with code 3) or gives no
+    /// answer.
+    pub async fn leases_out(&self, group: &str, topic: &str) -> Result<u64> {
+        let route = self.client.route(topic).await?;
+        let mut all = 0;
+        for master in route.brokers.iter().filter_map(Broker::master) {
+            let channel = self.client.channels.to(master).await?;
+            let header = LeasesHeader {
+                consumer_group: group,
+                topic,
+            };
+            let command = header.fill(Command::request(own::GET_LEASES));
+            let answer = channel.call(command, self.client.config.timeout).await?;
+            let told: LeasesOut = Inner::body(&channel, &answer)?;
+            all += told.in_flight;
+        }
+        Ok(all)
     }
 
     async fn pops(&self, group: &str, topic: &str) -> Result<bool> {

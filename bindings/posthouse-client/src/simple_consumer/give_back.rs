@@ -1,14 +1,20 @@
 //! What becomes of a lease otherwise, at a broker that serves it: Apache's refuse all of this with code 3.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use remoting::Command;
+use remoting::body::{AskedLease, AskedLeases, LeasesOut};
 use remoting::code::own;
-use remoting::header::{DeadLetterHeader, ReleaseHeader};
+use remoting::header::{DeadLetterHeader, LeasesHeader, ReleaseHeader};
 
 use super::SimpleConsumer;
+use crate::client::Inner;
 use crate::error::{Error, Result};
 use crate::lease::Lease;
+
+/// Leases that are asked about in one request.
+const AT_ONCE: usize = 1_000;
 
 impl SimpleConsumer {
     /// Gives the message back: it may be popped again after `delay`. Not counted, it comes as if it had
@@ -53,6 +59,51 @@ impl SimpleConsumer {
         };
         let command = header.fill(Command::request(own::DEAD_LETTER_MESSAGE));
         self.held(lease, command).await
+    }
+
+    /// Whether messages are still out on these leases, which end also when somebody else settles them.
+    ///
+    /// # Errors
+    /// If a broker that lent one refuses or gives no answer.
+    pub async fn are_out(&self, leases: &[Lease]) -> Result<Vec<bool>> {
+        let mut by_broker: BTreeMap<(&str, &str), Vec<usize>> = BTreeMap::new();
+        for (place, lease) in leases.iter().enumerate() {
+            let own = by_broker.entry((lease.topic(), lease.broker()));
+            own.or_default().push(place);
+        }
+        let mut all = vec![false; leases.len()];
+        for ((topic, broker), places) in by_broker {
+            let channel = self.client.master_of(topic, broker).await?;
+            for places in places.chunks(AT_ONCE) {
+                let asked = places.iter().filter_map(|place| leases.get(*place));
+                let body = AskedLeases {
+                    leases: asked.map(|lease| self.asked(lease)).collect(),
+                };
+                let header = LeasesHeader {
+                    consumer_group: &self.group,
+                    topic,
+                };
+                let command = header.fill(Command::request(own::GET_LEASES));
+                let command = command.body(remoting::body::to_vec(&body));
+                let answer = channel.call(command, self.client.config.timeout).await?;
+                let told: LeasesOut = Inner::body(&channel, &answer)?;
+                for (place, out) in places.iter().zip(told.out) {
+                    if let Some(own) = all.get_mut(*place) {
+                        *own = out;
+                    }
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    fn asked(&self, lease: &Lease) -> AskedLease {
+        AskedLease {
+            offset: lease.offset().cast_signed(),
+            queue_id: lease.queue_id() as i32,
+            receipt: lease.receipt().to_owned(),
+            topic: lease.real_topic(&self.group),
+        }
     }
 
     async fn held(&self, lease: &Lease, command: Command) -> Result<bool> {

@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
+use remoting::Command;
+use remoting::code::request;
+use remoting::header::pop::NotificationHeader;
+
 use super::SimpleConsumer;
+use crate::error::Result;
 
 impl SimpleConsumer {
     /// Waits until a broker has something for the group, at most so long. Nothing is lent meanwhile, so who
@@ -24,5 +29,26 @@ impl SimpleConsumer {
             Ok(brokers) => self.any_has_some(topic, brokers, ordered, wait).await,
             Err(_) => false,
         }
+    }
+
+    /// Whether the brokers of a topic lend messages at all: Apache's do from 5.0 on.
+    ///
+    /// # Errors
+    /// A broker that does not refuses with 3; if the topic has no route, or a broker gives no answer.
+    pub async fn check_lends(&self, topic: &str) -> Result<()> {
+        let header = NotificationHeader {
+            consumer_group: &self.group,
+            topic,
+            queue_id: -1,
+            poll_ms: 0,
+            born_at: 0,
+            order: false,
+            attempt: None,
+        };
+        for (_, channel) in self.brokers(topic).await? {
+            let command = header.fill(Command::request(request::NOTIFICATION));
+            channel.call(command, self.client.config.timeout).await?;
+        }
+        Ok(())
     }
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // a test stops at the first surprise
 
 use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -153,6 +154,60 @@ impl Door {
     fn stop(&self) {
         let path = format!("topics/{}-stop/messages", self.topic);
         self.post(&path, &json!({ "body": "stop" }));
+    }
+}
+
+/// A stream of a group that acks what it is sent.
+struct Followed(std::thread::JoinHandle<Vec<Value>>);
+
+impl Followed {
+    fn is_over(&self) -> bool {
+        self.0.is_finished()
+    }
+
+    /// Everything that came.
+    fn end(self) -> Vec<Value> {
+        self.0.join().unwrap()
+    }
+}
+
+impl Door {
+    /// Follows the group over SSE, to the end of the stream.
+    fn follow(&self, query: &str) -> Followed {
+        let path = format!("{}/v1/groups/{}/stream?{query}", self.base, self.group);
+        let mut curl = Command::new("curl");
+        curl.args([
+            "-sSN",
+            "--fail",
+            "-m",
+            "120",
+            "-H",
+            "Accept: text/event-stream",
+        ]);
+        let mut curl = (curl.arg(path).stdin(Stdio::null()).stdout(Stdio::piped()))
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(curl.stdout.take().unwrap()).lines();
+        let own = Door {
+            base: self.base.clone(),
+            topic: self.topic.clone(),
+            group: self.group.clone(),
+        };
+        Followed(std::thread::spawn(move || {
+            let mut got = Vec::new();
+            for line in lines.map_while(Result::ok) {
+                let Some(data) = line.strip_prefix("data: ") else {
+                    continue;
+                };
+                let message: Value = serde_json::from_str(data).unwrap();
+                let path = format!("groups/{}/leases:ack", own.group);
+                let acked = own.post(&path, &json!({ "lease_ids": [message["lease_id"]] }));
+                assert_eq!(acked["failed"], 0, "{acked}");
+                got.push(message);
+            }
+            assert!(curl.wait().unwrap().success());
+            got
+        }))
     }
 }
 
@@ -458,9 +513,12 @@ fn http_replies_to_java_5_3_3() {
 
 /// A group that pops may be popped from anywhere: each message comes to one of them, once.
 #[test]
-fn curl_and_a_java_consumer_that_pops_share_a_group() {
+fn curl_a_stream_and_a_java_consumer_that_pops_share_a_group() {
     let Some(door) = Door::open() else { return };
     let clients = format!("groups/{}/clients", door.group);
+    let wanted = format!("groups/{}/subscriptions/{}", door.group, door.topic);
+    let (status, answer) = door.ask(&["-X", "PUT"], &wanted);
+    assert_eq!(status, 201, "{answer}");
     let (told, (sent, mut ours)) = door.beside(
         client_5_3_3::client(),
         "mixed-member",
@@ -472,8 +530,9 @@ fn curl_and_a_java_consumer_that_pops_share_a_group() {
                 |_, all| all["items"].as_array().is_some_and(|all| !all.is_empty()),
             );
             let (mut sent, mut ours) = (BTreeSet::new(), Vec::new());
+            let stream = door.follow("max_events=8&max_in_flight=4");
             let end = Instant::now() + LIMIT;
-            while ours.len() < 8 {
+            while ours.len() < 8 || !stream.is_over() {
                 assert!(Instant::now() < end, "curl gets too little: {ours:?}");
                 let bodies: Vec<String> = (0..16).map(|n| format!("{}", sent.len() + n)).collect();
                 let messages: Vec<Value> =
@@ -483,6 +542,9 @@ fn curl_and_a_java_consumer_that_pops_share_a_group() {
                 sent.extend(bodies);
                 ours.extend(door.take("max=4&wait=1s"));
             }
+            let streamed = stream.end();
+            assert_eq!(streamed.len(), 8);
+            ours.extend(streamed);
             door.until_nothing_is_left();
             door.stop();
             (sent, ours)

@@ -233,6 +233,8 @@ fn receive(door: &mut Door) -> Vec<String> {
         leases.extend(ids.map(str::to_owned));
         door.call("POST", more, None);
     }
+    let stream = "/v1/groups/table/stream?topic=table&max_duration=1s";
+    door.run("streamGroup", "GET", stream, None);
     leases
 }
 

@@ -5,7 +5,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::response::Response;
 use hyper::StatusCode;
-use posthouse_client::{Admin, GroupName, Progress, Queue, ResetTo};
+use posthouse_client::code::response::REQUEST_CODE_NOT_SUPPORTED;
+use posthouse_client::{Admin, Error, GroupName, Progress, Queue, ResetTo};
 use serde_json::{Value, json};
 
 use super::{existing, only_namespace};
@@ -99,6 +100,18 @@ pub(super) async fn clients(call: Call) -> Result<Response, Problem> {
     let admin = call.node.client.admin();
     existing(&admin, &group).await?;
     let consumers = admin.consumers(group.as_str()).await?;
+    let mut conflict = false;
+    for topic in consumers.subscription_table.keys() {
+        if names::is_system(topic) || admin.pullers(group.as_str(), topic).await?.is_empty() {
+            continue;
+        }
+        conflict |= match admin.leases_out(group.as_str(), topic).await {
+            // A broker that cannot say, or a topic that is gone: nothing is known to be out.
+            Err(error) if error.code() == Some(REQUEST_CODE_NOT_SUPPORTED) => false,
+            Err(Error::NoRoute(_)) => false,
+            out => out? > 0,
+        };
+    }
     let client = |client: &posthouse_client::Connection| {
         json!({
             "client_id": client.client_id,
@@ -110,7 +123,7 @@ pub(super) async fn clients(call: Call) -> Result<Response, Problem> {
     let items: Vec<Value> = consumers.connection_set.iter().map(client).collect();
     Ok(json_answer(
         StatusCode::OK,
-        &json!({"items": items, "next_page_token": null}),
+        &json!({"conflict": conflict, "items": items, "next_page_token": null}),
     ))
 }
 

@@ -8,6 +8,7 @@ mod contract;
 mod dead_letters;
 mod door;
 mod events;
+mod group_stream;
 mod groups;
 mod guarded;
 mod leases;

@@ -1,4 +1,4 @@
-//! What only Posthouse answers: 310000, 310001, and 310005 to 310009.
+//! What only Posthouse answers: 310000, 310001, and from 310005 on.
 
 use serde::{Deserialize, Serialize};
 
@@ -99,4 +99,36 @@ pub struct GoneDeadLetters {
     /// Positions in the dead-letter queue that were sent again or given up: the first of each range, and
     /// the one behind it.
     pub gone: Vec<(u64, u64)>,
+}
+
+/// Body of 310010.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AskedLeases {
+    /// Those that are asked about.
+    pub leases: Vec<AskedLease>,
+}
+
+/// One of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AskedLease {
+    /// Its offset in the queue.
+    pub offset: i64,
+    /// Its queue.
+    pub queue_id: i32,
+    /// Its receipt handle.
+    pub receipt: String,
+    /// The topic it lies in: it may be a retry topic.
+    pub topic: String,
+}
+
+/// Answer to 310010.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LeasesOut {
+    /// How many messages of the topic the group has out on leases.
+    pub in_flight: u64,
+    /// Whether those that were asked about are, in their order.
+    pub out: Vec<bool>,
 }

@@ -1,4 +1,4 @@
-//! What only Posthouse serves: 310000 to 310009.
+//! What only Posthouse serves: 310000 to 310010.
 
 use super::header;
 
@@ -115,5 +115,15 @@ header! {
     OperationHeader<'a> {
         /// The operation.
         id: &'a str = b"operation",
+    }
+}
+
+header! {
+    /// Header of 310010: what of a topic a group has out on leases.
+    LeasesHeader<'a> {
+        /// The group.
+        consumer_group: &'a str = b"consumerGroup",
+        /// The topic.
+        topic: &'a str = b"topic",
     }
 }
