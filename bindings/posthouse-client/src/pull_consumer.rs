@@ -267,7 +267,7 @@ impl PullConsumer {
     /// If its broker gives no answer.
     pub async fn committed(&self, queue: &Queue) -> Result<Option<u64>> {
         let reader = self.reader();
-        reader.client.group_offset(&reader.group, queue).await
+        reader.client.group_offset(&reader.group, queue, None).await
     }
 
     /// Ends: offsets are told if it commits by itself, queues are given up.

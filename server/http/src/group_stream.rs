@@ -14,11 +14,12 @@ use axum::response::Response;
 use bytes::Bytes;
 use hyper::Method;
 use posthouse_client::code::response::REQUEST_CODE_NOT_SUPPORTED;
-use posthouse_client::{Receive, SimpleConsumer};
+use posthouse_client::{GroupName, Receive, SimpleConsumer};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::call::Call;
+use crate::groups;
 use crate::in_flight::Window;
 use crate::names;
 use crate::node::Node;
@@ -26,7 +27,7 @@ use crate::operations::{Operation, row};
 use crate::parameters::{NAMESPACE, Parameters};
 use crate::problem::{self, Fault, Problem};
 use crate::pullers;
-use crate::receive::{self, AGAIN, LEASE, LEASE_RANGE, Shown, Unless, allowed_lease, existing};
+use crate::receive::{self, AGAIN, LEASE, LEASE_RANGE, Shown, Unless, allowed_lease};
 use crate::sse::{self, End, HEARTBEAT, Out};
 use crate::subscriptions::{self, Subscription};
 use crate::tickets;
@@ -159,7 +160,9 @@ struct Waits {
 
 impl Stream {
     async fn new(node: Arc<Node>, wanted: Wanted, out: Out) -> Result<Stream, Problem> {
-        let group = existing(&node, &wanted.group).await?;
+        let admin = node.client.admin();
+        let name = GroupName::parse(&wanted.group).map_err(posthouse_client::Error::from)?;
+        let group = groups::existing(&admin, &name).await?;
         let all = subscriptions::of(&group);
         let of = |topic: &String| {
             let own = all.iter().find(|own| own.topic == *topic).cloned();

@@ -2,6 +2,7 @@
 
 mod progress;
 mod settings;
+mod subscribed;
 
 use axum::body::Body;
 use axum::response::Response;
@@ -48,6 +49,25 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     row!(
         GET "/v1/groups/{group}/clients" "listGroupClients" progress::clients,
         INVALID_GROUP, GROUP_NOT_FOUND
+    ),
+    row!(
+        GET "/v1/groups/{group}/subscriptions" "listSubscriptions" subscribed::list,
+        INVALID_GROUP, GROUP_NOT_FOUND, INVALID_PAGE_TOKEN, PAGE_TOKEN_EXPIRED
+    ),
+    row!(
+        GET "/v1/groups/{group}/subscriptions/{topic}" "getSubscription" subscribed::get,
+        INVALID_GROUP, GROUP_NOT_FOUND, INVALID_TOPIC, RESERVED_TOPIC, SUBSCRIPTION_NOT_FOUND
+    ),
+    row!(
+        PUT "/v1/groups/{group}/subscriptions/{topic}" "putSubscription" subscribed::put,
+        MALFORMED_JSON, INVALID_REQUEST, UNSUPPORTED_MEDIA_TYPE, INVALID_GROUP, GROUP_NOT_FOUND,
+        INVALID_TOPIC, RESERVED_TOPIC, TOPIC_NOT_FOUND, TOPIC_NOT_WRITABLE, INVALID_FILTER,
+        SUBSCRIPTION_MISMATCH, PRECONDITION_FAILED, PRECONDITION_REQUIRED
+    ),
+    row!(
+        DELETE "/v1/groups/{group}/subscriptions/{topic}" "deleteSubscription" subscribed::delete,
+        INVALID_GROUP, GROUP_NOT_FOUND, INVALID_TOPIC, RESERVED_TOPIC, SUBSCRIPTION_NOT_FOUND,
+        PRECONDITION_FAILED
     ),
 ];
 

@@ -107,6 +107,7 @@ kinds! {
     CONFIRMATION_REQUIRED 422 "confirmation-required" "Confirmation required" None, false;
     LIMIT_EXCEEDED 422 "limit-exceeded" "Limit exceeded" None, false;
     PREDECESSOR_FAILED 424 "predecessor-failed" "An earlier entry of the message group failed" None, false;
+    PRECONDITION_REQUIRED 428 "precondition-required" "Precondition required" Some(42800), false;
     QUOTA_EXCEEDED 429 "quota-exceeded" "Quota exceeded" Some(42900), true;
     HEADERS_TOO_LARGE 431 "headers-too-large" "Headers too large" Some(43100), false;
     INTERNAL 500 "internal" "Internal error" Some(50001), true;

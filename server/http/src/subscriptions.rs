@@ -78,6 +78,13 @@ pub(crate) fn put(group: &mut GroupConfig, subscription: Subscription) {
     group.subscriptions = serde_json::to_string(&all).ok();
 }
 
+/// Takes the subscription of a topic out of a group's configuration.
+pub(crate) fn remove(group: &mut GroupConfig, topic: &str) {
+    let mut all = of(group);
+    all.retain(|own| own.topic != topic);
+    group.subscriptions = serde_json::to_string(&all).ok();
+}
+
 /// A group wants nothing of a topic yet.
 pub(crate) fn missing(group: &str, topic: &str) -> Problem {
     let detail = format!(

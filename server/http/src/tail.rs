@@ -33,7 +33,7 @@ use reader::Reader;
 pub(crate) use reader::Readers;
 use stream::Stream;
 use wanted::Wanted;
-pub(crate) use wanted::filter;
+pub(crate) use wanted::{filter, tags};
 
 pub(crate) const OPERATIONS: &[Operation] = &[row!(
     GET "/v1/topics/{topic}/stream" "tailTopic" tail,

@@ -44,7 +44,7 @@ impl Admin {
     /// # Errors
     /// If the queue has no broker, or that gives no answer.
     pub async fn group_offset(&self, group: &str, queue: &Queue) -> Result<Option<u64>> {
-        self.client.group_offset(group, queue).await
+        self.client.group_offset(group, queue, Some(false)).await
     }
 
     /// Says where a group goes on in a queue. Members that consume it now will overwrite that.
@@ -88,12 +88,19 @@ impl Inner {
         self.offset(queue, header.fill(command)).await
     }
 
-    pub(crate) async fn group_offset(&self, group: &str, queue: &Queue) -> Result<Option<u64>> {
+    /// `zero`: `Some(false)` asks only for what the group said, otherwise brokers say 0 of a queue that they
+    /// have from its first message on.
+    pub(crate) async fn group_offset(
+        &self,
+        group: &str,
+        queue: &Queue,
+        zero: Option<bool>,
+    ) -> Result<Option<u64>> {
         let header = QueryOffsetHeader {
             consumer_group: group,
             topic: &queue.topic,
             queue_id: queue.id as i32,
-            zero_if_not_found: None,
+            zero_if_not_found: zero,
         };
         let command = header.fill(Command::request(request::QUERY_CONSUMER_OFFSET));
         match self.offset(queue, command).await {

@@ -225,7 +225,7 @@ impl Reader {
     pub(super) async fn first_offset(&self, queue: &Queue) -> Result<u64> {
         let stored = match self.options.model {
             Model::Broadcasting => self.offsets.get(queue),
-            Model::Clustering => self.client.group_offset(&self.group, queue).await?,
+            Model::Clustering => self.client.group_offset(&self.group, queue, None).await?,
         };
         if let Some(stored) = stored {
             return Ok(stored);

@@ -157,6 +157,13 @@ fn groups(door: &mut Door) {
     let to = json!({"topic": "table", "to": {"position": "earliest"}});
     let reset = "/v1/groups/retries/offsets:reset";
     door.run("resetOffsets", "POST", reset, Some(&to));
+    let own = "/v1/groups/retries/subscriptions/table";
+    let filter = json!({"filter": {"type": "tag", "expression": "a || b"}, "start": "latest"});
+    door.run("putSubscription", "PUT", own, Some(&filter));
+    door.run("getSubscription", "GET", own, None);
+    let all = "/v1/groups/retries/subscriptions";
+    door.run("listSubscriptions", "GET", all, None);
+    door.run("deleteSubscription", "DELETE", own, None);
     let gone = "/v1/groups/retries?confirm=retries";
     door.run("deleteGroup", "DELETE", gone, None);
 }

@@ -17,14 +17,23 @@ pub(crate) fn filter(parameters: &mut Parameters<'_>) -> Result<Filter, Problem>
     };
     match (parameters.text("tag"), parameters.text("sql")) {
         (Some(_), Some(_)) => invalid("sql", "either tag or sql, not both"),
-        (Some(tags), None) if tags.split("||").any(|tag| tag.trim().is_empty()) => {
-            invalid("tag", "tags separated by ||, or *")
-        }
-        (Some(tags), None) if tags.split("||").any(|tag| tag.trim() == "*") => Ok(Filter::All),
-        (Some(tags), None) => Ok(Filter::tags(tags)),
+        (Some(text), None) => match tags(text) {
+            Some(filter) => Ok(filter),
+            None => invalid("tag", "tags separated by ||, or *"),
+        },
         (None, Some(sql)) if sql.trim().is_empty() => invalid("sql", "an expression expected"),
         (None, Some(sql)) => Ok(Filter::sql(sql)),
         (None, None) => Ok(Filter::All),
+    }
+}
+
+/// A filter by tags, separated by `||`; `*` is everything.
+pub(crate) fn tags(text: &str) -> Option<Filter> {
+    let mut tags = text.split("||").map(str::trim);
+    match () {
+        () if tags.clone().any(str::is_empty) => None,
+        () if tags.any(|tag| tag == "*") => Some(Filter::All),
+        () => Some(Filter::tags(text)),
     }
 }
 

@@ -16,6 +16,7 @@ mod messages;
 mod repeated;
 mod requests;
 mod slow;
+mod subscriptions;
 mod tail;
 mod topics;
 mod transactions;
