@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use model::GroupName;
+use model::tag::java_hash;
 use remoting::code::{request, response};
 use remoting::header::pop::{AckHeader, ChangeInvisibleHeader, NotificationHeader, PopHeader};
 use remoting::{Answer, Command};
@@ -52,7 +53,8 @@ pub struct Receive {
     pub from: ConsumeFrom,
     /// In order: while a message of a message group is lent, later ones of it are not.
     pub ordered: bool,
-    /// Names an ordered attempt: asked again under the name, brokers lend the same messages once more.
+    /// Names the attempt: asked again under the name while they are out, brokers lend the same messages once
+    /// more. Unless it is ordered, only Posthouse's brokers do, and no other is asked.
     pub attempt: Option<String>,
 }
 
@@ -129,7 +131,13 @@ impl SimpleConsumer {
         let end = Instant::now() + receive.wait;
         loop {
             let left = end.saturating_duration_since(Instant::now());
-            let brokers = self.brokers(topic).await?;
+            let mut brokers = self.brokers(topic).await?;
+            if let Some(attempt) = &receive.attempt {
+                // The one that lent messages to it before is asked first again.
+                brokers.sort_by(|(one, _), (other, _)| one.cmp(other));
+                let first = java_hash(attempt).unsigned_abs() as usize % brokers.len().max(1);
+                brokers.rotate_left(first);
+            }
             // With one broker, it waits for us; with several, nobody must lend while another one waits.
             let hold = if brokers.len() == 1 {
                 left
@@ -137,6 +145,9 @@ impl SimpleConsumer {
                 Duration::ZERO
             };
             for (name, channel) in &brokers {
+                if receive.attempt.is_some() && !receive.ordered {
+                    self.keeps_names(channel).await?;
+                }
                 let found = self.pop(&wanted, receive, hold, name, channel).await?;
                 if !found.is_empty() {
                     return Ok(found);
@@ -176,6 +187,43 @@ impl SimpleConsumer {
     /// # Errors
     /// If the lease has ended, or the broker that lent it gives no answer.
     pub async fn extend(&self, lease: &Lease, invisible: Duration) -> Result<Lease> {
+        let (lease, _) = self.renew(lease, invisible, None).await?;
+        Ok(lease)
+    }
+
+    /// The same under a name: made again while the new lease lives, it gets that lease, and `true`. Only
+    /// Posthouse's brokers keep names, and no other is asked.
+    ///
+    /// # Errors
+    /// As [`SimpleConsumer::extend`]; refused with 310000 if a request of this name asked for another time.
+    pub async fn extend_once(
+        &self,
+        lease: &Lease,
+        invisible: Duration,
+        once: &str,
+    ) -> Result<(Lease, bool)> {
+        self.keeps_names(&*self.lender(lease).await?).await?;
+        self.renew(lease, invisible, Some(once)).await
+    }
+
+    /// Whether a broker keeps names of requests.
+    async fn keeps_names(&self, channel: &Channel) -> Result<()> {
+        let (id, limit) = (&self.client.id, self.client.config.timeout);
+        match channel.is_posthouse(id, limit).await? {
+            true => Ok(()),
+            false => Err(Error::Unsupported {
+                address: channel.address().clone(),
+                what: "keeps no idempotency keys: nothing was done",
+            }),
+        }
+    }
+
+    async fn renew(
+        &self,
+        lease: &Lease,
+        invisible: Duration,
+        once: Option<&str>,
+    ) -> Result<(Lease, bool)> {
         let topic = lease.real_topic(&self.group);
         let header = ChangeInvisibleHeader {
             consumer_group: &self.group,
@@ -184,6 +232,7 @@ impl SimpleConsumer {
             receipt: lease.receipt(),
             offset: lease.offset().cast_signed(),
             invisible_ms: invisible.as_millis() as i64,
+            once,
         };
         let command = header.fill(Command::request(request::CHANGE_MESSAGE_INVISIBLETIME));
         let channel = self.lender(lease).await?;
@@ -191,7 +240,8 @@ impl SimpleConsumer {
         let read = answer.read(|frame| {
             let number = |name| frame.ext.get(name)?.parse::<i64>().ok();
             let revive = i32::try_from(number("reviveQid")?).ok()?;
-            Some(lease.again(number("popTime")?, number("invisibleTime")?, revive))
+            let lease = lease.again(number("popTime")?, number("invisibleTime")?, revive);
+            Some((lease, frame.ext.get("replayed") == Some("true")))
         });
         let read = read.map_err(|error| Error::malformed(channel.address(), error))?;
         read.ok_or_else(|| Error::malformed(channel.address(), "no new lease"))

@@ -10,9 +10,9 @@ use std::time::Duration;
 use model::Mark;
 use model::receipt::{PopTopic, Receipt};
 
-use crate::pop::{Flight, Line, Woken};
+use crate::pop::{Flight, Line, Renewed, Woken};
 use crate::topic::topic_missing;
-use crate::{Answer, AskedFor, Broker, Caller, Error};
+use crate::{Answer, AskedFor, Broker, Caller, Error, limits};
 
 /// An ack (Apache `AckMessageRequestHeader`).
 #[derive(Clone, Copy, Debug)]
@@ -55,6 +55,8 @@ pub struct ChangeInvisible<'a> {
     pub ack: Ack<'a>,
     /// From now on for so long, ms.
     pub invisible: i64,
+    /// Names the request: made again while the new lease lives, it gets that lease.
+    pub once: Option<&'a str>,
 }
 
 /// What the new receipt handle has.
@@ -66,6 +68,8 @@ pub struct Changed {
     pub invisible: i64,
     /// The revive queue.
     pub revive_queue: i32,
+    /// An earlier request of this name made the lease.
+    pub replayed: bool,
 }
 
 /// A message on a lease.
@@ -85,6 +89,8 @@ pub(crate) struct Renewal {
     pub until: Duration,
     /// When it ends, the message comes back as if it had not been popped.
     pub uncounted: bool,
+    /// The request with a name that wants it.
+    pub renewed: Option<Renewed>,
 }
 
 impl Broker {
@@ -144,17 +150,22 @@ impl Broker {
     /// A message stays invisible; its old handle is dead, the new one has what is returned.
     ///
     /// # Errors
-    /// As [`Broker::ack`].
+    /// As [`Broker::ack`]; [`Error::IdempotencyDiffers`] if a request of this name asked for another time.
     pub fn change_invisible(
         &self,
         caller: &Caller,
         change: &ChangeInvisible<'_>,
     ) -> Result<Answer<Changed>, Error> {
         let receipt = self.check_ack(caller, &change.ack)?;
+        if (change.once).is_some_and(|once| once.len() > limits::IDEMPOTENCY_KEY) {
+            let text = format!("a name has up to {} bytes", limits::IDEMPOTENCY_KEY);
+            return Err(Error::Invalid(text));
+        }
         let mut changed = Changed {
             popped_at: self.clock.wall(),
             invisible: change.invisible,
             revive_queue: receipt.revive_queue,
+            replayed: false,
         };
         let Some(held) = self.held(&change.ack, &receipt) else {
             return Ok(Answer::Ready(changed));
@@ -164,6 +175,16 @@ impl Broker {
         let Some(flight) = state.flights.get_mut(&id) else {
             return Ok(Answer::Ready(changed));
         };
+        let earlier = (change.once).and_then(|once| flight.renewed(held.at, held.popped_at, once));
+        if let Some(((_, popped_at), lease)) = earlier {
+            if lease.invisible != change.invisible {
+                return Err(Error::IdempotencyDiffers);
+            }
+            changed.popped_at = popped_at;
+            changed.revive_queue = lease.revive_queue;
+            changed.replayed = true;
+            return Ok(Answer::Ready(changed));
+        }
         let Some(key) = flight.find(held.at, held.start, held.popped_at) else {
             return Ok(Answer::Ready(changed));
         };
@@ -179,6 +200,10 @@ impl Broker {
             invisible: change.invisible,
             until,
             uncounted: false,
+            renewed: change.once.map(|once| Renewed {
+                from: held.popped_at,
+                once: once.into(),
+            }),
         };
         flight.renew(key, held.at, renewal);
         self.pops.changed(&held.line, &state);
@@ -298,6 +323,7 @@ impl Flight {
         lease.invisible = renewal.invisible;
         lease.until = renewal.until;
         lease.uncounted = renewal.uncounted;
+        lease.renewed = renewal.renewed;
         lease.stored = false;
         if let Some(fifo) = &mut lease.fifo {
             fifo.groups = vec![(0, group.unwrap_or(0))];

@@ -91,7 +91,21 @@ pub struct Operation {
     pub started_at: i64,
     /// Why it failed.
     pub why: Option<String>,
+    /// The name of the request that began it.
+    pub once: Option<String>,
 }
+
+/// An operation that a request began, or had begun before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Started {
+    /// How it stands.
+    pub operation: Operation,
+    /// Whether an earlier request of the same name began it.
+    pub replayed: bool,
+}
+
+/// How long the name of a request counts, ms.
+const KEPT: i64 = 86_400_000;
 
 /// All operations, and which dead letters are gone.
 #[derive(Debug, Default)]
@@ -135,14 +149,25 @@ impl DeadLetters {
 }
 
 impl Broker {
-    /// Begins an operation on a group's dead letters.
+    /// Begins an operation on a group's dead letters. With a name, `once`, the same request again begins
+    /// nothing: for a day it gets the operation that the first one began.
     ///
     /// # Errors
+    /// [`Error::IdempotencyDiffers`] if another request had this name;
     /// [`Error::GroupMissing`], [`Error::TopicMissing`] if it has none or the target is missing;
     /// [`Error::SystemTopicNotSendable`], [`Error::Name`]: no dead letter goes there or comes from there;
     /// [`Error::Busy`] while another operation of the group runs.
-    pub fn start_operation(&self, group: &str, work: Work) -> Result<Answer<Operation>, Error> {
+    pub fn start_operation(
+        &self,
+        group: &str,
+        work: Work,
+        once: Option<&str>,
+    ) -> Result<Answer<Started>, Error> {
         let (group, queue) = self.dead_letters_of(group)?;
+        if once.is_some_and(|once| once.len() > limits::IDEMPOTENCY_KEY) {
+            let text = format!("a name has up to {} bytes", limits::IDEMPOTENCY_KEY);
+            return Err(Error::Invalid(text));
+        }
         if let Work::Redrive { to: Some(to), .. } = &work {
             let found = self.topics.find(to);
             let found = found.ok_or_else(|| topic_missing(to, AskedFor::Send))?;
@@ -167,6 +192,25 @@ impl Broker {
             return Err(Error::Invalid(text.to_owned()));
         }
         let mut state = self.dead_letters.state();
+        let since = self.clock.wall().saturating_sub(KEPT);
+        let earlier = once.and_then(|once| {
+            let mut all = state.jobs.values().map(|job| &job.operation);
+            all.find(|own| {
+                own.once.as_deref() == Some(once) && own.group == group && own.started_at > since
+            })
+        });
+        match earlier {
+            Some(earlier) if earlier.work == work => {
+                let operation = earlier.clone();
+                let replayed = true;
+                return Ok(Answer::Ready(Started {
+                    operation,
+                    replayed,
+                }));
+            }
+            Some(_) => return Err(Error::IdempotencyDiffers),
+            None => {}
+        }
         let running = |job: &&Job| job.operation.state == OperationState::Running;
         if (state.jobs.values().filter(running)).any(|job| job.operation.group == group) {
             return Err(Error::Busy("another operation on these dead letters runs"));
@@ -181,6 +225,7 @@ impl Broker {
             total: gone.map_or(end - start, |gone| gone.left(start, end)),
             started_at: self.clock.wall(),
             why: None,
+            once: once.map(str::to_owned),
             group,
         };
         let job = Job {
@@ -198,7 +243,14 @@ impl Broker {
         self.forget_old(&mut state)?;
         drop(state);
         self.store.pending().alarm().ring(i64::MIN);
-        Ok(Answer::After(mark, operation))
+        let replayed = false;
+        Ok(Answer::After(
+            mark,
+            Started {
+                operation,
+                replayed,
+            },
+        ))
     }
 
     /// An operation.

@@ -73,6 +73,7 @@ impl Broker {
                 invisible: release.delay,
                 until: self.clock.steady().saturating_add(delay),
                 uncounted: !release.count_attempt,
+                renewed: None,
             };
             flight.renew(key, held.at, renewal);
         }

@@ -60,7 +60,7 @@ pub use client::{
     Beat, Connection, ConsumeFrom, ConsumeType, ConsumerConnections, ConsumerData, Heartbeat,
     MessageModel,
 };
-pub use dead_letters::{Operation, OperationState, Work};
+pub use dead_letters::{Operation, OperationState, Started, Work};
 pub use delay::{Delayed, Recalled};
 pub use error::{AskedFor, Error};
 pub use filter::sql::Compat;

@@ -119,3 +119,6 @@ pub const SCAN_TIME: Duration = Duration::from_micros(200);
 pub const SCAN_TIME_COLD: Duration = Duration::from_millis(100);
 /// Expressions evaluated when messages arrive, to find out whom to wake; the rest looks for itself.
 pub const WAKE_EVALUATIONS: usize = 4_096;
+
+/// Attempts of pops with a name that one group and topic remembers.
+pub const POP_ATTEMPTS: usize = 4_096;

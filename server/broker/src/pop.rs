@@ -5,6 +5,7 @@
 //! its own ([`flight`]), changed in memory at once and staged as rows with the batch's commit, so an
 //! answer never promises what a kill could take back.
 
+mod again;
 mod doubt;
 mod flight;
 mod kept;
@@ -25,7 +26,8 @@ use model::group::GroupConfig;
 use model::receipt::{ORDERED, PopTopic};
 use model::{Mark, TopicName};
 
-pub(crate) use flight::{Flight, Open};
+use again::Again;
+pub(crate) use flight::{Flight, Open, Renewed};
 use line::State;
 pub(crate) use line::{Line, Pops};
 use look::Got;
@@ -64,7 +66,7 @@ pub struct Pop<'a> {
     pub expression_kind: Option<&'a str>,
     /// Pop in order: while messages of a message group are out, later ones of it stay.
     pub order: bool,
-    /// Names this attempt of an ordered pop: asked again, it gets the same messages.
+    /// Names this attempt: asked again while they are out, it gets the same messages, and not counted.
     pub attempt: Option<&'a str>,
     /// The request ran a job that read what it needed.
     pub warm: bool,
@@ -143,6 +145,14 @@ impl Broker {
         let line = &checked.line;
         let mut state = line.lock();
         self.remember(&checked, &mut state);
+        match self.pop_again(&checked, &mut state, out)? {
+            Again::New => {}
+            Again::Same(popped) => return Ok(Answer::Ready(popped)),
+            Again::Cold(need) => {
+                drop(state);
+                return self.fetch(caller, need);
+            }
+        }
         let mut popped = self.nothing_popped(pop, &state);
         let (mut waits, began) = (false, self.clock.mono());
         loop {
@@ -184,6 +194,9 @@ impl Broker {
             waits = true;
         }
         self.stats.got_in(self.clock.mono().saturating_sub(began));
+        if let Some(attempt) = pop.attempt.filter(|_| !pop.order) {
+            state.attempts.put(attempt, &popped, self.clock.steady());
+        }
         self.pops.changed(line, &state);
         let mut woken = Woken::new();
         if popped.verdict == PopVerdict::Found && popped.rest > 0 {

@@ -139,8 +139,10 @@ pub(crate) fn redrive(endpoint: &Endpoint, ask: &mut Ask<'_>) -> Served {
         limit: (header.limit.map(|limit| positive(limit, "limit"))).transpose()?,
         per_second: rate.and_then(|rate| u32::try_from(rate).ok()),
     };
-    let answer = (endpoint.broker).start_operation(header.consumer_group, work)?;
-    ask.answer(answer, |ask, operation| write(ask, &operation))
+    let answer = (endpoint.broker).start_operation(header.consumer_group, work, header.once)?;
+    ask.answer(answer, |ask, started| {
+        write(ask, &started.operation, started.replayed)
+    })
 }
 
 pub(crate) fn purge(endpoint: &Endpoint, ask: &mut Ask<'_>) -> Served {
@@ -148,15 +150,17 @@ pub(crate) fn purge(endpoint: &Endpoint, ask: &mut Ask<'_>) -> Served {
     let work = Work::Purge {
         before: header.before,
     };
-    let answer = (endpoint.broker).start_operation(header.consumer_group, work)?;
-    ask.answer(answer, |ask, operation| write(ask, &operation))
+    let answer = (endpoint.broker).start_operation(header.consumer_group, work, header.once)?;
+    ask.answer(answer, |ask, started| {
+        write(ask, &started.operation, started.replayed)
+    })
 }
 
 pub(crate) fn operation(endpoint: &Endpoint, ask: &mut Ask<'_>) -> Served {
     let header = OperationHeader::read(ask.frame)?;
     let missing = || Error::OperationMissing(header.id.to_owned());
     let operation = endpoint.broker.operation(header.id).ok_or_else(missing)?;
-    write(ask, &operation);
+    write(ask, &operation, false);
     Ok(Outcome::Done)
 }
 
@@ -165,7 +169,7 @@ pub(crate) fn cancel(endpoint: &Endpoint, ask: &mut Ask<'_>) -> Served {
     let missing = || Error::OperationMissing(header.id.to_owned());
     let cancelled = endpoint.broker.cancel_operation(header.id)?;
     let answer = cancelled.ok_or_else(missing)?;
-    ask.answer(answer, |ask, operation| write(ask, &operation))
+    ask.answer(answer, |ask, operation| write(ask, &operation, false))
 }
 
 pub(crate) fn gone(endpoint: &Endpoint, ask: &mut Ask<'_>) -> Served {
@@ -197,7 +201,7 @@ pub(crate) fn leases(endpoint: &Endpoint, ask: &mut Ask<'_>) -> Served {
 /// Leases that are looked up for one request; those behind are not answered.
 const LEASES_AT_ONCE: usize = 1_024;
 
-fn write(ask: &mut Ask<'_>, operation: &Operation) {
+fn write(ask: &mut Ask<'_>, operation: &Operation, replayed: bool) {
     let kind = match operation.work {
         Work::Redrive { .. } => "redrive",
         Work::Purge { .. } => "purge",
@@ -207,6 +211,7 @@ fn write(ask: &mut Ask<'_>, operation: &Operation) {
         group: operation.group.to_string(),
         id: operation.id.clone(),
         kind: kind.to_owned(),
+        replayed,
         started_at: operation.started_at,
         state: operation.state.as_str().to_owned(),
         total: operation.total,

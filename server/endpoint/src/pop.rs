@@ -160,14 +160,19 @@ pub(crate) fn change_invisible(endpoint: &Endpoint, ask: &mut Ask<'_>) -> Served
             receipt: header.receipt,
         },
         invisible: header.invisible_ms,
+        once: header.once,
     };
     let answer = (endpoint.broker).change_invisible(&ask.caller(), &change)?;
     ask.answer(answer, |ask, changed| {
-        ask.reply(response::SUCCESS)
+        let reply = ask
+            .reply(response::SUCCESS)
             .number("popTime", changed.popped_at)
             .number("invisibleTime", changed.invisible)
-            .number("reviveQid", i64::from(changed.revive_queue))
-            .finish();
+            .number("reviveQid", i64::from(changed.revive_queue));
+        match changed.replayed {
+            true => reply.flag("replayed", true).finish(),
+            false => reply.finish(),
+        }
     })
 }
 

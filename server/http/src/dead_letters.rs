@@ -5,24 +5,28 @@ use std::time::{Duration, UNIX_EPOCH};
 use axum::response::Response;
 use hyper::StatusCode;
 use hyper::header::{HeaderValue, LOCATION};
+use posthouse_client::code::own_response::IDEMPOTENCY_DIFFERS;
 use posthouse_client::code::response::SYSTEM_BUSY;
 use posthouse_client::{Error, GroupName, OperationInfo, Redrive};
 use serde_json::{Value, json};
 
 use crate::call::{Call, json_answer};
+use crate::idempotency::{self, Running};
 use crate::json::{self, At, Faults};
 use crate::operations::{Operation, row};
 use crate::parameters::{NAMESPACE, Parameters};
 use crate::problem::{self, Problem};
-use crate::{groups, idempotency, names, time};
+use crate::{groups, names, time};
 
 pub(crate) const OPERATIONS: &[Operation] = &[
     row!(POST "/v1/groups/{group}/dead-letters:redrive" "redriveDeadLetters" redrive,
         MALFORMED_JSON, INVALID_REQUEST, UNSUPPORTED_MEDIA_TYPE, INVALID_GROUP, GROUP_NOT_FOUND,
-        INVALID_TOPIC, RESERVED_TOPIC, TOPIC_NOT_FOUND, INVALID_IDEMPOTENCY_KEY),
+        INVALID_TOPIC, RESERVED_TOPIC, TOPIC_NOT_FOUND, INVALID_IDEMPOTENCY_KEY, IDEMPOTENCY_KEY_REUSED,
+        IDEMPOTENCY_IN_PROGRESS),
     row!(POST "/v1/groups/{group}/dead-letters:purge" "purgeDeadLetters" purge,
         MALFORMED_JSON, INVALID_REQUEST, UNSUPPORTED_MEDIA_TYPE, INVALID_GROUP, GROUP_NOT_FOUND,
-        TOPIC_NOT_FOUND, CONFIRMATION_REQUIRED, INVALID_IDEMPOTENCY_KEY),
+        TOPIC_NOT_FOUND, CONFIRMATION_REQUIRED, INVALID_IDEMPOTENCY_KEY, IDEMPOTENCY_KEY_REUSED,
+        IDEMPOTENCY_IN_PROGRESS),
     row!(GET "/v1/operations/{operation}" "getOperation" get, OPERATION_NOT_FOUND),
     row!(DELETE "/v1/operations/{operation}" "cancelOperation" cancel, OPERATION_NOT_FOUND),
 ];
@@ -35,7 +39,7 @@ const PARTS_MAX: usize = 64;
 const ORIGIN: &str = "origin";
 
 async fn redrive(mut call: Call) -> Result<Response, Problem> {
-    idempotency::none(&call.headers)?;
+    let once = idempotency::key(&call.headers)?.map(str::to_owned);
     let wanted = call.settings(read_redrive).await?;
     let mut parameters = Parameters::new(&call.query, &[], &[]);
     parameters.finish()?;
@@ -50,9 +54,11 @@ async fn redrive(mut call: Call) -> Result<Response, Problem> {
     let redrive = Redrive {
         to: topic(wanted.to)?,
         from: topic(wanted.from)?,
+        once,
         ..wanted
     };
     let admin = call.node.client.admin();
+    let _running = begin(&call, &group, redrive.once.as_deref())?;
     groups::existing(&admin, &group).await?;
     if let Some(to) = &redrive.to {
         admin.queues(to).await?;
@@ -62,18 +68,25 @@ async fn redrive(mut call: Call) -> Result<Response, Problem> {
 }
 
 async fn purge(mut call: Call) -> Result<Response, Problem> {
-    idempotency::none(&call.headers)?;
+    let once = idempotency::key(&call.headers)?.map(str::to_owned);
     let before = call.settings(read_purge).await?;
     let mut parameters = Parameters::new(&call.query, &["confirm"], &[]);
     parameters.finish()?;
     let group = names::group(call.parameter(0), parameters.text(NAMESPACE))?;
     names::confirmed(&parameters, call.parameter(0))?;
     let admin = call.node.client.admin();
+    let _running = begin(&call, &group, once.as_deref())?;
     groups::existing(&admin, &group).await?;
     let before =
         before.map(|ms| UNIX_EPOCH + Duration::from_millis(u64::try_from(ms).unwrap_or(0)));
-    let begun = admin.purge(group.as_str(), before).await;
+    let begun = admin.purge(group.as_str(), before, once.as_deref()).await;
     accepted(&group, begun)
+}
+
+/// Begins to answer a request with a key, which counts for the group's dead letters.
+fn begin(call: &Call, group: &GroupName, key: Option<&str>) -> Result<Option<Running>, Problem> {
+    let scope = format!("dead letters {group}");
+    call.node.under_way.begin(&scope, key)
 }
 
 async fn get(call: Call) -> Result<Response, Problem> {
@@ -130,6 +143,10 @@ fn accepted(
             let detail = "another operation on these dead letters runs; wait for it, or cancel it";
             return Err(Problem::unavailable(detail));
         }
+        Err(error) if error.code() == Some(IDEMPOTENCY_DIFFERS) => {
+            let detail = "another request on these dead letters was made with this key";
+            return Err(Problem::new(&problem::IDEMPOTENCY_KEY_REUSED).detail(detail));
+        }
         Err(error) => return Err(error.into()),
     };
     let shown = shown(&parts);
@@ -140,6 +157,9 @@ fn accepted(
     );
     if let Ok(location) = HeaderValue::try_from(location) {
         response.headers_mut().insert(LOCATION, location);
+    }
+    if parts.iter().all(|part| part.replayed) {
+        idempotency::replayed(response.headers_mut());
     }
     Ok(response)
 }

@@ -1,13 +1,63 @@
 //! `Idempotency-Key`: the name of a request that may be repeated. The broker that stores a message keeps its
 //! key with it, so the same request again, through any node, gets the first answer.
 
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac_sha256::Hash;
 use hyper::HeaderMap;
+use hyper::header::{HeaderName, HeaderValue, RETRY_AFTER};
 use posthouse_client::{Idempotency, Message};
 
 use crate::problem::{self, Fault, Problem};
+
+/// Requests with keys that this node is answering just now.
+#[derive(Default)]
+pub(crate) struct UnderWay(Arc<Mutex<HashSet<String>>>);
+
+/// One of them; over when it is dropped.
+pub(crate) struct Running {
+    all: Arc<Mutex<HashSet<String>>>,
+    name: String,
+}
+
+impl UnderWay {
+    /// Begins to answer a request. `scope` is where its key counts.
+    ///
+    /// # Errors
+    /// `idempotency-in-progress` while another one with its key is answered.
+    pub(crate) fn begin(&self, scope: &str, key: Option<&str>) -> Result<Option<Running>, Problem> {
+        let Some(key) = key else {
+            return Ok(None);
+        };
+        let name = format!("{scope} {key}");
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !all.insert(name.clone()) {
+            let detail =
+                "the first request with this key is being answered; come back for its answer";
+            return Err(Problem::new(&problem::IDEMPOTENCY_IN_PROGRESS)
+                .detail(detail)
+                .header(RETRY_AFTER, HeaderValue::from_static("1")));
+        }
+        let all = self.0.clone();
+        Ok(Some(Running { all, name }))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        all.remove(&self.name);
+    }
+}
+
+/// Says that an answer was given before.
+pub(crate) fn replayed(headers: &mut HeaderMap) {
+    let name = HeaderName::from_static("idempotency-replayed");
+    headers.insert(name, HeaderValue::from_static("true"));
+}
 
 const HEADER: &str = "idempotency-key";
 const LONGEST: usize = 64;
@@ -75,23 +125,4 @@ pub(crate) fn name(message: &mut Message, key: String, said: &str) {
         key,
         digest: Some(digest),
     });
-}
-
-/// Refuses a key where nothing keeps it: it is never ignored in silence.
-///
-/// # Errors
-/// `unsupported-by-broker`, `invalid-idempotency-key`.
-pub(crate) fn none(headers: &HeaderMap) -> Result<(), Problem> {
-    match key(headers)? {
-        None => Ok(()),
-        Some(_) => Err(unsupported()),
-    }
-}
-
-pub(crate) fn unsupported() -> Problem {
-    let fault = Fault::header(
-        "Idempotency-Key",
-        "the broker keeps no keys: nothing was done; send without one",
-    );
-    Problem::new(&problem::UNSUPPORTED_BY_BROKER).faults(vec![fault])
 }

@@ -5,9 +5,11 @@ use std::time::Duration;
 use axum::response::Response;
 use hyper::StatusCode;
 use posthouse_client::SimpleConsumer;
+use posthouse_client::code::own_response::IDEMPOTENCY_DIFFERS;
 
 use crate::call::Call;
 use crate::clock;
+use crate::idempotency;
 use crate::json::{self, At, Faults, Value};
 use crate::lease::Held;
 use crate::media;
@@ -27,7 +29,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         INVALID_DELIVERY_TIME, GROUP_NOT_FOUND),
     row!(POST "/v1/groups/{group}/leases:extend" "extendLeases" extend,
         MALFORMED_JSON, INVALID_REQUEST, UNSUPPORTED_MEDIA_TYPE, INVALID_GROUP, INVALID_BATCH,
-        INVALID_LEASE_DURATION),
+        INVALID_LEASE_DURATION, INVALID_IDEMPOTENCY_KEY, IDEMPOTENCY_IN_PROGRESS),
     row!(POST "/v1/groups/{group}/leases:dead-letter" "deadLetterLeases" dead_letter,
         MALFORMED_JSON, INVALID_REQUEST, UNSUPPORTED_MEDIA_TYPE, INVALID_GROUP, INVALID_BATCH),
 ];
@@ -254,6 +256,7 @@ async fn release(mut call: Call) -> Result<Response, Problem> {
 
 /// The messages stay with the caller for longer. Each has a new lease; the old one is worth nothing.
 async fn extend(mut call: Call) -> Result<Response, Problem> {
+    let key = idempotency::key(&call.headers)?.map(str::to_owned);
     let mut lease = None;
     let more = |name: &str, at: At<'_>, value: Value<'_>, faults: &mut Faults| {
         if name == "lease" {
@@ -269,12 +272,20 @@ async fn extend(mut call: Call) -> Result<Response, Problem> {
         return Err(Problem::new(&problem::INTERNAL));
     };
     allowed_lease(lease, Fault::pointer("/lease", LEASE_RANGE))?;
+    let scope = format!("extend {}", leases.group);
+    let _running = call.node.under_way.begin(&scope, key.as_deref())?;
+    let mut again = 0;
     for entry in &mut leases.entries {
         let Some(held) = &entry.held else {
             continue;
         };
-        match leases.consumer.extend(&held.lease, lease).await {
-            Ok(renewed) => {
+        let renewed = match &key {
+            Some(key) => leases.consumer.extend_once(&held.lease, lease, key).await,
+            None => (leases.consumer.extend(&held.lease, lease).await).map(|own| (own, false)),
+        };
+        match renewed {
+            Ok((renewed, replayed)) => {
+                again += usize::from(replayed);
                 call.node.in_flight.extended(&held.lease, &renewed);
                 let new = Held {
                     lease: renewed,
@@ -284,10 +295,18 @@ async fn extend(mut call: Call) -> Result<Response, Problem> {
                 new.push(&call.node.tokens, &mut id);
                 entry.renewed = Some(id);
             }
+            Err(error) if error.code() == Some(IDEMPOTENCY_DIFFERS) => {
+                let detail = "another request was made about this lease with this key";
+                entry.wrong = Some(Problem::new(&problem::IDEMPOTENCY_KEY_REUSED).detail(detail));
+            }
             Err(error) => entry.wrong = Some(error.into()),
         }
     }
-    Ok(leases.answer(&call.node))
+    let mut response = leases.answer(&call.node);
+    if again == leases.entries.len() {
+        idempotency::replayed(response.headers_mut());
+    }
+    Ok(response)
 }
 
 /// The messages go to the group's dead letters at once.

@@ -7,6 +7,7 @@ use tokio::sync::watch;
 
 use crate::checks::Desks;
 use crate::gauge::Gauge;
+use crate::idempotency::UnderWay;
 use crate::in_flight::InFlight;
 use crate::metrics::Metrics;
 use crate::options::Options;
@@ -27,6 +28,8 @@ pub(crate) struct Node {
     pub publisher: Publisher,
     /// The readers of topics that are followed.
     pub readers: Readers,
+    /// Requests with keys that are answered just now.
+    pub under_way: UnderWay,
     /// Who answers brokers that ask about transactions.
     pub desks: Desks,
     /// What group streams have out on leases.
@@ -57,6 +60,7 @@ impl Node {
             tokens: Tokens::new(secret),
             publisher: Publisher::default(),
             readers: Readers::default(),
+            under_way: UnderWay::default(),
             desks: Desks::default(),
             in_flight: InFlight::default(),
             pullers: Pullers::default(),

@@ -13,7 +13,7 @@ use posthouse_client::Message;
 use crate::call::Call;
 use crate::clock;
 use crate::draft::{Draft, FIELDS};
-use crate::idempotency;
+use crate::idempotency::{self, Running};
 use crate::json::{self, At, Faults, Value};
 use crate::media;
 use crate::names;
@@ -27,19 +27,20 @@ pub(crate) use answer::{durability, location, replayed};
 
 pub(crate) const OPERATIONS: &[Operation] = &[
     row!(POST "/v1/topics/{topic}/messages" "publishMessage" json,
-        MALFORMED_JSON, INVALID_REQUEST, INVALID_IDEMPOTENCY_KEY, RESERVED_TOPIC, TOPIC_NOT_WRITABLE,
+        MALFORMED_JSON, INVALID_REQUEST, INVALID_IDEMPOTENCY_KEY, IDEMPOTENCY_IN_PROGRESS, RESERVED_TOPIC, TOPIC_NOT_WRITABLE,
         TOPIC_NOT_FOUND, MESSAGE_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, INVALID_TOPIC, EMPTY_BODY, INVALID_BASE64,
         INVALID_TAG, INVALID_KEY, INVALID_MESSAGE_GROUP, INVALID_PROPERTY, RESERVED_PROPERTY,
         PROPERTIES_TOO_LARGE, INVALID_DELIVERY_TIME, MESSAGE_TYPE_MISMATCH, IDEMPOTENCY_KEY_REUSED,
         PUBLISH_OUTCOME_UNKNOWN),
     row!(POST "/v1/topics/{topic}/messages:raw" "publishRaw" raw::publish,
-        INVALID_REQUEST, INVALID_IDEMPOTENCY_KEY, RESERVED_TOPIC, TOPIC_NOT_WRITABLE, TOPIC_NOT_FOUND,
+        INVALID_REQUEST, INVALID_IDEMPOTENCY_KEY, IDEMPOTENCY_IN_PROGRESS, RESERVED_TOPIC,
+        TOPIC_NOT_WRITABLE, TOPIC_NOT_FOUND,
         MESSAGE_TOO_LARGE, INVALID_TOPIC, EMPTY_BODY, INVALID_TAG, INVALID_KEY, INVALID_MESSAGE_GROUP,
         INVALID_PROPERTY, RESERVED_PROPERTY, PROPERTIES_TOO_LARGE, INVALID_DELIVERY_TIME,
         MESSAGE_TYPE_MISMATCH, IDEMPOTENCY_KEY_REUSED,
         PUBLISH_OUTCOME_UNKNOWN),
     row!(POST "/v1/topics/{topic}/messages:batch" "publishBatch" batch::publish,
-        MALFORMED_JSON, INVALID_REQUEST, INVALID_IDEMPOTENCY_KEY, RESERVED_TOPIC, TOPIC_NOT_FOUND,
+        MALFORMED_JSON, INVALID_REQUEST, INVALID_IDEMPOTENCY_KEY, IDEMPOTENCY_IN_PROGRESS, RESERVED_TOPIC, TOPIC_NOT_FOUND,
         UNSUPPORTED_MEDIA_TYPE, INVALID_TOPIC, INVALID_BATCH),
 ];
 
@@ -68,6 +69,15 @@ impl Target {
             namespace,
             timeout: timeout.unwrap_or(publisher::TIMEOUT),
         })
+    }
+
+    /// Begins to answer a request with a key, which counts in the topic.
+    ///
+    /// # Errors
+    /// `idempotency-in-progress`.
+    pub(crate) fn begin(&self, node: &Node, key: Option<&str>) -> Result<Option<Running>, Problem> {
+        let scope = format!("topic {}", self.topic);
+        node.under_way.begin(&scope, key)
     }
 
     /// Waits for a broker's answer as long as the caller does.
@@ -134,6 +144,7 @@ async fn json(mut call: Call) -> Result<Response, Problem> {
     media::is_json(&call.headers)?;
     let target = Target::of(&call)?;
     let key = key(&call)?;
+    let _running = target.begin(&call.node, key.as_deref())?;
     let place = call.node.publishes.take(1);
     let _place =
         place.ok_or_else(|| Problem::unavailable("too many messages are being published"))?;

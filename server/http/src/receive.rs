@@ -39,7 +39,8 @@ pub(crate) use given_back::Unless;
 
 pub(crate) const OPERATIONS: &[Operation] = &[
     row!(POST "/v1/groups/{group}/messages:receive" "receiveMessages" receive,
-    INVALID_IDEMPOTENCY_KEY, RESERVED_TOPIC, TOPIC_NOT_WRITABLE, TOPIC_NOT_FOUND, GROUP_NOT_FOUND,
+    INVALID_IDEMPOTENCY_KEY, IDEMPOTENCY_IN_PROGRESS, RESERVED_TOPIC, TOPIC_NOT_WRITABLE,
+    TOPIC_NOT_FOUND, GROUP_NOT_FOUND,
     SUBSCRIPTION_NOT_FOUND, SUBSCRIPTION_MISMATCH, GROUP_CONSUMED_BY_PULL, INVALID_TOPIC, INVALID_GROUP,
     INVALID_LEASE_DURATION, INVALID_FILTER),
 ];
@@ -95,9 +96,8 @@ async fn receive(call: Call) -> Result<Response, Problem> {
     let _place = place.ok_or_else(|| Problem::unavailable("too many callers wait for messages"))?;
     let (group, subscription) = subscription(&call.node, &wanted).await?;
     let ordered = group.consume_message_orderly;
-    if key.is_some() && !ordered {
-        return Err(idempotency::unsupported());
-    }
+    let scope = format!("receive {} {}", wanted.group, subscription.topic);
+    let _running = call.node.under_way.begin(&scope, key)?;
     alone(&call.node, &wanted.group, &subscription.topic).await?;
     let consumer = call.node.client.simple_consumer(&wanted.group)?;
     let receive = Receive {

@@ -29,7 +29,8 @@ use crate::write::Object;
 
 pub(crate) const OPERATIONS: &[Operation] = &[
     row!(POST "/v1/topics/{topic}/transactions" "beginTransaction" begin,
-        MALFORMED_JSON, INVALID_REQUEST, INVALID_IDEMPOTENCY_KEY, RESERVED_TOPIC, TOPIC_NOT_WRITABLE,
+        MALFORMED_JSON, INVALID_REQUEST, INVALID_IDEMPOTENCY_KEY, IDEMPOTENCY_IN_PROGRESS, RESERVED_TOPIC,
+        TOPIC_NOT_WRITABLE,
         TOPIC_NOT_FOUND, MESSAGE_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, INVALID_TOPIC, INVALID_GROUP, EMPTY_BODY,
         INVALID_BASE64, INVALID_TAG, INVALID_KEY, INVALID_MESSAGE_GROUP, INVALID_PROPERTY, RESERVED_PROPERTY,
         PROPERTIES_TOO_LARGE, INVALID_DELIVERY_TIME, MESSAGE_TYPE_MISMATCH, IDEMPOTENCY_KEY_REUSED,
@@ -79,6 +80,7 @@ async fn begin(mut call: Call) -> Result<Response, Problem> {
     media::is_json(&call.headers)?;
     let target = Target::of(&call)?;
     let key = key(&call)?;
+    let _running = target.begin(&call.node, key.as_deref())?;
     let place = call.node.publishes.take(1);
     let _place =
         place.ok_or_else(|| Problem::unavailable("too many messages are being published"))?;

@@ -25,6 +25,9 @@ pub struct Redrive {
     pub limit: Option<u64>,
     /// At most so many a second at each broker; not 0.
     pub per_second: Option<u32>,
+    /// Names the request, up to 512 bytes: for a day, the same again gets the operations that the first one
+    /// began, and another one with this name is refused with 310000.
+    pub once: Option<String>,
 }
 
 impl Admin {
@@ -53,13 +56,14 @@ impl Admin {
             from: redrive.from.as_deref(),
             limit: (redrive.limit).map(|limit| i64::try_from(limit).unwrap_or(i64::MAX)),
             per_second: (redrive.per_second).map(|rate| i32::try_from(rate).unwrap_or(i32::MAX)),
+            once: redrive.once.as_deref(),
         };
         self.begin(header.fill(Command::request(own::REDRIVE_DEAD_LETTERS)))
             .await
     }
 
     /// Begins to give up a group's dead letters for good, or only those that were stored before a time:
-    /// one operation at each broker that has some.
+    /// one operation at each broker that has some. `once` is as [`Redrive::once`].
     ///
     /// # Errors
     /// As [`Admin::redrive`].
@@ -67,6 +71,7 @@ impl Admin {
         &self,
         group: &str,
         before: Option<SystemTime>,
+        once: Option<&str>,
     ) -> Result<Vec<OperationInfo>> {
         GroupName::parse(group)?;
         let ms = |at: SystemTime| {
@@ -76,6 +81,7 @@ impl Admin {
         let header = PurgeHeader {
             consumer_group: group,
             before: before.map(ms),
+            once,
         };
         self.begin(header.fill(Command::request(own::PURGE_DEAD_LETTERS)))
             .await

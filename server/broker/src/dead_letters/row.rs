@@ -45,6 +45,9 @@ pub(super) fn job(job: &Job) -> Vec<u8> {
     if let Some(why) = &operation.why {
         put("why", &why.replace(char::is_control, " "));
     }
+    if let Some(once) = &operation.once {
+        put("once", once);
+    }
     match &operation.work {
         Work::Redrive {
             to,
@@ -125,6 +128,7 @@ fn read_job(id: &str, text: &str) -> Option<Job> {
             total: number("total")?,
             started_at: property(text, "started")?.parse().ok()?,
             why: said("why"),
+            once: said("once"),
         },
         next: number("next")?,
         end: number("end")?,

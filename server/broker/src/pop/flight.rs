@@ -46,8 +46,19 @@ pub(crate) struct Lease {
     pub fifo: Option<Fifo>,
     /// When it ends, its messages come back as if they had not been popped.
     pub uncounted: bool,
+    /// The request with a name that put it in the place of another lease.
+    pub renewed: Option<Renewed>,
     /// There is a row of it in the log.
     pub stored: bool,
+}
+
+/// A request with a name that renewed a lease: made again, it gets the same lease.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Renewed {
+    /// When the lease before was popped, ms since the Unix epoch.
+    pub from: i64,
+    /// The request's name.
+    pub once: Box<str>,
 }
 
 impl Lease {
@@ -240,6 +251,7 @@ impl Flight {
             revive_queue: terms.revive_queue,
             fifo: None,
             uncounted: false,
+            renewed: None,
             stored: false,
         };
         if let Some(attempt) = &terms.ordered {
@@ -286,6 +298,14 @@ impl Flight {
                 .filter(|((_, popped), _)| *popped == popped_at)
                 .find_map(|(&key, _)| holds(key))
         })
+    }
+
+    /// The lease that a request of this name put in the place of one that was popped at `from`.
+    pub fn renewed(&self, at: u64, from: i64, once: &str) -> Option<(LeaseKey, &Lease)> {
+        let own = self.leases.range((at, i64::MIN)..=(at, i64::MAX));
+        let is_its = |renewed: &Renewed| renewed.from == from && *renewed.once == *once;
+        own.map(|(&key, lease)| (key, lease))
+            .find(|(_, lease)| lease.renewed.as_ref().is_some_and(is_its))
     }
 
     /// The lease that holds a position, if it was given by then (ms since the Unix epoch).

@@ -10,6 +10,7 @@ use model::receipt::PopTopic;
 use model::{GroupName, LogOffset, TopicName};
 use store::Alarm;
 
+use super::again::Attempts;
 use super::flight::Flight;
 use super::wait::Waiter;
 use crate::ConnectionId;
@@ -50,6 +51,8 @@ pub(crate) struct State {
     pub flights: BTreeMap<FlightId, Flight>,
     pub waiters: VecDeque<Waiter>,
     pub members: Vec<Member>,
+    /// What attempts with a name got.
+    pub attempts: Attempts,
     /// Pop time of the newest lease whose message is open again in its place: the next pop's is
     /// another, so that the old handle does not mean the new lease.
     pub opened_again: i64,

@@ -352,7 +352,7 @@ impl Broker {
 
     /// Appends the records of a plan; those that cannot be read any more are taken off it. Nothing was
     /// done if that would block.
-    fn read_plan(
+    pub(super) fn read_plan(
         &self,
         checked: &Checked<'_>,
         (id, flight): (FlightId, &Flight),

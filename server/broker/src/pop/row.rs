@@ -5,8 +5,9 @@
 //!        kind 0 (next) has neither first nor time, kinds 2 (open positions) and 3 (moved) have no time
 //! value  next:  format 1 | next 8
 //!        lease: format 1 | invisible 8 | until 8 (ms since the Unix epoch) | bits 8 | count 4
-//!               revive queue 4 | 1 ordered, 2 not counted 1, and if ordered: attempt length + 1
-//!               (0: none) 2, attempt, groups 1, each bit 1 and group 8
+//!               revive queue 4 | 1 ordered, 2 not counted, 4 renewed 1, and if ordered: attempt length + 1
+//!               (0: none) 2, attempt, groups 1, each bit 1 and group 8; if renewed:
+//!               pop time of the lease before 8, length 2, name
 //!        open:  format 1, for each position: bit 1 | count 4 | group known 1 | group 8
 //!        moved: format 1 | log offset 8 | size 4 | tag code 8
 //! ```
@@ -18,12 +19,13 @@ use model::receipt::PopTopic;
 use model::{GroupName, LogOffset, TopicName};
 use store::Entry;
 
-use super::flight::{Changed, Fifo, Flight, Lease, LeaseKey, Open, SPAN};
+use super::flight::{Changed, Fifo, Flight, Lease, LeaseKey, Open, Renewed, SPAN};
 use super::line::{FlightId, Line};
 
 const FORMAT: u8 = 1;
 const ORDERED: u8 = 1;
 const UNCOUNTED: u8 = 2;
+const RENEWED: u8 = 4;
 
 /// Both clocks at one moment: rows know the time of day, leases the time that never jumps.
 #[derive(Clone, Copy, Debug)]
@@ -125,7 +127,9 @@ fn push_lease(out: &mut Vec<u8>, lease: &Lease, now: Moment) {
     out.extend_from_slice(&lease.count.to_be_bytes());
     out.extend_from_slice(&lease.revive_queue.to_be_bytes());
     let ordered = if lease.fifo.is_some() { ORDERED } else { 0 };
-    out.push(ordered | if lease.uncounted { UNCOUNTED } else { 0 });
+    let uncounted = if lease.uncounted { UNCOUNTED } else { 0 };
+    let renewed = if lease.renewed.is_some() { RENEWED } else { 0 };
+    out.push(ordered | uncounted | renewed);
     if let Some(fifo) = &lease.fifo {
         let len = fifo
             .attempt
@@ -138,6 +142,11 @@ fn push_lease(out: &mut Vec<u8>, lease: &Lease, now: Moment) {
             out.push(*bit);
             out.extend_from_slice(&group.to_be_bytes());
         }
+    }
+    if let Some(renewed) = &lease.renewed {
+        out.extend_from_slice(&renewed.from.to_be_bytes());
+        out.extend_from_slice(&(renewed.once.len() as u16).to_be_bytes());
+        out.extend_from_slice(renewed.once.as_bytes());
     }
 }
 
@@ -221,6 +230,14 @@ fn read_lease(mut value: Reader<'_>, now: Moment) -> Option<Lease> {
             })
         }
     };
+    let renewed = match kind & RENEWED {
+        0 => None,
+        _ => {
+            let (from, len) = (value.u64()? as i64, value.u16()?);
+            let once = std::str::from_utf8(value.take(len.into())?).ok()?.into();
+            Some(Renewed { from, once })
+        }
+    };
     Some(Lease {
         invisible,
         until,
@@ -229,6 +246,7 @@ fn read_lease(mut value: Reader<'_>, now: Moment) -> Option<Lease> {
         revive_queue,
         fifo,
         uncounted: kind & UNCOUNTED != 0,
+        renewed,
         stored: true,
     })
 }

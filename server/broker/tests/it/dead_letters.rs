@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use broker::{Error, Operation, OperationState, Produce, SendBack, Work};
+use broker::{Error, Operation, OperationState, Produce, SendBack, Started, Work};
 use model::record::View;
 
 use store::Flush;
@@ -62,8 +62,12 @@ fn redrive() -> Work {
 }
 
 fn start(house: &House, work: Work) -> Result<Operation, Error> {
+    start_named(house, work, None).map(|started| started.operation)
+}
+
+fn start_named(house: &House, work: Work, once: Option<&str>) -> Result<Started, Error> {
     house.run(caller(1), |_| {
-        house.broker.start_operation("g", work.clone())
+        house.broker.start_operation("g", work.clone(), once)
     })
 }
 
@@ -215,7 +219,7 @@ fn dead_letters_are_given_up_by_their_age() {
 fn what_cannot_be_meant_is_refused() {
     let house = dead(1);
     let group = house.run(caller(1), |_| {
-        house.broker.start_operation("none", redrive())
+        house.broker.start_operation("none", redrive(), None)
     });
     assert!(matches!(group, Err(Error::GroupMissing { .. })));
     let nowhere = Work::Redrive {
@@ -334,4 +338,31 @@ fn an_operation_that_cannot_be_cancelled_goes_on() {
         .cancel_operation(&operation.id)
         .expect_err("nothing can be stored");
     assert_eq!(stands(&house, &operation).0, OperationState::Running);
+}
+
+#[test]
+fn an_operation_that_is_begun_again_under_its_name_is_the_same_one() {
+    let house = dead(2);
+    let purge = Work::Purge { before: None };
+    let first = start_named(&house, redrive(), Some("k")).unwrap();
+    assert!(!first.replayed);
+    let again = start_named(&house, redrive(), Some("k")).unwrap();
+    assert_eq!(
+        (&again.operation.id, again.replayed),
+        (&first.operation.id, true)
+    );
+    let other = start_named(&house, purge.clone(), Some("k"));
+    assert_eq!(other.unwrap_err(), Error::IdempotencyDiffers);
+    work(&house);
+    // Behind its end, and behind a kill, the name counts; for a day.
+    let house = house.killed();
+    let again = start_named(&house, redrive(), Some("k")).unwrap();
+    assert_eq!(
+        (&again.operation.id, again.replayed),
+        (&first.operation.id, true)
+    );
+    assert_eq!(again.operation.state, OperationState::Done);
+    house.advance(86_401);
+    let anew = start_named(&house, purge, Some("k")).unwrap();
+    assert!(!anew.replayed);
 }

@@ -14,6 +14,7 @@ mod house;
 mod offsets;
 mod once;
 mod pop;
+mod pop_again;
 mod pop_cold;
 mod pop_kept;
 mod pop_ordered;

@@ -130,12 +130,23 @@ pub fn ack(house: &House, got: &Got) {
 
 /// Keeps a message invisible; returns it with its new handle.
 pub fn extend(house: &House, got: &Got, invisible: i64) -> Got {
+    extend_once(house, got, invisible, None).unwrap().0
+}
+
+/// The same under a name; with whether it was made before.
+pub fn extend_once(
+    house: &House,
+    got: &Got,
+    invisible: i64,
+    once: Option<&str>,
+) -> Result<(Got, bool), Error> {
     let change = ChangeInvisible {
         ack: ack_of("g", got),
         invisible,
+        once,
     };
     let run = |caller: &Caller| house.broker.change_invisible(caller, &change);
-    let changed = house.run(caller(3), run).unwrap();
+    let changed = house.run(caller(3), run)?;
     let old = Receipt::parse(&got.receipt).unwrap();
     let receipt = Receipt {
         start: old.offset,
@@ -144,10 +155,11 @@ pub fn extend(house: &House, got: &Got, invisible: i64) -> Got {
         revive_queue: changed.revive_queue,
         ..old
     };
-    Got {
+    let new = Got {
         receipt: receipt.to_string(),
         ..got.clone()
-    }
+    };
+    Ok((new, changed.replayed))
 }
 
 pub fn pass(house: &House, ms: u64) {

@@ -2,7 +2,9 @@
 
 use model::receipt::{PopTopic, Receipt};
 use remoting::Command;
-use remoting::body::{DelayedList, GoneDeadLetters, OperationInfo, TransactionList, from_slice};
+use remoting::body::{
+    DelayedList, GoneDeadLetters, LeasesOut, OperationInfo, TransactionList, from_slice,
+};
 use remoting::code::own::*;
 use remoting::code::request::*;
 use remoting::code::response::*;
@@ -116,7 +118,7 @@ fn a_transaction_is_listed_and_says_how_it_stands() {
 #[test]
 fn leases_are_released_and_made_dead_letters() {
     let world = world();
-    for body in [b"a", b"b"] {
+    for body in [b"a", b"b", b"c"] {
         world.ask(send("T", body));
     }
     let pop = || {
@@ -152,6 +154,29 @@ fn leases_are_released_and_made_dead_letters() {
             .with("offset", offset)
             .with("extraInfo", receipt)
     };
+    let extend = of(CHANGE_MESSAGE_INVISIBLETIME, 2)
+        .with("invisibleTime", 60_000)
+        .with("idempotencyKey", "k");
+    let (first, again) = (world.ask(extend.clone()), world.ask(extend.clone()));
+    assert_eq!(first.field("replayed"), None);
+    assert_eq!(again.field("replayed"), Some("true"));
+    assert_eq!(again.field("popTime"), first.field("popTime"));
+    let other = world.ask(but(extend.clone(), "invisibleTime", 70_000));
+    assert_eq!(
+        other.code,
+        remoting::code::own_response::IDEMPOTENCY_DIFFERS
+    );
+    let leases = |receipt: &str| {
+        let lease = format!(r#"{{"offset":2,"queueId":0,"topic":"T","receipt":"{receipt}"}}"#);
+        let asked = format!(r#"{{"leases":[{lease}]}}"#);
+        let ask = Command::request(GET_LEASES).with("consumerGroup", "G");
+        let told = world.ask(ask.with("topic", "T").body(asked.into_bytes()));
+        let told: LeasesOut = from_slice(&told.body).unwrap();
+        (told.in_flight, told.out)
+    };
+    // The old lease of what was extended is no more; its message is out on the new one.
+    assert_eq!(leases(extend.field("extraInfo").unwrap()), (3, vec![false]));
+    assert_eq!(leases("nonsense"), (3, vec![false]));
     let release = of(RELEASE_MESSAGE, 0)
         .with("delay", 0)
         .with("countAttempt", false);

@@ -9,12 +9,12 @@ use posthouse_client::{SendStatus, Sent};
 
 use super::Target;
 use crate::clock;
+use crate::idempotency;
 use crate::publisher::Kind;
 use crate::scheduled::due_at;
 use crate::write::Object;
 
 pub(super) static DURABILITY: HeaderName = HeaderName::from_static("mq-durability");
-static REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 /// What is said of a broker that does not tell.
 pub(super) const UNKNOWN: &str = "unknown";
 
@@ -51,7 +51,7 @@ pub(super) fn one(target: &Target, answer: &Sent, kind: Kind, deliver_at: Option
 /// Says that an answer was given before.
 pub(crate) fn replayed(headers: &mut HeaderMap, sent: &Sent) {
     if sent.replayed {
-        headers.insert(REPLAYED.clone(), HeaderValue::from_static("true"));
+        idempotency::replayed(headers);
     }
 }
 

@@ -38,6 +38,7 @@ pub(super) async fn publish(mut call: Call) -> Result<Response, Problem> {
     media::is_json(&call.headers)?;
     let target = Target::of(&call)?;
     let key = key(&call)?;
+    let _running = target.begin(&call.node, key.as_deref())?;
     let place = call.node.publishes.take(1);
     let _place =
         place.ok_or_else(|| Problem::unavailable("too many messages are being published"))?;

@@ -152,9 +152,6 @@ fn what_is_wrong_with_a_redrive_is_named() {
         let answer = ask_json("POST", &target, &body).expect(status);
         assert_eq!(answer.problem(), problem, "{body}");
     }
-    let key = [("Idempotency-Key", "once")];
-    let keyed = send("POST", &target, &key, b"").expect(501);
-    assert_eq!(keyed.problem(), "unsupported-by-broker");
     let stranger = format!("/v1/groups/{}/dead-letters:redrive", fresh("stranger"));
     assert_eq!(
         ask("POST", &stranger).expect(404).problem(),
@@ -167,4 +164,40 @@ fn what_is_wrong_with_a_redrive_is_named() {
         }
     }
     assert_eq!(letters(&group), ["a"]);
+}
+
+#[test]
+fn an_operation_that_is_begun_again_with_its_key_is_the_same_one() {
+    let (topic, group) = (topic("repeated"), group("repeated"));
+    die(&topic, &group, &["a", "b"]);
+    let begin = |verb: &str, body: &Value| {
+        let target = format!("/v1/groups/{group}/dead-letters:{verb}");
+        let headers = [
+            ("Content-Type", "application/json"),
+            ("Idempotency-Key", "once"),
+        ];
+        send("POST", &target, &headers, body.to_string().as_bytes())
+    };
+    let one = json!({"limit": 1});
+    let first = begin("redrive", &one).expect(202);
+    let again = begin("redrive", &one).expect(202);
+    assert_eq!(first.header("idempotency-replayed"), "");
+    assert_eq!(again.header("idempotency-replayed"), "true");
+    assert_eq!(again.json()["id"], first.json()["id"]);
+    let purge = format!("purge?confirm={group}");
+    for (verb, body) in [
+        ("redrive", json!({"limit": 2})),
+        (purge.as_str(), json!({})),
+    ] {
+        let refused = begin(verb, &body).expect(422);
+        assert_eq!(refused.problem(), "idempotency-key-reused", "{verb}");
+    }
+    ended(&first.json());
+    // Long after its end it is still the same.
+    let again = begin("redrive", &one).expect(202).json();
+    assert_eq!(
+        (&again["id"], &again["state"]),
+        (&first.json()["id"], &json!("done"))
+    );
+    assert_eq!(letters(&group).len(), 1);
 }

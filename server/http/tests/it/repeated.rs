@@ -1,9 +1,11 @@
 //! Requests with an `Idempotency-Key`, made again as by a caller that lost the answer.
 
+use std::time::Instant;
+
 use serde_json::{Value, json};
 
-use crate::door::{Answer, ask, send};
-use crate::messages::{group, receive, topic};
+use crate::door::{Answer, LIMIT, ask, send};
+use crate::messages::{group, publish, receive, settle, topic};
 
 fn keyed(target: &str, key: &str, body: &Value) -> Answer {
     let headers = [
@@ -156,4 +158,96 @@ fn a_transaction_that_is_begun_again_is_the_same_one() {
     .expect(200);
     assert_eq!(receive(&group, &topic, "&wait=10s").len(), 1);
     assert_eq!(receive(&group, &topic, "&wait=0s").len(), 0);
+}
+
+fn receive_keyed(group: &str, topic: &str, key: &str, more: &str) -> Answer {
+    let target = format!("/v1/groups/{group}/messages:receive?topic={topic}&tag=*{more}");
+    send("POST", &target, &[("Idempotency-Key", key)], b"")
+}
+
+#[test]
+fn a_receive_that_is_made_again_gives_the_same_messages_on_the_same_leases() {
+    let (topic, group) = (topic("again-receive"), group("again-receive"));
+    let receive = |key: &str, more: &str| {
+        let got = receive_keyed(&group, &topic, key, more).expect(200).json();
+        got["messages"].as_array().unwrap().clone()
+    };
+    // An answer without messages does not use the key up.
+    assert_eq!(receive("k", "&wait=0s").len(), 0);
+    let batch = json!({"messages": [{"body": "a"}, {"body": "b"}, {"body": "c"}]});
+    let target = format!("/v1/topics/{topic}/messages:batch");
+    keyed(&target, "b", &batch).expect(200);
+    let first = receive("k", "&wait=10s&max=2");
+    assert_eq!(receive("k", "&wait=10s&max=2"), first);
+    assert!(!first.is_empty());
+    assert_eq!(first[0]["delivery_attempt"], 1);
+    let mut others = Vec::new();
+    while first.len() + others.len() < 3 {
+        let more = receive(&format!("other-{}", others.len()), "&wait=10s&max=1");
+        assert_eq!(more.len(), 1);
+        assert!(!first.contains(&more[0]));
+        others.extend(more);
+    }
+    // What is settled is no part of it any more; when all is, the key names a new receive.
+    for left in (0..first.len()).rev() {
+        let lease = first[left]["lease_id"].as_str().unwrap();
+        settle(&group, "ack", &[lease], json!({})).expect(200);
+        assert_eq!(receive("k", "&wait=0s"), first[..left]);
+    }
+}
+
+#[test]
+fn the_same_request_is_refused_while_the_first_is_being_answered() {
+    let (topic, group) = (topic("in-progress"), group("in-progress"));
+    let (own, from) = (group.clone(), topic.clone());
+    // Of two that come at once it may be this one that is refused: then it comes again.
+    let first = std::thread::spawn(move || {
+        loop {
+            let answer = receive_keyed(&own, &from, "k", "&wait=20s");
+            if answer.status != 409 {
+                return answer;
+            }
+        }
+    });
+    let end = Instant::now() + LIMIT;
+    let refused = loop {
+        let again = receive_keyed(&group, &topic, "k", "&wait=0s");
+        if again.status == 409 {
+            break again;
+        }
+        // It came before the other one.
+        assert!(Instant::now() < end, "{again:?}");
+        assert_eq!(again.expect(200).json()["messages"], json!([]));
+    };
+    assert_eq!(refused.problem(), "idempotency-in-progress");
+    assert_eq!(refused.header("retry-after"), "1");
+    let target = format!("/v1/topics/{topic}/messages");
+    // The same key elsewhere is another one.
+    keyed(&target, "k", &json!({"body": "x"})).expect(201);
+    let got = first.join().unwrap().expect(200).json();
+    let again = receive_keyed(&group, &topic, "k", "&wait=0s").expect(200);
+    assert_eq!(again.json(), got);
+    assert_eq!(got["messages"][0]["body"], "x");
+}
+
+#[test]
+fn a_lease_that_is_extended_again_with_its_key_is_extended_once() {
+    let (topic, group) = (topic("again-extend"), group("again-extend"));
+    publish(&topic, &json!({"body": "x"})).expect(201);
+    let got = receive(&group, &topic, "&wait=10s");
+    let lease = got[0]["lease_id"].as_str().unwrap();
+    let target = format!("/v1/groups/{group}/leases:extend");
+    let extend = |how: &str| keyed(&target, "k", &json!({"lease_ids": [lease], "lease": how}));
+    let (first, again) = (extend("10m").expect(200), extend("10m").expect(200));
+    assert_eq!(first.header("idempotency-replayed"), "");
+    assert_eq!(again.header("idempotency-replayed"), "true");
+    assert_eq!(again.json(), first.json());
+    let other = extend("20m").expect(207).json();
+    assert_eq!(
+        other["results"][0]["problem"]["type"],
+        "/problems/idempotency-key-reused"
+    );
+    let new = first.json()["results"][0]["lease_id"].clone();
+    assert_ne!(new, lease);
+    settle(&group, "ack", &[new.as_str().unwrap()], json!({})).expect(200);
 }

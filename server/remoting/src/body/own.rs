@@ -82,6 +82,8 @@ pub struct OperationInfo {
     pub id: String,
     /// `redrive` or `purge`.
     pub kind: String,
+    /// Of a request with a name: whether an earlier one of this name began it.
+    pub replayed: bool,
     /// When it began, milliseconds since the Unix epoch.
     pub started_at: i64,
     /// `running`, `done`, `cancelled` or `failed`.

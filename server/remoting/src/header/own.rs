@@ -97,6 +97,8 @@ header! {
         limit: Option<i64> = b"limit",
         /// So many a second at most.
         per_second: Option<i32> = b"perSecond",
+        /// The request's name.
+        once: Option<&'a str> = b"idempotencyKey",
     }
 }
 
@@ -107,6 +109,8 @@ header! {
         consumer_group: &'a str = b"consumerGroup",
         /// Only those stored before this, milliseconds since the Unix epoch.
         before: Option<i64> = b"before",
+        /// The request's name.
+        once: Option<&'a str> = b"idempotencyKey",
     }
 }
 

@@ -63,6 +63,8 @@ header! {
         offset: i64 = b"offset",
         /// Milliseconds it stays invisible.
         invisible_ms: i64 = b"invisibleTime",
+        /// Ours: the request's name.
+        once: Option<&'a str> = b"idempotencyKey",
     }
 }
 
