@@ -4,6 +4,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::body::Body;
 use axum::response::Response;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac_sha256::Hash;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use posthouse_client::{Filter, Pull, Queue, Received};
 
@@ -81,6 +84,9 @@ async fn browse(call: Call) -> Result<Response, Problem> {
     let bodies = parameters.word("body", &["auto", "base64", "json", "none"]);
     if parameters.text("offset").is_some() && parameters.text("queue").is_none() {
         parameters.fault("offset", "an offset is a place in a queue: say which queue");
+    }
+    if parameters.text("key") == Some("") {
+        parameters.fault("key", "a key has at least one character");
     }
     if parameters.text("key").is_some() {
         for other in ["queue", "offset", "tag", "sql", "page_token"] {
@@ -268,11 +274,18 @@ async fn begin(node: &Node, queue: &Queue, from: Option<i64>) -> Result<u64, Pro
 fn page_token(node: &Node, wanted: &Wanted, place: &Place) -> String {
     let until = clock::wall_ms() + PAGE_FOR_MS;
     let Place { queue, offset } = place;
-    let text = format!(
-        "{until}\n{queue}\n{offset}\n{}\n{}",
-        wanted.topic, wanted.same
-    );
+    let text = format!("{until}\n{queue}\n{offset}\n{}", same(wanted));
     node.tokens.sign(Kind::Page, text.as_bytes())
+}
+
+/// What the pages of one list have in common, short: an expression may be as long as a target, and the token of
+/// the next page has to fit beside it.
+fn same(wanted: &Wanted) -> String {
+    let mut digest = Hash::new();
+    digest.update(wanted.topic.as_bytes());
+    digest.update([0]);
+    digest.update(wanted.same.as_bytes());
+    URL_SAFE_NO_PAD.encode(&digest.finalize()[..16])
 }
 
 fn read_page(node: &Node, token: &str, wanted: &Wanted) -> Result<Place, Problem> {
@@ -284,7 +297,7 @@ fn read_page(node: &Node, token: &str, wanted: &Wanted) -> Result<Place, Problem
             queue: parts.next()?.parse().ok()?,
             offset: parts.next()?.parse().ok()?,
         };
-        let same = parts.next()? == format!("{}\n{}", wanted.topic, wanted.same);
+        let same = parts.next()? == same(wanted);
         same.then_some((until, place))
     };
     let Some((until, place)) = read() else {

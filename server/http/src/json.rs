@@ -55,9 +55,16 @@ impl<'a> Value<'a> {
         Some(unescape(inner))
     }
 
-    /// An integer that is not negative. `1.0` and `1e3` are numbers, but none that counts.
+    /// An integer that is not negative, however it is written: to a schema `1.0` and `1e3` are integers too.
     pub(crate) fn as_u64(self) -> Option<u64> {
-        self.0.parse().ok()
+        /// Up to here a float is exactly what was written.
+        const EXACT: f64 = 9_007_199_254_740_992.0;
+        let float = || {
+            let number: f64 = self.0.parse().ok()?;
+            let counts = number.fract() == 0.0 && (0.0..=EXACT).contains(&number);
+            (self.kind() == Kind::Number && counts).then_some(number as u64)
+        };
+        self.0.parse().ok().or_else(float)
     }
 
     pub(crate) fn as_bool(self) -> Option<bool> {

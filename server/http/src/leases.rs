@@ -36,6 +36,8 @@ pub(crate) const OPERATIONS: &[Operation] = &[
 
 /// The most leases of a request.
 const LEASES_MAX: usize = 256;
+/// What is longer was never handed out, and is not sent back either.
+const LEASE_ID_MAX: usize = 4096;
 /// The longest that a message may be held back: as long as a lease may be.
 const DELAY_MAX: Duration = Duration::from_secs(12 * 60 * 60);
 /// The longest reason of a dead letter, in characters.
@@ -96,7 +98,7 @@ impl Leases {
         let here = at.member("lease_ids");
         let mut texts = Vec::new();
         for (place, item) in ids.into_iter().flatten().take(LEASES_MAX + 1).enumerate() {
-            texts.extend(faults.string(here.item(place), item));
+            texts.extend(faults.text(here.item(place), item, LEASE_ID_MAX));
         }
         faults.check()?;
         if !(1..=LEASES_MAX).contains(&texts.len()) {

@@ -13,6 +13,19 @@ use crate::time;
 /// Every call takes it: the namespace that topics and groups are in.
 pub(crate) const NAMESPACE: &str = "namespace";
 
+/// The longest texts of parameters, in characters, wherever they are taken. The rest is as long as a target.
+const LONGEST: &[(&str, usize)] = &[
+    ("topic", 255),
+    ("queue", 255),
+    ("prefix", 255),
+    ("confirm", 255),
+    ("tag", 2_048),
+    ("sql", 2_048),
+    ("key", 2_048),
+    ("page_token", 4_096),
+    ("ticket", 4_096),
+];
+
 /// The parameters of a request. Readers note what is wrong and go on; [`Parameters::finish`] tells all of it.
 #[derive(Debug)]
 pub(crate) struct Parameters<'a> {
@@ -55,6 +68,8 @@ impl<'a> Parameters<'a> {
                     &name,
                     "up to 127 ASCII letters, digits, _, -, % and | expected",
                 );
+            } else if let Some(most) = too_long(&name, &value) {
+                all.fault(&name, format!("at most {most} characters expected"));
             } else {
                 all.given.push((name, value));
             }
@@ -167,6 +182,12 @@ impl<'a> Parameters<'a> {
     }
 }
 
+/// The bound that a text is beyond.
+fn too_long(name: &str, text: &str) -> Option<usize> {
+    let (_, most) = LONGEST.iter().find(|(own, _)| *own == name)?;
+    (text.chars().count() > *most).then_some(*most)
+}
+
 /// Percent-encoding and `+` for a space undone, once; `None` if an escape or the result is none.
 pub(crate) fn decode(text: &str) -> Option<Cow<'_, str>> {
     if !text.bytes().any(|byte| matches!(byte, b'%' | b'+')) {
@@ -241,6 +262,18 @@ mod tests {
             ]
         );
         assert!(parameters.finish().is_ok());
+    }
+
+    #[test]
+    fn a_text_has_a_bound_in_characters() {
+        let fits = format!("tag={}", "%C3%A4".repeat(2_048));
+        assert!(Parameters::new(&fits, &["tag"], &[]).finish().is_ok());
+        let long = format!("tag={}", "a".repeat(2_049));
+        let mut parameters = Parameters::new(&long, &["tag"], &[]);
+        assert_eq!(
+            faults(&mut parameters),
+            ["tag: at most 2048 characters expected"]
+        );
     }
 
     #[test]

@@ -136,7 +136,7 @@ fn read_reply(body: &[u8], most: usize) -> Result<(String, Message), Problem> {
     for (name, value) in faults.object(at, json::parse(body)?).into_iter().flatten() {
         let here = at.member(&name);
         match &*name {
-            "reply_token" => token = faults.string(here, value),
+            "reply_token" => token = faults.text(here, value, 4096),
             "body" | "body_encoding" | "content_type" | "properties" => {
                 draft.field(&name, here, value, &mut faults);
             }

@@ -11,6 +11,8 @@ pub(crate) const PROPERTY_BYTES_MAX: usize = 16 << 10;
 /// Message groups are shorter than this.
 const MESSAGE_GROUP_END: usize = 64;
 const CONTENT_TYPE_MAX: usize = 255;
+/// The longest tag, and the longest key, in characters.
+const WORD_MAX: usize = 2_048;
 /// The delay levels that RocketMQ has.
 pub(crate) const LEVELS: std::ops::RangeInclusive<u64> = 1..=18;
 /// The property that a message's content type is kept in.
@@ -32,25 +34,29 @@ fn checked(allowed: bool, kind: &'static Kind, detail: &'static str) -> Checked 
     }
 }
 
+fn is_long(text: &str) -> bool {
+    text.len() > WORD_MAX && text.chars().count() > WORD_MAX
+}
+
 fn has_control(text: &str) -> bool {
     text.chars().any(char::is_control)
 }
 
 pub(crate) fn tag(text: &str) -> Checked {
-    let allowed = !text.trim().is_empty() && !text.contains('|') && !has_control(text);
+    let written = !text.trim().is_empty() && !text.contains('|') && !has_control(text);
     checked(
-        allowed,
+        written && !is_long(text),
         &problem::INVALID_TAG,
-        "not blank, without '|' and control characters",
+        "not blank, without '|' and control characters, at most 2048 characters",
     )
 }
 
 pub(crate) fn key(text: &str) -> Checked {
-    let allowed = !text.is_empty() && !text.contains(char::is_whitespace) && !has_control(text);
+    let written = !text.is_empty() && !text.contains(char::is_whitespace) && !has_control(text);
     checked(
-        allowed,
+        written && !is_long(text),
         &problem::INVALID_KEY,
-        "not empty, without white space and control characters",
+        "not empty, without white space and control characters, at most 2048 characters",
     )
 }
 
@@ -91,10 +97,11 @@ mod tests {
 
     #[test]
     fn what_brokers_would_misread_is_refused() {
-        for text in ["", " ", "a|b", "a\u{1}", "\n"] {
+        let long = "é".repeat(2_049);
+        for text in ["", " ", "a|b", "a\u{1}", "\n", &long] {
             assert_eq!(slug(tag(text)), "invalid-tag", "{text:?}");
         }
-        for text in ["", "a b", "a\tb", "a\u{2}", "\u{a0}"] {
+        for text in ["", "a b", "a\tb", "a\u{2}", "\u{a0}", &long] {
             assert_eq!(slug(key(text)), "invalid-key", "{text:?}");
         }
         for text in ["", "  ", &"g".repeat(64), "a\u{1}"] {
@@ -118,6 +125,7 @@ mod tests {
         }
         let fine = [
             tag("a"),
+            tag(&"é".repeat(2_048)),
             key("o-17"),
             message_group(&"g".repeat(63)),
             property("ä", "b c"),

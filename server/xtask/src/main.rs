@@ -4,6 +4,7 @@
 //! is read and changed like everything else.
 #![allow(clippy::disallowed_methods)] // starting processes is what this program is for
 
+mod contract;
 mod languages;
 mod node;
 mod parts;
@@ -19,6 +20,7 @@ cargo xtask check   formats, lints, arrows and unit tests: the inner loop
 cargo xtask test    everything, real Apache clients included; closes with `N passed, N failed`
 cargo xtask python  the Python package alone: built, installed into an empty environment, tested
 cargo xtask node    the Node package alone: built, installed into an empty folder, tested
+cargo xtask contract  the HTTP contract alone: made into requests, and held against a standalone
 cargo xtask soak    whether Python's and Node's memory grows while a million messages go through each
 cargo xtask bench   the load generator, beside Apache 5.3.3 unless told otherwise (see --help), then Python and Node;
                     `bench languages`: those alone";
@@ -30,6 +32,7 @@ fn main() -> ExitCode {
         Some("test") => finish(parts::test()),
         Some("python") => finish(alone(python::test)),
         Some("node") => finish(alone(node::alone)),
+        Some("contract") => finish(alone(contract::alone)),
         Some("soak") => finish(alone(languages::soak)),
         Some("bench") => match arguments.collect::<Vec<_>>() {
             words if words == ["languages"] => finish(alone(languages::bench)),

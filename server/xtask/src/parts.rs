@@ -63,6 +63,7 @@ pub fn test() -> Report {
             .args(["--", "--test-threads", "6"])
             .env("POSTHOUSE_BIN", server_binary()),
     );
+    crate::contract::test(&mut report);
     crate::node::test(&mut report);
     crate::python::test(&mut report);
     crate::languages::beside_java(&mut report);

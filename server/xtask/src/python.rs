@@ -1,6 +1,7 @@
 //! The Python package as its users get it: one wheel, built, installed into an empty environment, and tested
 //! there, with nothing of the source tree in reach but the tests.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -87,7 +88,7 @@ pub fn test(report: &mut Report) {
 }
 
 /// A new environment with some packages, by the registry that pip is configured for.
-fn environment(at: &Path, packages: &[&str]) -> Command {
+pub fn environment(at: &Path, packages: &[impl AsRef<OsStr>]) -> Command {
     let script = "python3 -m venv --clear \"$0\" && exec \"$0/bin/pip\" install --quiet \"$@\"";
     let mut command = Command::new("sh");
     command.args(["-c", script]).arg(at).args(packages);

@@ -108,6 +108,21 @@ impl Faults {
         self.expect(at, value, text, "a string")
     }
 
+    /// A string of so many characters at most.
+    pub(crate) fn text<'a>(
+        &mut self,
+        at: At<'_>,
+        value: Value<'a>,
+        most: usize,
+    ) -> Option<Cow<'a, str>> {
+        let text = self.string(at, value)?;
+        if text.len() > most && text.chars().count() > most {
+            self.add(at, format!("at most {most} characters expected"));
+            return None;
+        }
+        Some(text)
+    }
+
     pub(crate) fn number(&mut self, at: At<'_>, value: Value<'_>) -> Option<u64> {
         self.expect(at, value, value.as_u64(), "an integer that is not negative")
     }

@@ -127,7 +127,16 @@ fn values_are_read_where_they_lie() {
 
 #[test]
 fn numbers_that_count_are_whole() {
-    for (text, number) in [("7", Some(7)), ("-1", None), ("1.0", None), ("1e3", None)] {
+    for (text, number) in [
+        ("7", Some(7)),
+        ("18446744073709551615", Some(u64::MAX)),
+        ("1.0", Some(1)),
+        ("1e3", Some(1_000)),
+        ("-1", None),
+        ("1.5", None),
+        ("1e30", None),
+        ("true", None),
+    ] {
         assert_eq!(parse(text.as_bytes()).unwrap().as_u64(), number, "{text}");
     }
 }

@@ -21,7 +21,9 @@ use crate::publisher::{self, Kind};
 use crate::write::Object;
 
 /// The most entries of a batch.
-const ENTRIES_MAX: usize = 256;
+pub(crate) const ENTRIES_MAX: usize = 256;
+/// The longest name that an entry may have for its caller.
+pub(crate) const ID_MAX: usize = 255;
 
 /// One entry, and what became of it.
 struct Entry {
@@ -140,7 +142,7 @@ fn entry(
             continue;
         }
         match &*name {
-            "id" => id = faults.string(here, value).map(|id| id.into_owned()),
+            "id" => id = faults.text(here, value, ID_MAX).map(|id| id.into_owned()),
             "idempotency_key" => {
                 let text = faults.string(here, value);
                 match text {

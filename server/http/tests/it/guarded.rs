@@ -128,6 +128,15 @@ fn a_request_keeps_its_id_and_a_bad_one_is_replaced() {
 fn what_is_too_large_is_said_so() {
     let long = format!("/v1/topics/{}", "a".repeat(9_000));
     assert_eq!(ask("GET", &long).expect(414).problem(), "uri-too-long");
+    // Over 64 KiB nobody reads it at all: not a problem, but an answer.
+    let mut socket = connect(address());
+    let line = format!("GET /{} HTTP/1.1\r\n", "a".repeat(66_000));
+    let _ = socket.write_all(line.as_bytes());
+    let unread = read(&mut socket, false);
+    assert!(
+        [414, 431].contains(&unread.status) && unread.body.is_empty(),
+        "{unread:?}"
+    );
     let value = "v".repeat(17_000);
     let headers = send("GET", "/livez", &[("X-Long", &value)], b"");
     assert_eq!(headers.expect(431).problem(), "headers-too-large");

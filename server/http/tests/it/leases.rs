@@ -72,6 +72,11 @@ fn what_is_wrong_with_a_lease_is_told_of_each() {
         (json!({"lease_ids": []}), 422, "invalid-batch"),
         (json!({"lease_ids": vec!["x"; 257]}), 422, "invalid-batch"),
         (json!({"lease_ids": [7]}), 400, "invalid-request"),
+        (
+            json!({"lease_ids": ["x".repeat(4_097)]}),
+            400,
+            "invalid-request",
+        ),
         (json!({"leases": []}), 400, "invalid-request"),
     ] {
         let answer = ask_json("POST", &format!("/v1/groups/{own}/leases:ack"), &body);
