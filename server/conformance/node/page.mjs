@@ -63,6 +63,55 @@ assert.equal(await events.count(), 2, "lost or repeated");
 await page.getByRole("tab", { name: "Stored" }).click();
 await page.getByLabel("Stored messages").getByText("first", { exact: true }).waitFor();
 
+// A message that a group gave up is sent again, by keyboard, and the group gets it.
+const receive = "/v1/groups/fixers/messages:receive?topic=broken&tag=*&wait=20s";
+await page.evaluate(async (receive) => {
+  const post = async (path, body) => {
+    const headers = { "Content-Type": "application/json" };
+    const answer = await fetch(path, { method: "POST", headers, body: JSON.stringify(body) });
+    return answer.json();
+  };
+  await fetch("/v1/topics/broken", { method: "PUT" });
+  await fetch("/v1/groups/fixers", { method: "PUT" });
+  await post("/v1/topics/broken/messages", { body: "does not fit" });
+  const { messages } = await (await fetch(receive, { method: "POST" })).json();
+  await post("/v1/groups/fixers/leases:dead-letter", { lease_ids: [messages[0].lease_id], reason: "too wide" });
+}, receive);
+await page.getByLabel("Groups and their lag").getByRole("button", { name: "fixers" }).click();
+const dead = page.getByLabel("Dead letters", { exact: true });
+await dead.getByText("does not fit", { exact: true }).waitFor();
+await dead.getByText("from broken · too wide").waitFor();
+await page.screenshot({ path: `${folder}/dead-letters.png` });
+await page.getByRole("button", { name: "Send all again" }).focus();
+await page.keyboard.press("Enter");
+await page.getByText("Sent again: 1 of 1.").waitFor();
+await dead.getByText("No dead letters.").waitFor();
+const again = await page.evaluate(async (receive) => (await fetch(receive, { method: "POST" })).json(), receive);
+assert.equal(again.messages[0].body, "does not fit");
+await page.getByLabel("Topics").getByRole("button", { name: "looked-at" }).click();
+
+// The contract for people: every operation is there, and nothing complains.
+const before = complaints.length;
+const reader = await context.newPage();
+reader.on("console", (message) => message.type() === "error" && complaints.push(message.text()));
+reader.on("pageerror", (error) => complaints.push(String(error)));
+await reader.goto(`${base}/docs`);
+await reader.getByRole("heading", { name: "publishMessage" }).waitFor();
+const [told, laid] = await reader.evaluate(async () => {
+  const contract = await (await fetch("/openapi.json")).json();
+  const operations = Object.values(contract.paths).flatMap((item) => Object.values(item)).map((one) => one.operationId);
+  return [operations.filter(Boolean).sort(), [...document.querySelectorAll("article")].map((one) => one.id).sort()];
+});
+assert.deepEqual(laid, told);
+const [odd, wide] = await reader.evaluate(() => [
+  document.body.innerText.includes("[object"), document.documentElement.scrollWidth > innerWidth]);
+assert.deepEqual([odd, wide], [false, false], "something is not laid out");
+await reader.getByLabel("Filter").fill("redrive");
+await reader.getByRole("link", { name: "redriveDeadLetters" }).first().click();
+await reader.screenshot({ path: `${folder}/docs.png` });
+assert.deepEqual(complaints.slice(before), [], "the page of the contract complained");
+await reader.close();
+
 await page.emulateMedia({ colorScheme: "dark" });
 await page.getByRole("tab", { name: "Live" }).click();
 await page.screenshot({ path: `${folder}/dark.png` });

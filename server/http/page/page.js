@@ -4,6 +4,7 @@
 const SHOWN = 200; // messages kept on the page
 const byId = (id) => document.getElementById(id);
 let topic = null; // the one that is looked at
+let group = null; // or the group
 let stream = null;
 
 async function call(method, path, body) {
@@ -16,7 +17,9 @@ async function call(method, path, body) {
   const json = response.status === 204 ? null : await response.json();
   if (!response.ok) {
     const faults = (json.errors || []).map((fault) => fault.detail);
-    throw new Error([json.title, json.detail, ...faults].filter(Boolean).join(": "));
+    const error = new Error([json.title, json.detail, ...faults].filter(Boolean).join(": "));
+    error.status = response.status;
+    throw error;
   }
   return json;
 }
@@ -73,7 +76,10 @@ function nothing(list, text) {
 async function showGroups() {
   const groups = await all("/v1/groups");
   const items = await Promise.all(groups.slice(0, 100).map(async ({ name }) => {
-    const row = document.createElement("span");
+    const row = document.createElement("button");
+    row.type = "button";
+    row.setAttribute("aria-current", String(name === group));
+    row.addEventListener("click", () => { location.hash = `group=${encodeURIComponent(name)}`; });
     let behind = "?";
     try {
       const lag = await call("GET", `/v1/groups/${encodeURIComponent(name)}/lag`);
@@ -152,9 +158,14 @@ function follow(lastId) {
   stream = own;
 }
 
-function open(name) {
-  topic = name;
+// What the address names: a topic, or a group.
+function open() {
+  const named = location.hash.slice(1);
+  const isGroup = named.startsWith("group=");
+  topic = isGroup ? null : decodeURIComponent(named) || null;
+  group = isGroup ? decodeURIComponent(named.slice("group=".length)) : null;
   byId("topic").hidden = topic === null;
+  byId("group").hidden = group === null;
   if (stream) {
     stream.close();
     stream = null;
@@ -167,8 +178,70 @@ function open(name) {
     say("found", "");
     follow(null);
   }
-  for (const button of byId("topics").querySelectorAll("button")) {
-    button.setAttribute("aria-current", String(button.firstChild.textContent === topic));
+  if (group !== null) {
+    byId("group-title").textContent = group;
+    say("redriven", "");
+    showDead();
+  }
+  for (const [list, chosen] of [["topics", topic], ["groups", group]]) {
+    for (const button of byId(list).querySelectorAll("button")) {
+      button.setAttribute("aria-current", String(button.firstChild.textContent === chosen));
+    }
+  }
+}
+
+function groupPath(rest) {
+  return `/v1/groups/${encodeURIComponent(group)}${rest}`;
+}
+
+// What the group gave up. Before it gave up anything there is nothing to look into: 404.
+async function showDead() {
+  const of = group;
+  let letters = [];
+  try {
+    letters = (await call("GET", groupPath("/dead-letters?limit=64"))).messages;
+  } catch (error) {
+    if (error.status !== 404) {
+      say("redriven", error.message, "bad");
+    }
+  }
+  if (of !== group) {
+    return; // another one is looked at meanwhile
+  }
+  byId("send-again").disabled = letters.length === 0;
+  byId("dead").replaceChildren(...letters.map((letter) => {
+    const item = shown(letter);
+    const { topic: from, reason } = letter.dead_letter || {};
+    const why = document.createElement("small");
+    why.textContent = [from && `from ${from}`, reason].filter(Boolean).join(" · ");
+    item.append(why);
+    return item;
+  }));
+  if (letters.length === 0) {
+    nothing("dead", "No dead letters.");
+  }
+}
+
+async function redrive() {
+  const of = group;
+  byId("send-again").disabled = true;
+  try {
+    let operation = await call("POST", groupPath("/dead-letters:redrive"), {});
+    while (operation.state === "running" && of === group) {
+      say("redriven", `Sending again: ${operation.done} of ${operation.total}…`);
+      await new Promise((resolve) => { setTimeout(resolve, 300); });
+      operation = await call("GET", `/v1/operations/${encodeURIComponent(operation.id)}`);
+    }
+    if (of === group) {
+      const failed = operation.state !== "done";
+      const why = failed ? ` It ${operation.state}${operation.why ? `: ${operation.why}` : ""}.` : "";
+      say("redriven", `Sent again: ${operation.done} of ${operation.total}.${why}`, failed ? "bad" : "good");
+    }
+  } catch (error) {
+    say("redriven", error.message, "bad");
+  }
+  if (of === group) {
+    await showDead();
   }
 }
 
@@ -241,6 +314,10 @@ byId("search").addEventListener("submit", (event) => {
 for (const name of ["live", "stored"]) {
   byId(`tab-${name}`).addEventListener("click", () => tab(name));
 }
-addEventListener("hashchange", () => open(decodeURIComponent(location.hash.slice(1)) || null));
-refresh().then(() => open(decodeURIComponent(location.hash.slice(1)) || null));
+byId("redrive").addEventListener("submit", (event) => {
+  event.preventDefault();
+  redrive();
+});
+addEventListener("hashchange", open);
+refresh().then(open);
 setInterval(refresh, 5000);

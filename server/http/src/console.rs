@@ -1,4 +1,4 @@
-//! The page for people: three files in the binary, which use nothing but the public API.
+//! The pages for people, and their parts: files in the binary, which use nothing but the public API.
 
 use axum::response::Response;
 use hyper::StatusCode;
@@ -14,6 +14,9 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     row!(GET "/" "getPage" page),
     row!(GET "/page.css" "getPageStyle" style),
     row!(GET "/page.js" "getPageScript" script),
+    row!(GET "/docs" "getDocs" docs),
+    row!(GET "/docs.css" "getDocsStyle" docs_style),
+    row!(GET "/docs.js" "getDocsScript" docs_script),
 ];
 
 /// The page for who asks for HTML, as browsers do; for everybody else where to go on.
@@ -25,6 +28,7 @@ async fn page(call: Call) -> Result<Response, Problem> {
     if !accept.is_some_and(|accept| accept.contains("text/html")) {
         let links = json!({
             "openapi": "/openapi.json",
+            "docs": "/docs",
             "topics": "/v1/topics",
             "groups": "/v1/groups",
             "cluster": "/v1/cluster",
@@ -32,13 +36,21 @@ async fn page(call: Call) -> Result<Response, Problem> {
         });
         return Ok(vary(json_answer(StatusCode::OK, &links)));
     }
-    let text = include_str!("../page/index.html");
-    let mut response = vary(fixed(&call, "text/html; charset=utf-8", text));
+    Ok(vary(html(&call, include_str!("../page/index.html"))))
+}
+
+/// The contract for people.
+async fn docs(call: Call) -> Result<Response, Problem> {
+    Ok(html(&call, include_str!("../page/docs.html")))
+}
+
+fn html(call: &Call, text: &'static str) -> Response {
+    let mut response = fixed(call, "text/html; charset=utf-8", text);
     let policy = HeaderValue::from_static(POLICY);
     response
         .headers_mut()
         .insert(CONTENT_SECURITY_POLICY, policy);
-    Ok(response)
+    response
 }
 
 fn vary(mut response: Response) -> Response {
@@ -51,6 +63,16 @@ fn vary(mut response: Response) -> Response {
 async fn style(call: Call) -> Result<Response, Problem> {
     let text = include_str!("../page/page.css");
     Ok(fixed(&call, "text/css; charset=utf-8", text))
+}
+
+async fn docs_style(call: Call) -> Result<Response, Problem> {
+    let text = include_str!("../page/docs.css");
+    Ok(fixed(&call, "text/css; charset=utf-8", text))
+}
+
+async fn docs_script(call: Call) -> Result<Response, Problem> {
+    let text = include_str!("../page/docs.js");
+    Ok(fixed(&call, "text/javascript; charset=utf-8", text))
 }
 
 async fn script(call: Call) -> Result<Response, Problem> {

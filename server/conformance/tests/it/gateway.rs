@@ -15,7 +15,7 @@ use crate::web::serving;
 
 const PAGE: &str = include_str!("../../../docs/gateway.md");
 /// What needs no broker.
-const OF_THE_DOOR: [&str; 8] = [
+const OF_THE_DOOR: [&str; 11] = [
     "livez",
     "readyz",
     "getOpenapiJson",
@@ -24,6 +24,9 @@ const OF_THE_DOOR: [&str; 8] = [
     "getPage",
     "getPageStyle",
     "getPageScript",
+    "getDocs",
+    "getDocsStyle",
+    "getDocsScript",
 ];
 
 /// A reply needs a question that somebody received; the others ask with private codes.

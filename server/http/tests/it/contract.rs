@@ -116,6 +116,27 @@ fn every_type_of_problem_has_a_page_and_one_slug() {
 }
 
 #[test]
+fn the_pages_load_nothing_from_anywhere_else() {
+    for page in ["/", "/docs"] {
+        let html = crate::door::send("GET", page, &[("Accept", "text/html")], b"").expect(200);
+        let policy = html.header("content-security-policy").to_owned();
+        assert!(policy.starts_with("default-src 'none'"), "{policy}");
+        let text = String::from_utf8(html.body).unwrap();
+        let parts = text
+            .split(['"', '\''])
+            .filter(|part| part.ends_with(".css") || part.ends_with(".js"));
+        for part in parts {
+            assert!(part.starts_with('/') && !part.starts_with("//"), "{part}");
+            crate::door::ask("GET", part).expect(200);
+        }
+        assert!(
+            !text.contains("<script>") && !text.contains("<style"),
+            "{page}"
+        );
+    }
+}
+
+#[test]
 fn the_document_is_served_and_not_sent_twice() {
     for (path, kind) in [
         ("/openapi.json", "application/json"),
