@@ -12,11 +12,13 @@ use posthouse_client::{Filter, Pull, Queue, Received};
 
 use crate::call::Call;
 use crate::clock;
+use crate::events;
 use crate::media;
 use crate::mq_headers;
 use crate::names;
 use crate::node::Node;
 use crate::operations::{Operation, row};
+use crate::page;
 use crate::parameters::{NAMESPACE, Parameters};
 use crate::problem::{self, Fault, Problem};
 use crate::receive::bytes_of_others;
@@ -115,9 +117,13 @@ async fn browse(call: Call) -> Result<Response, Problem> {
         bodies: Bodies::of(bodies),
         same,
     };
+    let kind = media::accepted(&call.headers, &[media::JSON, events::BATCH])?;
     if let Some(key) = parameters.text("key") {
         let found = by_key(&call.node, key, &wanted).await?;
-        return Ok(shown(&found, &wanted, None));
+        return Ok(match kind {
+            events::BATCH => as_events(&call, &found, &wanted, None),
+            _ => shown(&found, &wanted, None),
+        });
     }
     let token = parameters.text("page_token");
     let place = token
@@ -125,7 +131,31 @@ async fn browse(call: Call) -> Result<Response, Problem> {
         .transpose()?;
     let (found, next) = page(&call.node, &wanted, place).await?;
     let next = next.map(|place| page_token(&call.node, &wanted, &place));
-    Ok(shown(&found, &wanted, next.as_deref()))
+    Ok(match kind {
+        events::BATCH => as_events(&call, &found, &wanted, next.as_deref()),
+        _ => shown(&found, &wanted, next.as_deref()),
+    })
+}
+
+/// A page of CloudEvents, which has no room for the next page's token: that stands in `Link`.
+fn as_events(call: &Call, found: &[Received], wanted: &Wanted, next: Option<&str>) -> Response {
+    let size: usize = found.iter().map(|one| one.body.len() + 512).sum();
+    let mut out = String::with_capacity(16 + size);
+    out.push('[');
+    for (place, message) in found.iter().enumerate() {
+        if place > 0 {
+            out.push(',');
+        }
+        events::event(&mut out, message, wanted.namespace.as_deref()).end();
+    }
+    out.push(']');
+    let mut response = json(out);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(events::BATCH));
+    if let Some(next) = next {
+        page::link(call, next, headers);
+    }
+    response
 }
 
 /// What a group gave up, queue by queue.

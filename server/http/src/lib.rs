@@ -17,6 +17,7 @@ mod dead_letters;
 mod docs;
 mod draft;
 mod duration;
+mod events;
 mod gauge;
 mod group_stream;
 mod groups;

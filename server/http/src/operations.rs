@@ -12,8 +12,8 @@ use hyper::Method;
 use crate::call::Call;
 use crate::problem::{self, Kind, Problem};
 use crate::{
-    browse, checks, cluster, console, dead_letters, docs, group_stream, groups, health, leases,
-    publish, receive, requests, scheduled, tail, tickets, topics, transactions,
+    browse, checks, cluster, console, dead_letters, docs, events, group_stream, groups, health,
+    leases, publish, receive, requests, scheduled, tail, tickets, topics, transactions,
 };
 
 /// What an operation comes to.
@@ -82,6 +82,7 @@ pub fn operations() -> &'static [Operation] {
             group_stream::OPERATIONS,
             tickets::OPERATIONS,
             publish::OPERATIONS,
+            events::OPERATIONS,
             scheduled::OPERATIONS,
             receive::OPERATIONS,
             leases::OPERATIONS,

@@ -4,8 +4,8 @@
 //! names, so nothing is kept between pages, and what comes or goes meanwhile moves nothing.
 
 use axum::response::Response;
-use hyper::StatusCode;
 use hyper::header::{HeaderValue, LINK};
+use hyper::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
 use crate::call::{Call, json_answer};
@@ -76,13 +76,18 @@ pub(crate) fn answer(call: &Call, items: Vec<Value>, next: Option<String>) -> Re
     let list = json!({"items": items, "next_page_token": next});
     let mut response = json_answer(StatusCode::OK, &list);
     if let Some(next) = next {
-        let pairs = call.query.split('&').filter(|pair| !pair.is_empty());
-        let kept = pairs.filter(|pair| !pair.starts_with("page_token="));
-        let query: String = kept.map(|pair| format!("{pair}&")).collect();
-        let link = format!("<?{query}page_token={next}>; rel=\"next\"");
-        if let Ok(link) = HeaderValue::try_from(link) {
-            response.headers_mut().insert(LINK, link);
-        }
+        link(call, &next, response.headers_mut());
     }
     response
+}
+
+/// Says where the next page is.
+pub(crate) fn link(call: &Call, next: &str, headers: &mut HeaderMap) {
+    let pairs = call.query.split('&').filter(|pair| !pair.is_empty());
+    let kept = pairs.filter(|pair| !pair.starts_with("page_token="));
+    let query: String = kept.map(|pair| format!("{pair}&")).collect();
+    let link = format!("<?{query}page_token={next}>; rel=\"next\"");
+    if let Ok(link) = HeaderValue::try_from(link) {
+        headers.insert(LINK, link);
+    }
 }

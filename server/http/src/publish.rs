@@ -1,7 +1,7 @@
 //! Publishing: as JSON, as bytes, and many at once.
 
 mod answer;
-mod batch;
+pub(crate) mod batch;
 mod raw;
 
 use std::sync::Arc;
@@ -58,17 +58,38 @@ pub(crate) struct Target {
 impl Target {
     /// What path and query say.
     pub(crate) fn of(call: &Call) -> Result<Target, Problem> {
-        let mut parameters = Parameters::new(&call.query, &["timeout"], &[]);
+        Target::read(call, &["timeout"], |_| ()).map(|(target, ())| target)
+    }
+
+    /// The same with a parameter that is one of some words.
+    pub(crate) fn with(
+        call: &Call,
+        name: &'static str,
+        words: &[&'static str],
+    ) -> Result<(Target, Option<&'static str>), Problem> {
+        Target::read(call, &["timeout", name], |parameters| {
+            parameters.word(name, words)
+        })
+    }
+
+    fn read<T>(
+        call: &Call,
+        known: &[&'static str],
+        more: impl FnOnce(&mut Parameters<'_>) -> T,
+    ) -> Result<(Target, T), Problem> {
+        let mut parameters = Parameters::new(&call.query, known, &[]);
         let range = Duration::from_millis(1)..=publisher::TIMEOUT_MAX;
         let timeout = parameters.duration("timeout", range);
+        let more = more(&mut parameters);
         parameters.finish()?;
         let namespace = parameters.text(NAMESPACE).map(str::to_owned);
         let topic = names::topic(call.parameter(0), namespace.as_deref())?;
-        Ok(Target {
+        let target = Target {
             topic: topic.as_str().into(),
             namespace,
             timeout: timeout.unwrap_or(publisher::TIMEOUT),
-        })
+        };
+        Ok((target, more))
     }
 
     /// Begins to answer a request with a key, which counts in the topic.
@@ -124,7 +145,7 @@ impl Read {
     }
 
     /// Names it by the request's key.
-    fn named(mut self, key: Option<String>) -> Read {
+    pub(crate) fn named(mut self, key: Option<String>) -> Read {
         if let Some(key) = key {
             idempotency::name(&mut self.message, key, &self.said);
         }
@@ -192,7 +213,7 @@ fn envelope(
 }
 
 /// Sends one message and answers.
-async fn publish(node: &Node, target: &Target, read: Read) -> Result<Response, Problem> {
+pub(crate) async fn publish(node: &Node, target: &Target, read: Read) -> Result<Response, Problem> {
     let Read {
         message,
         deliver_at,

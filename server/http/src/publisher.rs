@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use hyper::header::{HeaderValue, RETRY_AFTER};
 use posthouse_client::code::{own_response, response};
 use posthouse_client::{Client, Deliver, Error, Message, Producer, ProducerOptions, Sent};
 
@@ -189,6 +190,15 @@ pub(crate) fn unknown() -> Problem {
 pub(crate) fn failed(error: Error, kind: Kind) -> Problem {
     if error.is_timeout() || error.may_be_done() {
         return unknown();
+    }
+    // Only Posthouse's brokers get keys, and say so of them.
+    if let Error::Refused(refusal) = &error
+        && refusal.code == response::SYSTEM_BUSY
+        && refusal.remark.contains("idempotency key")
+    {
+        return Problem::new(&problem::IDEMPOTENCY_IN_PROGRESS)
+            .detail("the first request with this key is under way: ask again for its answer")
+            .header(RETRY_AFTER, HeaderValue::from_static("1"));
     }
     match error.code() {
         Some(own_response::IDEMPOTENCY_DIFFERS) => {

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 
 use crate::call::Call;
 use crate::clock;
+use crate::events;
 use crate::idempotency;
 use crate::lease::Held;
 use crate::media;
@@ -83,7 +84,7 @@ impl Wanted {
 
 async fn receive(call: Call) -> Result<Response, Problem> {
     let wanted = wanted(&call)?;
-    let kind = media::accepted(&call.headers, &[media::JSON, media::BYTES])?;
+    let kind = media::accepted(&call.headers, &[media::JSON, media::BYTES, events::BATCH])?;
     if kind == media::BYTES && wanted.max != 1 {
         let fault = Fault::parameter(
             "max",
@@ -119,7 +120,12 @@ async fn receive(call: Call) -> Result<Response, Problem> {
     .await?;
     match kind {
         media::BYTES => Ok(one(&call.node, leased, &wanted)),
-        _ => Ok(many(&call.node, leased, &wanted)),
+        events::BATCH => Ok(many(leased, kind, ["[", "]"], |out, one| {
+            event(out, &call.node, one, &wanted);
+        })),
+        _ => Ok(many(leased, kind, ["{\"messages\":[", "]}"], |out, one| {
+            message(out, &call.node, one, &wanted.group, &wanted.shown());
+        })),
     }
 }
 
@@ -280,21 +286,27 @@ pub(crate) async fn pop(
     Ok(popped)
 }
 
-fn many(node: &Node, leased: Unless, wanted: &Wanted) -> Response {
+/// All messages, each as `show` writes it, between two ends.
+fn many(
+    leased: Unless,
+    kind: &'static str,
+    [begin, end]: [&str; 2],
+    mut show: impl FnMut(&mut String, &Leased),
+) -> Response {
     let all = leased.messages();
     let size: usize = all.iter().map(|one| one.message.body.len() + 640).sum();
     let mut out = String::with_capacity(16 + size);
-    out.push_str("{\"messages\":[");
+    out.push_str(begin);
     for (place, one) in all.iter().enumerate() {
         if place > 0 {
             out.push(',');
         }
-        message(&mut out, node, one, &wanted.group, &wanted.shown());
+        show(&mut out, one);
     }
-    out.push_str("]}");
+    out.push_str(end);
     let mut response = Response::new(told::body(out.into(), leased));
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(media::JSON));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
@@ -323,6 +335,21 @@ pub(crate) fn message(
         "reply_token",
         reply::token(&node.tokens, &leased.message).as_deref(),
     );
+    object.end();
+}
+
+/// A message as a CloudEvent; what belongs to the lease is told in extensions.
+fn event(out: &mut String, node: &Node, leased: &Leased, wanted: &Wanted) {
+    let mut object = events::event(out, &leased.message, wanted.namespace.as_deref());
+    let text = object.value("mqleaseid");
+    text.push('"');
+    Held::new(&wanted.group, leased).push(&node.tokens, text);
+    text.push('"');
+    object.time("mqleaseexpiresat", leased.lease.ends_at());
+    object.number("mqdeliveryattempt", attempt(leased));
+    if let Some(token) = reply::token(&node.tokens, &leased.message) {
+        object.string("mqreplytoken", &token);
+    }
     object.end();
 }
 

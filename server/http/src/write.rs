@@ -86,6 +86,14 @@ impl<'o> Object<'o> {
         Object { out, first: true }
     }
 
+    /// Goes on with an object that is whole.
+    pub(crate) fn resume(out: &'o mut String, whole: &str) -> Object<'o> {
+        let open = whole.strip_suffix('}').unwrap_or(whole);
+        out.push_str(open);
+        let first = open.trim() == "{";
+        Object { out, first }
+    }
+
     /// The buffer, behind a name that needs no escapes.
     pub(crate) fn value(&mut self, name: &str) -> &mut String {
         if !self.first {
@@ -163,7 +171,10 @@ pub(crate) fn message<'o>(
     object.optional("message_group", message.property(SHARDING_KEY));
     object.time("born_at", message.born_at);
     object.time("stored_at", message.stored_at);
-    object.optional("trace_parent", message.property(TRACE_CONTEXT));
+    // An event's own stands among its attributes.
+    let trace = message.property(TRACE_CONTEXT);
+    let trace = trace.or(message.property("CE_traceparent"));
+    object.optional("trace_parent", trace);
     dead_letter(&mut object, message);
     object
 }

@@ -68,6 +68,7 @@ impl Door {
         if let Some(body) = body {
             let kind = match method {
                 "PATCH" => "application/merge-patch+json",
+                _ if path.contains("/events") => "application/cloudevents+json",
                 _ => "application/json",
             };
             curl.args(["-H", &format!("Content-Type: {kind}"), "-d"]);
@@ -202,6 +203,12 @@ fn messages(door: &mut Door) -> Option<String> {
     door.run("publishRaw", "POST", &raw, Some(&json!("bytes")));
     let told = door.body["recall_handle"].is_string();
     door.also("publishRaw", &json!(told));
+    let event =
+        json!({"specversion": "1.0", "id": "1", "source": "/s", "type": "t", "data": {"n": 1}});
+    let events = format!("{topic}/events");
+    let unnamed = format!("{events}?idempotency=none");
+    assert_eq!(door.call("POST", &unnamed, Some(&event)), "201");
+    door.run("publishEvents", "POST", &events, Some(&event));
     let begin = format!("{topic}/transactions");
     let half = json!({"body": "half"});
     door.run("beginTransaction", "POST", &begin, Some(&half));

@@ -9,13 +9,14 @@ use hyper::StatusCode;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use posthouse_client::{Message, Producer, Sent};
 
-use super::{Target, answer, key, read_body};
+use super::{Read, Target, answer, key, read_body};
 use crate::call::Call;
 use crate::clock;
 use crate::draft::{Draft, FIELDS};
 use crate::idempotency;
 use crate::json::{self, At, Faults, Value};
 use crate::media;
+use crate::node::Node;
 use crate::problem::{self, Fault, Problem};
 use crate::publisher::{self, Kind};
 use crate::write::Object;
@@ -26,7 +27,7 @@ pub(crate) const ENTRIES_MAX: usize = 256;
 pub(crate) const ID_MAX: usize = 255;
 
 /// One entry, and what became of it.
-struct Entry {
+pub(crate) struct Entry {
     id: Option<String>,
     kind: Kind,
     deliver_at: Option<i64>,
@@ -48,11 +49,23 @@ pub(super) async fn publish(mut call: Call) -> Result<Response, Problem> {
     let (request, limit) = (limits.batch, limits.body);
     let body = call.body(request).await?;
     let topic = target.topic.clone();
-    let mut entries = read_body(body, move |body| {
+    let entries = read_body(body, move |body| {
         read(json::parse(body)?, &topic, key.as_deref(), now, limit)
     })
     .await?;
-    let node = &call.node;
+    publish_all(&call.node, &target, entries, now).await
+}
+
+/// Sends what may be sent, and tells of each entry what became of it.
+///
+/// # Errors
+/// `topic-not-found`.
+pub(crate) async fn publish_all(
+    node: &Node,
+    target: &Target,
+    mut entries: Vec<Entry>,
+    now: i64,
+) -> Result<Response, Problem> {
     // Whether the topic exists is asked once; what it does not take fails entry by entry.
     node.publisher
         .check(&node.client, &target.topic, &[])
@@ -120,7 +133,27 @@ fn read(
     }
 }
 
-fn invalid(at: At<'_>, detail: impl Into<String>) -> Problem {
+impl Entry {
+    /// An entry that was read elsewhere, or what is wrong with it.
+    pub(crate) fn of(id: Option<String>, read: Result<Read, Problem>) -> Entry {
+        let (read, done) = match read {
+            Ok(read) => (Some(read), None),
+            Err(problem) => (None, Some(Err(problem))),
+        };
+        let deliver_at = read.as_ref().and_then(|read| read.deliver_at);
+        let message = read.map(|read| read.message);
+        Entry {
+            id,
+            kind: message.as_ref().map_or(Kind::Normal, Kind::of),
+            deliver_at,
+            group: message.as_ref().and_then(|one| one.sharding_key.clone()),
+            message,
+            done,
+        }
+    }
+}
+
+pub(crate) fn invalid(at: At<'_>, detail: impl Into<String>) -> Problem {
     Problem::new(&problem::INVALID_BATCH).faults(vec![Fault::pointer(at.pointer(), detail)])
 }
 

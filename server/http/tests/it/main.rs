@@ -4,6 +4,7 @@
 
 mod browse;
 mod checks;
+mod cloud_events;
 mod contract;
 mod dead_letters;
 mod door;

@@ -1,0 +1,93 @@
+//! A message as a CloudEvent in JSON: one that was published as an event is what it was; any other is told as
+//! `rocketmq.message`.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use posthouse_client::{Received, is_reserved};
+
+use super::event::{CONTENT_TYPE, NO_DATA, PREFIX, REQUIRED, is_name};
+use super::{STRUCTURED, is_json};
+use crate::json;
+use crate::rules;
+use crate::time;
+use crate::write::{Object, plain_topic};
+
+/// Writes an event without its braces' end: whoever shows more of it goes on.
+pub(crate) fn event<'o>(
+    out: &'o mut String,
+    message: &Received,
+    namespace: Option<&str>,
+) -> Object<'o> {
+    let said = message.property(CONTENT_TYPE);
+    let own = |name: &&str| message.property(&format!("{PREFIX}{name}")).is_some();
+    if let Some(whole) = structured(message, said) {
+        return Object::resume(out, whole);
+    }
+    let mut object = Object::new(out);
+    if REQUIRED.iter().all(own) {
+        attributes(&mut object, message);
+        let has_data = *message.body != *NO_DATA;
+        data(&mut object, message, said, has_data);
+        return object;
+    }
+    let topic = plain_topic(&message.topic, namespace);
+    object.string("specversion", "1.0");
+    object.string("id", &message.id());
+    object.string("source", &format!("/topics/{topic}"));
+    object.string("type", "rocketmq.message");
+    object.string("time", &time::format(message.born_at));
+    let kind = match std::str::from_utf8(&message.body) {
+        Ok(_) => "text/plain",
+        Err(_) => "application/octet-stream",
+    };
+    let kind = message.property(rules::CONTENT_TYPE).unwrap_or(kind);
+    data(&mut object, message, Some(kind), true);
+    object
+}
+
+fn attributes(object: &mut Object<'_>, message: &Received) {
+    let mut seen = Vec::new();
+    for (name, value) in message
+        .properties()
+        .filter(|(name, _)| *name != CONTENT_TYPE)
+    {
+        // Java's binding writes extensions without the prefix.
+        let extension = (!is_reserved(name)).then_some(name);
+        let attribute = name.strip_prefix(PREFIX).or(extension);
+        if let Some(attribute) = attribute.filter(|name| is_name(name) && !seen.contains(name)) {
+            object.string(attribute, value);
+            seen.push(attribute);
+        }
+    }
+    if let Some(tag) = message.tag().filter(|_| !seen.contains(&"mqtag")) {
+        object.string("mqtag", tag);
+    }
+}
+
+/// An event that was stored whole, as Java's binding can.
+fn structured<'m>(message: &'m Received, said: Option<&str>) -> Option<&'m str> {
+    said.filter(|kind| kind.starts_with(STRUCTURED))?;
+    let whole = json::parse(&message.body).ok()?;
+    let names: Vec<_> = whole.members()?.map(|(name, _)| name).collect();
+    let is_event = REQUIRED
+        .iter()
+        .all(|wanted| names.iter().any(|name| name == wanted));
+    is_event.then_some(whole.raw())
+}
+
+fn data(object: &mut Object<'_>, message: &Received, kind: Option<&str>, has_data: bool) {
+    if let Some(kind) = kind {
+        object.string("datacontenttype", kind);
+    }
+    if !has_data {
+        return;
+    }
+    let text = std::str::from_utf8(&message.body).ok();
+    let value = json::parse(&message.body).ok();
+    // An event that says nothing of its data has JSON.
+    match (kind.is_none_or(is_json), text, value) {
+        (true, _, Some(value)) => object.value("data").push_str(value.raw()),
+        (false, Some(text), _) => object.string("data", text),
+        _ => object.string("data_base64", &STANDARD.encode(&message.body)),
+    }
+}

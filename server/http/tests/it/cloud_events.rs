@@ -1,0 +1,250 @@
+//! CloudEvents: published in every mode, kept as Java's binding keeps them, received and browsed as events.
+
+use serde_json::{Value, json};
+
+use crate::door::{Answer, ask, send};
+use crate::messages::{group, publish, receive, topic};
+
+const STRUCTURED: &str = "application/cloudevents+json";
+const BATCH: &str = "application/cloudevents-batch+json";
+
+fn events(topic: &str, more: &str) -> String {
+    format!("/v1/topics/{topic}/events{more}")
+}
+
+fn post(target: &str, kind: &str, body: &Value) -> Answer {
+    let headers = [("Content-Type", kind)];
+    send("POST", target, &headers, body.to_string().as_bytes())
+}
+
+fn binary(target: &str, more: &[(&str, &str)], body: &[u8]) -> Answer {
+    let own = [
+        ("ce-specversion", "1.0"),
+        ("ce-id", "1"),
+        ("ce-source", "/shop"),
+        ("ce-type", "order.paid"),
+    ];
+    send("POST", target, &[&own, more].concat(), body)
+}
+
+fn event(id: &str, data: Value) -> Value {
+    json!({"specversion": "1.0", "id": id, "source": "/shop", "type": "order.paid", "data": data})
+}
+
+/// What a group gets of a topic, as events, by id.
+fn received(topic: &str, count: usize) -> Vec<Value> {
+    let group = group("events");
+    let target = format!("/v1/groups/{group}/messages:receive?topic={topic}&tag=*&wait=10s&max=32");
+    let mut all = Vec::new();
+    while all.len() < count {
+        let answer = send("POST", &target, &[("Accept", BATCH)], b"").expect(200);
+        assert_eq!(answer.header("content-type"), BATCH);
+        let some = answer.json().as_array().unwrap().clone();
+        assert!(!some.is_empty(), "{all:?}");
+        all.extend(some);
+    }
+    all.sort_by_key(|event| event["id"].to_string());
+    all
+}
+
+#[test]
+fn an_event_is_kept_as_javas_binding_keeps_it() {
+    let topic = topic("events-kept");
+    let more = [
+        ("Content-Type", "application/json"),
+        ("ce-subject", "caf%C3%A9"),
+        ("ce-region", "hz"),
+        ("ce-mqtag", "paid"),
+    ];
+    binary(&events(&topic, ""), &more, br#"{"order":17}"#).expect(201);
+    let kept = &receive(&group("kept"), &topic, "&wait=10s")[0];
+    let wanted = json!({
+        "CE_specversion": "1.0", "CE_id": "1", "CE_source": "/shop", "CE_type": "order.paid",
+        "CE_subject": "café", "CE_region": "hz", "CE_contenttype": "application/json",
+    });
+    assert_eq!(kept["properties"], wanted);
+    assert_eq!(kept["body"], r#"{"order":17}"#);
+    assert_eq!(kept["content_type"], "application/json");
+    assert_eq!(
+        (&kept["keys"], &kept["tag"]),
+        (&json!(["1"]), &json!("paid"))
+    );
+    let found = ask(
+        "GET",
+        &format!("/v1/topics/{topic}/messages?sql=CE_type%20=%20'order.paid'"),
+    );
+    assert_eq!(
+        found.expect(200).json()["messages"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+    let shown = &received(&topic, 1)[0];
+    for (name, value) in [
+        ("specversion", json!("1.0")),
+        ("id", json!("1")),
+        ("subject", json!("café")),
+        ("region", json!("hz")),
+        ("mqtag", json!("paid")),
+        ("datacontenttype", json!("application/json")),
+        ("data", json!({"order": 17})),
+        ("mqdeliveryattempt", json!(1)),
+    ] {
+        assert_eq!(shown[name], value, "{name} of {shown}");
+    }
+    // The lease among the extensions is a lease.
+    assert!(shown["mqleaseid"].as_str().unwrap().starts_with("le_"));
+}
+
+#[test]
+fn every_mode_gives_the_same_event_back() {
+    let topic = topic("events-modes");
+    let target = events(&topic, "");
+    post(&target, STRUCTURED, &event("a", json!({"n": [1, null]}))).expect(201);
+    let mut text = event("b", json!("plain"));
+    text["datacontenttype"] = json!("text/plain");
+    let mut bytes = event("c", Value::Null);
+    bytes["data_base64"] = json!("AP8=");
+    bytes.as_object_mut().unwrap().remove("data");
+    bytes["flag"] = json!(true);
+    bytes["count"] = json!(-7);
+    let mut nothing = event("d", Value::Null);
+    nothing.as_object_mut().unwrap().remove("data");
+    nothing["partitionkey"] = json!("cust-7");
+    let sent = post(&target, BATCH, &json!([text, bytes, nothing]))
+        .expect(200)
+        .json();
+    let ids: Vec<_> = sent["results"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| &one["id"])
+        .collect();
+    assert_eq!(ids, ["b", "c", "d"]);
+    let all = received(&topic, 4);
+    assert_eq!(all[0]["data"], json!({"n": [1, null]}));
+    assert_eq!(all[0]["datacontenttype"], "application/json");
+    assert_eq!(
+        (&all[1]["data"], &all[1]["datacontenttype"]),
+        (&json!("plain"), &json!("text/plain"))
+    );
+    assert_eq!(
+        (&all[2]["data_base64"], &all[2]["flag"], &all[2]["count"]),
+        (&json!("AP8="), &json!("true"), &json!("-7"))
+    );
+    let none = all[3].as_object().unwrap();
+    assert!(
+        !none.contains_key("data") && !none.contains_key("data_base64"),
+        "{none:?}"
+    );
+    assert_eq!(none["partitionkey"], "cust-7");
+}
+
+#[test]
+fn the_same_event_is_stored_once_unless_nothing_is_the_same() {
+    let topic = topic("events-same");
+    let target = events(&topic, "");
+    let first = post(&target, STRUCTURED, &event("1", json!(1))).expect(201);
+    let again = post(&target, STRUCTURED, &event("1", json!(1))).expect(201);
+    assert_eq!(again.header("idempotency-replayed"), "true");
+    assert_eq!(again.json(), first.json());
+    let other = post(&target, STRUCTURED, &event("1", json!(2))).expect(422);
+    assert_eq!(other.problem(), "idempotency-key-reused");
+    let many = post(
+        &target,
+        BATCH,
+        &json!([event("1", json!(1)), event("2", json!(1))]),
+    );
+    let many = many.expect(200).json();
+    assert_eq!(many["results"][0]["replayed"], true);
+    assert_eq!(many["results"][1]["replayed"], Value::Null);
+    post(
+        &events(&topic, "?idempotency=none"),
+        STRUCTURED,
+        &event("1", json!(2)),
+    )
+    .expect(201);
+    let stats = ask("GET", &format!("/v1/topics/{topic}/stats")).expect(200);
+    assert_eq!(stats.json()["messages"], 3);
+    let against = [("Content-Type", "text/plain"), ("Idempotency-Key", "k")];
+    let refused = binary(&events(&topic, "?idempotency=none"), &against, b"x");
+    assert_eq!(refused.expect(400).problem(), "invalid-parameter");
+}
+
+#[test]
+fn what_is_no_event_is_told_with_its_place() {
+    let topic = topic("events-wrong");
+    let target = events(&topic, "");
+    let none = send("POST", &target, &[("Content-Type", "text/plain")], b"x").expect(422);
+    assert_eq!(none.problem(), "invalid-cloudevent");
+    let places: Vec<String> = none.json()["errors"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|error| error["header"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(places, ["ce-specversion", "ce-id", "ce-source", "ce-type"]);
+    for (change, pointer) in [
+        (json!({"specversion": "0.3"}), "/specversion"),
+        (json!({"id": ""}), "/id"),
+        (json!({"time": "today"}), "/time"),
+        (json!({"Region": "hz"}), "/Region"),
+        (json!({"region": {"a": 1}}), "/region"),
+        (json!({"count": 4294967296_u64}), "/count"),
+        (json!({"data_base64": "AP8="}), "/data_base64"),
+        (json!({"mqdelay": "soon"}), "/mqdelay"),
+    ] {
+        let mut wrong = event("1", json!(1));
+        for (name, value) in change.as_object().unwrap() {
+            wrong[name] = value.clone();
+        }
+        let told = post(&target, STRUCTURED, &wrong).expect(422);
+        assert_eq!(told.problem(), "invalid-cloudevent", "{change}");
+        assert_eq!(told.json()["errors"][0]["pointer"], pointer, "{change}");
+        let many = post(&target, BATCH, &json!([event("fine", json!(1)), wrong])).expect(207);
+        let told = &many.json()["results"][1]["problem"]["errors"][0]["pointer"];
+        assert_eq!(told, &format!("/1{pointer}"), "{change}");
+    }
+    for (kind, body, slug) in [
+        (
+            "application/cloudevents+avro",
+            json!({}),
+            "unsupported-media-type",
+        ),
+        (STRUCTURED, json!([]), "invalid-request"),
+        (BATCH, json!({}), "invalid-request"),
+        (BATCH, json!([]), "invalid-batch"),
+    ] {
+        assert_eq!(post(&target, kind, &body).problem(), slug, "{kind} {body}");
+    }
+    let twice = binary(&target, &[("ce-subject", "%ff")], b"x").expect(422);
+    assert_eq!(twice.problem(), "invalid-cloudevent");
+}
+
+#[test]
+fn a_delayed_event_is_delayed_and_a_plain_message_is_an_event_too() {
+    let topic = topic("events-later");
+    let mut later = event("later", json!(1));
+    later["mqdelay"] = json!("1h");
+    let sent = post(&events(&topic, ""), STRUCTURED, &later)
+        .expect(201)
+        .json();
+    assert!(sent["recall_handle"].is_string(), "{sent}");
+    let plain = publish(&topic, &json!({"body": "hello"}))
+        .expect(201)
+        .json();
+    let target = format!("/v1/topics/{topic}/messages");
+    let shown = send("GET", &target, &[("Accept", BATCH)], b"")
+        .expect(200)
+        .json();
+    let [shown] = shown.as_array().unwrap().as_slice() else {
+        panic!("one message is there: {shown}");
+    };
+    assert_eq!(shown["type"], "rocketmq.message");
+    assert_eq!(shown["source"], format!("/topics/{topic}"));
+    assert_eq!(
+        (&shown["id"], &shown["data"]),
+        (&plain["message_id"], &json!("hello"))
+    );
+}
