@@ -220,9 +220,7 @@ pub(crate) async fn publish(node: &Node, target: &Target, read: Read) -> Result<
         ..
     } = read;
     let kind = Kind::of(&message);
-    node.publisher
-        .check(&node.client, &target.topic, &[kind])
-        .await?;
+    node.publisher.takes(&node.client, &message).await?;
     let producer = node.publisher.producer(&node.client)?;
     let sent = publisher::send(producer, message, target.timeout).await;
     if sent.is_err() {

@@ -51,14 +51,21 @@ impl Kind {
     }
 }
 
-/// The type of a topic that takes one kind of message; `None` takes all.
-type Only = Option<Box<str>>;
+/// What is known of a topic.
+#[derive(Clone)]
+struct Known {
+    /// The type of a topic that takes one kind of message; `None` takes all.
+    only: Option<Box<str>>,
+    /// Whether its brokers know more times of delivery than the delay levels.
+    has_timers: bool,
+    since: Instant,
+}
 
 #[derive(Default)]
 pub(crate) struct Publisher {
     producer: OnceLock<Producer>,
     requester: OnceLock<Producer>,
-    topics: Mutex<HashMap<Box<str>, (Only, Instant)>>,
+    topics: Mutex<HashMap<Box<str>, Known>>,
 }
 
 impl Publisher {
@@ -94,18 +101,7 @@ impl Publisher {
         topic: &str,
         kinds: &[Kind],
     ) -> Result<(), Problem> {
-        let known = {
-            let topics = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
-            topics
-                .get(topic)
-                .filter(|(_, at)| at.elapsed() < KNOWN_FOR)
-                .map(|(only, _)| only.clone())
-        };
-        let only = match known {
-            Some(only) => only,
-            None => self.learn(client, topic).await?,
-        };
-        let Some(only) = only else {
+        let Some(only) = self.known(client, topic).await?.only else {
             return Ok(());
         };
         let other = kinds.iter().find(|kind| kind.as_str() != &*only);
@@ -119,7 +115,36 @@ impl Publisher {
         })
     }
 
-    async fn learn(&self, client: &Client, topic: &str) -> Result<Only, Problem> {
+    /// Whether a topic exists and takes this message.
+    ///
+    /// # Errors
+    /// Those of [`Publisher::check`]; `unsupported-by-broker` for a time that its brokers would not see, and
+    /// deliver the message at once.
+    pub(crate) async fn takes(&self, client: &Client, message: &Message) -> Result<(), Problem> {
+        let topic = &message.topic;
+        self.check(client, topic, &[Kind::of(message)]).await?;
+        let timed = matches!(message.when, Deliver::At(_));
+        if timed && !self.known(client, topic).await?.has_timers {
+            let detail = "the broker knows delay levels only: nothing was sent; say a delay_level";
+            return Err(Problem::new(&problem::UNSUPPORTED_BY_BROKER).detail(detail));
+        }
+        Ok(())
+    }
+
+    async fn known(&self, client: &Client, topic: &str) -> Result<Known, Problem> {
+        let known = {
+            let topics = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
+            let known = topics.get(topic);
+            known.filter(|known| known.is_fresh()).cloned()
+        };
+        match known {
+            Some(known) => Ok(known),
+            None => self.learn(client, topic).await,
+        }
+    }
+
+    async fn learn(&self, client: &Client, topic: &str) -> Result<Known, Problem> {
+        let mut has_timers = true;
         let only = match client.admin().topic(topic).await {
             Ok(config) => {
                 let only = config
@@ -131,17 +156,25 @@ impl Publisher {
                 };
                 only.filter(typed).map(String::into_boxed_str)
             }
-            // Brokers before 5.0 know no types.
-            Err(error) if error.code() == Some(response::REQUEST_CODE_NOT_SUPPORTED) => None,
+            // Brokers before 5.0 know neither types nor timers.
+            Err(error) if error.code() == Some(response::REQUEST_CODE_NOT_SUPPORTED) => {
+                has_timers = false;
+                None
+            }
             Err(error) => return Err(error.into()),
         };
         let mut topics = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
         // Deleted topics are not kept for ever.
         if topics.len() >= 1_024 {
-            topics.retain(|_, (_, at)| at.elapsed() < KNOWN_FOR);
+            topics.retain(|_, known| known.is_fresh());
         }
-        topics.insert(topic.into(), (only.clone(), Instant::now()));
-        Ok(only)
+        let known = Known {
+            only,
+            has_timers,
+            since: Instant::now(),
+        };
+        topics.insert(topic.into(), known.clone());
+        Ok(known)
     }
 
     /// What is known of a topic may have changed.
@@ -150,6 +183,12 @@ impl Publisher {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(topic);
+    }
+}
+
+impl Known {
+    fn is_fresh(&self) -> bool {
+        self.since.elapsed() < KNOWN_FOR
     }
 }
 

@@ -63,7 +63,7 @@ async fn request(mut call: Call) -> Result<Response, Problem> {
     let message = read.message;
     let node = &call.node;
     let kind = Kind::of(&message);
-    node.publisher.check(&node.client, &topic, &[kind]).await?;
+    node.publisher.takes(&node.client, &message).await?;
     let asked = node
         .publisher
         .requester(&node.client)?

@@ -56,7 +56,13 @@ impl Admin {
         };
         let command = header.fill(Command::request(request::INVOKE_BROKER_TO_RESET_OFFSET));
         let answers: Vec<ResetOffsets> = match self.each(brokers, command, None).await {
-            Err(error) if error.code() == Some(response::CONSUMER_NOT_ONLINE) => {
+            // Before 5.0 a group that never was anywhere in the topic does not exist to a reset: code 1.
+            Err(error)
+                if matches!(
+                    error.code(),
+                    Some(response::CONSUMER_NOT_ONLINE | response::SYSTEM_ERROR)
+                ) =>
+            {
                 return self.move_offsets(group, topic, to).await;
             }
             answers => answers?,
@@ -69,7 +75,7 @@ impl Admin {
         Ok(all)
     }
 
-    /// A broker that leaves resets to members, and there are none: the offsets alone are moved.
+    /// A broker that leaves resets to members, and there are none, or that knows no offset to move: they are set.
     async fn move_offsets(
         &self,
         group: &str,

@@ -71,11 +71,10 @@ pub(crate) async fn publish_all(
         .check(&node.client, &target.topic, &[])
         .await?;
     for entry in entries.iter_mut().filter(|entry| entry.done.is_none()) {
-        if let Err(problem) = node
-            .publisher
-            .check(&node.client, &target.topic, &[entry.kind])
-            .await
-        {
+        let Some(message) = &entry.message else {
+            continue;
+        };
+        if let Err(problem) = node.publisher.takes(&node.client, message).await {
             entry.done = Some(Err(problem));
         }
     }
