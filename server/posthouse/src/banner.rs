@@ -23,8 +23,12 @@ pub fn text(server: &Server) -> String {
     if let Some(address) = server.http().address() {
         let whose = match config.role {
             Role::Gateway => format!(
-                "  in front of {}; whoever reaches it has the rights that the cluster gives everybody",
-                config.broker.namesrvs.join(";")
+                "  in front of {}; whoever reaches it has the rights that the cluster gives {}",
+                config.broker.namesrvs.join(";"),
+                match &config.http.user {
+                    Some(user) => format!("its user {}", user.name),
+                    None => "everybody".to_owned(),
+                }
             ),
             _ => String::new(),
         };

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{Given, Role};
+use crate::config::{Given, Role, Secret};
 use crate::telemetry::Format;
 
 /// A message broker and name server that RocketMQ's own clients use.
@@ -136,6 +136,16 @@ struct RunArgs {
     log_level: Option<String>,
     #[arg(long, env = "NAMESRV_ADDR", hide = true)]
     namesrvs_of_environment: Option<String>,
+    // Everybody on the machine reads a command line: these are for the environment.
+    #[arg(long, env = "POSTHOUSE_ACCESS_KEY", hide = true)]
+    access_key_of_environment: Option<String>,
+    #[arg(
+        long,
+        env = "POSTHOUSE_SECRET_KEY",
+        hide = true,
+        hide_env_values = true
+    )]
+    secret_key_of_environment: Option<String>,
     #[arg(long, env = "ROCKETMQ_HOME", hide = true)]
     rocketmq_home: Option<PathBuf>,
 }
@@ -205,7 +215,8 @@ impl Cli {
 
 impl RunArgs {
     fn start(self, role: Role, namesrvs: Option<String>) -> Command {
-        let of_environment = self.namesrvs_of_environment.filter(|text| !text.is_empty());
+        let written = |text: Option<String>| text.filter(|text| !text.is_empty());
+        let of_environment = written(self.namesrvs_of_environment);
         Command::Run(Box::new(Run {
             role,
             given: Given {
@@ -217,6 +228,8 @@ impl RunArgs {
                 token_secret_file: self.token_secret_file,
                 namesrvs,
                 namesrvs_of_environment: of_environment,
+                access_key: written(self.access_key_of_environment),
+                secret_key: written(self.secret_key_of_environment).map(Secret),
                 insecure: self.insecure,
             },
             config: self.config,

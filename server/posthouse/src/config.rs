@@ -77,12 +77,26 @@ pub struct Given {
     pub metrics_addr: Option<String>,
     /// `--token-secret-file`
     pub token_secret_file: Option<PathBuf>,
+    /// The variable POSTHOUSE_ACCESS_KEY
+    pub access_key: Option<String>,
+    /// The variable POSTHOUSE_SECRET_KEY
+    pub secret_key: Option<Secret>,
     /// `-n`, or else the variable NAMESRV_ADDR
     pub namesrvs: Option<String>,
     /// The variable NAMESRV_ADDR
     pub namesrvs_of_environment: Option<String>,
     /// `--insecure`
     pub insecure: bool,
+}
+
+/// What is shown nowhere, logs of a start included.
+#[derive(Clone)]
+pub struct Secret(pub String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
 }
 
 /// Everything a start needs.
@@ -225,6 +239,9 @@ pub enum Error {
         /// The longest body.
         body: u32,
     },
+    /// A user's name without its secret, or the reverse.
+    #[error("there is {0} but no {1}: a gateway signs with both, or with none")]
+    HalfUser(&'static str, &'static str),
     /// A gateway without a cluster.
     #[error(
         "a gateway needs a cluster: give its name servers with -n HOST:PORT, NAMESRV_ADDR, or namesrvAddr in the file"
@@ -405,6 +422,17 @@ impl Config {
                     .to_string(),
             ),
         ];
+        // That there is one is shown; it is not.
+        let hidden = match self.http.user {
+            Some(_) => "***".to_owned(),
+            None => String::new(),
+        };
+        let user = self.http.user.as_ref().map(|user| user.name.clone());
+        let own = own.into_iter().chain([
+            ("accessKey", user.unwrap_or_default()),
+            ("secretKey", hidden),
+        ]);
+        let own: Vec<(&str, String)> = own.collect();
         let value = |name: &str| match own.iter().find(|(key, _)| *key == name) {
             Some((_, value)) => value.clone(),
             None => self.raw.text(name).to_owned(),
@@ -428,6 +456,7 @@ impl Config {
             Side::Namesrv => self.role.has_namesrv(),
             Side::Both => self.role != Role::Gateway,
             Side::Http => self.role.has_http(),
+            Side::Gateway => self.role == Role::Gateway,
         }
     }
 

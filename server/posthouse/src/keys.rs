@@ -58,6 +58,8 @@ pub enum Side {
     Both,
     /// Who serves HTTP: a standalone and a gateway.
     Http,
+    /// A gateway.
+    Gateway,
 }
 
 const fn broker(
@@ -94,6 +96,22 @@ const fn namesrv(
 
 const fn both(name: &'static str, kind: Kind, default: &'static str, meaning: &'static str) -> Key {
     let side = Side::Both;
+    Key {
+        name,
+        kind,
+        default,
+        meaning,
+        side,
+    }
+}
+
+const fn gateway(
+    name: &'static str,
+    kind: Kind,
+    default: &'static str,
+    meaning: &'static str,
+) -> Key {
+    let side = Side::Gateway;
     Key {
         name,
         kind,
@@ -197,6 +215,8 @@ pub const EFFECTIVE: &[Key] = &[
     http("http.cors.origins", Text, "", "origins whose web pages may call, like `https://shop.example`, separated by `;`; `*` is every one"),
     http("http.drainDelay", Int(0, 60_000), "", "milliseconds that the port stays open after the end was asked for; unset: 0 on loopback, else 5000"),
     http("http.sse.retry", Int(1, 3_600_000), "3000", "milliseconds after which a browser opens a broken stream again"),
+    gateway("accessKey", Text, "", "whose rights the gateway has at the brokers: the name of a user of theirs; POSTHOUSE_ACCESS_KEY goes before it"),
+    gateway("secretKey", Text, "", "that user's secret; the file must be its owner's alone (mode 0600), and it is printed nowhere; POSTHOUSE_SECRET_KEY goes before it"),
 ];
 
 /// Spellings that mean another key: earlier releases' and tutorials' own.
@@ -536,6 +556,7 @@ mod tests {
             ("Broker", Side::Broker),
             ("Name server", Side::Namesrv),
             ("HTTP (a standalone, a gateway)", Side::Http),
+            ("Gateway", Side::Gateway),
         ] {
             page += &format!(
                 "\n### {title}\n\n| Key | Default | Allowed | What it does |\n|---|---|---|---|\n"

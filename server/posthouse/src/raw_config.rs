@@ -6,7 +6,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fs::File;
+use std::io::Read as _;
 use std::net::IpAddr;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use remoting::body::properties;
@@ -32,6 +35,16 @@ pub enum Error {
         path: PathBuf,
         /// What the system says.
         source: std::io::Error,
+    },
+    /// It holds a secret, and others may read it.
+    #[error(
+        "{path} has a secretKey and is open to others than its owner (mode {mode:o}): chmod 600 it"
+    )]
+    Open {
+        /// The path as given.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
     },
     /// It is not a `.properties` file.
     #[error("{file}: {error}")]
@@ -69,11 +82,20 @@ fn list(problems: &[Problem]) -> String {
 impl RawConfig {
     /// Reads a file. `lenient`: an unknown key is a note instead of an error.
     pub fn read(path: &Path, lenient: bool) -> Result<RawConfig, Error> {
-        let bytes = std::fs::read(path).map_err(|source| Error::Unreadable {
+        let unreadable = |source| Error::Unreadable {
             path: path.to_owned(),
             source,
-        })?;
-        RawConfig::parse(&bytes, &path.display().to_string(), lenient)
+        };
+        let mut file = File::open(path).map_err(unreadable)?;
+        let mode = file.metadata().map_err(unreadable)?.mode() & 0o777;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(unreadable)?;
+        let raw = RawConfig::parse(&bytes, &path.display().to_string(), lenient)?;
+        if raw.written("secretKey").is_some() && mode & 0o077 != 0 {
+            let path = path.to_owned();
+            return Err(Error::Open { path, mode });
+        }
+        Ok(raw)
     }
 
     /// Reads a file's bytes; `file` names it in messages.

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use conformance::home;
-use conformance::servers::{self, Apache};
+use conformance::servers::{self, Apache, Extra};
 use conformance::toolchain::Release;
 use serde_json::{Value, json};
 
@@ -419,4 +419,63 @@ fn compare(doors: &[Door; 3]) {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// What makes Apache's servers ask who it is.
+const AUTH: &str = "\
+authenticationEnabled=true
+authorizationEnabled=true
+authenticationProvider=org.apache.rocketmq.auth.authentication.provider.DefaultAuthenticationProvider
+authenticationMetadataProvider=org.apache.rocketmq.auth.authentication.provider.LocalAuthenticationMetadataProvider
+authorizationProvider=org.apache.rocketmq.auth.authorization.provider.DefaultAuthorizationProvider
+authorizationMetadataProvider=org.apache.rocketmq.auth.authorization.provider.LocalAuthorizationMetadataProvider
+initAuthenticationUser={\"username\":\"rocketmq\",\"password\":\"12345678\"}
+innerClientAuthenticationCredentials={\"accessKey\":\"rocketmq\",\"secretKey\":\"12345678\"}
+";
+
+#[test]
+fn a_gateway_has_the_rights_of_the_user_it_signs_for() {
+    if super::skipped(&["java", "mvn", "curl"]) {
+        return;
+    }
+    let extra = Extra {
+        broker: AUTH,
+        ..Extra::default()
+    };
+    let apache = servers::apache_with(Release::V5, Apache::Both, &extra);
+    let file = conformance::workshop().join(format!("gateway-{}.conf", std::process::id()));
+    let mode: std::fs::Permissions = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    let path = file.display().to_string();
+    let mut doors = Vec::new();
+    for user in [
+        "",
+        "accessKey=rocketmq\nsecretKey=12345678\n",
+        "accessKey=rocketmq\nsecretKey=another\n",
+    ] {
+        std::fs::write(&file, user).unwrap();
+        std::fs::set_permissions(&file, mode.clone()).unwrap();
+        doors.push(serving(
+            &["gateway", "-n", &apache.namesrv, "-c", &path],
+            None,
+        ));
+    }
+    let _ = std::fs::remove_file(&file);
+    let mut doors = doors.iter().map(|(_, base)| Door::new(base));
+    let mut door = || doors.next().unwrap();
+    let (mut nobody, mut user, mut impostor) = (door(), door(), door());
+    let (topic, message) = ("/v1/topics/guarded", json!({"body": "x"}));
+    let messages = format!("{topic}/messages");
+    assert_eq!(nobody.call("PUT", topic, None), "403");
+    assert_eq!(user.call("PUT", topic, None), "201");
+    assert_eq!(user.call("POST", &messages, Some(&message)), "201");
+    for refused in [&mut nobody, &mut impostor] {
+        assert_eq!(refused.call("POST", &messages, Some(&message)), "403");
+        assert_eq!(
+            refused.call("DELETE", "/v1/topics/guarded?confirm=guarded", None),
+            "403"
+        );
+    }
+    assert_eq!(user.call("GET", &messages, None), "200");
+    assert_eq!(user.body["messages"].as_array().unwrap().len(), 1);
+    apache.stop();
 }

@@ -4,6 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use posthouse_client::Credentials;
+
 use super::addresses::{address, split};
 use super::{Error, Given, Role};
 use crate::raw_config::RawConfig;
@@ -29,6 +31,17 @@ pub struct Http {
     pub drain_delay: Duration,
     /// `http.sse.retry`
     pub sse_retry: Duration,
+    /// `accessKey` and `secretKey`: whom a gateway speaks for; `None`: nobody.
+    pub user: Option<User>,
+}
+
+/// A user of the cluster behind a gateway.
+#[derive(Clone, Debug)]
+pub struct User {
+    /// Its name.
+    pub name: String,
+    /// What requests are signed with.
+    pub credentials: Credentials,
 }
 
 pub(super) fn resolve(role: Role, given: &Given, raw: &RawConfig) -> Result<Http, Error> {
@@ -50,7 +63,27 @@ pub(super) fn resolve(role: Role, given: &Given, raw: &RawConfig) -> Result<Http
         origins: split(raw.text("http.cors.origins")),
         drain_delay,
         sse_retry: millis("http.sse.retry"),
+        user: match role {
+            Role::Gateway => user(given, raw)?,
+            _ => None,
+        },
     })
+}
+
+/// The environment goes before the file; both halves or none.
+fn user(given: &Given, raw: &RawConfig) -> Result<Option<User>, Error> {
+    let name = given.access_key.as_deref().or(raw.written("accessKey"));
+    let secret = given.secret_key.as_ref().map(|secret| secret.0.as_str());
+    let secret = secret.or(raw.written("secretKey"));
+    match (name, secret) {
+        (None, None) => Ok(None),
+        (Some(name), Some(secret)) => Ok(Some(User {
+            name: name.to_owned(),
+            credentials: Credentials::new(name, secret),
+        })),
+        (Some(_), None) => Err(Error::HalfUser("accessKey", "secretKey")),
+        (None, Some(_)) => Err(Error::HalfUser("secretKey", "accessKey")),
+    }
 }
 
 fn listen(

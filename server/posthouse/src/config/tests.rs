@@ -278,3 +278,48 @@ fn a_relative_file_is_also_looked_for_below_rocketmq_home() {
         Path::new("nowhere.conf")
     );
 }
+
+#[test]
+fn a_gateway_speaks_for_the_user_that_file_or_environment_name() {
+    let file = "namesrvAddr=127.0.0.1:1\naccessKey=shop\nsecretKey=of the file\n";
+    let of_file = resolve(Role::Gateway, &Given::default(), file);
+    assert_eq!(of_file.http.user.as_ref().unwrap().name, "shop");
+    let shown = of_file.properties();
+    let value = |name: &str| shown.iter().find(|(key, _)| key == name).unwrap().1.clone();
+    assert_eq!(
+        (value("accessKey"), value("secretKey")),
+        ("shop".into(), "***".into())
+    );
+    let environment = Given {
+        access_key: Some("till".into()),
+        secret_key: Some(Secret("of the environment".into())),
+        ..Given::default()
+    };
+    assert!(!format!("{environment:?}").contains("of the environment"));
+    let config = resolve(Role::Gateway, &environment, file);
+    assert_eq!(config.http.user.unwrap().name, "till");
+    // A standalone is its own cluster.
+    let standalone = resolve(Role::Standalone, &environment, "");
+    assert!(standalone.http.user.is_none());
+    let raw = RawConfig::parse(b"namesrvAddr=127.0.0.1:1\nsecretKey=x", "file", false).unwrap();
+    let half = Config::resolve(Role::Gateway, &Given::default(), raw).unwrap_err();
+    assert_eq!(
+        half.to_string(),
+        "there is secretKey but no accessKey: a gateway signs with both, or with none"
+    );
+}
+
+#[test]
+fn a_file_with_a_secret_is_its_owners_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("gateway.conf");
+    std::fs::write(&path, "accessKey=shop\nsecretKey=x\n").unwrap();
+    let read = |mode| {
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        RawConfig::read(&path, false).map_err(|error| error.to_string())
+    };
+    assert!(read(0o600).is_ok());
+    let open = read(0o640).unwrap_err();
+    assert!(open.ends_with("(mode 640): chmod 600 it"), "{open}");
+}

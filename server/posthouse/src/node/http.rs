@@ -115,5 +115,9 @@ fn way(config: &Config, namesrv: Option<&Namesrv>, broker: Option<&Broker>) -> C
             service,
         });
     }
-    ClientConfig::new(&name_servers).transport(Transport::Local(entrances))
+    let way = ClientConfig::new(&name_servers).transport(Transport::Local(entrances));
+    match &config.http.user {
+        Some(user) => way.credentials(user.credentials.clone()),
+        None => way,
+    }
 }
