@@ -13,6 +13,7 @@ mod group_stream;
 mod groups;
 mod guarded;
 mod leases;
+mod lost;
 mod messages;
 mod repeated;
 mod requests;

@@ -40,7 +40,7 @@ fn get(address: SocketAddr, path: &str) -> String {
     )
 }
 
-fn address(server: &Posthouse, label: &str) -> SocketAddr {
+pub fn address(server: &Posthouse, label: &str) -> SocketAddr {
     let told = told(server, label).unwrap_or_else(|| panic!("no {label}: {}", server.banner));
     let told = told.split_whitespace().next().unwrap();
     let told = told.strip_prefix("http://").unwrap();

@@ -7,6 +7,7 @@ mod delay_speed;
 mod embedded;
 mod failed_disk;
 mod http;
+mod http_survives;
 mod kill;
 mod kill_delay;
 mod kill_pop;
