@@ -197,6 +197,19 @@ pub fn apache_of(release: Release, part: Apache<'_>) -> Server {
     apache_with(release, part, &Extra::default())
 }
 
+/// Lines of a broker's configuration with which Apache 5 asks of every request who makes it, and whether that user may.
+/// There is one user, who may do everything: rocketmq, 12345678.
+pub const AUTH: &str = "\
+authenticationEnabled=true
+authorizationEnabled=true
+authenticationProvider=org.apache.rocketmq.auth.authentication.provider.DefaultAuthenticationProvider
+authenticationMetadataProvider=org.apache.rocketmq.auth.authentication.provider.LocalAuthenticationMetadataProvider
+authorizationProvider=org.apache.rocketmq.auth.authorization.provider.DefaultAuthorizationProvider
+authorizationMetadataProvider=org.apache.rocketmq.auth.authorization.provider.LocalAuthorizationMetadataProvider
+initAuthenticationUser={\"username\":\"rocketmq\",\"password\":\"12345678\"}
+innerClientAuthenticationCredentials={\"accessKey\":\"rocketmq\",\"secretKey\":\"12345678\"}
+";
+
 /// What Apache's servers are started with beside the usual.
 #[derive(Default)]
 pub struct Extra<'a> {

@@ -12,17 +12,6 @@ use tokio::sync::mpsc::unbounded_channel;
 
 use crate::places::{fresh, run};
 
-const AUTH: &str = "\
-authenticationEnabled=true
-authorizationEnabled=true
-authenticationProvider=org.apache.rocketmq.auth.authentication.provider.DefaultAuthenticationProvider
-authenticationMetadataProvider=org.apache.rocketmq.auth.authentication.provider.LocalAuthenticationMetadataProvider
-authorizationProvider=org.apache.rocketmq.auth.authorization.provider.DefaultAuthorizationProvider
-authorizationMetadataProvider=org.apache.rocketmq.auth.authorization.provider.LocalAuthorizationMetadataProvider
-initAuthenticationUser={\"username\":\"rocketmq\",\"password\":\"12345678\"}
-innerClientAuthenticationCredentials={\"accessKey\":\"rocketmq\",\"secretKey\":\"12345678\"}
-";
-
 #[test]
 fn apache_takes_what_is_sealed_and_signed_and_nothing_else() {
     if let Some(why) = toolchain::missing(&["java", "mvn"]) {
@@ -32,7 +21,7 @@ fn apache_takes_what_is_sealed_and_signed_and_nothing_else() {
     let extra = Extra {
         // Its self-signed certificate is made at the start, and nobody's authority signed it.
         jvm: &["-Dtls.server.mode=enforcing", "-Dtls.enable=true"],
-        broker: AUTH,
+        broker: servers::AUTH,
         ..Extra::default()
     };
     let server = servers::apache_with(Release::V5, Apache::Both, &extra);

@@ -421,25 +421,13 @@ fn compare(doors: &[Door; 3]) {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// What makes Apache's servers ask who it is.
-const AUTH: &str = "\
-authenticationEnabled=true
-authorizationEnabled=true
-authenticationProvider=org.apache.rocketmq.auth.authentication.provider.DefaultAuthenticationProvider
-authenticationMetadataProvider=org.apache.rocketmq.auth.authentication.provider.LocalAuthenticationMetadataProvider
-authorizationProvider=org.apache.rocketmq.auth.authorization.provider.DefaultAuthorizationProvider
-authorizationMetadataProvider=org.apache.rocketmq.auth.authorization.provider.LocalAuthorizationMetadataProvider
-initAuthenticationUser={\"username\":\"rocketmq\",\"password\":\"12345678\"}
-innerClientAuthenticationCredentials={\"accessKey\":\"rocketmq\",\"secretKey\":\"12345678\"}
-";
-
 #[test]
 fn a_gateway_has_the_rights_of_the_user_it_signs_for() {
     if super::skipped(&["java", "mvn", "curl"]) {
         return;
     }
     let extra = Extra {
-        broker: AUTH,
+        broker: servers::AUTH,
         ..Extra::default()
     };
     let apache = servers::apache_with(Release::V5, Apache::Both, &extra);

@@ -255,18 +255,6 @@ fn python_and_node_read_each_other() {
     }
 }
 
-/// Who may do what is asked of every request; its certificate is nobody's.
-const SECURE: &str = "\
-authenticationEnabled=true
-authorizationEnabled=true
-authenticationProvider=org.apache.rocketmq.auth.authentication.provider.DefaultAuthenticationProvider
-authenticationMetadataProvider=org.apache.rocketmq.auth.authentication.provider.LocalAuthenticationMetadataProvider
-authorizationProvider=org.apache.rocketmq.auth.authorization.provider.DefaultAuthorizationProvider
-authorizationMetadataProvider=org.apache.rocketmq.auth.authorization.provider.LocalAuthorizationMetadataProvider
-initAuthenticationUser={\"username\":\"rocketmq\",\"password\":\"12345678\"}
-innerClientAuthenticationCredentials={\"accessKey\":\"rocketmq\",\"secretKey\":\"12345678\"}
-";
-
 #[test]
 fn an_apache_that_wants_tls_and_signatures_gets_both() {
     let peers = [Peer::python(), Peer::node()];
@@ -276,7 +264,7 @@ fn an_apache_that_wants_tls_and_signatures_gets_both() {
     }
     let extra = Extra {
         jvm: &["-Dtls.server.mode=enforcing", "-Dtls.enable=true"],
-        broker: SECURE,
+        broker: servers::AUTH,
         ..Extra::default()
     };
     let server = servers::apache_with(Release::V5, Apache::Both, &extra);
