@@ -14,7 +14,7 @@ use crate::topic::topic_missing;
 use crate::{Answer, AskedFor, Broker, Caller, Error, limits};
 
 /// How old the messages of a queue are, and how far a group is in it (Apache `QueueTimeSpan`). Times are
-/// in ms since the Unix epoch, 0 or below where there is no message.
+/// in ms since the Unix epoch, -1 where there is no message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TimeSpan {
     /// The queue.
@@ -68,7 +68,7 @@ impl Broker {
                 |(name, queue, committed): (MessageQueue, Option<Arc<store::Queue>>, i64)| {
                     let at = |position: i64| match (&queue, u64::try_from(position)) {
                         (Some(queue), Ok(position)) => stored_at(&store, queue, position),
-                        _ => 0,
+                        _ => -1,
                     };
                     let (start, end) = queue.as_ref().map_or((0, 0), |queue| {
                         (queue.start().0 as i64, queue.end().0 as i64)

@@ -37,14 +37,7 @@ pub(crate) fn one(endpoint: &Endpoint, ask: &mut Ask<'_>) -> Served {
 pub(crate) fn all(endpoint: &Endpoint, ask: &mut Ask<'_>) -> Served {
     endpoint.cold_body(ask, true, |broker| {
         let (topics, version) = broker.topics();
-        let topics = topics.iter();
-        let table = TopicConfigTable {
-            data_version: version.into(),
-            topic_config_table: topics
-                .map(|topic| (topic.name.to_string(), topic.into()))
-                .collect(),
-            ..TopicConfigTable::default()
-        };
+        let table = TopicConfigTable::new(version, &topics);
         remoting::body::to_vec(&table)
     })
 }

@@ -40,6 +40,13 @@ fn the_age_of_a_groups_messages() {
     assert_eq!(span["delayTime"], 2_000);
     assert_eq!(span["minTimeStampStr"], "2026-11-24#13:47:55:618");
     assert_eq!(span["messageQueue"]["topic"], "T");
+    // Of a queue without a message.
+    world.ask(create_topic("Empty", 1, 6));
+    let spans = json(&world.ask(but(of(303), "topic", "Empty")));
+    let span = &spans["consumeTimeSpanSet"][0];
+    for time in ["minTimeStamp", "maxTimeStamp", "consumeTimeStamp"] {
+        assert_eq!(span[time], -1, "{time}");
+    }
     let none = Command::request(303).with("group", "g").with("topic", "X");
     assert_eq!(world.ask(none).code, TOPIC_NOT_EXIST);
 }

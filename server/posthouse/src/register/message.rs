@@ -9,19 +9,9 @@ use super::Identity;
 
 /// A registration of these topics under a version of the table.
 pub fn register(identity: &Identity, topics: &[TopicConfig], version: DataVersion) -> Command {
-    let table = topics.iter().map(|t| (t.name.to_string(), t.into()));
     let body = RegisterBroker {
         filter_server_list: Vec::new(),
-        topic_config_serialize_wrapper: TopicConfigTable {
-            data_version: version.into(),
-            mapping_data_version: DataVersion {
-                timestamp: version.timestamp,
-                ..DataVersion::default()
-            }
-            .into(),
-            topic_config_table: table.collect(),
-            ..TopicConfigTable::default()
-        },
+        topic_config_serialize_wrapper: TopicConfigTable::new(version, topics),
     };
     let body = body.to_json();
     broker(request::REGISTER_BROKER, identity)

@@ -153,3 +153,22 @@ pub struct TopicConfigTable {
     #[serde(deserialize_with = "lenient::or_default")]
     pub topic_queue_mapping_info_map: BTreeMap<String, serde_json::Value>,
 }
+
+impl TopicConfigTable {
+    /// These topics under a version of the table. That of the static topics' is as old, with no change.
+    pub fn new<'a>(
+        version: model::topic::DataVersion,
+        topics: impl IntoIterator<Item = &'a model::topic::TopicConfig>,
+    ) -> TopicConfigTable {
+        let topics = topics.into_iter();
+        TopicConfigTable {
+            data_version: version.into(),
+            mapping_data_version: DataVersion {
+                timestamp: version.timestamp,
+                ..DataVersion::default()
+            },
+            topic_config_table: topics.map(|t| (t.name.to_string(), t.into())).collect(),
+            ..TopicConfigTable::default()
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! What the recorded broker had heard before a case, from clients whose requests are none of the cases.
+
+use std::time::Duration;
+
+use remoting::Command;
+use remoting::code::request::*;
+use serde_json::json;
+
+use crate::say;
+use crate::world::World;
+
+/// Who held the administrator's group and was its producer.
+const HOLDER: u64 = 900;
+
+/// Brings the world to what the recorded one was when this case was asked.
+pub fn before(world: &World, case: &str) {
+    match case {
+        "j53-pop frame 1" => {
+            world.ask(say::create_topic("T_j53_pop", 4, 6));
+            world.ask(say::create_group(r#"{"groupName":"G_j53_pop"}"#));
+        }
+        // Other clients' delayed and half messages stand in the same queues.
+        "j53-delay frame 2" => delayed(world, 1, 2),
+        "go-tx frame 1" => {
+            let half = say::send_with(
+                "T_j49_tx",
+                0,
+                "TRAN_MSG\u{1}true\u{2}PGROUP\u{1}P\u{2}",
+                b"m",
+            );
+            assert_eq!(world.ask(say::but(half, "f", 4)).code, 0);
+        }
+        // The recorded broker made the group for a request that it then refused.
+        "errors-broker frame 64" => {
+            world.ask(say::create_group(r#"{"groupName":"G_none"}"#));
+        }
+        // Each pop has the next of eight revive queues; one had popped before.
+        "errors-broker-pop 140" => {
+            let pop = Command::request(POP_MESSAGE)
+                .with("consumerGroup", "G_j53_pop")
+                .with("topic", "T_j53_pop")
+                .with("queueId", -1)
+                .with("maxMsgNums", 1)
+                .with("invisibleTime", 10_000)
+                .with("pollTime", 0)
+                .with("bornTime", 0)
+                .with("initMode", 0)
+                .with("expType", "TAG")
+                .with("exp", "*");
+            world.ask(pop);
+        }
+        "mqadmin-updateTopic-attributes 1" => administrated(world),
+        "mqadmin-brokerStatus-b 1" => {
+            for (level, count) in [(1, 5), (2, 1), (3, 3)] {
+                delayed(world, level, count);
+            }
+            later(world, 12);
+        }
+        // One message more, consumed in the last minute.
+        "mqadmin-consumerProgress-g 1" => {
+            consumed(world, 3, 2, 1);
+        }
+        // It leaves its offsets behind.
+        "mqadmin-deleteSubGroup-b 1" => {
+            commit(world, "AdmGroup", "AdminTopic", &[2, 1, 2, 3]);
+            commit(world, "AdmGroup", "%RETRY%AdminGroup", &[0]);
+        }
+        "slave-emulated 1" => {
+            commit(world, "G_j53_pop", "T_j53_pop", &[3, 3, 3, 3]);
+            for (name, queues) in [("AdmTopic", 4), ("AdmUnit", 1)] {
+                let unit = say::create_topic(name, queues, 6);
+                world.ask(say::but(unit, "topicSysFlag", 3 * i32::from(queues == 1)));
+            }
+            for name in ["AdmOrder", "AdmOrderC"] {
+                world.ask(say::but(say::create_topic(name, 2, 6), "order", true));
+            }
+        }
+        // A burst of sends that the recorded broker was too busy for.
+        "slave-emulated 10" => {
+            for _ in 3..1651 {
+                assert_eq!(world.ask(say::send("ErrTopic", b"m")).code, 0);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// A topic, a group on it that consumed two messages of each queue, and a producer; two minutes later.
+fn administrated(world: &World) {
+    world.ask(say::create_topic("AdminTopic", 4, 6));
+    holder_beats(world);
+    for queue in 0..4 {
+        consumed(world, queue, 0, 2);
+    }
+    commit(world, "AdminGroup", "%RETRY%AdminGroup", &[0]);
+    later(world, 12);
+}
+
+/// The heartbeat of the client that holds the administrator's group.
+fn holder_beats(world: &World) {
+    let subscription = |topic: &str, tags: &[&str], version: i64| {
+        let text = if tags.is_empty() {
+            "*".to_owned()
+        } else {
+            tags.join(" || ")
+        };
+        let codes: Vec<_> = tags.iter().map(|tag| model::tag::java_hash(tag)).collect();
+        json!({"topic": topic, "subString": text, "subVersion": version, "tagsSet": tags,
+            "codeSet": codes, "expressionType": "TAG", "classFilterMode": false})
+    };
+    let beat = json!({
+        "clientID": "127.0.0.1@holder",
+        "consumerDataSet": [{
+            "consumeFromWhere": "CONSUME_FROM_FIRST_OFFSET", "consumeType": "CONSUME_PASSIVELY",
+            "groupName": "AdminGroup", "messageModel": "CLUSTERING", "unitMode": false,
+            "subscriptionDataSet": [subscription("AdminTopic", &["TagA", "TagB"], 1_795_528_767_908),
+                subscription("%RETRY%AdminGroup", &[], 1_795_528_787_924)],
+        }],
+        "producerDataSet": [{"groupName": "AdminProducerGroup"}],
+    });
+    let beat = Command::request(HEART_BEAT).body(beat.to_string().into_bytes());
+    assert_eq!(world.ask_on(HOLDER, beat).code, 0);
+}
+
+/// Messages that the administrator's group consumed with one pull.
+fn consumed(world: &World, queue: i32, offset: i64, count: i64) {
+    for _ in 0..count {
+        let send = say::send_with("AdminTopic", queue, "TAGS\u{1}TagA\u{2}", b"m");
+        assert_eq!(world.ask(send).code, 0);
+    }
+    let pull = say::pull("AdminGroup", "AdminTopic", queue, offset);
+    assert_eq!(world.ask(pull).code, 0);
+    let commit = say::queue(UPDATE_CONSUMER_OFFSET, "AdminTopic", queue);
+    let commit = commit.with("consumerGroup", "AdminGroup");
+    assert_eq!(
+        world.ask(commit.with("commitOffset", offset + count)).code,
+        0
+    );
+}
+
+/// A group's offsets of a topic's first queues.
+fn commit(world: &World, group: &str, topic: &str, offsets: &[i64]) {
+    for (queue, offset) in (0..).zip(offsets) {
+        let commit = say::queue(UPDATE_CONSUMER_OFFSET, topic, queue);
+        let commit = commit.with("consumerGroup", group);
+        assert_eq!(world.ask(commit.with("commitOffset", offset)).code, 0);
+    }
+}
+
+/// Delayed messages of a level.
+fn delayed(world: &World, level: i32, count: usize) {
+    let delay = format!("DELAY\u{1}{level}\u{2}");
+    for _ in 0..count {
+        let send = say::send_with("T_j53_retry", 0, &delay, b"m");
+        assert_eq!(world.ask(send).code, 0);
+    }
+}
+
+/// So many times ten seconds later, with all that is due by then.
+fn later(world: &World, tens: usize) {
+    for _ in 0..tens {
+        world.clock.advance(Duration::from_secs(10));
+        holder_beats(world);
+        world.broker.deadlines_step().unwrap();
+        world.broker.tick().unwrap();
+    }
+}
+
+/// Whether a value is in a row of a table that is there for a client whose requests are none of the
+/// cases (their topics and groups have the client's name in them), or for the broker's own consumers.
+pub fn left_by_others(name: &str) -> bool {
+    let of = |mark| {
+        name.split_once('[')
+            .is_some_and(|(_, row)| row.contains(mark))
+    };
+    ["_j53_", "_j49_", "_go_", "CID_RMQ_SYS_"]
+        .into_iter()
+        .any(of)
+}
