@@ -87,7 +87,8 @@ impl Broker {
                         &format!("127.0.0.1:{}", self.namesrv_port),
                     ])
                     .args(["--broker-addr", &format!("127.0.0.1:{}", self.port)])
-                    .args(["--http-addr", "off", "--metrics-addr", "off"])
+                    .args(["--http-addr", &self.http().to_string()])
+                    .args(["--metrics-addr", "off"])
                     .arg("--data")
                     .arg(self.data.join("store"))
                     .arg("-c")
@@ -176,6 +177,11 @@ impl Broker {
         SocketAddr::from(([127, 0, 0, 1], self.port))
     }
 
+    /// Where our server speaks HTTP.
+    fn http(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.port + 4))
+    }
+
     /// Where clients find the name server.
     pub fn namesrv(&self) -> String {
         format!("127.0.0.1:{}", self.namesrv_port)
@@ -193,10 +199,12 @@ impl Broker {
 
     /// What cells need to know.
     pub fn target(&self) -> Target {
+        let is_ours = matches!(self.make, Make::Posthouse(_));
         Target {
             address: self.address(),
             pid: self.pid(),
-            ordered: matches!(self.make, Make::Posthouse(_)),
+            ordered: is_ours,
+            http: is_ours.then(|| self.http()),
         }
     }
 }
@@ -284,12 +292,12 @@ pub fn java(home: &Path, flags: &[&str]) -> Command {
     command
 }
 
-/// A port whose neighbours from −2 to +3 are free as well: the VIP port, the replicas' port, and the
-/// name server's.
+/// A port whose neighbours from −2 to +4 are free as well: the VIP port, the replicas' port, the name
+/// server's, and HTTP's.
 fn free_port() -> io::Result<u16> {
     for _ in 0..100 {
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let around = [port - 2, port, port + 1, port + 3];
+        let around = [port - 2, port, port + 1, port + 3, port + 4];
         if around
             .iter()
             .all(|&port| TcpListener::bind(("127.0.0.1", port)).is_ok())

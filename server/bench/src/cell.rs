@@ -8,6 +8,7 @@ use remoting::Serialize;
 use crate::admin::Admin;
 use crate::due::{self, Due};
 use crate::e2e::{self, Rate};
+use crate::http::Door;
 use crate::load::{Measured, Shape, closed};
 use crate::pop::Popping;
 use crate::pull::Pulling;
@@ -37,6 +38,8 @@ pub enum Kind {
     Pop,
     /// Apache's Java client with so many threads that send.
     JavaProducer,
+    /// Something over HTTP, which only our server speaks.
+    Http(Door),
 }
 
 /// A row of the table.
@@ -68,7 +71,7 @@ const fn send(name: &'static str, title: &'static str, shape: (usize, usize)) ->
 }
 
 /// All of them, in the order of the table.
-pub const CELLS: [Cell; 20] = [
+pub const CELLS: [Cell; 29] = [
     send("send-1x1", "send, 1 × 1", (1, 1)),
     send("send-64x1", "send, 64 × 1", (64, 1)),
     send("send-1x64", "send, 1 × 64", (1, 64)),
@@ -150,7 +153,56 @@ pub const CELLS: [Cell; 20] = [
         "Java client 5.3.3, 64 threads that send",
         (64, 1),
     ),
+    // First, while the memory of no other cell is at hand to be used again.
+    http(
+        Door::Idle(10_000),
+        "http-idle",
+        "HTTP: 10,000 idle streams, opened",
+        1,
+    ),
+    http(Door::Json, "http-json", "HTTP: publish JSON, 64 × 1", 64),
+    http(Door::Raw, "http-raw", "HTTP: publish bytes, 64 × 1", 64),
+    http(
+        Door::Batch(100),
+        "http-batch",
+        "HTTP: publish 100 at once, 64 × 1",
+        64,
+    ),
+    http(
+        Door::Receive,
+        "http-receive",
+        "HTTP: receive 32 + ack, 8 × 1",
+        8,
+    ),
+    http(
+        Door::Tails(1_000),
+        "http-tails-1k",
+        "HTTP: a message to 1,000 streams",
+        1,
+    ),
+    http(
+        Door::Tails(10_000),
+        "http-tails-10k",
+        "HTTP: a message to 10,000 streams",
+        1,
+    ),
+    http(
+        Door::BesideTails(10_000),
+        "beside-http-tails",
+        "send, 64 × 1, beside messages to 10,000 streams",
+        64,
+    ),
+    http(
+        Door::BesideBodies,
+        "beside-http-bodies",
+        "send, 64 × 1, beside bodies of 4 MiB over HTTP",
+        64,
+    ),
 ];
+
+const fn http(door: Door, name: &'static str, title: &'static str, connections: usize) -> Cell {
+    of(Kind::Http(door), name, title, (connections, 1))
+}
 
 const fn of(kind: Kind, name: &'static str, title: &'static str, shape: (usize, usize)) -> Cell {
     Cell {
@@ -169,6 +221,8 @@ pub struct Target {
     /// It takes a connection's requests in their order, so that order is checked with many
     /// outstanding as well. Apache gives them to a pool of threads.
     pub ordered: bool,
+    /// Where it speaks HTTP, if it does.
+    pub http: Option<SocketAddr>,
 }
 
 /// For how long, and how.
@@ -182,6 +236,8 @@ pub struct Times {
     pub one_write: bool,
     /// How many messages are read back and checked after sends.
     pub read_back: u64,
+    /// How many streams cells with streams open, if not as many as they are named for.
+    pub streams: Option<usize>,
 }
 
 /// What a cell measured.
@@ -193,12 +249,16 @@ pub struct Row {
     pub refused: u64,
     /// How long the queues' ends stayed behind the last acknowledgement.
     pub behind: Duration,
+    /// What the columns have no place for.
+    pub told: Option<String>,
 }
 
-const QUEUES: u32 = 8;
+/// Queues of a cell's topic.
+pub const QUEUES: u32 = 8;
 /// How many messages are due within a second.
 const DUE: u64 = 20_000;
-const SIZE: usize = 1024;
+/// Bytes of a message, mostly.
+pub const SIZE: usize = 1024;
 /// How many messages are read back after a cell, unless told otherwise.
 pub const READ_BACK: u64 = 100_000;
 
@@ -206,6 +266,11 @@ impl Cell {
     /// Finds a cell by name.
     pub fn find(name: &str) -> Option<Cell> {
         CELLS.into_iter().find(|cell| cell.name == name)
+    }
+
+    /// Whether only a server that speaks HTTP can do it.
+    pub fn is_http(&self) -> bool {
+        matches!(self.kind, Kind::Http(_))
     }
 
     /// Runs it in a topic of its own.
@@ -237,6 +302,10 @@ impl Cell {
                 self.filtered(&mut admin, &topic, percent, run, target, times)
             }
             Kind::Pop => self.pop(&mut admin, &topic, run, target, times),
+            Kind::Http(door) => {
+                let shape = self.shape(times);
+                door.run(&mut admin, &topic, run, shape, target, times)
+            }
             Kind::JavaProducer => Err(Wrong("it runs in a whole run only".to_owned())),
         }
     }
@@ -271,6 +340,7 @@ impl Cell {
             measured,
             refused: sending.refused,
             behind,
+            told: None,
         })
     }
 
@@ -294,13 +364,14 @@ impl Cell {
                 measured,
                 refused: 0,
                 behind: Duration::ZERO,
+                told: None,
             }),
         }
     }
 }
 
 /// Something to read, still warm: 200,000 messages or so. Where the queues end then.
-fn fill(
+pub fn fill(
     admin: &mut Admin,
     topic: &str,
     template: Template,
@@ -339,6 +410,7 @@ fn later(topic: &str, due: Due, count: u64, run: u64, target: Target) -> Result<
         measured,
         refused: sending.refused,
         behind: Duration::ZERO,
+        told: None,
     })
 }
 
@@ -370,6 +442,7 @@ impl Cell {
             measured,
             refused: load.refused(),
             behind,
+            told: None,
         })
     }
 
@@ -405,6 +478,7 @@ impl Cell {
                 measured,
                 refused: 0,
                 behind: Duration::ZERO,
+                told: None,
             }),
         }
     }
@@ -431,6 +505,7 @@ impl Cell {
                 measured,
                 refused: 0,
                 behind: Duration::ZERO,
+                told: None,
             }),
         }
     }
@@ -467,5 +542,6 @@ fn end_to_end(
         measured,
         refused: sending.refused,
         behind: Duration::ZERO,
+        told: None,
     })
 }

@@ -66,5 +66,6 @@ pub fn produce(broker: &Broker, apache: &Path, times: Times, quick: bool) -> Res
         },
         refused: 0,
         behind: Duration::ZERO,
+        told: None,
     })
 }

@@ -17,7 +17,7 @@ use rustix::time::{
 
 use crate::meter::{Meter, Used};
 use crate::template::OPAQUE;
-use crate::wire::{Answer, Link};
+use crate::wire::{Answer, Link, Protocol, REMOTING};
 
 /// What is asked for, and what an answer is worth.
 pub trait Load {
@@ -29,6 +29,10 @@ pub trait Load {
     /// Whether there is nothing left to do, so that the measurement ends early.
     fn done(&self) -> bool {
         false
+    }
+    /// What is spoken; where answers say nothing of whose they are, one request a connection.
+    fn protocol(&self) -> Protocol {
+        REMOTING
     }
 }
 
@@ -281,8 +285,9 @@ impl Loop {
         } = &mut places[number];
         let mut now = 0;
         let mut wrong = false;
-        link.read(buffer, |frame| {
-            let Some(answer) = Answer::read(frame) else {
+        let protocol = load.protocol();
+        link.read_of(protocol, buffer, |frame| {
+            let Some(answer) = (protocol.read)(frame) else {
                 wrong = true;
                 return;
             };

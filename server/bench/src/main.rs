@@ -6,6 +6,7 @@ mod brokers;
 mod cell;
 mod due;
 mod e2e;
+mod http;
 mod java;
 mod load;
 mod meter;
@@ -62,6 +63,12 @@ enum Command {
         /// How many messages are read back and checked after sends.
         #[arg(long, default_value_t = cell::READ_BACK)]
         read_back: u64,
+        /// Where the broker speaks HTTP, for cells that do.
+        #[arg(long)]
+        http_addr: Option<SocketAddr>,
+        /// So many streams, instead of as many as a cell is named for.
+        #[arg(long)]
+        streams: Option<usize>,
     },
     /// The whole table, beside Apache 5.3.3 from Maven Central. Prints Markdown.
     Run {
@@ -103,17 +110,21 @@ fn main() -> ExitCode {
             one_write,
             ordered,
             read_back,
+            http_addr,
+            streams,
         } => {
             let target = Target {
                 address: addr,
                 pid,
                 ordered,
+                http: http_addr,
             };
             let times = Times {
                 warm: Duration::from_secs_f64(warm),
                 time: Duration::from_secs_f64(seconds),
                 one_write,
                 read_back,
+                streams,
             };
             one(&cell, target, times)
         }
@@ -162,7 +173,10 @@ fn absolute(folder: PathBuf) -> PathBuf {
 
 fn one(name: &str, target: Target, times: Times) -> ExitCode {
     let cells: Vec<Cell> = match name {
-        "all" => CELLS.into_iter().filter(|cell| !cell.sync).collect(),
+        "all" => CELLS
+            .into_iter()
+            .filter(|cell| !cell.sync && (target.http.is_some() || !cell.is_http()))
+            .collect(),
         name => Cell::find(name).into_iter().collect(),
     };
     if cells.is_empty() {
@@ -192,7 +206,7 @@ fn print_row(cell: &Cell, row: &Row) {
     let us = |quantile: f64| measured.latency.value_at_quantile(quantile) as f64 / 1e3;
     println!(
         "{:24} {:>10.0} msg/s  broker {:>7.2} us  generator {:>5.2} us  p50 {:>7.0} us  p99 {:>7.0} us  \
-         p99.9 {:>7.0} us  max {:>7.0} us  refused {}  behind {:.1} ms  others {:.2} cores  stolen {:.1} %",
+         p99.9 {:>7.0} us  max {:>7.0} us  refused {}  behind {:.1} ms  others {:.2} cores  stolen {:.1} %  {}",
         cell.name,
         measured.rate(),
         measured.broker_us(),
@@ -205,5 +219,6 @@ fn print_row(cell: &Cell, row: &Row) {
         row.behind.as_secs_f64() * 1e3,
         measured.used.others,
         measured.used.stolen,
+        row.told.as_deref().unwrap_or_default(),
     );
 }

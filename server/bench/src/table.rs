@@ -46,6 +46,13 @@ fn bar(name: &str) -> &'static str {
         "e2e-20k" => "p50 ≤ 0.26 ms, p99 ≤ 2 ms",
         "delay-level" | "delay-timer" => "p99 late ≤ 20 ms, CPU ≤ 1/5",
         "transaction" | "sql-1" | "sql-50" | "pop" => "≥ 5×",
+        "http-json" | "http-raw" => "≤ 16 µs (10)",
+        "http-batch" => "≤ 2 µs (1.25)",
+        "http-receive" => "≤ 20 µs (10)",
+        "http-idle" => "≤ 25 KiB each",
+        "http-tails-1k" => "≤ 10 µs (5)",
+        "http-tails-10k" => "≤ 10 µs (5), p99 ≤ 300 ms",
+        "beside-http-tails" | "beside-http-bodies" => "p99 ≤ 2× quiet",
         "java-producer" => "≥ 1.3×, CPU ≤ 1/5",
         _ => "",
     }
@@ -103,6 +110,7 @@ fn times(plan: &Plan) -> Times {
         time: Duration::from_secs_f64(time),
         one_write: false,
         read_back: READ_BACK,
+        streams: None,
     }
 }
 
@@ -116,6 +124,7 @@ fn round(plan: &Plan, make: &Make, made: &mut Made) -> Result<(), Wrong> {
             .iter()
             .filter(wanted)
             .filter(|cell| cell.sync == sync)
+            .filter(|cell| !cell.is_http() || matches!(make, Make::Posthouse(_)))
             .collect();
         if cells.is_empty() {
             continue;
@@ -324,13 +333,20 @@ fn print_cell(rows: &[Row]) {
     let at =
         |quantile: f64| of(&|row| row.measured.latency.value_at_quantile(quantile) as f64 / 1e6);
     print!(
-        " {:.0}/s | {:.2} µs | {:.3} / {:.2} / {:.0} ms |",
+        " {:.0}/s | {:.2} µs | {:.3} / {:.2} / {:.0} ms{} |",
         of(&|row| row.measured.rate()),
         of(&|row| row.measured.broker_us()),
         at(0.5),
         at(0.99),
         at(1.0),
+        told(rows),
     );
+}
+
+/// What each round told beside its figures.
+fn told(rows: &[Row]) -> String {
+    let all = rows.iter().filter_map(|row| row.told.as_deref());
+    all.map(|told| format!("; {told}")).collect()
 }
 
 fn ratio(made: &BTreeMap<&str, Made>, cell: &Cell) -> String {

@@ -72,6 +72,23 @@ fn number(header: &[u8], name: &[u8]) -> Option<i32> {
     std::str::from_utf8(&digits[..end]).ok()?.parse().ok()
 }
 
+/// How a stream of bytes is cut into answers, and how one is read.
+#[derive(Clone, Copy)]
+pub struct Protocol {
+    /// How long the first whole answer is, if there is one.
+    pub whole: fn(&[u8]) -> io::Result<Option<usize>>,
+    /// The head of a whole one.
+    pub read: fn(&[u8]) -> Option<Answer>,
+}
+
+/// RocketMQ's.
+pub const REMOTING: Protocol = Protocol {
+    whole: |bytes| {
+        Decoder::peek(bytes).map_err(|error| io::Error::new(ErrorKind::InvalidData, error))
+    },
+    read: Answer::read,
+};
+
 /// A socket that does not block, and what could not be written or parsed yet.
 pub struct Link {
     /// The socket.
@@ -116,7 +133,17 @@ impl Link {
     }
 
     /// Reads once, and hands out each whole frame.
-    pub fn read(&mut self, buffer: &mut [u8], mut each: impl FnMut(&[u8])) -> io::Result<()> {
+    pub fn read(&mut self, buffer: &mut [u8], each: impl FnMut(&[u8])) -> io::Result<()> {
+        self.read_of(REMOTING, buffer, each)
+    }
+
+    /// The same with another protocol's answers.
+    pub fn read_of(
+        &mut self,
+        protocol: Protocol,
+        buffer: &mut [u8],
+        mut each: impl FnMut(&[u8]),
+    ) -> io::Result<()> {
         let read = match self.stream.read(buffer) {
             Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
             Ok(read) => read,
@@ -125,22 +152,22 @@ impl Link {
         };
         let fresh = &buffer[..read];
         if self.tail.is_empty() {
-            let taken = frames(fresh, &mut each)?;
+            let taken = frames(protocol, fresh, &mut each)?;
             self.tail.extend_from_slice(&fresh[taken..]);
         } else {
             self.tail.extend_from_slice(fresh);
-            let taken = frames(&self.tail, &mut each)?;
+            let taken = frames(protocol, &self.tail, &mut each)?;
             self.tail.drain(..taken);
         }
         Ok(())
     }
 }
 
-fn frames(bytes: &[u8], each: &mut impl FnMut(&[u8])) -> io::Result<usize> {
+fn frames(protocol: Protocol, bytes: &[u8], each: &mut impl FnMut(&[u8])) -> io::Result<usize> {
     let mut taken = 0;
     loop {
         let rest = &bytes[taken..];
-        match Decoder::peek(rest).map_err(|error| io::Error::new(ErrorKind::InvalidData, error))? {
+        match (protocol.whole)(rest)? {
             Some(length) => {
                 each(&rest[..length]);
                 taken += length;
