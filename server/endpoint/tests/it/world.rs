@@ -150,19 +150,28 @@ impl World {
 
     /// A request that must not be answered at all.
     pub fn silent(&self, request: &Command) {
-        let frame = request.to_bytes();
+        self.unanswered(&peer(1, Door::Main), &request.to_bytes());
+    }
+
+    /// A frame that must not be answered at all. What is said to a one-way one is the connection's to
+    /// drop.
+    pub fn unanswered(&self, peer: &Peer, frame: &[u8]) {
         let mut decoder = Decoder::new();
-        let request = decoder.decode(&frame).unwrap();
+        let request = decoder.decode(frame).unwrap();
         let mut out = Vec::new();
         let run = Run {
             again: None,
             ticket: self.tickets.fetch_add(1, Ordering::Relaxed),
         };
-        let outcome = self
-            .endpoint
-            .call(&peer(1, Door::Main), &request, run, &mut out);
-        assert!(matches!(outcome, Outcome::Done));
-        assert!(out.is_empty(), "answered: {:?}", Command::decode(&out));
+        let outcome = self.endpoint.call(peer, &request, run, &mut out);
+        assert!(matches!(outcome, Outcome::Done | Outcome::After(_)));
+        self.endpoint.commit().unwrap();
+        let dropped = request.is_oneway();
+        assert!(
+            dropped || out.is_empty(),
+            "answered: {:?}",
+            Command::decode(&out)
+        );
     }
 
     /// A request that must be held.

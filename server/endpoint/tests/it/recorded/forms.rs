@@ -21,7 +21,7 @@ pub enum Form {
     Figures,
     /// Both are addresses of the same host.
     Address,
-    /// Both are ids of messages in a store at the same address.
+    /// Both are ids of as many messages in a store at the same address.
     OffsetId,
     /// The same, or both made by a broker on the same host.
     UniqId,
@@ -147,10 +147,7 @@ impl Form {
                 (Some(theirs), Some(ours)) => theirs.ip() == ours.ip(),
                 _ => false,
             },
-            OffsetId => {
-                let of = |id| model::id::parse_offset_id(id);
-                matches!((of(theirs), of(ours)), (Some((t, _)), Some((o, _))) if t == o)
-            }
+            OffsetId => stores(theirs) == stores(ours) && stores(ours).iter().all(Option::is_some),
             // Eight digits are the host's. A client's own would be the same.
             UniqId => both(is_id) && theirs[..8] == ours[..8] && theirs[8..20] == *RECORDED_BROKER,
             Handle => handle(theirs) == handle(ours),
@@ -180,6 +177,12 @@ fn time(text: &str) -> Option<i64> {
 
 fn address(text: &str) -> Option<SocketAddr> {
     text.trim_start_matches('/').parse().ok()
+}
+
+/// The store of each of some message ids.
+fn stores(ids: &str) -> Vec<Option<SocketAddr>> {
+    let ids = ids.split(',').map(model::id::parse_offset_id);
+    ids.map(|id| id.map(|(store, _)| store)).collect()
 }
 
 fn is_id(text: &str) -> bool {

@@ -63,7 +63,7 @@ impl Values {
         values
     }
 
-    /// A body is JSON, messages or a properties text.
+    /// A body is JSON, messages, a properties text, or bytes.
     pub fn body(&mut self, body: &[u8]) {
         if body.is_empty() {
             return;
@@ -81,7 +81,9 @@ impl Values {
         if rest.is_empty() {
             return;
         }
-        let text = std::str::from_utf8(rest).expect("JSON, messages or text");
+        let Ok(text) = std::str::from_utf8(rest) else {
+            return self.insert("", format!("{rest:?}"));
+        };
         for line in text.lines() {
             if let Some((name, value)) = line.split_once('=') {
                 self.insert(&format!(".{name}"), value);
@@ -147,6 +149,7 @@ impl Values {
     }
 
     fn insert(&mut self, name: &str, value: impl ToString) {
+        let name = if name.is_empty() { "body" } else { name };
         self.0.insert(name.to_owned(), value.to_string());
     }
 
