@@ -111,9 +111,9 @@ mod tests {
         assert_eq!(command.field("consumerGroup"), Some("g"));
     }
 
-    /// How 220 looks to Java and Go, and to C++ (9.3, 6).
+    /// How 220 looks to Java and Go, and to C++.
     #[test]
-    fn cpp_6_a_reset_comes_in_a_map_or_in_a_list() {
+    fn cpp_6_and_go_6_a_reset_comes_in_a_map_or_in_a_list() {
         let queue = broker::MessageQueue {
             topic: "T".to_owned(),
             broker: "b".to_owned(),

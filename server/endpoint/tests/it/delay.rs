@@ -16,7 +16,8 @@ fn recall(topic: &str, handle: &str) -> Command {
         .with("recallHandle", handle)
 }
 
-fn pass(world: &World, millis: u64) {
+/// Lets time pass, and what becomes due then come.
+pub fn pass(world: &World, millis: u64) {
     world.clock.advance(Duration::from_millis(millis));
     while world.broker.deadlines_step().unwrap() == Duration::ZERO {}
 }

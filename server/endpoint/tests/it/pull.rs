@@ -273,7 +273,7 @@ fn what_a_filter_drops_is_passed_over_at_once() {
 }
 
 #[test]
-fn offsets_that_are_not_there_have_three_ways_to_go() {
+fn semantics_2_and_3_offsets_that_are_not_there_have_three_ways_to_go() {
     let world = world_with(3);
     let at = |offset| world.ask(pull("g", "T", 0, offset));
     found(&at(3), PULL_NOT_FOUND, "OFFSET_OVERFLOW_ONE", 3, 0, 3);

@@ -34,7 +34,7 @@ fn commit(offset: i64) -> Command {
 }
 
 #[test]
-fn semantics_6_offsets_go_back_and_a_pending_reset_is_told_once_with_21() {
+fn semantics_3_and_6_offsets_go_back_and_a_pending_reset_is_told_once_with_21() {
     let world = world();
     let held = world.hold(&but(pull("g", "T", 0, 3), "sysFlag", 4 | 2));
     let answer = world.ask(reset(1));

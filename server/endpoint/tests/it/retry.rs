@@ -4,6 +4,7 @@ use model::message::key;
 use remoting::Command;
 use remoting::code::response::*;
 
+use crate::delay::pass;
 use crate::say::{but, create_group, log_offset, pull, records, send, send_back};
 use crate::world::World;
 
@@ -58,6 +59,31 @@ fn a_group_without_retry_queues_gets_dead_letters() {
     assert_eq!(world.ask(send("%RETRY%g", b"y")).code, SUCCESS);
     let pulled = world.ask(pull("tool", "%DLQ%g", 0, 0));
     assert_eq!(records(&pulled.body).len(), 2);
+}
+
+#[test]
+fn semantics_13_and_17_a_message_sent_back_by_its_log_offset_comes_again_with_what_clients_look_at()
+{
+    let world = World::new();
+    let sent = world.ask(send("T", b"x"));
+    let mut at = log_offset(&sent);
+    let mut offset = 0;
+    // The first attempt comes after level 3, the second after level 4.
+    for (attempt, level, wait) in [(1, "3", 10_000), (2, "4", 30_000)] {
+        assert_eq!(world.ask(send_back("g", at, 0)).code, SUCCESS);
+        let ask = |offset| world.ask(pull("tool", "%RETRY%g", 0, offset));
+        pass(&world, wait - 1);
+        assert_eq!(ask(offset).code, PULL_NOT_FOUND);
+        pass(&world, 1);
+        let pulled = ask(offset);
+        let record = records(&pulled.body)[0];
+        assert_eq!(record.reconsume_times(), attempt);
+        assert_eq!(record.property(key::DELAY), Some(level));
+        assert_eq!(record.property(key::RETRY_TOPIC), Some("T"));
+        assert_eq!(record.property(key::ORIGIN_MESSAGE_ID), sent.field("msgId"));
+        at = record.log_offset().0 as i64;
+        offset += 1;
+    }
 }
 
 #[test]

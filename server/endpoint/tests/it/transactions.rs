@@ -175,7 +175,7 @@ fn batches_and_delays_in_a_transaction_are_answered_13() {
 }
 
 #[test]
-fn semantics_20_a_check_is_a_oneway_39_to_any_live_producer_of_the_group() {
+fn semantics_20_and_go_12_a_check_is_a_oneway_39_to_any_live_producer_and_names_its_group() {
     let world = world();
     let sent = world.ask(half(b"unknown, checked later"));
     producer_beats(&world, 4, "Q");
@@ -201,6 +201,7 @@ fn semantics_20_a_check_is_a_oneway_39_to_any_live_producer_of_the_group() {
     ] {
         assert!(record.property(name).is_some(), "{name}");
     }
+    assert_eq!(record.property("PGROUP"), Some("P"));
 }
 
 #[test]
