@@ -1,6 +1,7 @@
 //! Requests that Apache's broker was recorded to answer, asked of ours in the same order: the code, the
 //! remark, the fields and the body are the same, value by value, except where `testdata/deviations.md`
-//! says why not. What is the machine's or the clock's is compared by its form: see [`forms`].
+//! says why not. What is the machine's or the clock's is compared by its form: see [`forms`]. A request that
+//! was held is answered when the recorded broker answered it.
 
 mod forms;
 mod history;
@@ -20,7 +21,7 @@ use remoting::server::{Again, Door};
 use serde::Deserialize;
 
 use crate::say;
-use crate::world::{Said, World, peer};
+use crate::world::{Held, Said, World, peer};
 use values::Values;
 
 #[derive(Deserialize)]
@@ -40,6 +41,10 @@ struct Recorded {
     /// Whether only the start of the body was kept.
     #[serde(default)]
     cut: bool,
+    /// When it was asked, where that is known better than from the request.
+    at: Option<i64>,
+    /// The last case that the recorded broker heard before it answered this one.
+    until: Option<String>,
     what: String,
 }
 
@@ -105,10 +110,11 @@ fn deviations() -> BTreeMap<String, BTreeSet<String>> {
 const FIRST: i64 = 1_795_527_743_000;
 
 /// Brings the clock to when the request was made, if it says so.
-fn pass(world: &World, request: &Command) {
+fn pass(world: &World, request: &Command, at: Option<i64>) {
     let born = ["bornTimestamp", "g"].into_iter();
     let born = born
         .filter_map(|name| request.field(name)?.parse().ok())
+        .chain(at)
         .max();
     let now = world.clock.wall();
     let late = born.map_or(0, |born: i64| born.saturating_sub(now).max(0));
@@ -146,6 +152,85 @@ impl Places {
     }
 }
 
+/// The conversation so far.
+struct Replay {
+    world: World,
+    places: Places,
+    excused: BTreeMap<String, BTreeSet<String>>,
+    unexcused: String,
+    /// Requests that are held, each until the recorded broker had heard the case of that name.
+    held: Vec<(Held, Recorded, String)>,
+}
+
+impl Replay {
+    fn ask(&mut self, mut case: Recorded) {
+        history::before(&self.world, &case.case);
+        self.world.index();
+        let door = match case.door.ends_with("vip") {
+            true => Door::Vip,
+            false => Door::Main,
+        };
+        let peer = peer(case.conn, door);
+        let request = self.places.ours(Command::decode(&case.request()).unwrap());
+        pass(&self.world, &request, case.at);
+        if case.code.is_none() {
+            if let Some(answer) = self.world.tell(&peer, &request.to_bytes()) {
+                self.unexcused += &format!("{}: answered: {answer:?}\n", case.case);
+            }
+            return;
+        }
+        match (
+            self.world.send(&peer, &request.to_bytes()),
+            case.until.take(),
+        ) {
+            (Said::Answer(answer), _) => self.hear(&case, &answer),
+            (Said::Held(held), Some(until)) => self.held.push((held, case, until)),
+            (Said::Held(held), None) => {
+                let answer = self.world.again(&held, Again::Deadline);
+                self.hear(&case, &answer);
+            }
+        }
+    }
+
+    /// Answers those that were held until this case.
+    fn behind(&mut self, name: &str) {
+        let over = |(_, _, until): &mut (Held, Recorded, String)| until == name;
+        let over: Vec<_> = self.held.extract_if(.., over).collect();
+        for (held, case, _) in over {
+            let why = match self.world.is_woken(&held) {
+                true => Again::Woken,
+                false => Again::Deadline,
+            };
+            let answer = self.world.again(&held, why);
+            self.hear(&case, &answer);
+        }
+    }
+
+    fn hear(&mut self, case: &Recorded, answer: &Command) {
+        self.places.learn(case, answer);
+        let theirs = case.values();
+        let mut ours = Values::of(answer);
+        if case.cut {
+            ours.cut_like(&theirs);
+        }
+        let mut differs = theirs.differences(&ours);
+        let name = &case.case;
+        for excuse in self.excused.remove(name).unwrap_or_default() {
+            let before = differs.len();
+            match excuse.strip_suffix('*') {
+                Some(start) => differs.retain(|value, _| !value.starts_with(start)),
+                None => _ = differs.remove(&excuse),
+            }
+            if differs.len() == before {
+                self.unexcused += &format!("{name}: no deviation any more: {excuse}\n");
+            }
+        }
+        for (value, text) in differs {
+            self.unexcused += &format!("{name}: {value}: {text}\n    {}\n", case.what);
+        }
+    }
+}
+
 #[test]
 fn answers_have_the_recorded_values_except_where_a_reason_is_given() {
     let world = World::with(|options| {
@@ -155,48 +240,21 @@ fn answers_have_the_recorded_values_except_where_a_reason_is_given() {
         options.shown = vec![("brokerName".to_owned(), "broker-a".to_owned())];
     });
     world.clock.set_wall(FIRST);
-    let mut places = Places::default();
-    let mut excused = deviations();
-    let mut unexcused = String::new();
+    let mut replay = Replay {
+        world,
+        places: Places::default(),
+        excused: deviations(),
+        unexcused: String::new(),
+        held: Vec::new(),
+    };
     for case in recorded() {
-        history::before(&world, &case.case);
-        world.index();
-        let door = match case.door.ends_with("vip") {
-            true => Door::Vip,
-            false => Door::Main,
-        };
-        let peer = peer(case.conn, door);
-        let request = places.ours(Command::decode(&case.request()).unwrap());
-        pass(&world, &request);
-        if case.code.is_none() {
-            world.unanswered(&peer, &request.to_bytes());
-            continue;
-        }
-        let answer = match world.send(&peer, &request.to_bytes()) {
-            Said::Answer(answer) => answer,
-            Said::Held(held) => world.again(&held, Again::Deadline),
-        };
-        places.learn(&case, &answer);
-        let theirs = case.values();
-        let mut ours = Values::of(&answer);
-        if case.cut {
-            ours.cut_like(&theirs);
-        }
-        let mut differs = theirs.differences(&ours);
-        for excuse in excused.remove(&case.case).unwrap_or_default() {
-            let before = differs.len();
-            match excuse.strip_suffix('*') {
-                Some(start) => differs.retain(|value, _| !value.starts_with(start)),
-                None => _ = differs.remove(&excuse),
-            }
-            if differs.len() == before {
-                unexcused += &format!("{}: no deviation any more: {excuse}\n", case.case);
-            }
-        }
-        for (value, text) in differs {
-            unexcused += &format!("{}: {value}: {text}\n    {}\n", case.case, case.what);
-        }
+        let name = case.case.clone();
+        replay.ask(case);
+        replay.behind(&name);
     }
+    let Replay {
+        excused, unexcused, ..
+    } = replay;
     assert!(excused.is_empty(), "no such case: {excused:?}");
     assert!(unexcused.is_empty(), "{unexcused}");
 }

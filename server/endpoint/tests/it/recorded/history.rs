@@ -51,7 +51,7 @@ pub fn before(world: &World, case: &str) {
         }
         "mqadmin-updateTopic-attributes 1" => administrated(world),
         "mqadmin-brokerStatus-b 1" => {
-            for (level, count) in [(1, 4), (2, 1)] {
+            for (level, count) in [(1, 3), (2, 1)] {
                 delayed(world, level, count);
             }
             later(world, 12);
