@@ -67,22 +67,20 @@ fn semantics_13_and_17_a_message_sent_back_by_its_log_offset_comes_again_with_wh
     let world = World::new();
     let sent = world.ask(send("T", b"x"));
     let mut at = log_offset(&sent);
-    let mut offset = 0;
     // The first attempt comes after level 3, the second after level 4.
     for (attempt, level, wait) in [(1, "3", 10_000), (2, "4", 30_000)] {
         assert_eq!(world.ask(send_back("g", at, 0)).code, SUCCESS);
-        let ask = |offset| world.ask(pull("tool", "%RETRY%g", 0, offset));
+        let ask = || world.ask(pull("tool", "%RETRY%g", 0, i64::from(attempt - 1)));
         pass(&world, wait - 1);
-        assert_eq!(ask(offset).code, PULL_NOT_FOUND);
+        assert_eq!(ask().code, PULL_NOT_FOUND);
         pass(&world, 1);
-        let pulled = ask(offset);
+        let pulled = ask();
         let record = records(&pulled.body)[0];
         assert_eq!(record.reconsume_times(), attempt);
         assert_eq!(record.property(key::DELAY), Some(level));
         assert_eq!(record.property(key::RETRY_TOPIC), Some("T"));
         assert_eq!(record.property(key::ORIGIN_MESSAGE_ID), sent.field("msgId"));
         at = record.log_offset().0 as i64;
-        offset += 1;
     }
 }
 
