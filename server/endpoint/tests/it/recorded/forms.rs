@@ -54,6 +54,8 @@ const FORMS: &[(&str, Form)] = &[
     ("[].storeTimestamp", Time),
     ("[].physicalOffset", Number),
     ("[].properties.UNIQ_KEY", UniqId),
+    ("[].properties.ORIGIN_MESSAGE_ID", OffsetId),
+    ("[].properties.TIMER_DEQUEUE_MS", Time),
     // Of tables.
     (".dataVersion.counter", Number),
     (".dataVersion.timestamp", Time),

@@ -20,7 +20,6 @@ pub fn before(world: &World, case: &str) {
             world.ask(say::create_group(r#"{"groupName":"G_j53_pop"}"#));
         }
         // Other clients' delayed and half messages stand in the same queues.
-        "j53-delay frame 2" => delayed(world, 1, 2),
         "go-tx frame 1" => {
             let half = say::send_with(
                 "T_j49_tx",

@@ -72,11 +72,9 @@ impl Values {
             return self.json("", &value);
         }
         let mut rest = body;
-        let mut number = 0;
-        while let Ok(record) = View::parse(rest) {
+        for (number, record) in records(body).enumerate() {
             self.record(&format!("[{number}]"), &record);
             rest = &rest[record.len()..];
-            number += 1;
         }
         if rest.is_empty() {
             return;
@@ -176,4 +174,13 @@ impl Values {
         });
         differs.collect()
     }
+}
+
+/// The messages at the head of a body.
+pub fn records(mut body: &[u8]) -> impl Iterator<Item = View<'_>> {
+    std::iter::from_fn(move || {
+        let record = View::parse(body).ok()?;
+        body = &body[record.len()..];
+        Some(record)
+    })
 }
