@@ -15,9 +15,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use broker::Clock;
 use flate2::read::GzDecoder;
-use remoting::Command;
 use remoting::code::request::{CONSUMER_SEND_MSG_BACK, END_TRANSACTION, VIEW_MESSAGE_BY_ID};
 use remoting::server::{Again, Door};
+use remoting::{Command, Serialize};
 use serde::Deserialize;
 
 use crate::say;
@@ -226,6 +226,10 @@ impl Replay {
             ours.cut_like(&theirs);
         }
         let mut differs = theirs.differences(&ours);
+        // Ours has the request's header form; a binary one cannot tell no fields from an empty list.
+        if answer.serialize == Serialize::Binary {
+            differs.remove("fields");
+        }
         let name = &case.case;
         for excuse in self.excused.remove(name).unwrap_or_default() {
             let before = differs.len();
