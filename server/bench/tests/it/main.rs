@@ -14,23 +14,25 @@ static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
 
 /// Two and a half when this was written, with and without others on the machine.
 const AT_MOST: f64 = 3.5;
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 5;
 
 #[test]
 #[cfg_attr(debug_assertions, ignore = "says something about a release build only")]
 fn a_send_costs_a_small_multiple_of_its_transport() {
     let _alone = ALONE.lock();
-    let mut least = (f64::MAX, f64::MAX);
+    // Each is measured beside its transport; what else runs may disturb one of the two, but hardly so in every round.
+    let mut least = f64::MAX;
     for _ in 0..ROUNDS {
         let (toy, posthouse) = (measure(toy), measure(posthouse));
-        println!("the transport {toy} us a message, a send {posthouse} us");
-        least = (least.0.min(toy), least.1.min(posthouse));
+        let ratio = posthouse / toy;
+        println!("the transport {toy} us a message, a send {posthouse} us: {ratio:.2} times");
+        least = least.min(ratio);
+        if least <= AT_MOST {
+            return;
+        }
     }
-    let ratio = least.1 / least.0;
-    println!("a send costs {ratio:.2} times its transport");
-    assert!(
-        ratio <= AT_MOST,
-        "{ratio:.2} times: find what became dearer with a profile of `cargo xtask bench --only send-16x16`"
+    panic!(
+        "{least:.2} times: find what became dearer with a profile of `cargo xtask bench --only send-16x16`"
     );
 }
 
