@@ -157,6 +157,7 @@ function lay(document_) {
   document.getElementById("about").append(...prose(contract.info.description));
   const all = Object.entries(contract.paths).flatMap(([path, item]) =>
     METHODS.filter((method) => item[method]).map((method) => ({ path, item, method, own: item[method] })));
+  // An operation of several tags is in the index below each of them, and laid out below its first.
   for (const tag of contract.tags) {
     const ours = all.filter(({ own }) => own.tags.includes(tag.name));
     const items = ours.map(({ own }) => make("li", { "data-words": `${own.operationId} ${own.summary}`.toLowerCase() },
@@ -164,7 +165,8 @@ function lay(document_) {
     document.getElementById("index").append(make("h3", {}, tag.name), make("ul", { class: "list" }, items));
     document.getElementById("operations").append(make("section", { "aria-labelledby": `tag-${tag.name}` },
       make("h2", { id: `tag-${tag.name}` }, tag.name), prose(tag.description),
-      ours.map(({ path, item, method, own }) => operation(path, item.parameters || [], method, own))));
+      ours.filter(({ own }) => own.tags[0] === tag.name).map(({ path, item, method, own }) =>
+        operation(path, item.parameters || [], method, own))));
   }
   // What the address names is there only now.
   const named = location.hash && document.getElementById(location.hash.slice(1));
