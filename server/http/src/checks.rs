@@ -172,7 +172,7 @@ async fn stream(call: Call) -> Result<Response, Problem> {
     };
     tokio::spawn(async move {
         let work = tell(&node, &out, &wanted, &attendance, events);
-        sse::run(&node, &out, asked, work).await;
+        sse::run(&node, &out, asked, Box::pin(work)).await;
         drop(place);
     });
     Ok(response)

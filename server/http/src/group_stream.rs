@@ -204,7 +204,7 @@ impl Stream {
 
     async fn run(self) {
         let asked = self.wanted.max_duration;
-        sse::run(&self.node, &self.out, asked, self.work()).await;
+        sse::run(&self.node, &self.out, asked, Box::pin(self.work())).await;
         self.node.in_flight.forget(&self.window);
     }
 

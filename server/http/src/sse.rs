@@ -114,11 +114,12 @@ pub(crate) fn open(node: &Node) -> (Out, Response) {
 }
 
 /// Does a stream's work until that is done, its time is over or the server ends, and tells the reader why.
+/// The work comes boxed: in place, each stream would have room for it twice, once to hand it over.
 pub(crate) async fn run(
     node: &Node,
     out: &Out,
     asked: Option<Duration>,
-    work: impl Future<Output = Result<(), End>>,
+    work: Pin<Box<impl Future<Output = Result<(), End>>>>,
 ) {
     let age = jittered(AGE);
     let over = tokio::time::sleep(asked.unwrap_or(age).min(age));

@@ -22,6 +22,8 @@ pub struct BatchError {
 
 /// Size of an item without body and properties.
 const ITEM: usize = 22;
+/// What the properties of most messages take.
+const PROPERTIES: usize = 96;
 
 impl Shared {
     pub(super) async fn send_batch(&self, messages: &[Message]) -> Result<Vec<Sent>, BatchError> {
@@ -69,8 +71,10 @@ impl Shared {
         }
         let max = self.options.body_max;
         let mut requests = Vec::new();
-        let mut body = Vec::new();
-        let mut ids = Vec::new();
+        let size = |message: &Message| ITEM + PROPERTIES + message.body.len();
+        let all: usize = messages.iter().map(size).sum();
+        let mut body = Vec::with_capacity(all.min(max));
+        let mut ids = Vec::with_capacity(messages.len());
         for message in messages {
             let mut id = String::with_capacity(32);
             self.client.ids.push(clock::wall_ms(), &mut id);

@@ -38,6 +38,8 @@ pub(super) fn one(target: &Target, answer: &Sent, kind: Kind, deliver_at: Option
     let mut response = Response::new(Body::from(out));
     *response.status_mut() = status(answer);
     let headers = response.headers_mut();
+    // With those of every answer they are seven, one more than a map begins with.
+    headers.reserve(8);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(DURABILITY.clone(), durability(answer.durability.as_deref()));

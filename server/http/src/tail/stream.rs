@@ -34,7 +34,7 @@ pub(crate) struct Stream {
 impl Stream {
     pub(crate) async fn run(mut self) {
         let (node, out, asked) = (self.node.clone(), self.out.clone(), self.max_duration);
-        sse::run(&node, &out, asked, self.work()).await;
+        sse::run(&node, &out, asked, Box::pin(self.work())).await;
     }
 
     async fn work(&mut self) -> Result<(), End> {
@@ -43,12 +43,13 @@ impl Stream {
         let hello = sse::hello(self.node.options.sse_retry, Some(&id));
         self.out.send(hello).await?;
         if self.wanted.is_sql() {
-            return self.follow_alone().await;
+            return Box::pin(self.follow_alone()).await;
         }
         let mut moved = self.reader.subscribe();
         loop {
             if self.behind {
-                self.catch_up().await?;
+                // Boxed, so that a stream has no room for it while it rides, which is most of its life.
+                Box::pin(self.catch_up()).await?;
             }
             let Some((number, seen)) = self.reader.join(&self.place) else {
                 self.behind = true;
