@@ -55,10 +55,10 @@ pub(super) fn bodies(
 ) -> Result<Row, Wrong> {
     let large = format!("{topic}-large");
     admin.create_topic(&large, QUEUES)?;
-    let mut asking = Asking::connect(address)?;
     let path = format!("/v1/topics/{large}/messages:raw");
     let post = request("POST", &path, BYTES, &vec![b'x'; BODY]);
     let load = |until: &AtomicBool| {
+        let mut asking = Asking::connect(address)?;
         let mut count = 0;
         while !until.load(Ordering::Relaxed) {
             let begun = Instant::now();

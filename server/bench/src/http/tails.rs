@@ -40,7 +40,8 @@ pub(super) fn idle(
     let _first = Streams::open(address, topic, 1)?;
     let before = memory()?;
     let meter = Meter::begin(target.pid);
-    let streams = Streams::open(address, topic, times.streams.unwrap_or(count))?;
+    let count = times.streams.unwrap_or(count);
+    let streams = Streams::open(address, topic, count)?;
     let used = meter.end();
     let open = streams.links.len();
     let each = memory()?.saturating_sub(before) as f64 / open as f64 / 1024.0;
@@ -63,7 +64,8 @@ pub(super) fn fan_out(
     target: Target,
     times: Times,
 ) -> Result<Row, Wrong> {
-    let mut streams = Streams::open(address, topic, times.streams.unwrap_or(count))?;
+    let count = times.streams.unwrap_or(count);
+    let mut streams = Streams::open(address, topic, count)?;
     streams.rounds(times.warm)?;
     streams.latency.reset();
     let before = streams.round;
@@ -84,9 +86,11 @@ pub(super) fn fan_out(
 
 /// Open streams, and a connection that publishes.
 pub(super) struct Streams {
+    address: SocketAddr,
     begun: Instant,
     poll: Poll,
-    publish: Link,
+    /// Connected with the first message: a server does not wait long for one.
+    publish: Option<Link>,
     path: String,
     links: Vec<Link>,
     /// The number of each stream's last message; `None` until it has said hello.
@@ -103,13 +107,11 @@ impl Streams {
     /// Opens streams, fewer if there are not enough descriptors, and waits until all are open.
     pub(super) fn open(address: SocketAddr, topic: &str, count: usize) -> Result<Streams, Wrong> {
         let count = count.min(descriptors());
-        let publish = Link::connect(address)?;
-        let poll = Poll::new()?;
-        poll.add(&publish, count)?;
         let mut streams = Streams {
+            address,
             begun: Instant::now(),
-            poll,
-            publish,
+            poll: Poll::new()?,
+            publish: None,
             path: format!("/v1/topics/{topic}/messages:raw"),
             links: Vec::with_capacity(count),
             seen: Vec::with_capacity(count),
@@ -163,9 +165,17 @@ impl Streams {
         let mark = format!("number {:010} ", self.round);
         let body = format!("{mark}{}", "x".repeat(SIZE - mark.len()));
         let request = request("POST", &self.path, BYTES, body.as_bytes());
+        let publish = match &mut self.publish {
+            Some(publish) => publish,
+            none => {
+                let publish = Link::connect(self.address)?;
+                self.poll.add(&publish, self.links.len())?;
+                none.insert(publish)
+            }
+        };
         self.since.fill(now_ns(self.begun));
-        self.publish.out.extend_from_slice(&request);
-        self.publish.flush()?;
+        publish.out.extend_from_slice(&request);
+        publish.flush()?;
         // Every stream's event, and the answer.
         self.until(self.links.len() + 1)
     }
@@ -195,7 +205,10 @@ impl Streams {
     fn take(&mut self, number: usize) -> Result<usize, Wrong> {
         let (mut come, mut wrong) = (0, None);
         let Some(link) = self.links.get_mut(number) else {
-            self.publish.read_of(HTTP, &mut self.buffer, |answer| {
+            let Some(publish) = &mut self.publish else {
+                return Ok(0);
+            };
+            publish.read_of(HTTP, &mut self.buffer, |answer| {
                 come += 1;
                 if status(answer) != Some(201) {
                     wrong = Some(Wrong(text(answer)));
