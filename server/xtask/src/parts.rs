@@ -87,6 +87,11 @@ fn rules(report: &mut Report) {
         "lints",
         cargo("clippy").args(["--workspace", "--all-targets", "--", "--deny", "warnings"]),
     );
+    // In the workspace the server always has its command and HTTP; inside a program it has neither.
+    report.run(
+        "lints of the server inside a program",
+        cargo("clippy").args(["--package", "ffi", "--lib", "--", "--deny", "warnings"]),
+    );
 }
 
 fn without(packages: &[&str]) -> Vec<String> {

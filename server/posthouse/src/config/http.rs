@@ -4,10 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use posthouse_client::Credentials;
-
 use super::addresses::{address, split};
-use super::{Error, Given, Role};
+use super::{Error, Given, Role, Secret};
 use crate::raw_config::RawConfig;
 
 /// How long the port stays open at the end when others than this machine may use it, so that their
@@ -41,7 +39,7 @@ pub struct User {
     /// Its name.
     pub name: String,
     /// What requests are signed with.
-    pub credentials: Credentials,
+    pub secret: Secret,
 }
 
 pub(super) fn resolve(role: Role, given: &Given, raw: &RawConfig) -> Result<Http, Error> {
@@ -73,13 +71,13 @@ pub(super) fn resolve(role: Role, given: &Given, raw: &RawConfig) -> Result<Http
 /// The environment goes before the file; both halves or none.
 fn user(given: &Given, raw: &RawConfig) -> Result<Option<User>, Error> {
     let name = given.access_key.as_deref().or(raw.written("accessKey"));
-    let secret = given.secret_key.as_ref().map(|secret| secret.0.as_str());
-    let secret = secret.or(raw.written("secretKey"));
+    let written = || raw.written("secretKey").map(|text| Secret(text.to_owned()));
+    let secret = given.secret_key.clone().or_else(written);
     match (name, secret) {
         (None, None) => Ok(None),
         (Some(name), Some(secret)) => Ok(Some(User {
             name: name.to_owned(),
-            credentials: Credentials::new(name, secret),
+            secret,
         })),
         (Some(_), None) => Err(Error::HalfUser("accessKey", "secretKey")),
         (None, Some(_)) => Err(Error::HalfUser("secretKey", "accessKey")),

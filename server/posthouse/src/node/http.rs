@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use http_door::{Options, Ports, Secret, Server};
-use posthouse_client::{Client, Config as ClientConfig, Entrance, Transport};
+use posthouse_client::{Client, Config as ClientConfig, Credentials, Entrance, Transport};
 use remoting::server::Door;
 
 use crate::config::{Config, Role};
@@ -117,7 +117,7 @@ fn way(config: &Config, namesrv: Option<&Namesrv>, broker: Option<&Broker>) -> C
     }
     let way = ClientConfig::new(&name_servers).transport(Transport::Local(entrances));
     match &config.http.user {
-        Some(user) => way.credentials(user.credentials.clone()),
+        Some(user) => way.credentials(Credentials::new(&user.name, &user.secret.0)),
         None => way,
     }
 }
