@@ -187,7 +187,7 @@ final class Governing {
         String retry = "%RETRY%" + run.group(name);
         run.await("its queues", 60, () -> !Consuming.held(consumer, topic).isEmpty() && !Consuming.held(consumer, retry).isEmpty());
         run.sent(run.producer().send(new Message(topic, run.body("fails"))));
-        run.await("all tries", 60, () -> tries.size() > waits.length);
+        run.await("all tries", 100, () -> tries.size() > waits.length);
         List<Integer> counted = new ArrayList<>();
         for (int i = 0; i <= waits.length; i++) {
             counted.add(i);
@@ -196,9 +196,10 @@ final class Governing {
         for (int i = 0; i < waits.length; i++) {
             long waited = tries.get(i + 1) - tries.get(i);
             run.check(waited >= waits[i], "retry " + (i + 1) + " came " + waited + " ms after, not " + waits[i]);
-            // By the levels the first would come after ten seconds.
-            run.check(waited < waits[i] + 8_000, "retry " + (i + 1) + " came only " + waited + " ms after, not " + waits[i]);
         }
+        // A client that misses a beat gets one of them late; by the levels all together would take 220 seconds.
+        long took = tries.get(waits.length) - tries.get(0);
+        run.check(took < 100_000, "all retries took " + took + " ms");
         run.equal(Collections.emptyList(), failures(run, name), "dead letters");
     }
 
