@@ -62,77 +62,26 @@ pub enum Side {
     Gateway,
 }
 
-const fn broker(
-    name: &'static str,
-    kind: Kind,
-    default: &'static str,
-    meaning: &'static str,
-) -> Key {
-    let side = Side::Broker;
-    Key {
-        name,
-        kind,
-        default,
-        meaning,
-        side,
-    }
-}
-
-const fn namesrv(
-    name: &'static str,
-    kind: Kind,
-    default: &'static str,
-    meaning: &'static str,
-) -> Key {
-    let side = Side::Namesrv;
-    Key {
-        name,
-        kind,
-        default,
-        meaning,
-        side,
-    }
-}
-
-const fn both(name: &'static str, kind: Kind, default: &'static str, meaning: &'static str) -> Key {
-    let side = Side::Both;
-    Key {
-        name,
-        kind,
-        default,
-        meaning,
-        side,
-    }
-}
-
-const fn gateway(
-    name: &'static str,
-    kind: Kind,
-    default: &'static str,
-    meaning: &'static str,
-) -> Key {
-    let side = Side::Gateway;
-    Key {
-        name,
-        kind,
-        default,
-        meaning,
-        side,
-    }
-}
-
-const fn http(name: &'static str, kind: Kind, default: &'static str, meaning: &'static str) -> Key {
-    let side = Side::Http;
-    Key {
-        name,
-        kind,
-        default,
-        meaning,
-        side,
+impl Side {
+    const fn key(
+        self,
+        name: &'static str,
+        kind: Kind,
+        default: &'static str,
+        meaning: &'static str,
+    ) -> Key {
+        Key {
+            name,
+            kind,
+            default,
+            meaning,
+            side: self,
+        }
     }
 }
 
 use Kind::{Addresses, Bool, Hours, Int, Ip, Levels, Name, OneOf, Text};
+use Side::{Both, Broker, Gateway, Http, Namesrv};
 
 /// Milliseconds up to one day.
 const MILLIS: Kind = Int(1, 86_400_000);
@@ -140,83 +89,83 @@ const MILLIS: Kind = Int(1, 86_400_000);
 /// The keys that change something here.
 #[rustfmt::skip]
 pub const EFFECTIVE: &[Key] = &[
-    broker("brokerClusterName", Name, "DefaultCluster", "the cluster this broker belongs to"),
-    broker("brokerName", Name, "broker-a", "the broker's name; never the host name, whose dots are illegal in topics"),
-    broker("brokerId", Int(0, i64::MAX), "0", "0 is a master; slaves come with replication"),
-    broker("brokerRole", OneOf(&["ASYNC_MASTER", "SYNC_MASTER", "SLAVE"]), "ASYNC_MASTER", "whether a send waits for replicas"),
-    broker("brokerIP1", Ip, "", "the address told to clients; unset: the one listened on"),
-    broker("brokerIP2", Ip, "", "the address told to replicas; unset: brokerIP1"),
-    broker("haListenPort", Int(0, 65_535), "", "the port told to replicas; unset: listenPort + 1"),
-    both("bindAddress", Ip, "", "the address listened on; unset: 127.0.0.1"),
-    both("listenPort", Int(0, 65_535), "", "the port listened on; unset: 10911, a name server 9876"),
-    broker("namesrvAddr", Addresses, "", "the name servers to register with"),
-    broker("brokerPermission", OneOf(&["2", "4", "6"]), "6", "2 write, 4 read, 6 both"),
-    broker("defaultTopicQueueNums", Int(1, 1_024), "8", "the most queues an auto-created topic gets"),
-    broker("autoCreateTopicEnable", Bool, "true", "whether a send may create a topic"),
-    broker("autoCreateSubscriptionGroup", Bool, "true", "whether a consumer may create its group"),
-    broker("clusterTopicEnable", Bool, "true", "whether a topic named like the cluster exists"),
-    broker("brokerTopicEnable", Bool, "true", "whether a topic named like the broker exists"),
-    broker("traceTopicEnable", Bool, "false", "whether the trace topic exists from the start"),
-    broker("rejectTransactionMessage", Bool, "false", "whether half messages are refused"),
-    broker("transactionTimeOut", MILLIS, "6000", "milliseconds after which a producer is asked about its half message, unless the message says another time"),
-    broker("transactionCheckInterval", MILLIS, "30000", "milliseconds between two questions about one half message"),
-    broker("transactionCheckMax", Int(1, 10_000), "15", "questions about one half message before it is put into TRANS_CHECK_MAX_TIME_TOPIC"),
-    broker("messageDelayLevel", Levels, ::broker::delay::LEVELS, "how long a message with each delay level waits, level 1 first; messages that wait already keep their time"),
-    broker("timerWheelEnable", Bool, "true", "whether messages may wait for any time (TIMER_DELAY_SEC, TIMER_DELAY_MS, TIMER_DELIVER_MS)"),
-    broker("timerMaxDelaySec", Int(1, 315_619_200), "259200", "seconds ahead that such a message may be due, up to ten years"),
-    broker("recallMessageEnable", Bool, "true", "whether such a message may be called back (Apache: false)"),
-    broker("regionId", Text, "DefaultRegion", "the region stamped on messages"),
-    broker("traceOn", Bool, "true", "whether clients are told to trace"),
-    broker("longPollingEnable", Bool, "true", "whether a pull may wait for messages"),
-    broker("shortPollingTimeMills", MILLIS, "1000", "how long a pull waits when long polling is off"),
-    broker("storeReplyMessageEnable", Bool, "true", "whether a reply is stored once its requester has it"),
-    broker("useServerSideResetOffset", Bool, "true", "whether a reset of offsets is kept by the broker (true) or told to the consumers that are online"),
-    broker("litePullMessageEnable", Bool, "true", "whether LITE_PULL_MESSAGE is served"),
-    broker("defaultMessageRequestMode", OneOf(&["PULL", "POP"]), "PULL", "how groups without a mode of their own (setConsumeMode) are told to consume"),
-    broker("defaultPopShareQueueNum", Int(-1, 1_024), "-1", "with how many others a popping member shares queues; -1: all pop all"),
-    broker("enableRetryTopicV2", Bool, "false", "whether what was popped and not acked goes to %RETRY%group+topic, which is never ambiguous"),
-    broker("enablePropertyFilter", Bool, "true", "whether consumers may filter by SQL92 expressions (Apache: false)"),
-    broker("sql92Compat", OneOf(&["strict", "lenient"]), "strict", "whether a whole SQL92 expression must be understood, or, as with Apache, only its beginning"),
-    broker("validateSystemTopicWhenUpdateTopic", Bool, "true", "whether system topics are protected from changes"),
-    broker("enableMixedMessageType", Bool, "false", "whether a topic may have message.type MIXED"),
-    broker("startAcceptSendRequestTimeStamp", Int(0, i64::MAX), "0", "milliseconds since 1970 before which sends are refused"),
-    broker("accessMessageInMemoryMaxRatio", Int(0, 95), "40", "per cent of the memory within which a new group may start at a queue's first message; 0: never"),
-    broker("notifyConsumerIdsChangedEnable", Bool, "true", "whether members hear of a change of their group at once"),
-    broker("registerNameServerPeriod", Int(10_000, 60_000), "30000", "milliseconds between two registrations"),
-    broker("registerBrokerTimeoutMills", MILLIS, "6000", "milliseconds one registration may take"),
-    broker("maxMessageSize", Int(1_024, 16_777_216), "4194304", "the longest body, in bytes"),
-    broker("flushDiskType", OneOf(&["SYNC_FLUSH", "ASYNC_FLUSH"]), "SYNC_FLUSH", "whether a send is answered once it is on the disk (SYNC_FLUSH, and the default here) or once the system has it"),
-    broker("syncFlushTimeout", MILLIS, "5000", "milliseconds after which a waiting send is answered FLUSH_DISK_TIMEOUT"),
-    broker("mappedFileSizeCommitLog", Int(1_048_576, 2_147_483_647), "1073741824", "bytes of one segment of the commit log"),
-    broker("fileReservedTime", Int(1, 876_000), "72", "hours that messages are kept"),
-    broker("deleteWhen", Hours, "04", "hours of the day at which expired segments are deleted"),
-    broker("diskMaxUsedSpaceRatio", Int(10, 95), "75", "per cent of the disk from which expired segments are deleted at any hour"),
-    broker("diskSpaceCleanForciblyRatio", Int(30, 95), "85", "per cent of the disk from which the oldest segments are deleted even if young"),
-    broker("diskSpaceWarningLevelRatio", Int(35, 98), "90", "per cent of the disk from which sends are refused"),
-    broker("cleanFileForciblyEnable", Bool, "false", "whether messages younger than fileReservedTime may be deleted when the disk is full (Apache: true)"),
-    broker("maxTransferCountOnMessageInMemory", Int(1, 4_096), "32", "messages one pull gets, from memory"),
-    broker("maxTransferBytesOnMessageInMemory", Int(1_024, 16_777_216), "262144", "bytes one pull gets, from memory"),
-    both("storePathRootDir", Text, "", "the data folder; --data wins over it"),
-    both("serverChannelMaxIdleTimeSeconds", Int(1, 86_400), "120", "seconds after which a silent connection is closed"),
-    namesrv("kvConfigPath", Text, "", "the name server's key-value file; unset: namesrv/kvConfig.json in the data folder"),
-    both("ioThreads", Int(0, 256), "0", "threads that serve connections; 0: one less than there are cores (not one of Apache's keys)"),
-    namesrv("configStorePath", Text, "", "where changed settings are kept; unset: namesrv/namesrv.properties in the data folder"),
-    namesrv("configBlackList", Text, "", "further keys that may not be changed while running, separated by ;"),
-    namesrv("orderMessageEnable", Bool, "false", "whether routes carry the order of queues"),
-    namesrv("returnOrderTopicConfigToBroker", Bool, "true", "whether a registering broker is told which topics are ordered"),
-    namesrv("enableAllTopicList", Bool, "true", "whether the list of all topics is answered"),
-    namesrv("enableTopicList", Bool, "true", "whether the lists of a cluster's and of unit topics are answered"),
-    namesrv("supportActingMaster", Bool, "false", "whether a slave that acts as master is shown as one"),
-    namesrv("deleteTopicWithBrokerRegistration", Bool, "false", "whether topics that a registration does not bring are dropped"),
-    namesrv("needWaitForService", Bool, "false", "whether routes are answered only some time after the start"),
-    namesrv("waitSecondsForService", Int(0, 86_400), "45", "that time, in seconds"),
-    namesrv("scanNotActiveBrokerInterval", Int(10, 86_400_000), "5000", "milliseconds between two searches for silent brokers"),
-    http("http.hosts", Text, "", "names besides IP literals and localhost that a request's Host may have, separated by `;`"),
-    http("http.cors.origins", Text, "", "origins whose web pages may call, like `https://shop.example`, separated by `;`; `*` is every one"),
-    http("http.drainDelay", Int(0, 60_000), "", "milliseconds that the port stays open after the end was asked for; unset: 0 on loopback, else 5000"),
-    http("http.sse.retry", Int(1, 3_600_000), "3000", "milliseconds after which a browser opens a broken stream again"),
-    gateway("accessKey", Text, "", "whose rights the gateway has at the brokers: the name of a user of theirs; POSTHOUSE_ACCESS_KEY goes before it"),
-    gateway("secretKey", Text, "", "that user's secret; the file must be its owner's alone (mode 0600), and it is printed nowhere; POSTHOUSE_SECRET_KEY goes before it"),
+    Broker.key("brokerClusterName", Name, "DefaultCluster", "the cluster this broker belongs to"),
+    Broker.key("brokerName", Name, "broker-a", "the broker's name; never the host name, whose dots are illegal in topics"),
+    Broker.key("brokerId", Int(0, i64::MAX), "0", "0 is a master; slaves come with replication"),
+    Broker.key("brokerRole", OneOf(&["ASYNC_MASTER", "SYNC_MASTER", "SLAVE"]), "ASYNC_MASTER", "whether a send waits for replicas"),
+    Broker.key("brokerIP1", Ip, "", "the address told to clients; unset: the one listened on"),
+    Broker.key("brokerIP2", Ip, "", "the address told to replicas; unset: brokerIP1"),
+    Broker.key("haListenPort", Int(0, 65_535), "", "the port told to replicas; unset: listenPort + 1"),
+    Both.key("bindAddress", Ip, "", "the address listened on; unset: 127.0.0.1"),
+    Both.key("listenPort", Int(0, 65_535), "", "the port listened on; unset: 10911, a name server 9876"),
+    Broker.key("namesrvAddr", Addresses, "", "the name servers to register with"),
+    Broker.key("brokerPermission", OneOf(&["2", "4", "6"]), "6", "2 write, 4 read, 6 both"),
+    Broker.key("defaultTopicQueueNums", Int(1, 1_024), "8", "the most queues an auto-created topic gets"),
+    Broker.key("autoCreateTopicEnable", Bool, "true", "whether a send may create a topic"),
+    Broker.key("autoCreateSubscriptionGroup", Bool, "true", "whether a consumer may create its group"),
+    Broker.key("clusterTopicEnable", Bool, "true", "whether a topic named like the cluster exists"),
+    Broker.key("brokerTopicEnable", Bool, "true", "whether a topic named like the broker exists"),
+    Broker.key("traceTopicEnable", Bool, "false", "whether the trace topic exists from the start"),
+    Broker.key("rejectTransactionMessage", Bool, "false", "whether half messages are refused"),
+    Broker.key("transactionTimeOut", MILLIS, "6000", "milliseconds after which a producer is asked about its half message, unless the message says another time"),
+    Broker.key("transactionCheckInterval", MILLIS, "30000", "milliseconds between two questions about one half message"),
+    Broker.key("transactionCheckMax", Int(1, 10_000), "15", "questions about one half message before it is put into TRANS_CHECK_MAX_TIME_TOPIC"),
+    Broker.key("messageDelayLevel", Levels, ::broker::delay::LEVELS, "how long a message with each delay level waits, level 1 first; messages that wait already keep their time"),
+    Broker.key("timerWheelEnable", Bool, "true", "whether messages may wait for any time (TIMER_DELAY_SEC, TIMER_DELAY_MS, TIMER_DELIVER_MS)"),
+    Broker.key("timerMaxDelaySec", Int(1, 315_619_200), "259200", "seconds ahead that such a message may be due, up to ten years"),
+    Broker.key("recallMessageEnable", Bool, "true", "whether such a message may be called back (Apache: false)"),
+    Broker.key("regionId", Text, "DefaultRegion", "the region stamped on messages"),
+    Broker.key("traceOn", Bool, "true", "whether clients are told to trace"),
+    Broker.key("longPollingEnable", Bool, "true", "whether a pull may wait for messages"),
+    Broker.key("shortPollingTimeMills", MILLIS, "1000", "how long a pull waits when long polling is off"),
+    Broker.key("storeReplyMessageEnable", Bool, "true", "whether a reply is stored once its requester has it"),
+    Broker.key("useServerSideResetOffset", Bool, "true", "whether a reset of offsets is kept by the broker (true) or told to the consumers that are online"),
+    Broker.key("litePullMessageEnable", Bool, "true", "whether LITE_PULL_MESSAGE is served"),
+    Broker.key("defaultMessageRequestMode", OneOf(&["PULL", "POP"]), "PULL", "how groups without a mode of their own (setConsumeMode) are told to consume"),
+    Broker.key("defaultPopShareQueueNum", Int(-1, 1_024), "-1", "with how many others a popping member shares queues; -1: all pop all"),
+    Broker.key("enableRetryTopicV2", Bool, "false", "whether what was popped and not acked goes to %RETRY%group+topic, which is never ambiguous"),
+    Broker.key("enablePropertyFilter", Bool, "true", "whether consumers may filter by SQL92 expressions (Apache: false)"),
+    Broker.key("sql92Compat", OneOf(&["strict", "lenient"]), "strict", "whether a whole SQL92 expression must be understood, or, as with Apache, only its beginning"),
+    Broker.key("validateSystemTopicWhenUpdateTopic", Bool, "true", "whether system topics are protected from changes"),
+    Broker.key("enableMixedMessageType", Bool, "false", "whether a topic may have message.type MIXED"),
+    Broker.key("startAcceptSendRequestTimeStamp", Int(0, i64::MAX), "0", "milliseconds since 1970 before which sends are refused"),
+    Broker.key("accessMessageInMemoryMaxRatio", Int(0, 95), "40", "per cent of the memory within which a new group may start at a queue's first message; 0: never"),
+    Broker.key("notifyConsumerIdsChangedEnable", Bool, "true", "whether members hear of a change of their group at once"),
+    Broker.key("registerNameServerPeriod", Int(10_000, 60_000), "30000", "milliseconds between two registrations"),
+    Broker.key("registerBrokerTimeoutMills", MILLIS, "6000", "milliseconds one registration may take"),
+    Broker.key("maxMessageSize", Int(1_024, 16_777_216), "4194304", "the longest body, in bytes"),
+    Broker.key("flushDiskType", OneOf(&["SYNC_FLUSH", "ASYNC_FLUSH"]), "SYNC_FLUSH", "whether a send is answered once it is on the disk (SYNC_FLUSH, and the default here) or once the system has it"),
+    Broker.key("syncFlushTimeout", MILLIS, "5000", "milliseconds after which a waiting send is answered FLUSH_DISK_TIMEOUT"),
+    Broker.key("mappedFileSizeCommitLog", Int(1_048_576, 2_147_483_647), "1073741824", "bytes of one segment of the commit log"),
+    Broker.key("fileReservedTime", Int(1, 876_000), "72", "hours that messages are kept"),
+    Broker.key("deleteWhen", Hours, "04", "hours of the day at which expired segments are deleted"),
+    Broker.key("diskMaxUsedSpaceRatio", Int(10, 95), "75", "per cent of the disk from which expired segments are deleted at any hour"),
+    Broker.key("diskSpaceCleanForciblyRatio", Int(30, 95), "85", "per cent of the disk from which the oldest segments are deleted even if young"),
+    Broker.key("diskSpaceWarningLevelRatio", Int(35, 98), "90", "per cent of the disk from which sends are refused"),
+    Broker.key("cleanFileForciblyEnable", Bool, "false", "whether messages younger than fileReservedTime may be deleted when the disk is full (Apache: true)"),
+    Broker.key("maxTransferCountOnMessageInMemory", Int(1, 4_096), "32", "messages one pull gets, from memory"),
+    Broker.key("maxTransferBytesOnMessageInMemory", Int(1_024, 16_777_216), "262144", "bytes one pull gets, from memory"),
+    Both.key("storePathRootDir", Text, "", "the data folder; --data wins over it"),
+    Both.key("serverChannelMaxIdleTimeSeconds", Int(1, 86_400), "120", "seconds after which a silent connection is closed"),
+    Namesrv.key("kvConfigPath", Text, "", "the name server's key-value file; unset: namesrv/kvConfig.json in the data folder"),
+    Both.key("ioThreads", Int(0, 256), "0", "threads that serve connections; 0: one less than there are cores (not one of Apache's keys)"),
+    Namesrv.key("configStorePath", Text, "", "where changed settings are kept; unset: namesrv/namesrv.properties in the data folder"),
+    Namesrv.key("configBlackList", Text, "", "further keys that may not be changed while running, separated by ;"),
+    Namesrv.key("orderMessageEnable", Bool, "false", "whether routes carry the order of queues"),
+    Namesrv.key("returnOrderTopicConfigToBroker", Bool, "true", "whether a registering broker is told which topics are ordered"),
+    Namesrv.key("enableAllTopicList", Bool, "true", "whether the list of all topics is answered"),
+    Namesrv.key("enableTopicList", Bool, "true", "whether the lists of a cluster's and of unit topics are answered"),
+    Namesrv.key("supportActingMaster", Bool, "false", "whether a slave that acts as master is shown as one"),
+    Namesrv.key("deleteTopicWithBrokerRegistration", Bool, "false", "whether topics that a registration does not bring are dropped"),
+    Namesrv.key("needWaitForService", Bool, "false", "whether routes are answered only some time after the start"),
+    Namesrv.key("waitSecondsForService", Int(0, 86_400), "45", "that time, in seconds"),
+    Namesrv.key("scanNotActiveBrokerInterval", Int(10, 86_400_000), "5000", "milliseconds between two searches for silent brokers"),
+    Http.key("http.hosts", Text, "", "names besides IP literals and localhost that a request's Host may have, separated by `;`"),
+    Http.key("http.cors.origins", Text, "", "origins whose web pages may call, like `https://shop.example`, separated by `;`; `*` is every one"),
+    Http.key("http.drainDelay", Int(0, 60_000), "", "milliseconds that the port stays open after the end was asked for; unset: 0 on loopback, else 5000"),
+    Http.key("http.sse.retry", Int(1, 3_600_000), "3000", "milliseconds after which a browser opens a broken stream again"),
+    Gateway.key("accessKey", Text, "", "whose rights the gateway has at the brokers: the name of a user of theirs; POSTHOUSE_ACCESS_KEY goes before it"),
+    Gateway.key("secretKey", Text, "", "that user's secret; the file must be its owner's alone (mode 0600), and it is printed nowhere; POSTHOUSE_SECRET_KEY goes before it"),
 ];
 
 /// Spellings that mean another key: earlier releases' and tutorials' own.
@@ -552,11 +501,11 @@ mod tests {
     fn the_page_of_keys_is_the_table_of_keys() {
         let mut page = include_str!("keys/page_head.md").to_owned();
         for (title, side) in [
-            ("Both", Side::Both),
-            ("Broker", Side::Broker),
-            ("Name server", Side::Namesrv),
-            ("HTTP (a standalone, a gateway)", Side::Http),
-            ("Gateway", Side::Gateway),
+            ("Both", Both),
+            ("Broker", Broker),
+            ("Name server", Namesrv),
+            ("HTTP (a standalone, a gateway)", Http),
+            ("Gateway", Gateway),
         ] {
             page += &format!(
                 "\n### {title}\n\n| Key | Default | Allowed | What it does |\n|---|---|---|---|\n"

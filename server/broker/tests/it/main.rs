@@ -21,6 +21,7 @@ mod pop_ordered;
 mod popping;
 mod produce;
 mod pull;
+mod pull_held;
 mod query;
 mod reset;
 mod restart;
