@@ -89,7 +89,7 @@ impl Broker {
         let max = retries(&group, caller, back.max);
         let mut fate = fate(&group, view.reconsume_times(), max, back.level);
         if let (Fate::Again(pause), Some(after)) = (&mut fate, back.after) {
-            *pause = Pause::Millis(after);
+            *pause = Pause::Millis(after.min(self.options.timer_max));
         }
         let mut properties = String::with_capacity(view.properties().len() + 256);
         retried(&view, &mut properties);

@@ -343,4 +343,16 @@ fn a_group_with_a_policy_of_its_own_waits_as_it_says() {
     send_back(&house, exact).unwrap();
     assert_eq!(retries(&house, 776), (3, 3));
     assert_eq!(retries(&house, 1), (3, 4), "to the millisecond");
+    let endless = SendBack {
+        after: Some(i64::MAX),
+        ..exact
+    };
+    send_back(&house, endless).unwrap();
+    let three_days = 3 * 86_400_000;
+    assert_eq!(retries(&house, three_days - 1), (4, 4));
+    assert_eq!(
+        retries(&house, 1),
+        (4, 5),
+        "no longer than any message waits"
+    );
 }

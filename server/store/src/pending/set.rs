@@ -44,7 +44,7 @@ impl Slot {
         Open {
             at: LogOffset(at),
             size: self.size,
-            due: self.due + of(self.class, skew),
+            due: self.due.saturating_add(of(self.class, skew)),
             key: self.key,
         }
     }
@@ -76,7 +76,7 @@ impl Set {
         let opening = transition.opens?;
         self.applied = transition.end;
         let slot = Slot {
-            due: opening.due - of(opening.class, opening.skew),
+            due: opening.due.saturating_sub(of(opening.class, opening.skew)),
             key: opening.key,
             size: opening.size,
             class: opening.class,
@@ -135,7 +135,7 @@ impl Set {
         for taken in 0..limits.max {
             let first = |&class: &Class| {
                 let &(due, at) = self.due[class as usize].first()?;
-                Some((due + of(class, skew), at, class))
+                Some((due.saturating_add(of(class, skew)), at, class))
             };
             let firsts = classes(limits.kind).iter().filter_map(first);
             let next = firsts.min_by_key(|&(due, at, _)| (due, at));
@@ -169,7 +169,7 @@ impl Set {
             return;
         };
         let before = *slot;
-        slot.due = due - of(slot.class, skew);
+        slot.due = due.saturating_sub(of(slot.class, skew));
         let slot = *slot;
         if !slot.claimed {
             self.leave(at.0, before);
@@ -193,7 +193,7 @@ impl Set {
     pub fn next_due(&self, kind: Kind, skew: i64) -> Option<i64> {
         let first = |&class: &Class| {
             let (due, _) = self.due[class as usize].first()?;
-            Some(due + of(class, skew))
+            Some(due.saturating_add(of(class, skew)))
         };
         classes(kind).iter().filter_map(first).min()
     }
@@ -207,11 +207,11 @@ impl Set {
     ) -> impl Iterator<Item = Open> + '_ {
         let walk = move |class: Class| {
             let from = match after {
-                Some(open) => Excluded((open.due - of(class, skew), open.at.0)),
+                Some(open) => Excluded((open.due.saturating_sub(of(class, skew)), open.at.0)),
                 None => Unbounded,
             };
             let behind = self.due[class as usize].range((from, Unbounded));
-            behind.map(move |&(due, at)| (due + of(class, skew), at))
+            behind.map(move |&(due, at)| (due.saturating_add(of(class, skew)), at))
         };
         let of_kind = classes(kind);
         let mut first = of_kind.first().map(|&class| walk(class).peekable());
@@ -242,7 +242,7 @@ impl Set {
     pub fn copy(&self, from: u64, to: u64, max: usize, skew: i64, out: &mut Vec<(u64, Slot)>) {
         let here = self.slots.range(from..to.max(from)).take(max);
         out.extend(here.map(|(&at, slot)| {
-            let due = slot.due + of(slot.class, skew);
+            let due = slot.due.saturating_add(of(slot.class, skew));
             (at, Slot { due, ..*slot })
         }));
     }

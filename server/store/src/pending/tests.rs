@@ -256,6 +256,26 @@ fn a_clock_that_was_set_leaves_spans_their_length_and_moments_their_moment() {
     }
 }
 
+/// Whoever asks for the end of time gets it: no clock that is set makes it another.
+#[test]
+fn the_end_of_time_is_no_sum_that_overflows() {
+    for step in [HOUR, -HOUR] {
+        let kit = Kit::new(Flush::Sync);
+        let pending = kit.store.pending();
+        pending.observe(1_000, Duration::ZERO);
+        let span = |id| properties(id, i64::MAX, "TIMER_DELAY_MS\u{1}5\u{2}");
+        wait_in(&kit, TIMER_TOPIC, &span("before"));
+        kit.commit();
+        pending.observe(1_000 + step, Duration::ZERO);
+        wait_in(&kit, TIMER_TOPIC, &span("behind"));
+        kit.commit();
+        let mut claimed = Vec::new();
+        pending.claim_due(Kind::Timer, 1_000 + 2 * HOUR, 9, u64::MAX, &mut claimed);
+        assert_eq!(claimed, []);
+        assert_eq!(list(&kit, Kind::Timer).len(), 2);
+    }
+}
+
 #[test]
 fn a_slow_clock_is_followed() {
     let kit = Kit::new(Flush::Sync);
