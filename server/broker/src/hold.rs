@@ -234,7 +234,7 @@ fn wake(store: &Store, queue: &Queue, waiters: &mut Waiters, woken: &mut Vec<(Co
         .iter()
         .any(|waiter| waiter.filter.reads_properties())
     {
-        let read = store.properties(&entries, 0, Wait::No, &mut properties);
+        let read = store.properties(&entries, None, Wait::No, &mut properties);
         readable = matches!(read, Ok(Reads::Done));
     }
     // Many filters over many messages take longer than others can wait: then the filter is tried

@@ -397,14 +397,15 @@ impl Store {
     }
 
     /// Fills `out` with the property texts of the records of `entries`, for filters: not verified, and
-    /// empty where there is none. Those before `from` need not be there: see [`Properties::TOGETHER`].
+    /// empty where there is none. With `from` they lie from a multiple of [`Properties::TOGETHER`] of their
+    /// queue on, are kept together, and those before `from` need not be there; without, they lie anywhere.
     ///
     /// # Errors
     /// [`ReadError::Missing`]: the log does not reach back that far any more.
     pub fn properties(
         &self,
         entries: &[Entry],
-        from: usize,
+        from: Option<usize>,
         wait: Wait,
         out: &mut Properties,
     ) -> Result<Reads, ReadError> {

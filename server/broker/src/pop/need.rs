@@ -54,7 +54,7 @@ impl Need {
         match self.part {
             Part::Entries => Ok(()),
             Part::Properties => store
-                .properties(&entries, 0, Wait::Yes, &mut Properties::default())
+                .properties(&entries, None, Wait::Yes, &mut Properties::default())
                 .map(|_| ()),
             Part::Records => store
                 .read_runs(&entries, &mut Vec::new(), Wait::Yes)
@@ -136,7 +136,7 @@ impl Broker {
     /// first one that the log has lost, which has none: the entries behind it are taken off.
     pub(super) fn properties(&self, entries: &mut Vec<Entry>) -> Result<Option<Properties>, Error> {
         let mut properties = Properties::default();
-        match (self.store).properties(entries, 0, Wait::No, &mut properties) {
+        match (self.store).properties(entries, None, Wait::No, &mut properties) {
             Ok(Reads::WouldBlock) => Ok(None),
             Ok(Reads::Done) => Ok(Some(properties)),
             Err(ReadError::Missing(_)) => {

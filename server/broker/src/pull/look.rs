@@ -193,7 +193,9 @@ impl Look<'_> {
                 bytes,
             } = &mut *scratch;
             let read = match read {
-                Reads::Done => self.store.properties(scanned, skip, self.wait, properties),
+                Reads::Done => self
+                    .store
+                    .properties(scanned, Some(skip), self.wait, properties),
                 Reads::WouldBlock => Ok(read),
             };
             match read {
@@ -229,7 +231,9 @@ impl Look<'_> {
         let base = next - skip as u64;
         if skip > 0 && base >= self.queue.start().0 {
             let read = self.entries(base, GROUP, scratch);
-            if matches!(read, Ok(Reads::Done)) && scratch.scanned.len() > skip {
+            // Where the queue begins now, and no longer before, the entries are others than those that were asked for.
+            let whole = self.queue.start().0 <= base && scratch.scanned.len() > skip;
+            if whole && matches!(read, Ok(Reads::Done)) {
                 return Ok((Reads::Done, skip));
             }
         }

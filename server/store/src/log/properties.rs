@@ -82,21 +82,22 @@ impl Log {
     pub fn properties(
         &self,
         entries: &[Entry],
-        from: usize,
+        from: Option<usize>,
         wait: Wait,
         out: &mut Properties,
     ) -> Result<Reads, ReadError> {
         out.clear();
+        let (grouped, from) = (from.is_some(), from.unwrap_or(0));
         // What fits will be asked for, and is near what was looked at, though none of it was read.
         let first = entries.iter().skip(from).find(|entry| entry.size > 0);
         if let Some(first) = first {
             self.cached.note(first.log_offset.0);
         }
-        if let Some(group) = self.kept(entries) {
+        if let Some(group) = grouped.then(|| self.kept(entries)).flatten() {
             out.group = Some(group);
             return Ok(Reads::Done);
         }
-        let whole = entries.len() == TOGETHER;
+        let whole = grouped && entries.len() == TOGETHER;
         if whole || from == 0 {
             let read = self.fill(entries, wait, out);
             let done = matches!(read, Ok(Reads::Done));
