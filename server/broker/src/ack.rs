@@ -183,7 +183,7 @@ impl Broker {
             changed.popped_at = popped_at;
             changed.revive_queue = lease.revive_queue;
             changed.replayed = true;
-            return Ok(Answer::Ready(changed));
+            return Ok(Answer::After(Mark::REACHED, changed));
         }
         let Some(key) = flight.find(held.at, held.start, held.popped_at) else {
             return Ok(Answer::Ready(changed));

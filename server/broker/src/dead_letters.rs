@@ -168,6 +168,11 @@ impl Broker {
             let text = format!("a name has up to {} bytes", limits::IDEMPOTENCY_KEY);
             return Err(Error::Invalid(text));
         }
+        // It is kept among properties, which control characters would end.
+        if once.is_some_and(|once| once.is_empty() || once.contains(char::is_control)) {
+            let text = "a name has at least a character, and no control characters";
+            return Err(Error::Invalid(text.to_owned()));
+        }
         if let Work::Redrive { to: Some(to), .. } = &work {
             let found = self.topics.find(to);
             let found = found.ok_or_else(|| topic_missing(to, AskedFor::Send))?;
@@ -194,19 +199,24 @@ impl Broker {
         let mut state = self.dead_letters.state();
         let since = self.clock.wall().saturating_sub(KEPT);
         let earlier = once.and_then(|once| {
-            let mut all = state.jobs.values().map(|job| &job.operation);
-            all.find(|own| {
+            let mut all = state.jobs.values();
+            all.find(|job| {
+                let own = &job.operation;
                 own.once.as_deref() == Some(once) && own.group == group && own.started_at > since
             })
         });
         match earlier {
-            Some(earlier) if earlier.work == work => {
-                let operation = earlier.clone();
+            Some(earlier) if earlier.operation.work == work => {
+                let operation = earlier.operation.clone();
+                // Who asks again may not have been answered because the disk was slow: as safe as the first answer.
+                let (key, row) = (row::key(&operation.id), row::job(earlier));
+                let mark = (self.store).put(&[(Table::Operations, &key, Some(&row))])?;
                 let replayed = true;
-                return Ok(Answer::Ready(Started {
+                let started = Started {
                     operation,
                     replayed,
-                }));
+                };
+                return Ok(Answer::After(mark, started));
             }
             Some(_) => return Err(Error::IdempotencyDiffers),
             None => {}

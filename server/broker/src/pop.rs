@@ -147,7 +147,7 @@ impl Broker {
         self.remember(&checked, &mut state);
         match self.pop_again(&checked, &mut state, out)? {
             Again::New => {}
-            Again::Same(popped) => return Ok(Answer::Ready(popped)),
+            Again::Same(popped) => return Ok(Answer::After(Mark::REACHED, popped)),
             Again::Cold(need) => {
                 drop(state);
                 return self.fetch(caller, need);

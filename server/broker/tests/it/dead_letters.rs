@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use broker::{Error, Operation, OperationState, Produce, SendBack, Started, Work};
+use broker::{Answer, Error, Operation, OperationState, Produce, SendBack, Started, Work};
+use model::Level;
 use model::record::View;
 
 use store::Flush;
@@ -353,6 +354,16 @@ fn an_operation_that_is_begun_again_under_its_name_is_the_same_one() {
     );
     let other = start_named(&house, purge.clone(), Some("k"));
     assert_eq!(other.unwrap_err(), Error::IdempotencyDiffers);
+    for name in ["", "k\u{2}group\u{1}other"] {
+        let refused = start_named(&house, purge.clone(), Some(name)).unwrap_err();
+        assert!(matches!(refused, Error::Invalid(_)), "{name:?}: {refused}");
+    }
+    // As safe as the first answer, whose caller may not have got it.
+    let asked = house.broker.start_operation("g", redrive(), Some("k"));
+    let Answer::After(mark, _) = asked.unwrap() else {
+        panic!("nothing is waited for");
+    };
+    assert_eq!(mark.level, Level::Confirmed);
     work(&house);
     // Behind its end, and behind a kill, the name counts; for a day.
     let house = house.killed();
