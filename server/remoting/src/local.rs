@@ -82,17 +82,21 @@ impl Local {
         limit: Duration,
     ) -> Result<Option<Answer>, CallError> {
         let until = Instant::now() + limit;
-        timeout_at(until, self.run(frame, None))
-            .await
-            .map_err(|_| CallError::Timeout)?
+        timeout_at(
+            until,
+            self.run(self.hub.connection_id(LOCAL).0, frame, None),
+        )
+        .await
+        .map_err(|_| CallError::Timeout)?
     }
 
+    /// What a service keeps for a request that runs again, it keeps under the ticket.
     async fn run(
         &self,
+        ticket: u64,
         bytes: Vec<u8>,
         mut again: Option<Again>,
     ) -> Result<Option<Answer>, CallError> {
-        let ticket = self.hub.connection_id(LOCAL).0;
         let woken = Arc::new(Notify::new());
         let _registered = Registered::new(&self.hub, ticket, &woken);
         let mut decoder = Decoder::new();

@@ -12,7 +12,7 @@ use crate::answer::Answer;
 use crate::client::CallError;
 use crate::frame::Decoder;
 use crate::server::hub::LOCAL;
-use crate::server::{Again, Outcome, Run};
+use crate::server::{Again, Outcome, Refusal, Run};
 
 /// What came of a request; `None` if it was one-way.
 type Told = Result<Option<Answer>, CallError>;
@@ -22,7 +22,8 @@ type Told = Result<Option<Answer>, CallError>;
 pub struct Burst {
     slots: Vec<Slot>,
     answers: Bytes,
-    short: Option<Short>,
+    /// Nothing of what was staged counts.
+    refused: Option<Refusal>,
 }
 
 /// What became of one request.
@@ -31,8 +32,8 @@ enum Slot {
     Ran(Range<usize>, Option<Mark>),
     /// It was one-way, or nothing is answered.
     Nothing,
-    /// It runs again, behind this work if there is some.
-    Again(Vec<u8>, Option<Box<dyn FnOnce() + Send>>),
+    /// It runs again under its ticket, behind this work if there is some.
+    Again(u64, Vec<u8>, Option<Box<dyn FnOnce() + Send>>),
     Failed(CallError),
 }
 
@@ -57,7 +58,7 @@ impl Local {
         Burst {
             slots,
             answers: answers.into(),
-            short: refused.map(Short::Refused),
+            refused,
         }
     }
 
@@ -72,9 +73,10 @@ impl Local {
             Ok(frame) => frame,
             Err(error) => return Slot::Failed(CallError::Frame(error)),
         };
+        let ticket = self.hub.connection_id(LOCAL).0;
         let run = Run {
             again: None,
-            ticket: self.hub.connection_id(LOCAL).0,
+            ticket,
         };
         let start = answers.len();
         let call = || self.service.call(&self.peer, &frame, run, &mut *answers);
@@ -85,9 +87,8 @@ impl Local {
             not_yet => {
                 answers.truncate(start);
                 return match not_yet {
-                    Ok(Outcome::Cold(job)) => Slot::Again(request.to_vec(), Some(job)),
-                    // It is held under a number of its own when it runs alone.
-                    Ok(_) => Slot::Again(request.to_vec(), None),
+                    Ok(Outcome::Cold(job)) => Slot::Again(ticket, request.to_vec(), Some(job)),
+                    Ok(_) => Slot::Again(ticket, request.to_vec(), None),
                     Err(_) => Slot::Failed(CallError::Panicked),
                 };
             }
@@ -112,7 +113,7 @@ impl Local {
     /// The burst: to be handed to [`Local::finish`].
     pub fn answers(&self, burst: Burst) -> Result<Vec<Told>, Burst> {
         let done = burst.slots.iter().all(|slot| match slot {
-            Slot::Ran(_, Some(mark)) => burst.short.is_some() || self.has(*mark),
+            Slot::Ran(_, Some(mark)) => burst.refused.is_some() || self.has(*mark),
             Slot::Ran(_, None) | Slot::Nothing | Slot::Failed(_) => true,
             Slot::Again(..) => false,
         });
@@ -122,10 +123,15 @@ impl Local {
         let Burst {
             slots,
             answers,
-            short,
+            refused,
         } = burst;
+        let refused = refused.map(Short::Refused);
         let tell = |slot| match slot {
-            Slot::Ran(at, mark) => Ok(Some(self.told(&answers, at, mark, short.as_ref()))),
+            Slot::Ran(at, mark) => Ok(Some(told(
+                &answers,
+                at,
+                refused.as_ref().filter(|_| mark.is_some()),
+            ))),
             Slot::Failed(error) => Err(error),
             Slot::Nothing | Slot::Again(..) => Ok(None),
         };
@@ -138,54 +144,61 @@ impl Local {
         let Burst {
             slots,
             answers,
-            mut short,
+            refused,
         } = burst;
+        let refused = refused.map(Short::Refused);
+        let mut late = None;
         for level in [Level::Appended, Level::Flushed, Level::Confirmed] {
             let marks = slots.iter().filter_map(|slot| match slot {
                 Slot::Ran(_, mark) => mark.filter(|mark| mark.level == level),
                 _ => None,
             });
-            if let (None, Some(last)) = (&short, marks.max_by_key(|mark| mark.at)) {
-                short = self.until(last).await.err();
+            if let (None, None, Some(last)) = (&refused, &late, marks.max_by_key(|mark| mark.at)) {
+                late = self.until(last).await.err();
             }
         }
-        let mut told = Vec::with_capacity(slots.len());
+        let mut all = Vec::with_capacity(slots.len());
         for slot in slots {
-            told.push(match slot {
+            all.push(match slot {
                 Slot::Nothing => Ok(None),
                 Slot::Failed(error) => Err(error),
-                Slot::Ran(at, mark) => Ok(Some(self.told(&answers, at, mark, short.as_ref()))),
-                Slot::Again(request, job) => {
-                    let ran = timeout_at(until, self.run_again(request, job));
+                Slot::Ran(at, mark) => {
+                    let short = match (&refused, mark) {
+                        (_, None) => None,
+                        (Some(refused), Some(_)) => Some(refused),
+                        (None, Some(mark)) => late.as_ref().filter(|_| !self.has(mark)),
+                    };
+                    Ok(Some(told(&answers, at, short)))
+                }
+                Slot::Again(ticket, request, job) => {
+                    let ran = timeout_at(until, self.run_again(ticket, request, job));
                     ran.await.unwrap_or(Err(CallError::Timeout))
                 }
             });
         }
-        told
+        all
     }
 
-    async fn run_again(&self, request: Vec<u8>, job: Option<Box<dyn FnOnce() + Send>>) -> Told {
+    async fn run_again(
+        &self,
+        ticket: u64,
+        request: Vec<u8>,
+        job: Option<Box<dyn FnOnce() + Send>>,
+    ) -> Told {
         let Some(job) = job else {
-            return self.run(request, None).await;
+            return self.run(ticket, request, None).await;
         };
         let done = tokio::task::spawn_blocking(job).await;
         done.map_err(|_| CallError::Panicked)?;
-        self.run(request, Some(Again::Warm)).await
+        self.run(ticket, request, Some(Again::Warm)).await
     }
+}
 
-    fn told(
-        &self,
-        answers: &Bytes,
-        at: Range<usize>,
-        mark: Option<Mark>,
-        short: Option<&Short>,
-    ) -> Answer {
-        let answer = answers.slice(at);
-        match (short, mark) {
-            (Some(short), Some(mark)) if !self.has(mark) => {
-                Answer::new(short.instead_of(answer.to_vec()).into())
-            }
-            _ => Answer::new(answer),
-        }
+/// The answer that lies there, or what is told instead.
+fn told(answers: &Bytes, at: Range<usize>, short: Option<&Short>) -> Answer {
+    let answer = answers.slice(at);
+    match short {
+        Some(short) => Answer::new(short.instead_of(answer.to_vec()).into()),
+        None => Answer::new(answer),
     }
 }

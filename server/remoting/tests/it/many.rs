@@ -84,7 +84,9 @@ fn a_refused_commit_refuses_what_was_staged_and_nothing_else() {
     let served = serve();
     let local = Local::open(served.toy.hub.clone(), served.toy.clone());
     served.toy.refuses.store(true, Ordering::SeqCst);
-    let all = [request(STAGE, 1), echo(1, b"x"), request(STAGE, 1)];
+    // The last one has nothing to wait for, but what it changed was staged as well.
+    let last = request(STAGE, 1).with("level", "reached");
+    let all = [request(STAGE, 1), echo(1, b"x"), last];
     let burst = local.begin(&frames(&all));
     let told = local.answers(burst).ok().expect("it is decided");
     assert_eq!(codes(told), [Some(14), Some(0), Some(14)]);

@@ -83,6 +83,10 @@ impl Service for Toy {
             STAGE => {
                 let at = LogOffset(self.staged.fetch_add(1, Ordering::SeqCst) + 1);
                 let level = match request.ext.get("level") {
+                    Some("reached") => {
+                        Reply::new(out, head, 0).finish();
+                        return Outcome::After(Mark::REACHED);
+                    }
                     Some("flushed") => Level::Flushed,
                     _ => Level::Appended,
                 };
