@@ -69,11 +69,16 @@ async fn publish(mut call: Call) -> Result<Response, Problem> {
         _ => {
             let body = call.body(limit).await;
             let body = body.map_err(crate::mq_headers::too_large)?;
-            let place = |name: &str| Place::Header(format!("{HEADER_PREFIX}{name}"));
-            let mut faults = Faults::new(&place);
-            let mut event = of_headers(&call.headers, &mut faults);
-            event.data = Some(body);
-            event.message(&topic, &key, now, limit, faults)?
+            let headers = std::mem::take(&mut call.headers);
+            // Digested with the rest of what a repeat is known by: long data is no work for this thread.
+            read_body(body.clone(), move |_| {
+                let place = |name: &str| Place::Header(format!("{HEADER_PREFIX}{name}"));
+                let mut faults = Faults::new(&place);
+                let mut event = of_headers(&headers, &mut faults);
+                event.data = Some(body);
+                event.message(&topic, &key, now, limit, faults)
+            })
+            .await?
         }
     };
     publish::publish(&call.node, &target, read).await
