@@ -96,14 +96,26 @@ impl<'o> Object<'o> {
 
     /// The buffer, behind a name that needs no escapes.
     pub(crate) fn value(&mut self, name: &str) -> &mut String {
-        if !self.first {
-            self.out.push(',');
-        }
-        self.first = false;
+        self.next();
         self.out.push('"');
         self.out.push_str(name);
         self.out.push_str("\":");
         self.out
+    }
+
+    /// The buffer, behind any name.
+    pub(crate) fn member(&mut self, name: &str) -> &mut String {
+        self.next();
+        string(self.out, name);
+        self.out.push(':');
+        self.out
+    }
+
+    fn next(&mut self) {
+        if !self.first {
+            self.out.push(',');
+        }
+        self.first = false;
     }
 
     pub(crate) fn string(&mut self, name: &str, text: &str) {

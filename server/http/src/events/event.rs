@@ -23,6 +23,13 @@ pub(crate) const CONTENT_TYPE: &str = "CE_contenttype";
 pub(crate) const NO_DATA: &[u8] = &[0];
 /// The attributes without which it is no event.
 pub(crate) const REQUIRED: [&str; 4] = ["specversion", "id", "source", "type"];
+/// What an event that is received says of its lease: no publisher may say it.
+pub(crate) const OF_LEASE: [&str; 4] = [
+    "mqleaseid",
+    "mqleaseexpiresat",
+    "mqdeliveryattempt",
+    "mqreplytoken",
+];
 const VERSION: &str = "1.0";
 const NAME_MAX: usize = 64;
 
@@ -163,6 +170,12 @@ impl Event {
     fn attribute(&self, name: &str, value: &str, draft: &mut Draft<'_>, faults: &mut Faults<'_>) {
         if !is_name(name) {
             return faults.add(name, "names are 1 to 64 of a to z and 0 to 9");
+        }
+        if OF_LEASE.contains(&name) {
+            return faults.add(
+                name,
+                "this is said of an event that is received; leave it out",
+            );
         }
         match name {
             "mqtag" => {

@@ -5,7 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use posthouse_client::{Received, is_reserved};
 
-use super::event::{CONTENT_TYPE, NO_DATA, PREFIX, REQUIRED, is_name};
+use super::event::{CONTENT_TYPE, NO_DATA, OF_LEASE, PREFIX, REQUIRED, is_name};
 use super::{STRUCTURED, is_json};
 use crate::json;
 use crate::rules;
@@ -21,7 +21,7 @@ pub(crate) fn event<'o>(
     let said = message.property(CONTENT_TYPE);
     let own = |name: &&str| message.property(&format!("{PREFIX}{name}")).is_some();
     if let Some(whole) = structured(message, said) {
-        return Object::resume(out, whole);
+        return stored(out, whole);
     }
     let mut object = Object::new(out);
     if REQUIRED.iter().all(own) {
@@ -54,7 +54,12 @@ fn attributes(object: &mut Object<'_>, message: &Received) {
         // Java's binding writes extensions without the prefix.
         let extension = (!is_reserved(name)).then_some(name);
         let attribute = name.strip_prefix(PREFIX).or(extension);
-        if let Some(attribute) = attribute.filter(|name| is_name(name) && !seen.contains(name)) {
+        let may = |name: &&str| {
+            // Its own property says the type of the data; who lends it says what is said of a lease.
+            let ours = *name == "datacontenttype" || OF_LEASE.contains(name);
+            is_name(name) && !ours && !seen.contains(name)
+        };
+        if let Some(attribute) = attribute.filter(may) {
             object.string(attribute, value);
             seen.push(attribute);
         }
@@ -64,15 +69,28 @@ fn attributes(object: &mut Object<'_>, message: &Received) {
     }
 }
 
+/// An event that was stored whole, but for what it says of a lease: that was another one's.
+fn stored<'o>(out: &'o mut String, whole: json::Value<'_>) -> Object<'o> {
+    let members = || whole.members().into_iter().flatten();
+    if !members().any(|(name, _)| OF_LEASE.contains(&&*name)) {
+        return Object::resume(out, whole.raw());
+    }
+    let mut object = Object::new(out);
+    for (name, value) in members().filter(|(name, _)| !OF_LEASE.contains(&&**name)) {
+        object.member(&name).push_str(value.raw());
+    }
+    object
+}
+
 /// An event that was stored whole, as Java's binding can.
-fn structured<'m>(message: &'m Received, said: Option<&str>) -> Option<&'m str> {
+fn structured<'m>(message: &'m Received, said: Option<&str>) -> Option<json::Value<'m>> {
     said.filter(|kind| kind.starts_with(STRUCTURED))?;
     let whole = json::parse(&message.body).ok()?;
     let names: Vec<_> = whole.members()?.map(|(name, _)| name).collect();
     let is_event = REQUIRED
         .iter()
         .all(|wanted| names.iter().any(|name| name == wanted));
-    is_event.then_some(whole.raw())
+    is_event.then_some(whole)
 }
 
 fn data(object: &mut Object<'_>, message: &Received, kind: Option<&str>, has_data: bool) {

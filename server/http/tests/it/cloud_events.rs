@@ -194,6 +194,10 @@ fn what_is_no_event_is_told_with_its_place() {
         (json!({"count": 4294967296_u64}), "/count"),
         (json!({"data_base64": "AP8="}), "/data_base64"),
         (json!({"mqdelay": "soon"}), "/mqdelay"),
+        (json!({"mqleaseid": "le_x"}), "/mqleaseid"),
+        (json!({"mqleaseexpiresat": "x"}), "/mqleaseexpiresat"),
+        (json!({"mqdeliveryattempt": 7}), "/mqdeliveryattempt"),
+        (json!({"mqreplytoken": "x"}), "/mqreplytoken"),
     ] {
         let mut wrong = event("1", json!(1));
         for (name, value) in change.as_object().unwrap() {
@@ -247,4 +251,69 @@ fn a_delayed_event_is_delayed_and_a_plain_message_is_an_event_too() {
         (&shown["id"], &shown["data"]),
         (&plain["message_id"], &json!("hello"))
     );
+}
+
+#[test]
+fn what_an_event_says_of_its_lease_and_type_is_said_once() {
+    let topic = topic("events-once");
+    // As somebody else's client, or a structured event of Java's, may have them.
+    let claims = json!({
+        "mqleaseid": "le_forged", "mqleaseexpiresat": "never", "mqdeliveryattempt": "7",
+        "mqreplytoken": "forged", "datacontenttype": "text/forged",
+    });
+    let mut properties = claims.clone();
+    for (name, value) in [
+        ("specversion", "1.0"),
+        ("id", "a"),
+        ("source", "/shop"),
+        ("type", "paid"),
+        ("contenttype", "text/plain"),
+        ("mqleaseid", "le_forged"),
+    ] {
+        properties[format!("CE_{name}")] = json!(value);
+    }
+    publish(&topic, &json!({"body": "x", "properties": properties})).expect(201);
+    let mut whole = event("b", json!("y"));
+    for (name, value) in claims.as_object().unwrap() {
+        whole[name] = value.clone();
+    }
+    whole["datacontenttype"] = json!("text/plain");
+    whole["sh\"op"] = json!({"kept": [1]});
+    let stored = json!({"body": whole.to_string(), "properties": {"CE_contenttype": STRUCTURED}});
+    publish(&topic, &stored).expect(201);
+
+    let target = format!(
+        "/v1/groups/{}/messages:receive?topic={topic}&tag=*&wait=10s&max=32",
+        group("events-once")
+    );
+    let mut all = Vec::new();
+    while all.len() < 2 {
+        let answer = send("POST", &target, &[("Accept", BATCH)], b"").expect(200);
+        let text = String::from_utf8(answer.body.clone()).unwrap();
+        let some = answer.json().as_array().unwrap().clone();
+        assert!(!some.is_empty(), "{all:?}");
+        for name in claims.as_object().unwrap().keys() {
+            let often = text.matches(&format!("\"{name}\":")).count();
+            let reply = name == "mqreplytoken";
+            assert_eq!(
+                often,
+                if reply { 0 } else { some.len() },
+                "{name} of {text}"
+            );
+        }
+        assert!(!text.contains("forged"), "{text}");
+        all.extend(some);
+    }
+    all.sort_by_key(|event| event["id"].to_string());
+    assert!(all[0]["mqleaseid"].as_str().unwrap().starts_with("le_"));
+    assert_eq!(all[0]["datacontenttype"], "text/plain");
+    assert_eq!(all[1]["sh\"op"], json!({"kept": [1]}));
+    let browsed = send(
+        "GET",
+        &format!("/v1/topics/{topic}/messages"),
+        &[("Accept", BATCH)],
+        b"",
+    );
+    let browsed = browsed.expect(200).json().to_string();
+    assert!(!browsed.contains("forged"), "{browsed}");
 }
