@@ -57,8 +57,10 @@ const AT_ONCE: usize = 32;
 const HOLD: Duration = Duration::from_secs(20);
 /// How often a stream that waits looks whether somebody pulls beside it.
 const LOOK: Duration = Duration::from_secs(2);
-/// How often a stream without room asks brokers whether other nodes settled something of it.
+/// How soon a stream without room asks brokers whether other nodes settled something of it, and how seldom in the
+/// end, while they did not.
 const ASK: Duration = Duration::from_millis(200);
+const ASK_MAX: Duration = Duration::from_secs(5);
 
 /// What a caller asks for.
 struct Wanted {
@@ -214,7 +216,7 @@ impl Stream {
         let mut left = self.wanted.events;
         let mut beat = Instant::now() + sse::jittered(HEARTBEAT);
         let mut waits = Waits::default();
-        let mut turn = 0;
+        let (mut turn, mut can_tell) = (0, true);
         while left > 0 {
             // Nothing is taken for a reader that has not read what came before.
             self.out.taken().await?;
@@ -223,12 +225,13 @@ impl Stream {
             let room = self.wanted.max_in_flight.saturating_sub(used).min(AT_ONCE);
             let room = room.min(usize::try_from(left).unwrap_or(AT_ONCE));
             if room == 0 {
-                self.until(&mut beat, self.room()).await?;
+                self.until(&mut beat, self.room(&mut can_tell)).await?;
                 continue;
             }
             let got = self.pop(room, turn).await?;
             turn = turn.wrapping_add(1);
-            left -= got as u64;
+            // A broker that gives more than it was asked for ends the stream no worse.
+            left = left.saturating_sub(got as u64);
             if got > 0 {
                 waits.in_vain = 0;
             } else {
@@ -259,30 +262,32 @@ impl Stream {
         }
     }
 
-    /// Waits until something of the stream is settled: here, or at another node.
-    async fn room(&self) -> Result<(), End> {
+    /// Waits until something of the stream is settled: here, or at another node, if brokers `can_tell`.
+    async fn room(&self, can_tell: &mut bool) -> Result<(), End> {
+        let mut pause = ASK;
         loop {
             tokio::select! {
                 () = self.window.room() => return Ok(()),
-                () = sleep(ASK) => self.look_for_room().await?,
+                () = sleep(pause), if *can_tell => *can_tell = self.look_for_room().await?,
             }
             if self.node.in_flight.count(&self.window) < self.wanted.max_in_flight {
                 return Ok(());
             }
+            pause = ASK_MAX.min(pause * 2);
         }
     }
 
-    /// Finds out what other nodes settled. Brokers that cannot say leave it to the end of the leases.
-    async fn look_for_room(&self) -> Result<(), End> {
+    /// Finds out what other nodes settled. Brokers that cannot say (`false`) leave it to the end of the leases.
+    async fn look_for_room(&self) -> Result<bool, End> {
         let leases = self.window.leases();
         let out = match self.consumer.are_out(&leases).await {
-            Err(error) if error.code() == Some(REQUEST_CODE_NOT_SUPPORTED) => return Ok(()),
+            Err(error) if error.code() == Some(REQUEST_CODE_NOT_SUPPORTED) => return Ok(false),
             out => out.map_err(Problem::from)?,
         };
         for (lease, _) in leases.iter().zip(out).filter(|(_, out)| !out) {
             self.node.in_flight.settled(lease);
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Sends what the first topic has that has something; another one is first each time.
