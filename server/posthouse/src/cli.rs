@@ -145,7 +145,7 @@ struct RunArgs {
         hide = true,
         hide_env_values = true
     )]
-    secret_key_of_environment: Option<String>,
+    secret_key_of_environment: Option<Secret>,
     #[arg(long, env = "ROCKETMQ_HOME", hide = true)]
     rocketmq_home: Option<PathBuf>,
 }
@@ -229,7 +229,7 @@ impl RunArgs {
                 namesrvs,
                 namesrvs_of_environment: of_environment,
                 access_key: written(self.access_key_of_environment),
-                secret_key: written(self.secret_key_of_environment).map(Secret),
+                secret_key: (self.secret_key_of_environment).filter(|secret| !secret.0.is_empty()),
                 insecure: self.insecure,
             },
             config: self.config,
@@ -298,6 +298,20 @@ mod tests {
             parse(&["store", "rebuild", "--data", "d"]),
             Command::Rebuild(_)
         ));
+    }
+
+    #[test]
+    fn a_secret_is_shown_in_no_form_of_what_was_asked() {
+        let given = ["--secret-key-of-environment", "tell-nobody"];
+        let all = ["posthouse"].iter().chain(&given);
+        let cli = Cli::try_parse_from(all).unwrap();
+        let before = format!("{cli:?}");
+        let run = run(&given);
+        let secret = run.given.secret_key.as_ref();
+        assert_eq!(secret.map(|secret| secret.0.as_str()), Some("tell-nobody"));
+        for shown in [before, format!("{run:?}")] {
+            assert!(!shown.contains("tell-nobody"), "{shown}");
+        }
     }
 
     #[test]

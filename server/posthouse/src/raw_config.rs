@@ -17,13 +17,30 @@ use remoting::body::properties;
 use crate::keys::{self, Kind, Known};
 
 /// A file's entries by proper name.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct RawConfig {
     effective: BTreeMap<&'static str, String>,
     quiet: BTreeMap<&'static str, String>,
     /// Lines for the user: keys without effect, and unknown ones if that is allowed.
     pub notes: Vec<String>,
 }
+
+impl fmt::Debug for RawConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut effective = self.effective.clone();
+        if let Some(secret) = effective.get_mut(SECRET) {
+            "***".clone_into(secret);
+        }
+        f.debug_struct("RawConfig")
+            .field("effective", &effective)
+            .field("quiet", &self.quiet)
+            .field("notes", &self.notes)
+            .finish()
+    }
+}
+
+/// The key whose value is shown nowhere.
+const SECRET: &str = "secretKey";
 
 /// Why a file is not accepted.
 #[derive(Debug, thiserror::Error)]
@@ -91,7 +108,7 @@ impl RawConfig {
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(unreadable)?;
         let raw = RawConfig::parse(&bytes, &path.display().to_string(), lenient)?;
-        if raw.written("secretKey").is_some() && mode & 0o077 != 0 {
+        if raw.written(SECRET).is_some() && mode & 0o077 != 0 {
             let path = path.to_owned();
             return Err(Error::Open { path, mode });
         }

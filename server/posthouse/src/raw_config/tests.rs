@@ -181,3 +181,15 @@ fn any_file_is_read_or_refused_with_a_place() {
         fuzz_config(&file);
     }
 }
+
+#[test]
+fn a_secret_is_not_shown() {
+    let file = b"accessKey=somebody\nsecretKey=tell-nobody";
+    let config = RawConfig::parse(file, "f", false).unwrap();
+    assert_eq!(config.written("secretKey"), Some("tell-nobody"));
+    let shown = format!("{config:?}");
+    assert!(
+        shown.contains("somebody") && !shown.contains("tell-nobody"),
+        "{shown}"
+    );
+}
