@@ -54,7 +54,8 @@ pub struct Receive {
     /// In order: while a message of a message group is lent, later ones of it are not.
     pub ordered: bool,
     /// Names the attempt: asked again under the name while they are out, brokers lend the same messages once
-    /// more. Unless it is ordered, only Posthouse's brokers do, and no other is asked.
+    /// more. Unless it is ordered, only Posthouse's brokers do, and no other is asked. With several brokers,
+    /// that holds at the one that lent: another may be the first to have something when it is asked again.
     pub attempt: Option<String>,
 }
 
@@ -133,7 +134,8 @@ impl SimpleConsumer {
             let left = end.saturating_duration_since(Instant::now());
             let mut brokers = self.brokers(topic).await?;
             if let Some(attempt) = &receive.attempt {
-                // The one that lent messages to it before is asked first again.
+                // The one that was asked first before is asked first again, unless brokers came or went. It is
+                // the one that lent, if it had something then.
                 brokers.sort_by(|(one, _), (other, _)| one.cmp(other));
                 let first = java_hash(attempt).unsigned_abs() as usize % brokers.len().max(1);
                 brokers.rotate_left(first);
