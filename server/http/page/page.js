@@ -198,8 +198,15 @@ function groupPath(rest) {
 async function showDead() {
   const of = group;
   let letters = [];
+  let next = "";
   try {
-    letters = (await call("GET", groupPath("/dead-letters?limit=64"))).messages;
+    // A page may be empty although there are letters behind it: those on it were sent again.
+    do {
+      const more = next ? `&page_token=${encodeURIComponent(next)}` : "";
+      const page = await call("GET", groupPath(`/dead-letters?limit=64${more}`));
+      letters = page.messages;
+      next = page.next_page_token;
+    } while (letters.length === 0 && next && of === group);
   } catch (error) {
     if (error.status !== 404) {
       say("redriven", error.message, "bad");

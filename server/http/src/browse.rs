@@ -129,7 +129,7 @@ async fn browse(call: Call) -> Result<Response, Problem> {
     let place = token
         .map(|token| read_page(&call.node, token, &wanted))
         .transpose()?;
-    let (found, next) = page(&call.node, &wanted, place).await?;
+    let (found, next) = page(&call.node, &wanted, place, &mut 0, &mut 0).await?;
     let next = next.map(|place| page_token(&call.node, &wanted, &place));
     Ok(match kind {
         events::BATCH => as_events(&call, &found, &wanted, next.as_deref()),
@@ -185,11 +185,8 @@ async fn dead_letters(call: Call) -> Result<Response, Problem> {
     let place = token
         .map(|token| read_page(&call.node, token, &wanted))
         .transpose()?;
-    match page(&call.node, &wanted, place).await {
-        Ok((mut found, next)) => {
-            if !found.is_empty() {
-                leave_out_gone(&call.node, group.as_str(), &mut found).await?;
-            }
+    match letters(&call.node, group.as_str(), &wanted, place).await {
+        Ok((found, next)) => {
             let next = next.map(|place| page_token(&call.node, &wanted, &place));
             Ok(shown(&found, &wanted, next.as_deref()))
         }
@@ -201,19 +198,35 @@ async fn dead_letters(call: Call) -> Result<Response, Problem> {
     }
 }
 
-/// What was sent again or given up is still in the log, but no dead letter any more.
-async fn leave_out_gone(
+/// A page of dead letters. What was sent again or given up is still in the log, but no dead letter any more:
+/// where all of a page is gone, the next one is looked at, as long as a page may take.
+async fn letters(
     node: &Node,
     group: &str,
-    found: &mut Vec<Received>,
-) -> Result<(), Problem> {
-    let gone = node.client.admin().gone_dead_letters(group).await?;
-    found.retain(|letter| {
-        let ranges = gone.get(&*letter.queue.broker).map(Vec::as_slice);
-        let mut ranges = ranges.unwrap_or_default().iter();
-        !ranges.any(|&(from, to)| (from..to).contains(&letter.queue_offset))
-    });
-    Ok(())
+    wanted: &Wanted,
+    mut place: Option<Place>,
+) -> Result<(Vec<Received>, Option<Place>), Problem> {
+    let (mut pulls, mut bytes) = (0, 0);
+    let mut gone = None;
+    loop {
+        let (mut found, next) = page(node, wanted, place, &mut pulls, &mut bytes).await?;
+        if found.is_empty() {
+            return Ok((found, next));
+        }
+        let gone = match &mut gone {
+            Some(gone) => gone,
+            None => gone.insert(node.client.admin().gone_dead_letters(group).await?),
+        };
+        found.retain(|letter| {
+            let ranges = gone.get(&*letter.queue.broker).map(Vec::as_slice);
+            let mut ranges = ranges.unwrap_or_default().iter();
+            !ranges.any(|&(from, to)| (from..to).contains(&letter.queue_offset))
+        });
+        if !found.is_empty() || next.is_none() || bytes >= PAGE_BYTES || pulls >= PULLS_MAX {
+            return Ok((found, next));
+        }
+        place = next;
+    }
 }
 
 /// Newest first, as far as the key index reaches.
@@ -233,11 +246,13 @@ async fn by_key(node: &Node, key: &str, wanted: &Wanted) -> Result<Vec<Received>
     Ok(found)
 }
 
-/// One page, queue by queue, and where the next one begins.
+/// One page, queue by queue, and where the next one begins. It counts what it takes on top of what was taken.
 async fn page(
     node: &Node,
     wanted: &Wanted,
     place: Option<Place>,
+    pulls: &mut usize,
+    bytes: &mut usize,
 ) -> Result<(Vec<Received>, Option<Place>), Problem> {
     let client = &node.client;
     let admin = client.admin();
@@ -257,24 +272,23 @@ async fn page(
     let (first, mut start) = place.map_or((0, wanted.offset), |place| {
         (place.queue, Some(place.offset))
     });
-    let (mut pulls, mut bytes) = (0, 0);
     for (at, queue) in queues.iter().enumerate().skip(first) {
         let mut offset = match start.take() {
             Some(offset) => offset,
             None => begin(node, queue, wanted.from).await?,
         };
         loop {
-            if found.len() == wanted.limit || bytes >= PAGE_BYTES || pulls == PULLS_MAX {
+            if found.len() == wanted.limit || *bytes >= PAGE_BYTES || *pulls >= PULLS_MAX {
                 return Ok((found, Some(Place { queue: at, offset })));
             }
-            pulls += 1;
+            *pulls += 1;
             let pull = Pull {
                 filter: wanted.filter.clone(),
                 max: u32::try_from(wanted.limit - found.len()).unwrap_or(1),
                 ..Pull::default()
             };
             let pulled = client.pull(queue, offset, &pull).await?;
-            bytes += pulled
+            *bytes += pulled
                 .messages
                 .iter()
                 .map(|message| message.body.len())

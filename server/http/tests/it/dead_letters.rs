@@ -97,6 +97,20 @@ fn a_redrive_keeps_to_its_limit_and_goes_where_it_is_told() {
 }
 
 #[test]
+fn a_page_of_what_was_sent_again_is_passed_over() {
+    let (topic, group) = (topic("passed"), group("passed"));
+    die(&topic, &group, &["a", "b", "c"]);
+    let target = format!("/v1/groups/{group}/dead-letters:redrive");
+    let begun = ask_json("POST", &target, &json!({"limit": 2})).expect(202);
+    assert_eq!(ended(&begun.json())["done"], 2);
+    let left = letters(&group);
+    assert_eq!(left.len(), 1);
+    let target = format!("/v1/groups/{group}/dead-letters?limit=1");
+    let page = ask("GET", &target).expect(200).json();
+    assert_eq!(page["messages"][0]["body"], left[0], "{page}");
+}
+
+#[test]
 fn a_running_redrive_is_alone_and_is_cancelled() {
     let (topic, group) = (topic("slowly"), group("slowly"));
     die(&topic, &group, &["a", "b", "c", "d", "e", "f"]);
