@@ -96,7 +96,9 @@ async fn put(mut call: Call) -> Result<Response, Problem> {
     wanted.change(&mut group);
     admin.put_group(&group).await?;
     let mut response = answer(StatusCode::CREATED, &group);
-    if let Ok(location) = HeaderValue::try_from(format!("/v1/groups/{}", call.parameter(0))) {
+    let parameters = Parameters::new(&call.query, &[], &[]);
+    let location = names::location(&["groups", call.parameter(0)], parameters.text(NAMESPACE));
+    if let Ok(location) = HeaderValue::try_from(location) {
         response.headers_mut().insert(LOCATION, location);
     }
     Ok(response)

@@ -88,6 +88,29 @@ pub(crate) fn group(name: &str, namespace: Option<&str>) -> Result<GroupName, Pr
     GroupName::parse(&full).map_err(|_| invalid("1 to 120 ASCII letters, digits, _ and -"))
 }
 
+/// The target at which something is: names, as callers say them, below `/v1`.
+pub(crate) fn location(parts: &[&str], namespace: Option<&str>) -> String {
+    fn push(out: &mut String, name: &str) {
+        for c in name.chars() {
+            match c {
+                '%' => out.push_str("%25"),
+                '|' => out.push_str("%7C"),
+                c => out.push(c),
+            }
+        }
+    }
+    let mut out = String::from("/v1");
+    for part in parts {
+        out.push('/');
+        push(&mut out, part);
+    }
+    if let Some(namespace) = namespace.filter(|namespace| !namespace.is_empty()) {
+        out.push_str("?namespace=");
+        push(&mut out, namespace);
+    }
+    out
+}
+
 /// The name as brokers know it: `namespace%name`.
 pub(crate) fn full(name: &str, namespace: Option<&str>) -> String {
     match namespace.filter(|namespace| !namespace.is_empty()) {

@@ -67,7 +67,9 @@ async fn put(mut call: Call) -> Result<Response, Problem> {
     let topic = wanted.create(name);
     admin.put_topic(&topic).await?;
     let mut response = answer(&admin, StatusCode::CREATED, &topic).await?;
-    if let Ok(location) = HeaderValue::try_from(format!("/v1/topics/{}", call.parameter(0))) {
+    let parameters = Parameters::new(&call.query, &[], &[]);
+    let location = names::location(&["topics", call.parameter(0)], parameters.text(NAMESPACE));
+    if let Ok(location) = HeaderValue::try_from(location) {
         response.headers_mut().insert(LOCATION, location);
     }
     Ok(response)

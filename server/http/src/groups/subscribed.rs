@@ -141,12 +141,11 @@ pub(super) async fn put(mut call: Call) -> Result<Response, Problem> {
         None => StatusCode::CREATED,
     };
     let mut response = named.answer(status, &new);
+    let (group, topic) = (call.parameter(0), call.parameter(1));
+    let parts = ["groups", group, "subscriptions", topic];
+    let location = names::location(&parts, named.namespace.as_deref());
     if found.is_none()
-        && let Ok(location) = HeaderValue::try_from(format!(
-            "/v1/groups/{}/subscriptions/{}",
-            call.parameter(0),
-            call.parameter(1)
-        ))
+        && let Ok(location) = HeaderValue::try_from(location)
     {
         response.headers_mut().insert(LOCATION, location);
     }

@@ -103,21 +103,6 @@ pub(crate) fn durability(told: Option<&str>) -> HeaderValue {
 /// Where something of a topic is.
 pub(crate) fn location(target: &Target, list: &str, id: &str) -> String {
     let namespace = target.namespace.as_deref();
-    let mut out = String::from("/v1/topics/");
-    for c in crate::write::plain_topic(&target.topic, namespace).chars() {
-        match c {
-            '%' => out.push_str("%25"),
-            '|' => out.push_str("%7C"),
-            c => out.push(c),
-        }
-    }
-    for part in [list, id] {
-        out.push('/');
-        out.push_str(part);
-    }
-    if let Some(namespace) = namespace {
-        out.push_str("?namespace=");
-        out.push_str(namespace);
-    }
-    out
+    let topic = crate::write::plain_topic(&target.topic, namespace);
+    crate::names::location(&["topics", topic, list, id], namespace)
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::door::{Answer, ask, ask_json, send};
+use crate::door::{Answer, ask, ask_json, fresh, send};
 use crate::messages::{group, publish, receive, topic};
 
 fn put(group: &str, topic: &str, wanted: &Value) -> Answer {
@@ -81,6 +81,22 @@ fn a_groups_filter_is_put_shown_changed_and_taken_away() {
         ask("POST", &receive).expect(404).problem(),
         "subscription-not-found"
     );
+}
+
+#[test]
+fn the_location_of_a_subscription_leads_to_it() {
+    let space = fresh("a%b");
+    let query = format!("?namespace={}", space.replace('%', "%25"));
+    let [topic, group] = ["t", "g"].map(fresh);
+    for target in [
+        format!("/v1/topics/{topic}{query}"),
+        format!("/v1/groups/{group}{query}"),
+        format!("/v1/groups/{group}/subscriptions/{topic}{query}"),
+    ] {
+        let made = ask_json("PUT", &target, &json!({})).expect(201);
+        assert_eq!(made.header("location"), target);
+        ask("GET", made.header("location")).expect(200);
+    }
 }
 
 #[test]
