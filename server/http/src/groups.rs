@@ -166,11 +166,22 @@ async fn find(admin: &Admin, name: &GroupName) -> Result<Option<GroupConfig>, Pr
 /// `group-not-found`.
 pub(crate) async fn existing(admin: &Admin, name: &GroupName) -> Result<GroupConfig, Problem> {
     let found = find(admin, name).await?;
-    let missing = || {
-        let detail = format!("there is no group {name}");
-        Problem::new(&problem::GROUP_NOT_FOUND).detail(detail)
-    };
-    found.ok_or_else(missing)
+    found.ok_or_else(|| missing(name.as_str()))
+}
+
+/// A group's configuration for whoever consumes in it now, asked for alone: one small answer, and a broker that
+/// makes groups for their consumers may make this one.
+///
+/// # Errors
+/// `group-not-found`.
+pub(crate) async fn to_consume(admin: &Admin, name: &str) -> Result<GroupConfig, Problem> {
+    let found = admin.group(name).await?;
+    found.ok_or_else(|| missing(name))
+}
+
+fn missing(name: &str) -> Problem {
+    let detail = format!("there is no group {name}");
+    Problem::new(&problem::GROUP_NOT_FOUND).detail(detail)
 }
 
 fn answer(status: StatusCode, group: &GroupConfig) -> Response {

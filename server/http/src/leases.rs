@@ -9,6 +9,7 @@ use posthouse_client::code::own_response::IDEMPOTENCY_DIFFERS;
 
 use crate::call::Call;
 use crate::clock;
+use crate::groups;
 use crate::idempotency;
 use crate::json::{self, At, Faults, Value};
 use crate::lease::Held;
@@ -221,10 +222,9 @@ async fn release(mut call: Call) -> Result<Response, Problem> {
         // What does not count waits for nothing.
         None if !count => None,
         None => {
-            let group = call.node.client.admin().group(&leases.group).await?;
-            let missing =
-                || Problem::new(&problem::GROUP_NOT_FOUND).detail("there is no such group");
-            Some(group.ok_or_else(missing)?.retry_policy)
+            let admin = call.node.client.admin();
+            let group = groups::to_consume(&admin, &leases.group).await?;
+            Some(group.retry_policy)
         }
     };
     for entry in &mut leases.entries {

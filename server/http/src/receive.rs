@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use crate::call::Call;
 use crate::clock;
 use crate::events;
+use crate::groups;
 use crate::idempotency;
 use crate::lease::Held;
 use crate::media;
@@ -179,7 +180,7 @@ async fn subscription(
     wanted: &Wanted,
 ) -> Result<(GroupConfig, Subscription), Problem> {
     let admin = node.client.admin();
-    let mut group = existing(node, &wanted.group).await?;
+    let mut group = groups::to_consume(&admin, &wanted.group).await?;
     let all = subscriptions::of(&group);
     let topic = match (&wanted.topic, all.as_slice()) {
         (Some(topic), _) => topic.as_str(),
@@ -215,16 +216,6 @@ async fn subscription(
         }
         (None, None) => Err(subscriptions::missing(&wanted.group, topic)),
     }
-}
-
-/// # Errors
-/// `group-not-found`.
-pub(crate) async fn existing(node: &Node, group: &str) -> Result<GroupConfig, Problem> {
-    let found = node.client.admin().group(group).await?;
-    found.ok_or_else(|| {
-        let detail = format!("there is no group {group}");
-        Problem::new(&problem::GROUP_NOT_FOUND).detail(detail)
-    })
 }
 
 /// A group gets a topic one way at a time: members that pull it would get what was popped once more.
