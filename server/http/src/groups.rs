@@ -75,6 +75,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
 async fn put(mut call: Call) -> Result<Response, Problem> {
     let name = only_namespace(&call)?;
     let wanted = call.settings(Settings::parse).await?;
+    let _turn = call.node.turns.of(name.as_str()).await;
     let admin = call.node.client.admin();
     if let Some(found) = find(&admin, &name).await? {
         let mut same = found.clone();
@@ -114,6 +115,7 @@ async fn get(call: Call) -> Result<Response, Problem> {
 async fn patch(mut call: Call) -> Result<Response, Problem> {
     let name = only_namespace(&call)?;
     let wanted = call.patch(Settings::parse).await?;
+    let _turn = call.node.turns.of(name.as_str()).await;
     let admin = call.node.client.admin();
     let mut group = existing(&admin, &name).await?;
     call.if_match(&settings::etag(&group))?;
@@ -127,6 +129,7 @@ async fn delete(call: Call) -> Result<Response, Problem> {
     parameters.finish()?;
     let name = names::group(call.parameter(0), parameters.text(NAMESPACE))?;
     names::confirmed(&parameters, call.parameter(0))?;
+    let _turn = call.node.turns.of(name.as_str()).await;
     let admin = call.node.client.admin();
     existing(&admin, &name).await?;
     // A group of this name that is made later begins anew.

@@ -60,6 +60,7 @@ mod token;
 mod told;
 mod topics;
 mod transactions;
+mod turns;
 mod write;
 
 pub use docs::{OPENAPI, openapi};

@@ -15,6 +15,7 @@ use crate::publisher::Publisher;
 use crate::pullers::Pullers;
 use crate::tail::Readers;
 use crate::token::{Secret, Tokens};
+use crate::turns::Turns;
 
 /// What lives as long as the server, for every request.
 pub(crate) struct Node {
@@ -30,6 +31,8 @@ pub(crate) struct Node {
     pub readers: Readers,
     /// Requests with keys that are answered just now.
     pub under_way: UnderWay,
+    /// Who changes a group just now.
+    pub turns: Turns,
     /// Who answers brokers that ask about transactions.
     pub desks: Desks,
     /// What group streams have out on leases.
@@ -61,6 +64,7 @@ impl Node {
             publisher: Publisher::default(),
             readers: Readers::default(),
             under_way: UnderWay::default(),
+            turns: Turns::new(),
             desks: Desks::default(),
             in_flight: InFlight::default(),
             pullers: Pullers::default(),

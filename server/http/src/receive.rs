@@ -180,41 +180,59 @@ async fn subscription(
     wanted: &Wanted,
 ) -> Result<(GroupConfig, Subscription), Problem> {
     let admin = node.client.admin();
+    let group = groups::to_consume(&admin, &wanted.group).await?;
+    let (topic, filter) = match kept(&group, wanted)? {
+        Kept::Own(own) => return Ok((group, own)),
+        Kept::New(topic, filter) => (topic, filter),
+    };
+    node.publisher.check(&node.client, topic, &[]).await?;
+    if let Filter::Sql(_) = filter {
+        admin.check_filter(topic, filter).await?;
+    }
+    let _turn = node.turns.of(&wanted.group).await;
+    // Somebody else may have had the turn before.
     let mut group = groups::to_consume(&admin, &wanted.group).await?;
-    let all = subscriptions::of(&group);
-    let topic = match (&wanted.topic, all.as_slice()) {
-        (Some(topic), _) => topic.as_str(),
-        (None, [only]) => only.topic.as_str(),
+    if let Kept::Own(own) = kept(&group, wanted)? {
+        return Ok((group, own));
+    }
+    let new = Subscription::new(topic, filter, clock::wall_ms());
+    subscriptions::put(&mut group, new.clone());
+    admin.put_group(&group).await?;
+    Ok((group, new))
+}
+
+/// What a group keeps of what a caller wants.
+enum Kept<'w> {
+    Own(Subscription),
+    /// Nothing yet: this filter of this topic.
+    New(&'w str, &'w Filter),
+}
+
+fn kept<'w>(group: &GroupConfig, wanted: &'w Wanted) -> Result<Kept<'w>, Problem> {
+    let all = subscriptions::of(group);
+    let own = match (&wanted.topic, all.as_slice()) {
+        (Some(topic), all) => all.iter().find(|own| own.topic == *topic),
+        (None, [only]) => Some(only),
         (None, _) => {
             let detail = format!("the group has {} subscriptions: say which topic", all.len());
             let fault = Fault::parameter("topic", detail);
             return Err(Problem::new(&problem::INVALID_PARAMETER).faults(vec![fault]));
         }
     };
-    let found = all.iter().find(|own| own.topic == topic);
-    match (found, &wanted.filter) {
+    match (own, &wanted.filter) {
         (Some(own), Some(filter)) if !own.is(filter) => {
             let detail = "the group's subscription has another filter; a receive cannot change it";
             Err(Problem::new(&problem::SUBSCRIPTION_MISMATCH)
                 .detail(detail)
                 .with("filter", own.expression.as_str()))
         }
-        (Some(own), _) => {
-            let own = own.clone();
-            Ok((group, own))
+        (Some(own), _) => Ok(Kept::Own(own.clone())),
+        (None, filter) => {
+            let topic = wanted.topic.as_deref().unwrap_or_default();
+            let filter = filter.as_ref();
+            let filter = filter.ok_or_else(|| subscriptions::missing(&wanted.group, topic))?;
+            Ok(Kept::New(topic, filter))
         }
-        (None, Some(filter)) => {
-            let topic = topic.to_owned();
-            node.publisher.check(&node.client, &topic, &[]).await?;
-            if let Filter::Sql(_) = filter {
-                admin.check_filter(&topic, filter).await?;
-            }
-            let new = Subscription::new(&topic, filter, clock::wall_ms());
-            subscriptions::put(&mut group, new.clone());
-            admin.put_group(&group).await?;
-            Ok((group, new))
-        }
-        (None, None) => Err(subscriptions::missing(&wanted.group, topic)),
     }
 }
 

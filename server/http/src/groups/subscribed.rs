@@ -101,6 +101,7 @@ pub(super) async fn put(mut call: Call) -> Result<Response, Problem> {
     let wanted = call.settings(read).await?;
     let node = &call.node;
     let admin = node.client.admin();
+    let _turn = node.turns.of(named.group.as_str()).await;
     let mut group = existing(&admin, &named.group).await?;
     node.publisher
         .check(&node.client, &named.topic, &[])
@@ -154,6 +155,7 @@ pub(super) async fn put(mut call: Call) -> Result<Response, Problem> {
 
 pub(super) async fn delete(call: Call) -> Result<Response, Problem> {
     let named = Named::of(&call)?;
+    let _turn = call.node.turns.of(named.group.as_str()).await;
     let admin = call.node.client.admin();
     let mut group = existing(&admin, &named.group).await?;
     let own = named.own(&group).ok_or_else(|| named.missing())?;

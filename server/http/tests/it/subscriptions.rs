@@ -84,6 +84,36 @@ fn a_groups_filter_is_put_shown_changed_and_taken_away() {
 }
 
 #[test]
+fn what_many_want_of_a_group_at_once_is_all_kept() {
+    let group = group("at-once");
+    let topics: Vec<String> = (0..12).map(|_| topic("at-once")).collect();
+    std::thread::scope(|scope| {
+        for (place, topic) in topics.iter().enumerate() {
+            let group = &group;
+            scope.spawn(move || match place % 3 {
+                0 => assert_eq!(receive(group, topic, "&wait=0s").len(), 0),
+                _ => drop(put(group, topic, &json!({})).expect(201)),
+            });
+        }
+        let patched = json!({"max_attempts": 7});
+        let headers = [("Content-Type", "application/merge-patch+json")];
+        let target = format!("/v1/groups/{group}");
+        let text = patched.to_string();
+        send("PATCH", &target, &headers, text.as_bytes()).expect(200);
+    });
+    let target = format!("/v1/groups/{group}/subscriptions?limit=100");
+    let kept = ask("GET", &target).expect(200).json();
+    let kept = kept["items"].as_array().unwrap().iter();
+    let mut kept: Vec<&str> = kept.map(|one| one["topic"].as_str().unwrap()).collect();
+    let mut wanted: Vec<&str> = topics.iter().map(String::as_str).collect();
+    kept.sort_unstable();
+    wanted.sort_unstable();
+    assert_eq!(kept, wanted);
+    let settings = ask("GET", &format!("/v1/groups/{group}")).expect(200);
+    assert_eq!(settings.json()["max_attempts"], 7);
+}
+
+#[test]
 fn the_location_of_a_subscription_leads_to_it() {
     let space = fresh("a%b");
     let query = format!("?namespace={}", space.replace('%', "%25"));
