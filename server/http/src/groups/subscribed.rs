@@ -174,11 +174,17 @@ async fn kept(admin: &Admin, named: &Named, filter: Option<&Filter>) -> Result<(
         Some(filter) => own.is_some_and(|own| own.is(filter)),
         None => own.is_none(),
     };
-    match same {
-        true => Ok(()),
-        false => {
+    match (same, &group.subscriptions) {
+        (true, _) => Ok(()),
+        (false, None) => {
             let detail = "the broker keeps no subscriptions of groups";
             Err(Problem::new(&problem::UNSUPPORTED_BY_BROKER).detail(detail))
+        }
+        // It keeps others.
+        (false, Some(_)) => {
+            let detail =
+                "somebody else changed the group at the same time, elsewhere; say it again";
+            Err(Problem::unavailable(detail))
         }
     }
 }

@@ -1,8 +1,12 @@
 //! What groups want of topics, by HTTP.
 
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use http_door::Options;
 use serde_json::{Value, json};
 
-use crate::door::{Answer, ask, ask_json, fresh, send};
+use crate::door::{Answer, LIMIT, address, ask, ask_json, fresh, own, send, send_to};
 use crate::messages::{group, publish, receive, topic};
 
 fn put(group: &str, topic: &str, wanted: &Value) -> Answer {
@@ -111,6 +115,40 @@ fn what_many_want_of_a_group_at_once_is_all_kept() {
     assert_eq!(kept, wanted);
     let settings = ask("GET", &format!("/v1/groups/{group}")).expect(200);
     assert_eq!(settings.json()["max_attempts"], 7);
+}
+
+#[test]
+fn what_another_door_undid_is_told_and_said_again() {
+    let group = group("doors");
+    let topics: Vec<String> = (0..40).map(|_| topic("doors")).collect();
+    let other = own(Options::default());
+    let halves = topics.chunks(20);
+    std::thread::scope(|scope| {
+        for (half, door) in halves.zip([address(), other.address().unwrap()]) {
+            let group = &group;
+            scope.spawn(move || {
+                for topic in half {
+                    wanted_at(door, group, topic);
+                }
+            });
+        }
+    });
+    other.stop(Duration::from_secs(5));
+}
+
+/// Has the group want the topic, as often as somebody else is faster.
+fn wanted_at(door: SocketAddr, group: &str, topic: &str) {
+    let target = format!("/v1/groups/{group}/subscriptions/{topic}");
+    let headers = [("Content-Type", "application/json")];
+    let end = Instant::now() + LIMIT;
+    loop {
+        let answer = send_to(door, "PUT", &target, &headers, b"{}");
+        if matches!(answer.status, 200 | 201) {
+            return;
+        }
+        assert_eq!(answer.problem(), "unavailable");
+        assert!(Instant::now() < end, "{answer:?}");
+    }
 }
 
 #[test]
