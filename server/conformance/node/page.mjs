@@ -63,20 +63,27 @@ assert.equal(await events.count(), 2, "lost or repeated");
 await page.getByRole("tab", { name: "Stored" }).click();
 await page.getByLabel("Stored messages").getByText("first", { exact: true }).waitFor();
 
-// A message that a group gave up is sent again, by keyboard, and the group gets it.
-const receive = "/v1/groups/fixers/messages:receive?topic=broken&tag=*&wait=20s";
-await page.evaluate(async (receive) => {
-  const post = async (path, body) => {
+// What somebody else asks of the server, from within the page.
+function asks(method, path, body) {
+  return page.evaluate(async ([method, path, body]) => {
     const headers = { "Content-Type": "application/json" };
-    const answer = await fetch(path, { method: "POST", headers, body: JSON.stringify(body) });
+    const answer = await fetch(path, { method, headers: body ? headers : {}, body: body && JSON.stringify(body) });
     return answer.json();
-  };
-  await fetch("/v1/topics/broken", { method: "PUT" });
-  await fetch("/v1/groups/fixers", { method: "PUT" });
-  await post("/v1/topics/broken/messages", { body: "does not fit" });
-  const { messages } = await (await fetch(receive, { method: "POST" })).json();
-  await post("/v1/groups/fixers/leases:dead-letter", { lease_ids: [messages[0].lease_id], reason: "too wide" });
-}, receive);
+  }, [method, path, body]);
+}
+
+// Has the group give up what it gets; a receive has at most one message here.
+async function giveUp(body, reason) {
+  await asks("POST", "/v1/topics/broken/messages", { body });
+  const { messages } = await asks("POST", receive);
+  await asks("POST", "/v1/groups/fixers/leases:dead-letter", { lease_ids: [messages[0].lease_id], reason });
+}
+
+// A message that a group gave up is sent again, by keyboard, and the group gets it.
+const receive = "/v1/groups/fixers/messages:receive?topic=broken&tag=*&wait=20s&max=1";
+await asks("PUT", "/v1/topics/broken");
+await asks("PUT", "/v1/groups/fixers");
+await giveUp("does not fit", "too wide");
 await page.getByLabel("Groups and their lag").getByRole("button", { name: "fixers" }).click();
 const dead = page.getByLabel("Dead letters", { exact: true });
 await dead.getByText("does not fit", { exact: true }).waitFor();
@@ -86,8 +93,24 @@ await page.getByRole("button", { name: "Send all again" }).focus();
 await page.keyboard.press("Enter");
 await page.getByText("Sent again: 1 of 1.").waitFor();
 await dead.getByText("No dead letters.").waitFor();
-const again = await page.evaluate(async (receive) => (await fetch(receive, { method: "POST" })).json(), receive);
-assert.equal(again.messages[0].body, "does not fit");
+const { messages: [again] } = await asks("POST", receive);
+assert.equal(again.body, "does not fit");
+await asks("POST", "/v1/groups/fixers/leases:ack", { lease_ids: [again.lease_id] });
+await page.getByLabel("Topics").getByRole("button", { name: "looked-at" }).click();
+
+// Behind more letters that were sent again than a page looks at, there is one that was not.
+await asks("PUT", "/v1/topics/elsewhere");
+for (let count = 0; count < 3; count += 1) {
+  await giveUp("x".repeat(3 << 19));
+}
+let operation = await asks("POST", "/v1/groups/fixers/dead-letters:redrive", { to: "elsewhere" });
+while (operation.state === "running") {
+  operation = await asks("GET", `/v1/operations/${operation.id}`);
+}
+await giveUp("left behind");
+await page.getByLabel("Groups and their lag").getByRole("button", { name: "fixers" }).click();
+await dead.getByText("left behind", { exact: true }).waitFor();
+assert.equal(await dead.getByRole("listitem").count(), 1, "what was sent again is shown");
 await page.getByLabel("Topics").getByRole("button", { name: "looked-at" }).click();
 
 // The contract for people: every operation is there, and nothing complains.

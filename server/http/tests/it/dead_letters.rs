@@ -111,6 +111,22 @@ fn a_page_of_what_was_sent_again_is_passed_over() {
 }
 
 #[test]
+fn a_page_that_much_was_passed_over_for_says_where_the_next_one_begins() {
+    let (topic, group) = (topic("much"), group("much"));
+    let long = "x".repeat(2 << 20);
+    die(&topic, &group, &[&long, &long, &long]);
+    let target = format!("/v1/groups/{group}/dead-letters:redrive");
+    let begun = ask_json("POST", &target, &json!({"limit": 2})).expect(202);
+    assert_eq!(ended(&begun.json())["done"], 2);
+    let target = format!("/v1/groups/{group}/dead-letters?limit=1");
+    let page = ask("GET", &target).expect(200).json();
+    assert_eq!(page["messages"], json!([]));
+    let next = page["next_page_token"].as_str().unwrap();
+    let page = ask("GET", &format!("{target}&page_token={next}")).expect(200);
+    assert_eq!(page.json()["messages"][0]["body"], long);
+}
+
+#[test]
 fn a_running_redrive_is_alone_and_is_cancelled() {
     let (topic, group) = (topic("slowly"), group("slowly"));
     die(&topic, &group, &["a", "b", "c", "d", "e", "f"]);
