@@ -173,6 +173,23 @@ fn the_same_event_is_stored_once_unless_nothing_is_the_same() {
 }
 
 #[test]
+fn long_data_in_the_binary_mode_is_stored_once_too() {
+    let topic = topic("events-long");
+    let target = events(&topic, "");
+    let bytes = [("Content-Type", "text/plain")];
+    let mut long = vec![b'x'; 1 << 20];
+    let first = binary(&target, &bytes, &long).expect(201);
+    let again = binary(&target, &bytes, &long).expect(201);
+    assert_eq!(again.header("idempotency-replayed"), "true");
+    assert_eq!(again.json(), first.json());
+    long[0] = b'y';
+    let other = binary(&target, &bytes, &long).expect(422);
+    assert_eq!(other.problem(), "idempotency-key-reused");
+    let wrong = binary(&target, &[("ce-time", "late")], &long).expect(422);
+    assert_eq!(wrong.json()["errors"][0]["header"], "ce-time");
+}
+
+#[test]
 fn what_is_no_event_is_told_with_its_place() {
     let topic = topic("events-wrong");
     let target = events(&topic, "");
