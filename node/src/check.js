@@ -44,7 +44,9 @@ function one(name, value, kind) {
 }
 
 function shown(value) {
-  return typeof value === 'object' || typeof value === 'function' ? Object.prototype.toString.call(value) : JSON.stringify(value)
+  if (typeof value === 'string') return JSON.stringify(value)
+  const isPlain = value === null || (typeof value !== 'object' && typeof value !== 'function')
+  return isPlain ? String(value) : Object.prototype.toString.call(value)
 }
 
 /** Subscriptions as the native part wants them. */

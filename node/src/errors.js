@@ -1,5 +1,5 @@
 'use strict'
-// Errors: one class whose `code` says what happened, and what handlers throw.
+// Errors: one class whose `code` says what happened.
 
 const BRAND = Symbol.for('posthouse.error')
 
@@ -55,21 +55,4 @@ const configError = (message) => new PosthouseError('ERR_POSTHOUSE_CONFIG', mess
 const invalidMessage = (message, topic) => new PosthouseError('ERR_POSTHOUSE_INVALID_MESSAGE', message, { topic })
 const closedError = (what) => new PosthouseError('ERR_POSTHOUSE_CLOSED', `the ${what} is closed`)
 
-class Retry extends Error {
-  constructor(afterMs, reason = 'retry') {
-    super(reason)
-    this.afterMs = afterMs
-  }
-
-  get name() {
-    return 'Retry'
-  }
-}
-
-class Reject extends Error {
-  get name() {
-    return 'Reject'
-  }
-}
-
-module.exports = { PosthouseError, Reject, Retry, attempt, closedError, configError, failed, invalidMessage }
+module.exports = { PosthouseError, attempt, closedError, configError, failed, invalidMessage }

@@ -3,9 +3,10 @@
 
 require('./dispose.js')
 const { connect } = require('./client.js')
-const { PosthouseError, Reject, Retry } = require('./errors.js')
+const { PosthouseError } = require('./errors.js')
 const native = require('./native.js')
 const { Server } = require('./server.js')
+const { Reject, Retry } = require('./verdicts.js')
 
 exports.connect = connect
 exports.PosthouseError = PosthouseError

@@ -5,10 +5,11 @@
 const { processed, warn } = require('./channels.js')
 const check = require('./check.js')
 const { Closable } = require('./dispose.js')
-const { PosthouseError, Reject, Retry, attempt, closedError, configError } = require('./errors.js')
+const { PosthouseError, attempt, closedError, configError } = require('./errors.js')
 const { Fifo } = require('./fifo.js')
 const { idOf, messagesOf } = require('./message.js')
 const { environment, native } = require('./port.js')
+const { Reject, Retry } = require('./verdicts.js')
 
 const OPTIONS = {
   group: ['string'],

@@ -159,6 +159,33 @@ test('a retry comes after exactly the time that was asked for', async (t) => {
   assert.equal((seen[1] - seen[0]) % 3_600_000, 2_500)
 })
 
+test('a retry after what is no number of milliseconds is a handler\'s failure that names it', { timeout: 60_000 }, async (t) => {
+  const { server, client } = await started(t, { topics: ['edges'], clock: 'manual' })
+  const told = []
+  const log = (event) => told.push(String(event.error))
+  diagnostics.subscribe('posthouse:log', log)
+  t.after(() => diagnostics.unsubscribe('posthouse:log', log))
+  const wrong = { minus: -1, three: -3, infinity: -Infinity, ever: Infinity, nan: NaN, nothing: null, text: '5', big: 5n }
+  const producer = await client.producer()
+  for (const body of Object.keys(wrong)) await producer.send({ topic: 'edges', body })
+  const again = new Set()
+  const handler = (message) => {
+    if (message.attempt > 1) return void again.add(message.text())
+    throw new Retry(wrong[message.text()])
+  }
+  await client.pushConsumer({ group: 'g', subscribe: 'edges', startFrom: 'first', handler })
+  // None is acked and none a dead letter: all come again.
+  while (again.size < Object.keys(wrong).length) {
+    await server.advance(3_600_000)
+    await new Promise(setImmediate)
+  }
+  for (const value of ['-1', '-3', '-Infinity', 'Infinity', 'NaN', 'null', '"5"', '5']) {
+    const text = `PosthouseError: Retry: afterMs must be a number of milliseconds, 0 or more, not ${value}`
+    assert.ok(told.includes(text), `${text} of ${told}`)
+  }
+  assert.equal(new Retry(0).afterMs, 0)
+})
+
 test('close lets handlers finish, and tells them', async (t) => {
   const { client } = await started(t, { topics: ['closing'] })
   const producer = await client.producer()

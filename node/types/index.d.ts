@@ -124,7 +124,11 @@ export class PosthouseError extends Error {
   static is(error: unknown, code?: ErrorCode): error is PosthouseError
 }
 
-/** Thrown by a handler: the message comes again, on the delay level that is `afterMs` or the next one up. */
+/**
+ * Thrown by a handler: the message comes again after `afterMs`, or when the group's retries come. Posthouse's brokers
+ * wait exactly so long, Apache's for the delay level that is so long or the next one up; in order, the consumer waits
+ * itself, and its queue with it. Its constructor throws ERR_POSTHOUSE_CONFIG for what is no number of milliseconds.
+ */
 export class Retry extends Error {
   constructor(afterMs?: Millis, reason?: string)
   readonly afterMs: Millis | undefined
