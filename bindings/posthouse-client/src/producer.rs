@@ -18,7 +18,8 @@ use std::time::Duration;
 use model::tag::java_hash;
 use model::{GroupName, TopicName};
 use remoting::Serialize;
-use tokio::time::Instant;
+use remoting::client::CallError;
+use tokio::time::{Instant, timeout_at};
 
 use crate::channel::Channel;
 use crate::client::Inner;
@@ -158,14 +159,15 @@ impl Producer {
     pub async fn send_oneway(&self, message: Message) -> Result<()> {
         let shared = &*self.shared;
         let outgoing = shared.outgoing(&message)?;
-        let route = shared.route(&outgoing.topic).await?;
+        let until = shared.until();
+        let route = shared.route_until(&outgoing.topic, until).await?;
         let target = shared.choose(&route, &outgoing, None, None, Instant::now())?;
-        let channel = shared.client.channels.to(&target.master).await?;
-        shared.supported(&channel, &outgoing).await?;
+        let channel = shared.way(target, &outgoing, until).await?;
         let encode = |opaque, out: &mut Vec<u8>| {
             shared.encode(&outgoing, target.queue.id, opaque, true, out);
         };
-        channel.oneway(encode).await
+        let sent = timeout_at(until, channel.oneway(encode)).await;
+        sent.map_err(|_| late(target))?
     }
 
     /// Sends messages of one topic together, in as many requests as their size needs. They are stored in
@@ -241,6 +243,13 @@ impl Shared {
         client.routes.to_publish(topic, &client.ask()).await
     }
 
+    /// The same, for a send: a name server that is silent takes its time from the send's, not its own on top.
+    async fn route_until(&self, topic: &str, until: Instant) -> Result<Arc<Route>> {
+        let route = timeout_at(until, self.route(topic)).await;
+        let no_route = || Error::NoRoute(topic.to_string());
+        route.map_err(|_| Error::Timeout(Box::new(no_route())))?
+    }
+
     /// Makes sure that every broker of a topic has heard of the group.
     async fn announce(&self, topic: &str) -> Result<()> {
         if !self.options.announce {
@@ -293,10 +302,7 @@ impl Shared {
         to: Option<&Queue>,
         until: Instant,
     ) -> Result<Sent> {
-        // A name server that is silent takes its time from the send's, not its own on top.
-        let route = tokio::time::timeout_at(until, self.route(&outgoing.topic)).await;
-        let no_route = || Error::NoRoute(outgoing.topic.to_string());
-        let route = route.map_err(|_| Error::Timeout(Box::new(no_route())))??;
+        let route = self.route_until(&outgoing.topic, until).await?;
         let tries = Tries::of(&self.options, outgoing, to, until);
         self.try_on(outgoing, tries, route).await
     }
@@ -312,8 +318,7 @@ impl Shared {
             let begun = Instant::now();
             let (to, avoid) = (tries.to.as_ref(), tries.avoid.as_deref());
             let target = self.choose(&route, outgoing, to, avoid, begun)?;
-            let left = tries.until.saturating_duration_since(begun);
-            let result = self.once(target, outgoing, left).await;
+            let result = self.once(target, outgoing, tries.until).await;
             let queue = target.queue.clone();
             self.slow
                 .note(&queue.broker, begun, Instant::now(), &result);
@@ -333,21 +338,38 @@ impl Shared {
     ) -> Arc<Route> {
         let ask = self.client.ask();
         let refresh = (self.client.routes).refresh_to_publish(&outgoing.topic, &ask);
-        match tokio::time::timeout_at(until, refresh).await {
+        match timeout_at(until, refresh).await {
             Ok(Ok(fresh)) => fresh,
             _ => route,
         }
     }
 
-    async fn once(&self, target: &Target, outgoing: &Outgoing, limit: Duration) -> Result<Sent> {
-        let channel = self.client.channels.to(&target.master).await?;
-        self.supported(&channel, outgoing).await?;
+    async fn once(&self, target: &Target, outgoing: &Outgoing, until: Instant) -> Result<Sent> {
+        let channel = self.way(target, outgoing, until).await?;
         let encode = |opaque, out: &mut Vec<u8>| {
             self.encode(outgoing, target.queue.id, opaque, false, out);
         };
-        let answer = channel.request(encode, limit).await?;
+        let left = until.saturating_duration_since(Instant::now());
+        let answer = channel.request(encode, left).await?;
         let read = answer.read(|frame| outgoing.sent(&channel, &target.queue, frame));
         read.map_err(|error| Error::malformed(channel.address(), error))?
+    }
+
+    /// The way to a broker that does all that a message asks for. Finding its address and asking what it does
+    /// take their time from the send's.
+    async fn way(
+        &self,
+        target: &Target,
+        outgoing: &Outgoing,
+        until: Instant,
+    ) -> Result<Arc<Channel>> {
+        let found = async {
+            let channel = self.client.channels.to(&target.master).await?;
+            self.supported(&channel, outgoing).await?;
+            Ok(channel)
+        };
+        let found = timeout_at(until, found).await;
+        found.map_err(|_| late(target))?
     }
 
     /// Whether a broker does all that a message asks for: another one would pass over it.
@@ -427,6 +449,14 @@ impl Shared {
         let chosen = turns().find(|target| other(target) && fast(target));
         let chosen = chosen.or_else(|| turns().find(other)).or_else(next);
         chosen.ok_or_else(none)
+    }
+}
+
+/// What a send ends with whose time is over before its broker answered.
+fn late(target: &Target) -> Error {
+    Error::Call {
+        address: target.master.clone(),
+        source: CallError::Timeout,
     }
 }
 

@@ -338,7 +338,7 @@ impl Write {
                 return;
             };
             let (shared, outgoing) = (&self.producer.shared, &one.outgoing);
-            let sent = match shared.route(&outgoing.topic).await {
+            let sent = match shared.route_until(&outgoing.topic, tries.until).await {
                 Ok(route) => {
                     let route = shared.another_route(outgoing, tries.until, route).await;
                     shared.try_on(outgoing, tries, route).await

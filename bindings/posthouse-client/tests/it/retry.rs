@@ -8,13 +8,18 @@ use crate::toy::{Served, serve};
 
 /// A name server that knows one topic: one queue on each of these brokers.
 pub fn name_server(brokers: &[&Served]) -> Served {
+    let addresses = brokers.iter().map(|broker| broker.address());
+    name_server_of(&addresses.collect::<Vec<_>>())
+}
+
+/// The same, by their addresses.
+pub fn name_server_of(brokers: &[String]) -> Served {
     let mut datas = Vec::new();
     let mut queues = Vec::new();
-    for (n, broker) in brokers.iter().enumerate() {
+    for (n, address) in brokers.iter().enumerate() {
         // fastjson's dialect: a number as a key.
         datas.push(format!(
-            r#"{{"brokerAddrs":{{0:"{}"}},"brokerName":"b{n}","cluster":"c"}}"#,
-            broker.address()
+            r#"{{"brokerAddrs":{{0:"{address}"}},"brokerName":"b{n}","cluster":"c"}}"#
         ));
         queues.push(format!(
             r#"{{"brokerName":"b{n}","perm":6,"readQueueNums":1,"writeQueueNums":1}}"#

@@ -11,6 +11,7 @@ use posthouse_client::{
 
 use crate::consume::topic;
 use crate::places::{apache, everywhere, fresh, over_tcp, run, until};
+use crate::retry::name_server_of;
 
 #[test]
 fn a_send_ends_in_its_own_time_though_the_name_server_is_silent() {
@@ -25,6 +26,32 @@ fn a_send_ends_in_its_own_time_though_the_name_server_is_silent() {
         let client = Client::new(config);
         let producer = client.producer_with("shop", options).unwrap();
         let sent = producer.send(Message::new("anywhere", "x"));
+        let ended = tokio::time::timeout(Duration::from_secs(60), sent).await;
+        let error = ended.expect("it ends").unwrap_err();
+        assert!(error.is_timeout(), "{error}");
+    });
+}
+
+#[test]
+fn a_send_with_a_name_ends_in_its_own_time_though_the_broker_is_silent() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    run(async {
+        let servers = name_server_of(&[silent.local_addr().unwrap().to_string()]);
+        let mut config = Config::new(&servers.address());
+        config.timeout = Duration::from_secs(3600);
+        let options = ProducerOptions {
+            timeout: Duration::from_millis(200),
+            ..ProducerOptions::default()
+        };
+        let client = Client::new(config);
+        let producer = client.producer_with("shop", options).unwrap();
+        let named = || Message::new("t", "x").idempotency_key("k");
+        // Whether it keeps names is asked first.
+        let sent = producer.send(named());
+        let ended = tokio::time::timeout(Duration::from_secs(60), sent).await;
+        let error = ended.expect("it ends").unwrap_err();
+        assert!(error.is_timeout(), "{error}");
+        let sent = producer.send_oneway(named());
         let ended = tokio::time::timeout(Duration::from_secs(60), sent).await;
         let error = ended.expect("it ends").unwrap_err();
         assert!(error.is_timeout(), "{error}");
