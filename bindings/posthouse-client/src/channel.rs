@@ -28,7 +28,7 @@ pub(crate) struct Channel {
     /// Whether it was once seen to be Posthouse's.
     posthouse: AtomicBool,
     /// Who has many requests and must wait for a connection waits here, in order.
-    line: tokio::sync::Mutex<()>,
+    line: Arc<tokio::sync::Mutex<()>>,
     in_line: AtomicUsize,
 }
 
@@ -104,10 +104,15 @@ impl Channel {
         self.request(encode, limit).await
     }
 
+    /// Whether it was once seen to be Posthouse's: nobody has to be asked.
+    pub(crate) fn is_known_posthouse(&self) -> bool {
+        self.posthouse.load(Ordering::Relaxed)
+    }
+
     /// Whether a broker knows the requests that only Posthouse serves (`server/docs/protocol.md`). It is
     /// asked until it says so once.
     pub(crate) async fn is_posthouse(&self, client_id: &str, limit: Duration) -> Result<bool> {
-        if self.posthouse.load(Ordering::Relaxed) {
+        if self.is_known_posthouse() {
             return Ok(true);
         }
         let nobody = HeartbeatData {
@@ -232,7 +237,7 @@ impl Channels {
             way,
             credentials: self.credentials.clone(),
             posthouse: AtomicBool::new(false),
-            line: tokio::sync::Mutex::default(),
+            line: Arc::default(),
             in_line: AtomicUsize::new(0),
         });
         Ok(self.table().entry(name).or_insert(channel).clone())

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, Waker};
 
 use remoting::client::{Answers, CallError};
 use remoting::{Answer, Command};
+use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, timeout_at};
 
 use super::{Channel, Way};
@@ -18,6 +20,10 @@ pub(crate) trait Many: Send + Sync + 'static {
     fn encode(&self, number: usize, opaque: i32, out: &mut Vec<u8>);
     /// These have ended. Must not block.
     fn ended(self: Arc<Self>, ended: Vec<(usize, Result<Answer>)>);
+    /// Who asks the server first whether it is Posthouse's; `None`: nobody, any server will do.
+    fn asks(&self) -> Option<&str>;
+    /// The server did not say that it is: nothing was sent. Must not block.
+    fn unsent(self: Arc<Self>);
 }
 
 /// [`Many`], as a connection knows them.
@@ -43,22 +49,36 @@ impl Channel {
             channel: self.clone(),
             many,
         });
-        if self.in_line.load(Ordering::Acquire) == 0 && self.try_many(&sent, until) {
+        let asks = sent.many.asks().is_some() && !self.is_known_posthouse();
+        if !asks && self.in_line.load(Ordering::Acquire) == 0 && self.try_many(&sent, until) {
             return;
         }
         self.in_line.fetch_add(1, Ordering::AcqRel);
+        // Its place in the line is taken here and now, by the first poll: tasks begin in any order. The budget of
+        // the task that calls must not be in the way of that.
+        let mut turn = Box::pin(unconstrained(self.line.clone().lock_owned()));
+        let now = turn.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         drop(tokio::spawn(async move {
             let channel = sent.channel.clone();
             let ready = async {
-                let turn = channel.line.lock().await;
-                loop {
-                    if channel.try_many(&sent, until) {
-                        return Ok(turn);
+                // Whoever is behind waits until this is sent, or never will be.
+                let _turn = match now {
+                    Poll::Ready(turn) => turn,
+                    Poll::Pending => turn.await,
+                };
+                if let Some(client_id) = sent.many.asks() {
+                    let left = until.saturating_duration_since(Instant::now());
+                    if !matches!(channel.is_posthouse(client_id, left).await, Ok(true)) {
+                        sent.many.clone().unsent();
+                        return Ok(());
                     }
+                }
+                while !channel.try_many(&sent, until) {
                     if let Way::Tcp(tcp) = &channel.way {
                         tcp.ready(until).await?;
                     }
                 }
+                Ok(())
             };
             let ready = timeout_at(until, ready).await;
             if let Err(error) = ready.unwrap_or(Err(CallError::Timeout)) {

@@ -6,7 +6,9 @@
 //!    └─ by broker ─> at most so many as one write, in order ─> told as answers come
 //!                                                └─ failed, may be repeated ─> a task of its own
 //! ```
-//! What goes the usual way shares everything: no task, no future and no timer is made for one message.
+//! What goes the usual way shares everything: no task, no future and no timer is made for one message. Names of sends
+//! leave with the others; only the first write that has some waits, in its place, until its broker said that it keeps
+//! them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -73,11 +75,12 @@ impl Producer {
             };
             match shared.ready(&part, &route, begun) {
                 Ok(None) => self.send_alone(part, until, ends),
-                Ok(Some((channel, one))) => add(&mut writes, channel, one, |channel| Write {
+                Ok(Some((channel, one))) => add(&mut writes, channel, one, |channel, asks| Write {
                     producer: self.clone(),
                     channel,
                     ones: Vec::new(),
                     bytes: 0,
+                    asks,
                     begun,
                     until,
                     ends: ends.clone(),
@@ -229,7 +232,7 @@ impl Shared {
         now: Instant,
     ) -> Result<Option<(Arc<Channel>, One)>> {
         let Each { message, queue } = &part.each;
-        if self.client.config.observer.is_some() || message.idempotency.is_some() {
+        if self.client.config.observer.is_some() {
             return Ok(None);
         }
         let outgoing = self.outgoing(message)?;
@@ -263,6 +266,8 @@ struct Write {
     channel: Arc<Channel>,
     ones: Vec<One>,
     bytes: usize,
+    /// Whether the broker must say first that it keeps names of sends.
+    asks: bool,
     begun: Instant,
     until: Instant,
     ends: Arc<dyn Ends>,
@@ -272,19 +277,23 @@ fn add(
     writes: &mut Vec<Write>,
     channel: Arc<Channel>,
     one: One,
-    begin: impl FnOnce(Arc<Channel>) -> Write,
+    begin: impl FnOnce(Arc<Channel>, bool) -> Write,
 ) {
     let length = one.outgoing.body.len();
+    // Apart from the others, for of a broker that keeps no names these get an answer each.
+    let asks = one.outgoing.needs.is_some() && !channel.is_known_posthouse();
     let open = writes.iter_mut().rev();
     let mut open = open.filter(|write| Arc::ptr_eq(&write.channel, &channel));
     // Only the last one: what comes later leaves later.
-    let open = open
-        .next()
-        .filter(|write| write.ones.len() < WRITE_MESSAGES && write.bytes + length <= WRITE_BYTES);
-    let write = match open {
+    let has_room = |write: &&mut Write| {
+        write.ones.len() < WRITE_MESSAGES
+            && write.bytes + length <= WRITE_BYTES
+            && write.asks == asks
+    };
+    let write = match open.next().filter(has_room) {
         Some(write) => write,
         None => {
-            writes.push(begin(channel));
+            writes.push(begin(channel, asks));
             writes.last_mut().expect("it was pushed")
         }
     };
@@ -326,6 +335,25 @@ impl Many for Write {
         }
         if !ended.is_empty() {
             self.ends.ended(ended);
+        }
+    }
+
+    fn asks(&self) -> Option<&str> {
+        self.asks.then_some(&*self.producer.shared.client.id)
+    }
+
+    fn unsent(self: Arc<Self>) {
+        // Each one asks for itself: what became of it is told of it alone.
+        for number in 0..self.ones.len() {
+            let write = self.clone();
+            drop(tokio::spawn(async move {
+                let Some(one) = write.ones.get(number) else {
+                    return;
+                };
+                let (shared, to) = (&write.producer.shared, one.named.then_some(&one.queue));
+                let sent = shared.deliver(&one.outgoing, to, write.until).await;
+                write.ends.ended(vec![(one.at, sent)]);
+            }));
         }
     }
 }

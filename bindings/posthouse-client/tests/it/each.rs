@@ -12,7 +12,7 @@ use posthouse_client::{
 use tokio::sync::Notify;
 
 use crate::consume::topic;
-use crate::places::{everywhere, fresh, run};
+use crate::places::{apache, everywhere, fresh, over_tcp, run, run_on_threads};
 use crate::retry::{accepts, name_server, refuses};
 
 /// What became of messages, by their places.
@@ -89,6 +89,64 @@ fn many_are_stored_once_each_and_a_key_s_in_their_order() {
             }
         }
         assert_eq!(places.len(), count - 1);
+    });
+}
+
+#[test]
+fn bursts_that_wait_for_a_connection_leave_in_their_order() {
+    run_on_threads(async {
+        let maker = over_tcp();
+        let topic: Arc<str> = topic(&maker, 1).await.into();
+        // Nobody has connected it to the broker yet.
+        let client = over_tcp();
+        let producer = client.producer("shop").unwrap();
+        let bursts: Vec<_> = (0..40).map(|_| Arc::new(Told::default())).collect();
+        for told in &bursts {
+            let message = |_| each(Message::new(topic.clone(), "x").sharding_key("one"));
+            producer.send_each((0..10).map(message).collect(), None, told.clone());
+        }
+        let mut offsets = Vec::new();
+        for told in &bursts {
+            let sent = told.wait_for(10).await.into_iter();
+            offsets.extend(sent.map(|sent| sent.unwrap().queue_offset));
+        }
+        assert_eq!(offsets, (0..400).collect::<Vec<_>>());
+        client.shutdown().await;
+        maker.shutdown().await;
+    });
+}
+
+#[test]
+fn sends_with_a_name_keep_their_place_among_others() {
+    if apache() {
+        return; // it keeps no names
+    }
+    everywhere(async |client| {
+        let topic: Arc<str> = topic(client, 4).await.into();
+        let producer = client.producer("shop").unwrap();
+        let message = |n: usize| {
+            let message = Message::new(topic.clone(), n.to_string()).sharding_key("one");
+            match n % 2 {
+                0 => message.idempotency_key(format!("{topic} {n}")),
+                _ => message,
+            }
+        };
+        // Of the first ones nobody knows yet whether the broker keeps names.
+        for round in 0..2 {
+            let told = Arc::new(Told::default());
+            let burst = (0..200).map(|n| each(message(n))).collect();
+            producer.send_each(burst, None, told.clone());
+            let mut last = None;
+            for (n, sent) in told.wait_for(200).await.into_iter().enumerate() {
+                let sent = sent.unwrap();
+                let again = n % 2 == 0 && round == 1;
+                assert_eq!(sent.replayed, again, "{n}");
+                if !again {
+                    assert!(last < Some(sent.queue_offset), "{n}");
+                    last = Some(sent.queue_offset);
+                }
+            }
+        }
     });
 }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use conformance::servers::{self, Server};
 use posthouse::config::Config as ServerConfig;
 use posthouse_client::{Client, Config, Entrance, Transport};
+use tokio::runtime::Builder;
 
 /// No wait of these tests is longer.
 pub const LIMIT: Duration = Duration::from_secs(120);
@@ -78,11 +79,17 @@ pub fn everywhere(scenario: impl AsyncFn(&Client)) {
 
 /// Runs on a runtime of one thread.
 pub fn run<T>(scenario: impl Future<Output = T>) -> T {
+    run_on(Builder::new_current_thread(), scenario)
+}
+
+/// Runs on a runtime whose tasks begin in any order.
+pub fn run_on_threads<T>(scenario: impl Future<Output = T>) -> T {
+    run_on(Builder::new_multi_thread(), scenario)
+}
+
+fn run_on<T>(mut builder: Builder, scenario: impl Future<Output = T>) -> T {
     binary(); // it may have to be built: no part of the scenario's time
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = builder.enable_all().build().unwrap();
     runtime.block_on(async { tokio::time::timeout(LIMIT, scenario).await.unwrap() })
 }
 
