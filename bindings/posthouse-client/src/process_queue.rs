@@ -113,6 +113,13 @@ impl ProcessQueue {
         self.dropped.load(Ordering::Acquire)
     }
 
+    /// Returns when it is dropped. For who takes from it: what arrives meanwhile wakes nobody else.
+    pub(crate) async fn until_dropped(&self) {
+        while !self.is_dropped() {
+            self.arrived.notified().await;
+        }
+    }
+
     pub(crate) fn pause(&self, paused: bool) {
         self.paused.store(paused, Ordering::Release);
         self.moved.notify_one();

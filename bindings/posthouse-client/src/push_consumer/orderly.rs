@@ -3,7 +3,7 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{Settle, Work};
 use crate::process_queue::ProcessQueue;
@@ -42,11 +42,12 @@ pub(super) async fn run(reader: Weak<Reader>, work: Arc<Work>, queue: Arc<Proces
             again.reconsume_times += 1;
             queue.put_back(vec![again]);
             drop(reader);
-            sleep(match settled {
+            let pause = match settled {
                 Settle::RetryAfter(after) => after,
                 _ => work.suspend,
-            })
-            .await;
+            };
+            // Whoever gives the queue up waits for the end of this function, and holds its lock.
+            let _ = timeout(pause, queue.until_dropped()).await;
         }
     }
 }

@@ -301,6 +301,39 @@ fn an_orderly_consumer_keeps_the_order_whatever_fails() {
 }
 
 #[test]
+fn an_orderly_consumer_that_waits_to_try_again_can_leave() {
+    everywhere(async |client| {
+        let (topic, group) = (topic(client, 1).await, fresh("group"));
+        send(client, &topic, 0..1).await;
+        let options = PushOptions {
+            orderly: true,
+            grace: Duration::from_secs(3600),
+            ..first()
+        };
+        let (sender, mut tried) = unbounded_channel();
+        let handler = move |message: Received| {
+            let _ = sender.send(message);
+            async { Settle::RetryAfter(Duration::from_secs(3600)) }
+        };
+        let wanted = [(topic.as_str(), Filter::All)];
+        let consumer = client
+            .push_consumer(&group, &wanted, options, handler)
+            .await
+            .unwrap();
+        tried.recv().await.unwrap();
+        let left = tokio::time::timeout(Duration::from_secs(30), consumer.shutdown()).await;
+        left.expect("it does not wait for the hour to be over");
+        let options = PushOptions {
+            orderly: true,
+            ..first()
+        };
+        let (next, mut messages) = consume(client, &group, &topic, Filter::All, options).await;
+        assert_eq!(numbers(&mut messages, 1).await, [0]);
+        next.shutdown().await;
+    });
+}
+
+#[test]
 fn an_orderly_queue_has_one_owner() {
     run(async {
         let (one, two) = (over_tcp(), over_tcp());
