@@ -56,13 +56,7 @@ impl Admin {
         };
         let command = header.fill(Command::request(request::INVOKE_BROKER_TO_RESET_OFFSET));
         let answers: Vec<ResetOffsets> = match self.each(brokers, command, None).await {
-            // Before 5.0 a group that never was anywhere in the topic does not exist to a reset: code 1.
-            Err(error)
-                if matches!(
-                    error.code(),
-                    Some(response::CONSUMER_NOT_ONLINE | response::SYSTEM_ERROR)
-                ) =>
-            {
+            Err(error) if leaves_it_to_us(&error, group) => {
                 return self.move_offsets(group, topic, to).await;
             }
             answers => answers?,
@@ -155,5 +149,19 @@ impl Admin {
         let limit = self.client.config.timeout * 4;
         let answer = channel.call(command, limit).await?;
         Inner::body(&channel, &answer)
+    }
+}
+
+/// Whether a broker did not reset a group for want of members, or because it knows no offset of it. Before 5.0 such a
+/// group does not exist to Apache's; only the text tells that from everything else that code 1 stands for.
+fn leaves_it_to_us(error: &Error, group: &str) -> bool {
+    match error.code() {
+        Some(response::CONSUMER_NOT_ONLINE) => true,
+        Some(response::SYSTEM_ERROR) => error.remark().is_some_and(|remark| {
+            let remark = remark.to_ascii_lowercase();
+            let group = group.to_ascii_lowercase();
+            remark.contains(&format!("consumer group <{group}> not exist"))
+        }),
+        _ => false,
     }
 }

@@ -3,12 +3,16 @@
 use std::time::{Duration, SystemTime};
 
 use posthouse_client::{
-    ConsumeFrom, DirectOutcome, Filter, Message, Pull, PushOptions, Received, ResetTo, Settle,
+    Client, Config, ConsumeFrom, DirectOutcome, Filter, Message, Pull, PushOptions, Received,
+    ResetTo, Settle,
 };
+use remoting::Command;
 use tokio::sync::mpsc::unbounded_channel;
 
 use crate::consume::{send, topic};
-use crate::places::{everywhere, fresh, until};
+use crate::places::{everywhere, fresh, run, until};
+use crate::retry::name_server;
+use crate::toy::serve;
 
 #[test]
 fn a_running_consumer_is_sent_back_shown_and_handed_one_message() {
@@ -95,4 +99,34 @@ fn a_running_consumer_is_sent_back_shown_and_handed_one_message() {
         assert_eq!(came.recv().await.unwrap(), "by hand");
         consumer.shutdown().await;
     });
+}
+
+#[test]
+fn offsets_are_set_for_a_broker_that_knows_none_of_the_group_and_for_no_other_refusal() {
+    // As Apache 4.9.7 says it, and what else it says with the same code.
+    let (reset, set) = (222, 15);
+    for (remark, moves) in [
+        ("THe consumer group <g> not exist", true),
+        ("Can not reset offset in slave broker", false),
+        (
+            "[reset-offset] reset offset failed, no topic in this broker. topic=t",
+            false,
+        ),
+        ("THe consumer group <g2> not exist", false),
+    ] {
+        run(async {
+            let broker = serve(move |asked| match asked.code == reset {
+                true => Command::response(0, 1).remark(remark),
+                false => Command::response(0, 0).with("offset", 5),
+            });
+            let servers = name_server(&[&broker]);
+            let client = Client::new(Config::new(&servers.address()));
+            let answer = client.admin().reset("g", "t", &ResetTo::End).await;
+            match moves {
+                true => assert_eq!(answer.unwrap()[0].1, 5),
+                false => assert_eq!(answer.unwrap_err().remark(), Some(remark)),
+            }
+            assert_eq!(broker.asked(set), usize::from(moves), "{remark}");
+        });
+    }
 }
