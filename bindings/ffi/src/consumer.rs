@@ -221,8 +221,12 @@ impl PushConsumer {
 impl Drop for PushConsumer {
     fn drop(&mut self) {
         if !self.runtime.is_parents() && !self.closed.swap(true, Ordering::AcqRel) {
-            let inner = self.inner.get().clone();
-            drop(self.runtime.spawn(async move { inner.shutdown().await }));
+            let (inner, deliveries) = (self.inner.get().clone(), self.deliveries.clone());
+            drop(self.runtime.spawn(async move {
+                inner.shutdown().await;
+                // What nobody settles any more holds the queue that holds the deliveries.
+                deliveries.close();
+            }));
         }
     }
 }

@@ -116,6 +116,32 @@ fn what_is_pushed_is_taken_and_settled() {
 }
 
 #[test]
+fn a_consumer_that_is_dropped_keeps_no_message_that_nobody_settled() {
+    let server = Server::start(&memory()).unwrap();
+    let client = Arc::new(client(&server));
+    let credit = Credit::new(64, 1 << 20);
+    let producer = Producer::open(&client, "p", ProducerOptions::default(), credit).unwrap();
+    send_all(&producer, vec![outgoing(0, Message::new("left", "x"))]);
+    let options = PushOptions {
+        from: ConsumeFrom::First,
+        ..PushOptions::default()
+    };
+    let wanted = vec![("left".to_owned(), Filter::All)];
+    let opening = PushConsumer::open(client.clone(), "g".to_owned(), wanted, options);
+    let runtime = client.runtime().clone();
+    let opened = runtime.wait::<_, ffi::Error>(opening, never).unwrap();
+    let consumer = opened.unwrap();
+    assert_eq!(consumer.deliveries().ready.wait(1, LIMIT).len(), 1);
+    let kept = Arc::downgrade(consumer.deliveries());
+    drop(consumer);
+    let end = std::time::Instant::now() + LIMIT;
+    while kept.strong_count() > 0 {
+        assert!(std::time::Instant::now() < end, "it is kept for ever");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
 fn a_clock_moved_by_hand_delivers_what_waits() {
     let server = Server::start(&EmbeddedOptions {
         manual_clock: true,
