@@ -159,7 +159,10 @@ export interface Tls {
   readonly ca?: string | Uint8Array
   /** The name that servers' certificates are for; unset: their addresses. */
   readonly name?: string
-  /** `false`: any certificate will do. What is sent is sealed, but who reads it is not known. */
+  /**
+   * `false`: any certificate will do, and neither `ca` nor `name` is said. What is sent is sealed, but who reads it is
+   * not known.
+   */
   readonly verify?: boolean
 }
 

@@ -1,5 +1,6 @@
 //! A client: where it connects, and what keeps the server in the process alive for it.
 
+use std::ffi::OsStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -9,10 +10,10 @@ use posthouse_client::{Config, Credentials, Tls};
 use crate::error::{Code, Error, Result};
 use crate::runtime::{Parents, Runtime};
 use crate::server::{EmbeddedOptions, Server};
-use crate::target::Target;
+use crate::target::{Target, shown};
 
 /// How a client is made.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ClientOptions {
     /// Where to; see [`Target::resolve`].
     pub url: Option<String>,
@@ -26,8 +27,20 @@ pub struct ClientOptions {
     pub tls: Option<Trust>,
 }
 
+impl std::fmt::Debug for ClientOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClientOptions")
+            .field("url", &self.url.as_deref().map(shown))
+            .field("request_timeout", &self.request_timeout)
+            .field("instance", &self.instance)
+            .field("access", &self.access)
+            .field("tls", &self.tls)
+            .finish()
+    }
+}
+
 /// With what requests are signed.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Access {
     /// The access key: a user's name.
     pub key: String,
@@ -35,6 +48,15 @@ pub struct Access {
     pub secret: String,
     /// The token of one that is only lent.
     pub token: Option<String>,
+}
+
+impl std::fmt::Debug for Access {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Neither the secret nor the token: texts of options end in logs.
+        f.debug_struct("Access")
+            .field("key", &self.key)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Whom connections trust.
@@ -51,6 +73,31 @@ pub enum Trust {
     },
     /// Everybody: what is sent is sealed, but who reads it is not known.
     Anybody,
+}
+
+impl Trust {
+    /// Of choices as languages have them: whether anything is sealed, whether certificates are looked at, and what
+    /// [`Trust::Authorities`] holds.
+    ///
+    /// # Errors
+    /// [`Code::Config`] for authorities or a name where nobody looks.
+    pub fn of(
+        sealed: bool,
+        verified: bool,
+        pem: Option<Vec<u8>>,
+        name: Option<String>,
+    ) -> Result<Trust> {
+        match (sealed, verified) {
+            (false, _) => Ok(Trust::Plain),
+            (true, true) => Ok(Trust::Authorities { pem, name }),
+            (true, false) if pem.is_none() && name.is_none() => Ok(Trust::Anybody),
+            (true, false) => {
+                let what = if pem.is_some() { "ca" } else { "name" };
+                let text = format!("tls: {what} says whom to trust, and without verify all are");
+                Err(Error::new(Code::Config, text))
+            }
+        }
+    }
 }
 
 impl Default for ClientOptions {
@@ -81,7 +128,11 @@ impl Client {
     /// # Errors
     /// [`Code::Config`], naming what is wrong; [`Code::Unsupported`].
     pub fn open(options: &ClientOptions) -> Result<Client> {
-        match Target::resolve(options.url.as_deref())? {
+        let target = Target::resolve(options.url.as_deref())?;
+        if let Target::Embedded(_) = &target {
+            not_inside(options)?;
+        }
+        match target {
             Target::Embedded(None) => {
                 let server = Server::start(&EmbeddedOptions::default())?;
                 Client::inside(server, options)
@@ -101,12 +152,7 @@ impl Client {
                 ..
             } => {
                 let mut config = Config::new(&servers.join(";"));
-                let of_url = |(key, secret)| Access {
-                    key,
-                    secret,
-                    token: None,
-                };
-                if let Some(access) = options.access.clone().or(credentials.map(of_url)) {
+                if let Some(access) = options.access.clone().or(credentials) {
                     let credentials = Credentials::new(access.key, &access.secret);
                     config = config.credentials(match access.token {
                         Some(token) => credentials.token(token),
@@ -128,9 +174,11 @@ impl Client {
     /// A client of a server in this process.
     ///
     /// # Errors
-    /// [`Code::Forked`] for a server of the parent's; if the system gives no thread.
+    /// [`Code::Forked`] for a server of the parent's; [`Code::Config`] for what only a connection has; if the
+    /// system gives no thread.
     pub fn inside(server: Arc<Server>, options: &ClientOptions) -> Result<Client> {
         server.check()?;
+        not_inside(options)?;
         let config = Config::new(&server.name_server()).transport(server.transport());
         Client::new(config, Some(server), options)
     }
@@ -188,6 +236,17 @@ impl Client {
     }
 }
 
+/// There is no connection to a server in this process: nothing to sign for and nothing to seal.
+fn not_inside(options: &ClientOptions) -> Result<()> {
+    let what = match (&options.access, &options.tls) {
+        (Some(_), _) => "credentials",
+        (None, Some(Trust::Authorities { .. } | Trust::Anybody)) => "tls",
+        (None, None | Some(Trust::Plain)) => return Ok(()),
+    };
+    let text = format!("{what}: a server in this process is reached without a connection");
+    Err(Error::new(Code::Config, text))
+}
+
 /// What a choice about TLS comes to.
 fn sealed(trust: Option<&Trust>) -> Result<Option<Tls>> {
     let made = match trust {
@@ -218,14 +277,24 @@ const AUTHORITIES: [&str; 4] = [
 ];
 
 fn system_authorities() -> Result<Vec<u8>> {
-    let named = std::env::var("SSL_CERT_FILE").ok();
-    let mut places = named.iter().map(String::as_str).chain(AUTHORITIES);
-    let found = places.find_map(|place| std::fs::read(place).ok());
+    if let Some(named) = std::env::var_os("SSL_CERT_FILE").filter(|named| !named.is_empty()) {
+        return authorities_of(&named);
+    }
+    let found = (AUTHORITIES.iter()).find_map(|place| std::fs::read(place).ok());
     found.ok_or_else(|| {
         let text = format!(
             "this system keeps no certificates in {}: say whom to trust",
             AUTHORITIES.join(", ")
         );
+        Error::new(Code::Config, text)
+    })
+}
+
+/// Of the file that the user named: if it cannot be read, no other is trusted instead.
+fn authorities_of(named: &OsStr) -> Result<Vec<u8>> {
+    std::fs::read(named).map_err(|error| {
+        let named = named.display();
+        let text = format!("SSL_CERT_FILE {named} cannot be read: {error}");
         Error::new(Code::Config, text)
     })
 }
@@ -246,5 +315,30 @@ impl Drop for Client {
             };
             drop(self.runtime.spawn(left));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_authorities_that_cannot_be_read_is_named() {
+        let error = authorities_of(OsStr::new("/nowhere/ca.pem")).unwrap_err();
+        assert_eq!(error.code, Code::Config);
+        let named = "SSL_CERT_FILE /nowhere/ca.pem cannot be read";
+        assert!(error.message.starts_with(named), "{error}");
+    }
+
+    #[test]
+    fn whom_to_trust_is_not_said_where_all_are_trusted() {
+        let (pem, name) = (|| Some(b"PEM".to_vec()), || Some("broker".to_owned()));
+        for (pem, name, what) in [(pem(), name(), "ca"), (None, name(), "name")] {
+            let error = Trust::of(true, false, pem, name).unwrap_err();
+            assert_eq!(error.code, Code::Config);
+            assert!(error.message.contains(what), "{error}");
+        }
+        assert!(Trust::of(true, false, None, None).is_ok());
+        assert!(Trust::of(true, true, pem(), name()).is_ok());
     }
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::client::Access;
 use crate::error::{Code, Error, Result};
 
 /// Where a client connects.
@@ -11,8 +12,8 @@ pub enum Target {
     Remote {
         /// `host:port` of each.
         servers: Vec<String>,
-        /// Access key and secret key.
-        credentials: Option<(String, String)>,
+        /// With what requests are signed.
+        credentials: Option<Access>,
         /// What topics and groups are prefixed with.
         namespace: Option<String>,
         /// Whether connections are encrypted.
@@ -43,7 +44,7 @@ impl Target {
             },
         };
         Target::parse(&text).map_err(|error| Error {
-            message: format!("{from} {text:?}: {}", error.message),
+            message: format!("{from} {:?}: {}", shown(&text), error.message),
             ..error
         })
     }
@@ -70,15 +71,20 @@ impl Target {
             }
             None => text,
         };
-        let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
-        let (rest, namespace) = rest.split_once('/').unwrap_or((rest, ""));
-        let (keys, hosts) = match rest.rsplit_once('@') {
-            Some((keys, hosts)) => (Some(keys), hosts),
+        // First, for a secret may have any character.
+        let (keys, rest) = match rest.rsplit_once('@') {
+            Some((keys, rest)) => (Some(keys), rest),
             None => (None, rest),
         };
+        let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let (hosts, namespace) = rest.split_once('/').unwrap_or((rest, ""));
         let credentials = match keys.map(|keys| keys.split_once(':')) {
             None => None,
-            Some(Some((access, secret))) => Some((access.to_owned(), secret.to_owned())),
+            Some(Some((key, secret))) => Some(Access {
+                key: key.to_owned(),
+                secret: secret.to_owned(),
+                token: None,
+            }),
             Some(None) => return Err(wrong("credentials are access-key:secret-key@".to_owned())),
         };
         let mut tls = false;
@@ -114,6 +120,19 @@ impl Target {
     }
 }
 
+/// A URL as it may be told: its secret may not.
+pub(crate) fn shown(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    match rest.rsplit_once('@') {
+        None => url.to_owned(),
+        Some((keys, hosts)) => {
+            let behind = url.get(scheme.len()..url.len() - rest.len());
+            let key = keys.split_once(':').map_or("", |(key, _)| key);
+            format!("{scheme}{}{key}:***@{hosts}", behind.unwrap_or_default())
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,11 +150,15 @@ mod tests {
         assert_eq!(parse("10.0.0.1:9876;10.0.0.2:9876"), two);
         let full = Target::Remote {
             servers: vec!["a:1".to_owned(), "b:2".to_owned()],
-            credentials: Some(("ak".to_owned(), "s@k".to_owned())),
+            credentials: Some(Access {
+                key: "ak".to_owned(),
+                secret: "s@?/k".to_owned(),
+                token: None,
+            }),
             namespace: Some("eu-west".to_owned()),
             tls: true,
         };
-        assert_eq!(parse("rocketmq://ak:s@k@a:1,b:2/eu-west?tls=1"), full);
+        assert_eq!(parse("rocketmq://ak:s@?/k@a:1,b:2/eu-west?tls=1"), full);
         assert_eq!(parse("embedded:"), Target::Embedded(None));
         let path = Target::Embedded(Some("/tmp/x".into()));
         assert_eq!(parse("embedded:/tmp/x"), path);
@@ -155,5 +178,17 @@ mod tests {
             assert_eq!(error.code, Code::Config);
             assert!(error.message.contains(part), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn no_secret_is_told() {
+        for text in ["rocketmq://ak:hid/d?n:@@a:1?x=1", "rocketmq://hidden@a:1"] {
+            let error = Target::resolve(Some(text)).unwrap_err();
+            assert!(error.message.starts_with("the URL"), "{error}");
+            assert!(!error.message.contains("hid"), "{error}");
+        }
+        assert_eq!(shown("rocketmq://ak:x@a:1/b"), "rocketmq://ak:***@a:1/b");
+        assert_eq!(shown("rocketmq://a:1"), "rocketmq://a:1");
+        assert_eq!(shown("embedded:/tmp"), "embedded:/tmp");
     }
 }

@@ -73,6 +73,10 @@ impl Client {
         access: Option<Signing>,
         tls: Option<Sealing>,
     ) -> Result<Client> {
+        let tls = tls.map(|tls| {
+            let pem = tls.ca.map(Into::into);
+            Trust::of(tls.sealed, tls.verified, pem, tls.name)
+        });
         let options = ClientOptions {
             url,
             request_timeout: millis(timeout_ms),
@@ -82,14 +86,7 @@ impl Client {
                 secret: access.secret_key,
                 token: access.security_token,
             }),
-            tls: tls.map(|tls| match (tls.sealed, tls.verified) {
-                (false, _) => Trust::Plain,
-                (true, false) => Trust::Anybody,
-                (true, true) => Trust::Authorities {
-                    pem: tls.ca.map(Into::into),
-                    name: tls.name,
-                },
-            }),
+            tls: tls.transpose().map_err(thrown)?,
         };
         let inner = ffi::Client::open(&options).map_err(thrown)?;
         Client::new(port, inner)

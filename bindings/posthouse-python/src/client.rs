@@ -36,16 +36,13 @@ impl Client {
         access: Option<Keys>,
         tls: Option<Sealing>,
     ) -> PyResult<Client> {
+        let tls = tls.map(|(sealed, pem, name, verified)| Trust::of(sealed, verified, pem, name));
         let options = ClientOptions {
             url,
             request_timeout: Duration::try_from_secs_f64(request_timeout).unwrap_or_default(),
             instance,
             access: access.map(|(key, secret, token)| Access { key, secret, token }),
-            tls: tls.map(|(sealed, pem, name, verified)| match (sealed, verified) {
-                (false, _) => Trust::Plain,
-                (true, false) => Trust::Anybody,
-                (true, true) => Trust::Authorities { pem, name },
-            }),
+            tls: tls.transpose().map_err(|error| raised(py, &error))?,
         };
         let server = server.map(|server| server.get().server.clone());
         let opened = py.detach(|| match server {

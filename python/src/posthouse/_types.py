@@ -38,7 +38,10 @@ class Tls:
     name: str | None = None
     """The name that servers' certificates are for; ``None``: their addresses."""
     verify: bool = True
-    """``False``: any certificate will do. What is sent is sealed, but who reads it is not known."""
+    """``False``: any certificate will do, and neither ``ca`` nor ``name`` is said.
+
+    What is sent is sealed, but who reads it is not known.
+    """
 
 
 TlsChoice: TypeAlias = bool | str | PathLike[str] | Tls | None

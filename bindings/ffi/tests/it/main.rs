@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ffi::{
-    Client, ClientOptions, Code, Credit, Done, EmbeddedOptions, Inbox, Outgoing, Producer,
-    PushConsumer, Runtime, Server,
+    Access, Client, ClientOptions, Code, Credit, Done, EmbeddedOptions, Inbox, Outgoing, Producer,
+    PushConsumer, Runtime, Server, Trust,
 };
 use posthouse_client::{
     ConsumeFrom, Deliver, Filter, Message, ProducerOptions, PushOptions, Receive, Settle,
@@ -139,6 +139,51 @@ fn a_consumer_that_is_dropped_keeps_no_message_that_nobody_settled() {
         assert!(std::time::Instant::now() < end, "it is kept for ever");
         std::thread::yield_now();
     }
+}
+
+#[test]
+fn what_only_a_connection_has_is_refused_inside_the_process() {
+    let access = Access {
+        key: "ak".to_owned(),
+        secret: "hidden".to_owned(),
+        token: Some("lent".to_owned()),
+    };
+    let told = format!("{access:?}");
+    assert!(told.contains("ak"), "{told}");
+    assert!(!told.contains("hidden") && !told.contains("lent"), "{told}");
+    let url = Some("rocketmq://ak:hidden@a:1".to_owned());
+    let told = format!(
+        "{:?}",
+        ClientOptions {
+            url,
+            ..ClientOptions::default()
+        }
+    );
+    assert!(told.contains("a:1") && !told.contains("hidden"), "{told}");
+    let (access, tls) = (Some(access), Some(Trust::Anybody));
+    for (access, tls, what) in [(access, None, "credentials"), (None, tls, "tls")] {
+        let options = ClientOptions {
+            url: Some("embedded:".to_owned()),
+            access,
+            tls,
+            ..ClientOptions::default()
+        };
+        let refused = [
+            Client::open(&options),
+            Client::inside(Server::start(&memory()).unwrap(), &options),
+        ];
+        for refused in refused {
+            let error = refused.map(drop).unwrap_err();
+            assert_eq!(error.code, Code::Config);
+            assert!(error.message.starts_with(what), "{error}");
+        }
+    }
+    let plain = ClientOptions {
+        url: Some("embedded:".to_owned()),
+        tls: Some(Trust::Plain),
+        ..ClientOptions::default()
+    };
+    Client::open(&plain).unwrap();
 }
 
 #[test]
