@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -91,6 +92,30 @@ def test_a_cancelled_wait_loses_nothing(run: Callable[[Program], None]) -> None:
                 messages = await simple.receive()
                 assert messages
                 found |= {message.message_id for message in messages}
+
+    run(program)
+
+
+def test_a_receive_that_is_cancelled_as_its_messages_come_loses_none(run: Callable[[Program], None]) -> None:
+    async def program(server: posthouse.Server, client: posthouse.AsyncClient) -> None:
+        await client.admin().create_topic("t")
+        simple = client.simple_consumer("g", "t")
+        come = client._on_loop().pump.fileno()
+        with server.client() as blocking, blocking.producer() as producer:
+            # So many turns of the loop lie between the messages and the end of the wait for them.
+            for turns in range(8):
+                receiving = asyncio.create_task(simple.receive(60))
+                for _ in range(3):
+                    await asyncio.sleep(0)
+                sent = producer.send("t", str(turns))
+                assert select.select([come], [], [], 60)[0]
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                receiving.cancel()
+                await asyncio.gather(receiving, return_exceptions=True)
+                messages = await simple.receive() if receiving.cancelled() else receiving.result()
+                assert [message.message_id for message in messages] == [sent.message_id], turns
+                await simple.ack(messages)
 
     run(program)
 

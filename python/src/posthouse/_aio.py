@@ -60,7 +60,13 @@ class Loop:
         except BaseException:
             del self._calls[ident]
             raise
-        return await future
+        try:
+            return await future
+        except asyncio.CancelledError:
+            # The result may have come in the turn of the loop in which the wait was cancelled.
+            if lost is not None and future.done() and not future.cancelled() and future.exception() is None:
+                lost(future.result())
+            raise
 
     def take(self) -> None:
         """Hands out the results that have come."""

@@ -382,16 +382,19 @@ class AsyncSimpleConsumer(Closing):
         asked = asyncio.ensure_future(
             loop.call(lambda pump, ident: self._native.receive(max_messages, limit, lent, pump, ident), self._give)
         )
+        own: list[ReceivedMessage] | None = None
         try:
             await asyncio.wait((asked, found), return_when=asyncio.FIRST_COMPLETED)
             if asked.done():
-                own: list[ReceivedMessage] = asked.result()
-                return own
-            return []
+                own = asked.result()
+            return own or []
         finally:
             self._waiting.remove(found)
-            # It goes on, and what it brings is given to who waits next.
+            # It goes on, and what it brings, or has brought just when this wait was cancelled, is given to who
+            # waits next.
             asked.cancel()
+            if own is None and asked.done() and not asked.cancelled() and asked.exception() is None:
+                self._give(asked.result())
             if found.done():
                 self._keep(found.result())
 
