@@ -26,10 +26,12 @@ function parse(words) {
 async function main() {
   const { help, options } = parse(process.argv.slice(2))
   if (help !== undefined) return console.log(help)
+  // Before anybody knows that it runs: whoever reads the line may end it at once.
+  const told = Promise.race([once(process, 'SIGINT'), once(process, 'SIGTERM')])
   const server = await Server.embedded(options)
   const alive = setInterval(() => {}, 2 ** 30)
   console.log(`posthouse ${version} listens on ${server.namesrvAddr}, ${options.path ?? 'in memory'}`)
-  await Promise.race([once(process, 'SIGINT'), once(process, 'SIGTERM')])
+  await told
   clearInterval(alive)
   await server.close()
 }
