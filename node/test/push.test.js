@@ -142,7 +142,7 @@ test('what fails comes again, what is rejected is a dead letter, and both are to
   assert.match(told[0], /handler of g failed/)
 })
 
-test('a retry comes after exactly the time that was asked for', async (t) => {
+test('a retry comes after exactly the time that was asked for', { timeout: 60_000 }, async (t) => {
   const { server, client } = await started(t, { topics: ['exact'], clock: 'manual' })
   await (await client.producer()).send({ topic: 'exact', body: 'x' })
   const seen = []
