@@ -1,12 +1,12 @@
 //! What Python and Node have in common: how they get on with Java and with Apache's brokers, and what a message costs
 //! from each, by its own program, with the server inside the process and over TCP.
 
-use std::io::{BufRead, BufReader, Lines};
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::Command;
 
 use crate::parts::{cargo, server, server_binary, target};
 use crate::report::Report;
+use crate::standalone::Standalone;
 use crate::{node, python};
 
 /// Runs the packages, as the parts before this one installed them, beside Java.
@@ -63,17 +63,12 @@ pub fn bench(report: &mut Report) {
     println!("|---|---|---|---|");
     for over_tcp in [false, true] {
         let broker = match over_tcp {
-            true => Some(Standalone::start().expect("the server starts")),
+            true => Some(started().expect("the server starts")),
             false => None,
         };
-        let elsewhere = broker.as_ref().map_or_else(Vec::new, |broker| {
-            let pid = broker.child.id().to_string();
-            vec![
-                "--url".to_owned(),
-                broker.address.clone(),
-                "--pid".to_owned(),
-                pid,
-            ]
+        let elsewhere = broker.as_ref().map_or_else(Vec::new, |(server, address)| {
+            let pid = server.pid().to_string();
+            ["--url", address, "--pid", &pid].map(str::to_owned).into()
         });
         if let Some(python) = &python {
             let mut speed = Command::new(python);
@@ -88,58 +83,17 @@ pub fn bench(report: &mut Report) {
     }
 }
 
-/// The server in a process of its own, on a fresh folder; killed in the end.
-struct Standalone {
-    child: Child,
-    address: String,
-    /// Open as long as it runs: it may say more.
-    _output: Lines<BufReader<ChildStdout>>,
-}
-
-impl Standalone {
-    fn start() -> std::io::Result<Standalone> {
-        let data = target().join("languages");
-        let _ = std::fs::remove_dir_all(&data);
-        std::fs::create_dir_all(&data)?;
-        let config = data.join("broker.conf");
-        std::fs::write(&config, "flushDiskType=ASYNC_FLUSH\n")?;
-        let mut child = Command::new(server_binary())
-            .args(["standalone", "--namesrv-addr", "127.0.0.1:0"])
-            .args(["--broker-addr", "127.0.0.1:0"])
-            .args(["--http-addr", "off", "--metrics-addr", "off", "--data"])
-            .arg(data.join("store"))
-            .arg("-c")
-            .arg(&config)
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let output = child.stdout.take().expect("it is piped");
-        let mut output = BufReader::new(output).lines();
-        while let Some(line) = output.next() {
-            let line = line?;
-            if let Some((_, behind)) = line.to_lowercase().split_once("name server")
-                && let Some(at) = behind.find("127.0.0.1:")
-            {
-                let address = behind.get(at..).unwrap_or_default();
-                let end = address.find(|c: char| !c.is_ascii_digit() && c != '.' && c != ':');
-                let address = address.get(..end.unwrap_or(address.len()));
-                let address = address.unwrap_or_default().to_owned();
-                return Ok(Standalone {
-                    child,
-                    address,
-                    _output: output,
-                });
-            }
-        }
-        child.kill()?;
-        Err(std::io::Error::other(
-            "it did not say where its name server listens",
-        ))
-    }
-}
-
-impl Drop for Standalone {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// A server on a fresh folder, and where its name server is.
+fn started() -> Result<(Standalone, String), String> {
+    let data = target().join("languages");
+    let _ = std::fs::remove_dir_all(&data);
+    let config = data.join("broker.conf");
+    std::fs::create_dir_all(&data)
+        .and_then(|()| std::fs::write(&config, "flushDiskType=ASYNC_FLUSH\n"))
+        .map_err(|error| format!("{}: {error}", config.display()))?;
+    let config = config.display().to_string();
+    let words = ["--http-addr", "off", "-c", &config];
+    let server = Standalone::start(&data.join("store"), &words)?;
+    let address = server.place("name server")?.to_owned();
+    Ok((server, address))
 }

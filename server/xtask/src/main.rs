@@ -10,6 +10,7 @@ mod node;
 mod parts;
 mod python;
 mod report;
+mod standalone;
 
 use std::process::{Command, ExitCode};
 
