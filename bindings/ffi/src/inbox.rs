@@ -1,7 +1,7 @@
 //! What Rust has for the language: it wakes once, and the language takes many.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -13,23 +13,38 @@ pub trait Wake: Send + Sync {
 
 /// Things for the language. Whoever puts the first one in wakes it; nobody else does.
 pub struct Inbox<T> {
-    ready: Mutex<VecDeque<T>>,
+    inside: Mutex<Inside<T>>,
     arrived: Condvar,
     /// Threads in [`Inbox::wait`]. A condition variable asks the system even if nobody waits.
     waiting: AtomicUsize,
-    armed: AtomicBool,
-    closed: AtomicBool,
     wake: Mutex<Option<Arc<dyn Wake>>>,
+}
+
+struct Inside<T> {
+    ready: VecDeque<T>,
+    /// Somebody was woken who has not taken since. Under the lock of what is there: a wake that comes when all
+    /// is taken already may find nobody who listens, and the next one must not be left out because of it.
+    rang: bool,
+    closed: bool,
+}
+
+impl<T> Inside<T> {
+    /// Whether somebody has to be woken now.
+    fn rings(&mut self) -> bool {
+        (self.closed || !self.ready.is_empty()) && !std::mem::replace(&mut self.rang, true)
+    }
 }
 
 impl<T> Default for Inbox<T> {
     fn default() -> Inbox<T> {
         Inbox {
-            ready: Mutex::default(),
+            inside: Mutex::new(Inside {
+                ready: VecDeque::new(),
+                rang: false,
+                closed: false,
+            }),
             arrived: Condvar::new(),
             waiting: AtomicUsize::new(0),
-            armed: AtomicBool::new(false),
-            closed: AtomicBool::new(false),
             wake: Mutex::default(),
         }
     }
@@ -46,57 +61,52 @@ impl<T> Inbox<T> {
     /// Who is woken from now on. If something is there already, at once.
     pub fn set_wake(&self, wake: Option<Arc<dyn Wake>>) {
         *lock(&self.wake) = wake;
+        let mut inside = self.lock();
         // What rang for nobody rings again.
-        self.armed.store(false, Ordering::SeqCst);
-        if !self.lock().is_empty() || self.is_closed() {
-            self.signal();
-        }
+        inside.rang = false;
+        self.wake_after(inside);
     }
 
     /// Puts things in.
     pub fn push(&self, things: impl IntoIterator<Item = T>) {
-        let mut ready = self.lock();
-        let before = ready.len();
-        ready.extend(things);
-        let added = ready.len() - before;
+        let mut inside = self.lock();
+        let before = inside.ready.len();
+        inside.ready.extend(things);
+        let added = inside.ready.len() - before;
         // Who waits said so under the same lock.
         let waiting = self.waiting.load(Ordering::Relaxed);
-        drop(ready);
+        self.wake_after(inside);
         match added.min(waiting) {
             0 => {}
             1 => self.arrived.notify_one(),
             _ => self.arrived.notify_all(),
         }
-        if added > 0 {
-            self.signal();
-        }
     }
 
-    fn signal(&self) {
-        if !self.armed.swap(true, Ordering::SeqCst)
-            && let Some(wake) = &*lock(&self.wake)
-        {
+    fn wake_after(&self, mut inside: MutexGuard<'_, Inside<T>>) {
+        let rings = inside.rings();
+        drop(inside);
+        if rings && let Some(wake) = &*lock(&self.wake) {
             wake.wake();
         }
     }
 
-    /// Takes everything. Disarms first, so that what comes meanwhile wakes again.
+    /// Takes everything; what comes from now on wakes again.
     pub fn drain(&self) -> VecDeque<T> {
-        self.armed.store(false, Ordering::SeqCst);
-        std::mem::take(&mut *self.lock())
+        let mut inside = self.lock();
+        inside.rang = false;
+        std::mem::take(&mut inside.ready)
     }
 
     /// Takes up to so many, without waiting.
     pub fn take(&self, max: usize) -> Vec<T> {
-        self.armed.store(false, Ordering::SeqCst);
-        let mut ready = self.lock();
-        let taken = max.min(ready.len());
-        let things = ready.drain(..taken).collect();
-        let left = !ready.is_empty();
-        drop(ready);
-        if left {
+        let mut inside = self.lock();
+        inside.rang = false;
+        let taken = max.min(inside.ready.len());
+        let things = inside.ready.drain(..taken).collect();
+        if !inside.ready.is_empty() {
+            self.wake_after(inside);
             self.arrived.notify_one();
-            self.signal();
         }
         things
     }
@@ -104,10 +114,10 @@ impl<T> Inbox<T> {
     /// Takes up to so many; waits for the first one, at most so long. Several threads may.
     pub fn wait(&self, max: usize, limit: Duration) -> Vec<T> {
         let end = Instant::now() + limit;
-        let mut ready = self.lock();
+        let mut inside = self.lock();
         loop {
-            if !ready.is_empty() || self.is_closed() {
-                drop(ready);
+            if !inside.ready.is_empty() || inside.closed {
+                drop(inside);
                 return self.take(max);
             }
             let left = end.saturating_duration_since(Instant::now());
@@ -115,29 +125,28 @@ impl<T> Inbox<T> {
                 return Vec::new();
             }
             self.waiting.fetch_add(1, Ordering::Relaxed);
-            let waited = self.arrived.wait_timeout(ready, left);
-            ready = waited.unwrap_or_else(PoisonError::into_inner).0;
+            let waited = self.arrived.wait_timeout(inside, left);
+            inside = waited.unwrap_or_else(PoisonError::into_inner).0;
             self.waiting.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
     /// Nothing comes any more. What is there can still be taken.
     pub fn close(&self) {
-        let ready = self.lock();
-        self.closed.store(true, Ordering::SeqCst);
-        drop(ready);
+        let mut inside = self.lock();
+        inside.closed = true;
+        self.wake_after(inside);
         self.arrived.notify_all();
-        self.signal();
     }
 
     /// Whether nothing comes any more.
     pub fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::SeqCst)
+        self.lock().closed
     }
 
     /// How many things are there.
     pub fn len(&self) -> usize {
-        self.lock().len()
+        self.lock().ready.len()
     }
 
     /// Whether nothing is there.
@@ -145,8 +154,8 @@ impl<T> Inbox<T> {
         self.len() == 0
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<T>> {
-        lock(&self.ready)
+    fn lock(&self) -> MutexGuard<'_, Inside<T>> {
+        lock(&self.inside)
     }
 }
 
@@ -198,6 +207,45 @@ mod tests {
         let count = Arc::new(Count::default());
         inbox.set_wake(Some(count.clone()));
         assert_eq!(count.0.load(Ordering::SeqCst), 1);
+    }
+
+    const ROUNDS: usize = 20_000;
+
+    /// A wake that comes when all is taken already may be heard by nobody: JavaScript stops listening then.
+    #[test]
+    fn a_wake_that_comes_too_late_keeps_none_of_the_next_from_coming() {
+        let count = Arc::new(Count::default());
+        let inbox = Arc::new(Inbox::waking(count.clone()));
+        let (begun, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let until = |counter: &AtomicUsize, round| {
+            while counter.load(Ordering::SeqCst) < round {
+                std::thread::yield_now();
+            }
+        };
+        let missed = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for round in 1..=ROUNDS {
+                    until(&begun, round);
+                    (0..4).for_each(|n| inbox.push([n]));
+                    done.store(round, Ordering::SeqCst);
+                }
+            });
+            let missed = (1..=ROUNDS).find(|&round| {
+                begun.store(round, Ordering::SeqCst);
+                let mut taken = 0;
+                while taken < 4 {
+                    taken += inbox.take(4).len();
+                }
+                until(&done, round);
+                let before = count.0.load(Ordering::SeqCst);
+                inbox.push([4]);
+                assert_eq!(inbox.take(4), [4]);
+                count.0.load(Ordering::SeqCst) == before
+            });
+            begun.store(ROUNDS, Ordering::SeqCst);
+            missed
+        });
+        assert_eq!(missed, None, "the round whose last message woke nobody");
     }
 
     #[test]
