@@ -10,9 +10,8 @@ use remoting::code::{OWN_CODES, response};
 use remoting::header::{ConsumerGroupHeader, ProducerGroupHeader, UnregisterHeader};
 use remoting::server::Outcome;
 
-use crate::Endpoint;
 use crate::ask::{Ask, Served};
-use crate::outlet::command;
+use crate::{Clients, Endpoint};
 use crate::{from, to};
 
 pub(crate) fn heartbeat(endpoint: &Endpoint, ask: &mut Ask<'_>) -> Served {
@@ -33,7 +32,7 @@ pub(crate) fn heartbeat(endpoint: &Endpoint, ask: &mut Ask<'_>) -> Served {
             false => reply.finish(),
         }
         for group in beat.changed {
-            let mut command = command(&Notice::IdsChanged { group });
+            let mut command = Clients::command(&Notice::IdsChanged { group });
             command.opaque = endpoint.behind.fetch_sub(1, Ordering::Relaxed);
             command.encode(ask.out);
         }

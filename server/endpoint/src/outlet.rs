@@ -26,6 +26,57 @@ impl Clients {
             opaque: AtomicI32::new(0),
         }
     }
+
+    /// A notice as its client is told it, but for the number.
+    pub fn command(notice: &Notice) -> Command {
+        match notice {
+            Notice::IdsChanged { group } => Command::request(request::NOTIFY_CONSUMER_IDS_CHANGED)
+                .oneway()
+                .with("consumerGroup", group),
+            Notice::RunningInfo {
+                group,
+                client,
+                jstack,
+                ..
+            } => Command::request(request::GET_CONSUMER_RUNNING_INFO)
+                .with("consumerGroup", group)
+                .with("clientId", client)
+                .with("jstackEnable", jstack),
+            Notice::ConsumeDirectly {
+                group,
+                client,
+                message,
+                topic,
+                broker,
+                topic_sys_flag,
+                group_sys_flag,
+                record,
+                ..
+            } => Command::request(request::CONSUME_MESSAGE_DIRECTLY)
+                .with("consumerGroup", group)
+                .with("clientId", client)
+                .with("msgId", message)
+                .with("topic", topic)
+                .with("brokerName", broker)
+                .with("topicSysFlag", topic_sys_flag)
+                .with("groupSysFlag", group_sys_flag)
+                .body(record.clone()),
+            Notice::ConsumerStatus { group, topic, .. } => {
+                Command::request(request::GET_CONSUMER_STATUS_FROM_CLIENT)
+                    .with("topic", topic)
+                    .with("group", group)
+            }
+            Notice::ResetOffsets {
+                group,
+                topic,
+                time,
+                offsets,
+                as_list,
+            } => crate::reset::command(group, topic, *time, offsets, *as_list),
+            Notice::Reply { reply, .. } => crate::reply::command(reply),
+            Notice::CheckTransaction(check) => transaction::check(check),
+        }
+    }
 }
 
 impl Outlet for Clients {
@@ -37,63 +88,12 @@ impl Outlet for Clients {
     }
 
     fn notice(&self, connection: ConnectionId, notice: Notice) -> bool {
-        let mut command = command(&notice);
+        let mut command = Clients::command(&notice);
         command.opaque = match notice.question() {
             Some(question) => question.cast_signed(),
             None => self.opaque.fetch_add(1, Ordering::Relaxed),
         };
         self.hub.push(connection.0, command.to_bytes())
-    }
-}
-
-/// A notice as clients know it.
-pub(crate) fn command(notice: &Notice) -> Command {
-    match notice {
-        Notice::IdsChanged { group } => Command::request(request::NOTIFY_CONSUMER_IDS_CHANGED)
-            .oneway()
-            .with("consumerGroup", group),
-        Notice::RunningInfo {
-            group,
-            client,
-            jstack,
-            ..
-        } => Command::request(request::GET_CONSUMER_RUNNING_INFO)
-            .with("consumerGroup", group)
-            .with("clientId", client)
-            .with("jstackEnable", jstack),
-        Notice::ConsumeDirectly {
-            group,
-            client,
-            message,
-            topic,
-            broker,
-            topic_sys_flag,
-            group_sys_flag,
-            record,
-            ..
-        } => Command::request(request::CONSUME_MESSAGE_DIRECTLY)
-            .with("consumerGroup", group)
-            .with("clientId", client)
-            .with("msgId", message)
-            .with("topic", topic)
-            .with("brokerName", broker)
-            .with("topicSysFlag", topic_sys_flag)
-            .with("groupSysFlag", group_sys_flag)
-            .body(record.clone()),
-        Notice::ConsumerStatus { group, topic, .. } => {
-            Command::request(request::GET_CONSUMER_STATUS_FROM_CLIENT)
-                .with("topic", topic)
-                .with("group", group)
-        }
-        Notice::ResetOffsets {
-            group,
-            topic,
-            time,
-            offsets,
-            as_list,
-        } => crate::reset::command(group, topic, *time, offsets, *as_list),
-        Notice::Reply { reply, .. } => crate::reply::command(reply),
-        Notice::CheckTransaction(check) => transaction::check(check),
     }
 }
 
@@ -106,7 +106,7 @@ mod tests {
     #[test]
     fn a_change_of_members_is_a_oneway_40() {
         let group = GroupName::parse("g").unwrap();
-        let command = command(&Notice::IdsChanged { group });
+        let command = Clients::command(&Notice::IdsChanged { group });
         assert_eq!((command.code, command.flag), (40, 2));
         assert_eq!(command.field("consumerGroup"), Some("g"));
     }
@@ -127,7 +127,7 @@ mod tests {
             as_list,
         };
         let text = |as_list| {
-            let command = command(&notice(as_list));
+            let command = Clients::command(&notice(as_list));
             assert_eq!((command.code, command.flag), (220, 2));
             assert_eq!(command.field("timestamp"), Some("7"));
             String::from_utf8(command.body).unwrap()

@@ -1,10 +1,12 @@
 //! Requests that Apache's broker was recorded to answer, asked of ours in the same order: the code, the
 //! remark, the fields and the body are the same, value by value, except where `testdata/deviations.md`
 //! says why not. What is the machine's or the clock's is compared by its form: see [`forms`]. A request that
-//! was held is answered when the recorded broker answered it.
+//! was held is answered when the recorded broker answered it, and what that one said unasked ours says too.
 
 mod forms;
 mod history;
+mod places;
+mod pushes;
 mod values;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,13 +17,13 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use broker::Clock;
 use flate2::read::GzDecoder;
-use remoting::code::request::{CONSUMER_SEND_MSG_BACK, END_TRANSACTION, VIEW_MESSAGE_BY_ID};
-use remoting::server::{Again, Door};
-use remoting::{Command, Serialize};
+use remoting::server::{Again, Door, Service};
+use remoting::{Command, Decoder, Serialize};
 use serde::Deserialize;
 
-use crate::say;
 use crate::world::{Held, Said, World, peer};
+use places::Places;
+use pushes::Pushes;
 use values::Values;
 
 #[derive(Deserialize)]
@@ -29,7 +31,13 @@ struct Recorded {
     case: String,
     door: String,
     conn: u64,
-    request: String,
+    /// None if the broker said something unasked.
+    request: Option<String>,
+    /// The number of what it said.
+    push: Option<i32>,
+    /// Whether the request is a client's answer to it.
+    #[serde(default)]
+    reply: bool,
     /// None if it was not answered.
     code: Option<i32>,
     remark: Option<String>,
@@ -61,8 +69,13 @@ fn recorded() -> Vec<Recorded> {
 }
 
 impl Recorded {
-    fn request(&self) -> Vec<u8> {
-        STANDARD.decode(&self.request).unwrap()
+    fn request(&self) -> Option<Command> {
+        let frame = STANDARD.decode(self.request.as_ref()?).unwrap();
+        Some(Command::decode(&frame).unwrap())
+    }
+
+    fn scenario(&self) -> &str {
+        self.case.split(' ').next().unwrap_or_default()
     }
 
     fn body(&self) -> Vec<u8> {
@@ -86,10 +99,7 @@ impl Recorded {
 pub fn requests() -> Vec<Command> {
     let cases = recorded();
     let answered = cases.iter().filter(|case| case.code.is_some());
-    let frames = answered.map(Recorded::request);
-    frames
-        .map(|frame| Command::decode(&frame).unwrap())
-        .collect()
+    answered.filter_map(Recorded::request).collect()
 }
 
 /// The table of deviations: which values of a case differ (`*` for all that start so).
@@ -126,43 +136,6 @@ fn pass(world: &World, time: Option<i64>) {
     world.broker.deadlines_step().unwrap();
 }
 
-/// Where what lies at a place of the recorded broker's log lies in ours: some requests ask by it.
-#[derive(Default)]
-struct Places(BTreeMap<u64, u64>);
-
-impl Places {
-    /// Takes the ids of messages out of the answers to a send.
-    fn learn(&mut self, case: &Recorded, ours: &Command) {
-        let theirs = case.fields.as_ref().and_then(|fields| fields.get("msgId"));
-        let ids = |ids: Option<&str>| {
-            let ids = ids.unwrap_or_default().split(',');
-            let places = ids.filter_map(|id| Some(model::id::parse_offset_id(id)?.1.0));
-            places.collect::<Vec<_>>()
-        };
-        let theirs = ids(theirs.map(String::as_str));
-        self.0
-            .extend(theirs.into_iter().zip(ids(ours.field("msgId"))));
-        let (theirs, ours) = (case.body(), &ours.body);
-        let messages = values::records(&theirs).zip(values::records(ours));
-        self.0
-            .extend(messages.map(|(t, o)| (t.log_offset().0, o.log_offset().0)));
-    }
-
-    /// The request as it would have been made of our broker.
-    fn ours(&self, request: Command) -> Command {
-        let name = match request.code {
-            VIEW_MESSAGE_BY_ID | CONSUMER_SEND_MSG_BACK => "offset",
-            END_TRANSACTION => "commitLogOffset",
-            _ => return request,
-        };
-        let theirs = request.field(name).and_then(|offset| offset.parse().ok());
-        match theirs.and_then(|theirs: u64| self.0.get(&theirs)) {
-            Some(ours) => say::but(request, name, ours),
-            None => request,
-        }
-    }
-}
-
 /// The conversation so far.
 struct Replay {
     world: World,
@@ -171,6 +144,7 @@ struct Replay {
     unexcused: String,
     /// Requests that are held, each until the recorded broker had heard the case of that name.
     held: Vec<(Held, Recorded, String)>,
+    pushes: Pushes,
 }
 
 impl Replay {
@@ -182,8 +156,17 @@ impl Replay {
             false => Door::Main,
         };
         let peer = peer(case.conn, door);
-        let request = self.places.ours(Command::decode(&case.request()).unwrap());
+        let Some(request) = case.request() else {
+            return self.pushed(&case);
+        };
+        let request = self.places.ours(request);
         pass(&self.world, born(&request).max(case.at));
+        if case.reply {
+            let answer = self.pushes.answer(case.conn, request).to_bytes();
+            let mut decoder = Decoder::new();
+            let answer = decoder.decode(&answer).unwrap();
+            return self.world.endpoint.answered(&peer, &answer);
+        }
         if case.code.is_none() {
             if let Some(answer) = self.world.tell(&peer, &request.to_bytes()) {
                 self.unexcused += &format!("{}: answered: {answer:?}\n", case.case);
@@ -218,6 +201,30 @@ impl Replay {
         }
     }
 
+    /// Looks for what the recorded broker said unasked.
+    fn pushed(&mut self, case: &Recorded) {
+        pass(&self.world, case.at);
+        self.pushes.collect(&self.world, case.conn);
+        let code = case.code.expect("a push's code");
+        match self
+            .pushes
+            .take(case.conn, code, case.push.unwrap_or_default())
+        {
+            Some(push) => self.hear(case, &push),
+            None => self.unexcused += &format!("{}: not said: {}\n", case.case, case.what),
+        }
+    }
+
+    /// What was said to nobody's surprise but the clients'.
+    fn over(&mut self, scenario: &str, conns: &BTreeSet<u64>) {
+        self.pushes.collect(&self.world, 0);
+        for (to, push) in self.pushes.left() {
+            if conns.contains(&to) {
+                self.unexcused += &format!("{scenario}: said to {to}: {push:?}\n");
+            }
+        }
+    }
+
     fn hear(&mut self, case: &Recorded, answer: &Command) {
         self.places.learn(case, answer);
         let theirs = case.values();
@@ -226,6 +233,7 @@ impl Replay {
             ours.cut_like(&theirs);
         }
         let mut differs = theirs.differences(&ours);
+        differs.retain(|value, _| !self.places.are_one(value, &theirs, &ours));
         // Ours has the request's header form; a binary one cannot tell no fields from an empty list.
         if answer.serialize == Serialize::Binary {
             differs.remove("fields");
@@ -251,9 +259,11 @@ impl Replay {
 fn answers_have_the_recorded_values_except_where_a_reason_is_given() {
     let world = World::with(|options| {
         options.trace_topic = true;
+        options.transaction_timeout = Duration::from_secs(3);
+        options.transaction_check_interval = Duration::from_secs(6);
         // What the broker chooses by chance is what it was then: the queue of a send that has none, and
         // where pops begin.
-        options.seed = 11;
+        options.seed = 12;
         options.shown = vec![("brokerName".to_owned(), "broker-a".to_owned())];
     });
     world.clock.set_wall(FIRST);
@@ -263,12 +273,24 @@ fn answers_have_the_recorded_values_except_where_a_reason_is_given() {
         excused: deviations(),
         unexcused: String::new(),
         held: Vec::new(),
+        pushes: Pushes::default(),
     };
-    for case in recorded() {
-        let name = case.case.clone();
+    let cases = recorded();
+    // Only who was recorded whole has everything that was said to it among the cases.
+    let whole = cases.iter().filter(|case| case.case.contains(" line "));
+    let conns: BTreeSet<u64> = whole.map(|case| case.conn).collect();
+    let mut scenario = String::new();
+    for case in cases {
+        if scenario != case.scenario() {
+            replay.over(&scenario, &conns);
+            scenario = case.scenario().to_owned();
+        }
+        let (name, conn) = (case.case.clone(), case.conn);
         replay.ask(case);
+        replay.pushes.collect(&replay.world, conn);
         replay.behind(&name);
     }
+    replay.over(&scenario, &conns);
     let Replay {
         excused, unexcused, ..
     } = replay;

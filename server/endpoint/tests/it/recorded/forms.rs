@@ -41,6 +41,9 @@ const FORMS: &[(&str, Form)] = &[
     ("msgId", OffsetId),
     ("transactionId", UniqId),
     ("recallHandle", Handle),
+    // Of checks of transactions: what is asked about then is committed at the place that ours named.
+    ("commitLogOffset", Number),
+    ("offsetMsgId", OffsetId),
     // Of pops and of 32.
     ("popTime", Time),
     ("timestamp", Time),

@@ -158,6 +158,10 @@ impl Values {
             .retain(|name, _| !body(name) || other.0.contains_key(name));
     }
 
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
     /// What of ours is not as it was recorded.
     pub fn differences(&self, ours: &Values) -> BTreeMap<String, String> {
         let names = self.0.keys().chain(ours.0.keys());
