@@ -27,6 +27,8 @@ pub enum Form {
     UniqId,
     /// The same but for the time of delivery.
     Handle,
+    /// The same receipt handle of a pop but for when it was.
+    Receipt,
     /// The same words, but for addresses; what Java says of an exception only has to be answered by
     /// words of our own.
     Remark,
@@ -59,6 +61,8 @@ const FORMS: &[(&str, Form)] = &[
     ("[].properties.UNIQ_KEY", UniqId),
     ("[].properties.ORIGIN_MESSAGE_ID", OffsetId),
     ("[].properties.TIMER_DEQUEUE_MS", Time),
+    ("[].properties.1ST_POP_TIME", Time),
+    ("[].properties.POP_CK", Receipt),
     // Of tables.
     (".dataVersion.counter", Number),
     (".dataVersion.timestamp", Time),
@@ -155,6 +159,7 @@ impl Form {
             OffsetId => stores(theirs) == stores(ours) && stores(ours).iter().all(Option::is_some),
             // Eight digits are the host's. A client's own would be the same.
             UniqId => both(is_id) && theirs[..8] == ours[..8] && theirs[8..20] == *RECORDED_BROKER,
+            Receipt => receipt(theirs).is_some() && receipt(theirs) == receipt(ours),
             Handle => handle(theirs) == handle(ours),
             Remark => by_java(theirs) || without_addresses(theirs) == without_addresses(ours),
         }
@@ -219,6 +224,13 @@ fn handle(text: &str) -> Option<Vec<String>> {
     Some(fields)
 }
 
+/// The fields of a receipt handle, without the time of the pop (the second).
+fn receipt(text: &str) -> Option<Vec<&str>> {
+    let mut fields: Vec<_> = text.split(' ').collect();
+    (fields.len() == 8 && time(fields[1])? > 0).then(|| fields.remove(1))?;
+    Some(fields)
+}
+
 /// The text with `host:port` for each client's address.
 fn without_addresses(text: &str) -> String {
     let words = text.split_inclusive([' ', '[', ']', '/']);
@@ -266,6 +278,12 @@ fn each_form_refuses_what_is_not_of_it() {
             "djEgVCBiIDE3OTU1Mjc5MTgwMDEgN0Y=",
             "djEgVCBiIDE3OTU1MjgwNzg2MTkgN0Y=",
             "djEgVSBiIDE3OTU1MjgwNzg2MTkgN0Y=",
+        ),
+        (
+            Receipt,
+            "2 1795527931077 10000 0 0 broker-a 1 2",
+            "2 1795527931078 10000 0 0 broker-a 1 2",
+            "2 1795527931077 10000 0 0 broker-a 1 3",
         ),
         (
             Remark,

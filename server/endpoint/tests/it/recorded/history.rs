@@ -15,10 +15,6 @@ const HOLDER: u64 = 900;
 /// Brings the world to what the recorded one was when this case was asked.
 pub fn before(world: &World, case: &str) {
     match case {
-        "j53-pop frame 1" => {
-            world.ask(say::create_topic("T_j53_pop", 4, 6));
-            world.ask(say::create_group(r#"{"groupName":"G_j53_pop"}"#));
-        }
         // Apache writes a half message anew when it asks about it: there is one more for each check.
         "go-tx line 7" | "j49-tx line 11" => {
             let half = say::send_with(
@@ -32,21 +28,6 @@ pub fn before(world: &World, case: &str) {
         // The recorded broker made the group for a request that it then refused.
         "errors-broker frame 64" => {
             world.ask(say::create_group(r#"{"groupName":"G_none"}"#));
-        }
-        // Each pop has the next of eight revive queues; one had popped before.
-        "errors-broker-pop 140" => {
-            let pop = Command::request(POP_MESSAGE)
-                .with("consumerGroup", "G_j53_pop")
-                .with("topic", "T_j53_pop")
-                .with("queueId", -1)
-                .with("maxMsgNums", 1)
-                .with("invisibleTime", 10_000)
-                .with("pollTime", 0)
-                .with("bornTime", 0)
-                .with("initMode", 0)
-                .with("expType", "TAG")
-                .with("exp", "*");
-            world.ask(pop);
         }
         "mqadmin-updateTopic-attributes 1" => administrated(world),
         "mqadmin-brokerStatus-b 1" => {

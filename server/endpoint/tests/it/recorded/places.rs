@@ -14,6 +14,8 @@ pub struct Places {
     log: BTreeMap<u64, u64>,
     /// The place of each half message among half messages, by where it lies in the recorded log.
     halves: BTreeMap<u64, String>,
+    /// When ours popped and to which revive queue, by when the recorded one did.
+    pops: BTreeMap<String, (String, String)>,
 }
 
 impl Places {
@@ -39,6 +41,11 @@ impl Places {
             self.log
                 .extend(theirs.into_iter().zip(ids(ours.field("msgId"))));
         }
+        let popped = ours.field("popTime").zip(ours.field("reviveQid"));
+        if let (Some(theirs), Some((time, queue))) = (field("popTime"), popped) {
+            let pop = (time.to_owned(), queue.to_owned());
+            self.pops.insert(theirs.to_owned(), pop);
+        }
         let (theirs, ours) = (case.body(), &ours.body);
         let messages = records(&theirs).zip(records(ours));
         self.log
@@ -47,6 +54,9 @@ impl Places {
 
     /// The request as it would have been made of our broker.
     pub fn ours(&self, request: Command) -> Command {
+        if let Some(receipt) = request.field("extraInfo").map(|text| self.receipt(text)) {
+            return say::but(request, "extraInfo", receipt);
+        }
         let name = match request.code {
             VIEW_MESSAGE_BY_ID | CONSUMER_SEND_MSG_BACK => "offset",
             END_TRANSACTION => "commitLogOffset",
@@ -66,6 +76,15 @@ impl Places {
             }
             _ => request,
         }
+    }
+
+    /// What our broker gave for this receipt handle.
+    fn receipt(&self, theirs: &str) -> String {
+        let mut fields: Vec<&str> = theirs.split(' ').collect();
+        if let Some((time, queue)) = fields.get(1).and_then(|time| self.pops.get(*time)) {
+            (fields[1], fields[3]) = (time, queue);
+        }
+        fields.join(" ")
     }
 
     /// Whether both values of that name are the place of the same record.
