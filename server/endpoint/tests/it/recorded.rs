@@ -144,12 +144,19 @@ struct Replay {
     unexcused: String,
     /// Requests that are held, each until the recorded broker had heard the case of that name.
     held: Vec<(Held, Recorded, String)>,
+    /// Those that are none of the cases.
+    furnished: Vec<Held>,
     pushes: Pushes,
 }
 
 impl Replay {
     fn ask(&mut self, mut case: Recorded) {
-        history::before(&self.world, &case.case);
+        let furnished = history::before(&self.world, &case.case);
+        self.furnished.extend(furnished);
+        let woken = |held: &mut Held| self.world.is_woken(held);
+        for held in self.furnished.extract_if(.., woken) {
+            assert_eq!(self.world.again(&held, Again::Woken).code, 0);
+        }
         self.world.index();
         let door = match case.door.ends_with("vip") {
             true => Door::Vip,
@@ -273,6 +280,7 @@ fn answers_have_the_recorded_values_except_where_a_reason_is_given() {
         excused: deviations(),
         unexcused: String::new(),
         held: Vec::new(),
+        furnished: Vec::new(),
         pushes: Pushes::default(),
     };
     let cases = recorded();

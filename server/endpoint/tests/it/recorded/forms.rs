@@ -46,6 +46,10 @@ const FORMS: &[(&str, Form)] = &[
     // Of checks of transactions: what is asked about then is committed at the place that ours named.
     ("commitLogOffset", Number),
     ("offsetMsgId", OffsetId),
+    // Of replies that are handed on.
+    ("bornHost", Address),
+    ("storeTimestamp", Time),
+    ("properties.PUSH_REPLY_TIME", Time),
     // Of pops and of 32.
     ("popTime", Time),
     ("timestamp", Time),

@@ -2,19 +2,41 @@
 
 use std::time::Duration;
 
+use broker::ConnectionId;
 use remoting::Command;
 use remoting::code::request::*;
 use serde_json::json;
 
 use crate::say;
-use crate::world::World;
+use crate::world::{Held, World};
 
 /// Who held the administrator's group and was its producer.
 const HOLDER: u64 = 900;
 
-/// Brings the world to what the recorded one was when this case was asked.
-pub fn before(world: &World, case: &str) {
+/// Brings the world to what the recorded one was when this case was asked. Returns what is held.
+pub fn before(world: &World, case: &str) -> Option<Held> {
     match case {
+        // Who replied was recorded by nobody.
+        "j53-subscription-race line 229" => {
+            let properties = "UNIQ_KEY\u{1}7F000001500B4E0E2F2A7965BE93001F\u{2}\
+                CORRELATION_ID\u{1}d3dd3713-e949-43d3-a042-57f4801a47d8\u{2}MSG_TYPE\u{1}reply\u{2}\
+                TTL\u{1}8000\u{2}REPLY_TO_CLIENT\u{1}127.0.0.1@20491#1733955025992\u{2}";
+            let reply = say::send_with("DefaultCluster_REPLY_TOPIC", 0, properties, b"the reply");
+            let mut reply = say::but(reply, "a", "G_j53_reply_p");
+            reply.code = SEND_REPLY_MESSAGE_V2;
+            return Some(world.hold(&say::but(reply, "g", 1_795_527_911_060i64)));
+        }
+        // How its clients left was recorded by nobody either.
+        "j53-pop line 7" => {
+            for conn in [54, 56] {
+                world.broker.closed(ConnectionId(conn));
+            }
+        }
+        // The recording leaves out most of what the one before committed.
+        "j53-request line 28" => {
+            commit(world, "G_j53_req", "T_j53_req", &[1, 1, 0, 0]);
+            commit(world, "G_j53_req", "%RETRY%G_j53_req", &[0]);
+        }
         // Apache writes a half message anew when it asks about it: there is one more for each check.
         "go-tx line 7" | "j49-tx line 11" => {
             let half = say::send_with(
@@ -63,6 +85,7 @@ pub fn before(world: &World, case: &str) {
         }
         _ => {}
     }
+    None
 }
 
 /// A topic, a group on it that consumed two messages of each queue, and a producer; two minutes later.

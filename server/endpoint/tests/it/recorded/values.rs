@@ -47,6 +47,12 @@ impl Values {
             for (name, value) in fields {
                 values.insert(name, value);
             }
+            // Their order says nothing.
+            if let Some(text) = values.0.remove("properties") {
+                for (name, value) in model::message::properties(&text) {
+                    values.insert(&format!("properties.{name}"), value);
+                }
+            }
         }
         values
     }
