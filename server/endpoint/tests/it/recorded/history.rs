@@ -52,12 +52,7 @@ pub fn before(world: &World, case: &str) -> Option<Held> {
             world.ask(say::create_group(r#"{"groupName":"G_none"}"#));
         }
         "mqadmin-updateTopic-attributes 1" => administrated(world),
-        "mqadmin-brokerStatus-b 1" => {
-            for (level, count) in [(1, 3), (2, 1)] {
-                delayed(world, level, count);
-            }
-            later(world, 12);
-        }
+        "mqadmin-brokerStatus-b 1" => later(world, 12),
         // One message more, consumed in the last minute.
         "mqadmin-consumerProgress-g 1" => {
             consumed(world, 3, 2, 1);
@@ -147,15 +142,6 @@ fn commit(world: &World, group: &str, topic: &str, offsets: &[i64]) {
         let commit = say::queue(UPDATE_CONSUMER_OFFSET, topic, queue);
         let commit = commit.with("consumerGroup", group);
         assert_eq!(world.ask(commit.with("commitOffset", offset)).code, 0);
-    }
-}
-
-/// Delayed messages of a level.
-fn delayed(world: &World, level: i32, count: usize) {
-    let delay = format!("DELAY\u{1}{level}\u{2}");
-    for _ in 0..count {
-        let send = say::send_with("T_j53_retry", 0, &delay, b"m");
-        assert_eq!(world.ask(send).code, 0);
     }
 }
 
