@@ -27,7 +27,7 @@ pub struct Query<'a> {
     pub end: i64,
 }
 
-/// What a query by key found. The records were appended to the output buffer, newest first.
+/// What a query by key found. The records were appended to the output buffer, oldest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Queried {
     /// How many records there are.
@@ -88,7 +88,7 @@ impl Broker {
         Err(Error::NoRecord(offset))
     }
 
-    /// Appends the messages with a key to `out`, newest first.
+    /// Appends the newest messages with a key to `out`, oldest first.
     ///
     /// # Errors
     /// [`Error::NoMessageWithKey`].
@@ -148,6 +148,7 @@ impl Wanted {
             },
             records: Vec::new(),
         };
+        let mut starts = Vec::new();
         for at in found.map_err(read_failed)? {
             let start = result.records.len();
             let full = result.queried.count == self.max || start >= limits::QUERY_BYTES;
@@ -164,14 +165,22 @@ impl Wanted {
                         result.queried.indexed_to = at;
                     }
                     result.queried.count += 1;
+                    starts.push(start);
                 }
                 _ => result.records.truncate(start),
             }
         }
-        match result.queried.count {
-            0 => Err(Error::NoMessageWithKey),
-            _ => Ok(result),
+        if starts.is_empty() {
+            return Err(Error::NoMessageWithKey);
         }
+        // Found newest first, and told oldest first: some clients take the first one.
+        let mut records = Vec::with_capacity(result.records.len());
+        let mut end = result.records.len();
+        for start in starts.into_iter().rev() {
+            records.extend_from_slice(&result.records[start..end]);
+            end = start;
+        }
+        Ok(ColdQuery { records, ..result })
     }
 
     /// Compares the real key: the index only knows hashes.

@@ -85,7 +85,10 @@ impl Admin {
             let channel = self.client.channels.to(address).await?;
             let command = header.fill(Command::request(request::QUERY_MESSAGE));
             match channel.call(command, self.client.config.timeout * 2).await {
-                Ok(answer) => messages.extend(found(&channel, &answer, &broker.name)?),
+                // A broker tells the oldest first.
+                Ok(answer) => {
+                    messages.extend(found(&channel, &answer, &broker.name)?.into_iter().rev())
+                }
                 Err(error) if error.code() == Some(response::QUERY_NOT_FOUND) => {}
                 Err(error) => return Err(error),
             }

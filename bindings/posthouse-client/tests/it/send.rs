@@ -91,8 +91,11 @@ fn a_message_is_sent_and_found_by_its_ids_and_keys() {
             let found = admin.messages_by_key(&topic, "k2", 10, (before, after));
             found.await.unwrap()
         };
-        let by_key = until(by_key, |found| !found.is_empty()).await;
-        assert_eq!(by_key.len(), 1);
+        let another = Message::new(topic.as_str(), "another").key("k2");
+        producer.send(another).await.unwrap();
+        let by_key = until(by_key, |found| found.len() == 2).await;
+        let bodies: Vec<_> = by_key.iter().map(|found| found.body.clone()).collect();
+        assert_eq!(bodies, ["another", "one parcel"], "newest first");
         assert_eq!(
             admin
                 .message(&topic, "unknown")
