@@ -46,7 +46,7 @@ struct Recorded {
     body: Option<String>,
     /// The body, if it is bytes: messages.
     bytes: Option<String>,
-    /// Whether only the start of the body was kept.
+    /// Whether only the start of the body was kept: of a table whole rows, closed again.
     #[serde(default)]
     cut: bool,
     /// When it was asked, where that is known better than from the request.
@@ -74,10 +74,6 @@ impl Recorded {
         Some(Command::decode(&frame).unwrap())
     }
 
-    fn scenario(&self) -> &str {
-        self.case.split(' ').next().unwrap_or_default()
-    }
-
     fn body(&self) -> Vec<u8> {
         match (&self.body, &self.bytes) {
             (Some(text), _) => text.clone().into_bytes(),
@@ -102,18 +98,21 @@ pub fn requests() -> Vec<Command> {
     answered.filter_map(Recorded::request).collect()
 }
 
-/// The table of deviations: which values of a case differ (`*` for all that start so).
+/// The table of deviations: which values of a case, or of several, differ (`*` for all that start so).
 fn deviations() -> BTreeMap<String, BTreeSet<String>> {
     let text = include_str!("../../testdata/deviations.md");
     let mut deviations: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for row in text.lines().filter_map(|line| line.strip_prefix("| `")) {
-        let (case, rest) = row.split_once("` |").unwrap();
+    let quoted = |cell: &'static str| cell.split('`').skip(1).step_by(2);
+    for row in text.lines().filter(|line| line.starts_with("| `")) {
+        let (cases, rest) = row.split_once("` |").unwrap();
         let (differs, _reason) = rest.split_once(" | ").unwrap();
-        let values = differs.split('`').skip(1).step_by(2).map(str::to_owned);
-        deviations
-            .entry(case.to_owned())
-            .or_default()
-            .extend(values);
+        for case in quoted(cases) {
+            let values = quoted(differs).map(str::to_owned);
+            deviations
+                .entry(case.to_owned())
+                .or_default()
+                .extend(values);
+        }
     }
     deviations
 }
@@ -211,7 +210,7 @@ impl Replay {
     /// Looks for what the recorded broker said unasked.
     fn pushed(&mut self, case: &Recorded) {
         pass(&self.world, case.at);
-        self.pushes.collect(&self.world, case.conn);
+        self.pushes.collect(&self.world, &case.case, case.conn);
         let code = case.code.expect("a push's code");
         match self
             .pushes
@@ -222,12 +221,11 @@ impl Replay {
         }
     }
 
-    /// What was said to nobody's surprise but the clients'.
-    fn over(&mut self, scenario: &str, conns: &BTreeSet<u64>) {
-        self.pushes.collect(&self.world, 0);
-        for (to, push) in self.pushes.left() {
+    /// What was said to clients that were recorded whole, and to which the recorded broker said nothing.
+    fn over(&mut self, conns: &BTreeSet<u64>) {
+        for (case, to, push) in self.pushes.left() {
             if conns.contains(&to) {
-                self.unexcused += &format!("{scenario}: said to {to}: {push:?}\n");
+                self.unexcused += &format!("{case}: said to {to}: {push:?}\n");
             }
         }
     }
@@ -287,18 +285,13 @@ fn answers_have_the_recorded_values_except_where_a_reason_is_given() {
     // Only who was recorded whole has everything that was said to it among the cases.
     let whole = cases.iter().filter(|case| case.case.contains(" line "));
     let conns: BTreeSet<u64> = whole.map(|case| case.conn).collect();
-    let mut scenario = String::new();
     for case in cases {
-        if scenario != case.scenario() {
-            replay.over(&scenario, &conns);
-            scenario = case.scenario().to_owned();
-        }
         let (name, conn) = (case.case.clone(), case.conn);
         replay.ask(case);
-        replay.pushes.collect(&replay.world, conn);
+        replay.pushes.collect(&replay.world, &name, conn);
         replay.behind(&name);
     }
-    replay.over(&scenario, &conns);
+    replay.over(&conns);
     let Replay {
         excused, unexcused, ..
     } = replay;

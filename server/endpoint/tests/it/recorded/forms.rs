@@ -73,9 +73,12 @@ const FORMS: &[(&str, Form)] = &[
     (".mappingDataVersion.timestamp", Time),
     // Of clients.
     (".connectionSet[].clientAddr", Address),
+    (".data[][].remoteIP", Address),
+    (".data[][].lastUpdateTimestamp", Time),
     // Of queues: our records are 20 bytes longer, for their checksum.
     (".offsetTable[].lastUpdateTimestamp", Time),
     (".offsetTable[].lastTimestamp", Time),
+    (".consumeStatsList[][].offsetTable[].lastTimestamp", Time),
     (".queueData[].physicOffset", Number),
     (".queueData[].physicSize", Number),
     (".consumeTimeSpanSet[].delayTime", Number),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use remoting::Command;
-use remoting::code::request::{CONSUMER_SEND_MSG_BACK, END_TRANSACTION, VIEW_MESSAGE_BY_ID};
+use remoting::code::request::*;
 
 use super::Recorded;
 use super::values::{Values, records};
@@ -57,6 +57,9 @@ impl Places {
         if let Some(receipt) = request.field("extraInfo").map(|text| self.receipt(text)) {
             return say::but(request, "extraInfo", receipt);
         }
+        if request.code == CONSUME_MESSAGE_DIRECTLY {
+            return self.message(request);
+        }
         let name = match request.code {
             VIEW_MESSAGE_BY_ID | CONSUMER_SEND_MSG_BACK => "offset",
             END_TRANSACTION => "commitLogOffset",
@@ -76,6 +79,18 @@ impl Places {
             }
             _ => request,
         }
+    }
+
+    /// The same question for the message that has its id in our broker.
+    fn message(&self, request: Command) -> Command {
+        let id = request.field("msgId").and_then(model::id::parse_offset_id);
+        let Some((store, at)) = id.and_then(|(store, at)| Some((store, self.log.get(&at.0)?)))
+        else {
+            return request;
+        };
+        let mut id = String::new();
+        model::id::push_offset_id(&mut id, store, model::LogOffset(*at));
+        say::but(request, "msgId", id)
     }
 
     /// What our broker gave for this receipt handle.

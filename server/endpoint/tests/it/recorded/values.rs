@@ -15,8 +15,8 @@ use super::history;
 
 /// Objects whose keys are data (topics, groups, queues, figures), so that their names are in brackets.
 const BY_DATA: [&str; 10] = [
+    ".data",
     ".offsetTable",
-    ".consumeStatsList[]",
     ".subscriptionTable",
     ".topicConfigTable",
     ".subscriptionGroupTable",
@@ -115,6 +115,9 @@ impl Values {
             // Lists of names, and of queues, are sets: Apache's order is that of a hash.
             Value::Array(items) => {
                 self.insert(path, "a list");
+                if path == ".consumeStatsList" {
+                    return self.groups(path, items);
+                }
                 for (at, item) in items.iter().enumerate() {
                     match (item, item.get("messageQueue")) {
                         (Value::String(name), _) => {
@@ -127,6 +130,13 @@ impl Values {
             }
             Value::String(text) => self.insert(path, text),
             other => self.insert(path, other),
+        }
+    }
+
+    /// A list of groups, each an object with one member.
+    fn groups(&mut self, path: &str, items: &[Value]) {
+        for (group, stats) in items.iter().filter_map(Value::as_object).flatten() {
+            self.json(&format!("{path}[{group}]"), stats);
         }
     }
 
