@@ -138,6 +138,7 @@ impl Wanted {
     fn read(&self, store: &Store) -> Result<ColdQuery, Error> {
         // Keys that only share a hash are among the candidates; a few more make up for them.
         let candidates = self.max.saturating_mul(2).max(1);
+        store.index_what_is_visible();
         let found = store.find(&self.topic, &self.key, self.begin, self.end, candidates);
         let visible = store.marks().dispatched;
         let mut result = ColdQuery {

@@ -34,7 +34,21 @@ pub(crate) fn step(store: &Store) -> Next {
     }
 }
 
+/// So many pieces are waited for by who asks for a key.
+const PIECES: usize = 4;
+
+/// Brings the key index forward to what is visible now, unless that is far.
+pub(crate) fn catch_up(store: &Store) {
+    let visible = store.marks().dispatched;
+    for _ in 0..PIECES {
+        if store.keys.next() >= visible || step(store) == Next::After(PAUSE * 10) {
+            return;
+        }
+    }
+}
+
 fn piece(store: &Store) -> Result<bool, ReadError> {
+    let _alone = lock(&store.deriving);
     let begin = store.keys.next().max(store.log_start());
     let dispatched = store.marks().dispatched;
     if begin >= dispatched {

@@ -68,6 +68,8 @@ pub struct Store {
     pub(crate) log: Log,
     pub(crate) queues: Queues,
     pub(crate) keys: KeyIndex,
+    /// Who brings the key index forward.
+    pub(crate) deriving: Mutex<()>,
     pub(crate) pending: Pending,
     pub(crate) tables: Mutex<Tables>,
     pub(crate) table_queue: Arc<Queue>,
@@ -177,6 +179,7 @@ impl Store {
             log,
             queues,
             keys,
+            deriving: Mutex::default(),
             pending,
             planted,
             tables: Mutex::default(),
@@ -495,6 +498,12 @@ impl Store {
     ) -> Result<Vec<LogOffset>, ReadError> {
         let found = (self.keys).find(topic, key, (begin, end), max, self.log_start());
         Ok(found?)
+    }
+
+    /// Brings the key index forward to what consumers see now, so that whoever was answered finds its message.
+    /// After a start that has much to read it gives up early. May block.
+    pub fn index_what_is_visible(&self) {
+        derive::catch_up(self);
     }
 
     /// The same of records with this `IDEMPOTENCY_KEY`.
