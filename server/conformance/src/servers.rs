@@ -7,6 +7,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::process::Process;
@@ -298,12 +299,16 @@ fn broker_config(name: &str, home: &Path, port: u16, namesrv: &str) -> String {
     )
 }
 
-/// The first of `n` neighbouring free ports.
+/// The first of `n` neighbouring free ports. They lie below those that systems give to connections: such a one could be
+/// taken between this look and the start of whoever is told it.
 pub fn free_ports(n: u16) -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
     let listen = |port: u16| TcpListener::bind(("127.0.0.1", port));
+    let begin = std::process::id().wrapping_mul(977);
     loop {
-        let first = listen(0).unwrap().local_addr().unwrap().port();
-        let all: Result<Vec<_>, _> = (0..n).map(|i| listen(first.saturating_add(i))).collect();
+        let taken = NEXT.fetch_add(u32::from(n), Ordering::Relaxed);
+        let first = 10_000 + (begin.wrapping_add(taken) % 20_000) as u16;
+        let all: Result<Vec<_>, _> = (0..n).map(|i| listen(first + i)).collect();
         if all.is_ok() {
             return first;
         }
