@@ -87,11 +87,19 @@ func (r *run) push(group string, options ...consumer.Option) rocketmq.PushConsum
 // A started push consumer of a group of its own that puts everything of this run into an inbox.
 func (r *run) collect(topic, expression string, options ...consumer.Option) *inbox {
 	in := &inbox{run: r}
-	c := r.push("GoC_"+r.instance(), options...)
-	r.fine(c.Subscribe(topic, tags(expression), in.listen))
-	r.fine(c.Start())
-	r.atEnd(func() { _ = c.Shutdown() })
-	return in
+	for end := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) {
+		c := r.push("GoC_"+r.instance(), options...)
+		r.fine(c.Subscribe(topic, tags(expression), in.listen))
+		err := c.Start()
+		if err == nil {
+			r.atEnd(func() { _ = c.Shutdown() })
+			return in
+		}
+		// A dead-letter topic is made with its first letter, which may be on its way.
+		if !strings.Contains(err.Error(), "route info not found") || time.Now().After(end) {
+			r.fine(err)
+		}
+	}
 }
 
 func tags(expression string) consumer.MessageSelector {
