@@ -286,13 +286,15 @@ pub fn apache_with(release: Release, part: Apache<'_>, extra: &Extra<'_>) -> Ser
     }
 }
 
+/// A cold Apache broker on a busy machine refuses sends that wait for 200 ms; of one-way ones nobody would learn.
 fn broker_config(name: &str, home: &Path, port: u16, namesrv: &str) -> String {
     let store = home.join("store");
     format!(
         "brokerClusterName=DefaultCluster\nbrokerName={name}\nbrokerIP1=127.0.0.1\nnamesrvAddr={namesrv}\n\
          listenPort={port}\nhaListenPort={}\nstorePathRootDir={}\nstorePathCommitLog={}\n\
          mappedFileSizeCommitLog=67108864\nmappedFileSizeConsumeQueue=30000\n\
-         recallMessageEnable=true\nenablePropertyFilter=true\n{QUICK}",
+         recallMessageEnable=true\nenablePropertyFilter=true\n\
+         waitTimeMillsInSendQueue=30000\nosPageCacheBusyTimeOutMills=30000\n{QUICK}",
         port + 1,
         store.display(),
         store.join("commitlog").display()
