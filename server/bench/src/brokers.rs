@@ -293,10 +293,11 @@ pub fn java(home: &Path, flags: &[&str]) -> Command {
 }
 
 /// A port whose neighbours from −2 to +4 are free as well: the VIP port, the replicas' port, the name
-/// server's, and HTTP's.
+/// server's, and HTTP's. Below those that systems give to connections, of which cells have thousands.
 fn free_port() -> io::Result<u16> {
-    for _ in 0..100 {
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    let begin = std::process::id().wrapping_mul(977);
+    for step in 0..2_000 {
+        let port = 10_002 + (begin.wrapping_add(step * 8) % 20_000) as u16;
         let around = [port - 2, port, port + 1, port + 3, port + 4];
         if around
             .iter()
