@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use posthouse_client::{
-    Client, Compression, Config, Deliver, Error, Message, MessageError, ProducerOptions,
+    Client, Compression, Config, Deliver, Error, Message, MessageError, Producer, ProducerOptions,
     SendStatus, TopicConfig, TopicName,
 };
 
@@ -13,22 +13,29 @@ use crate::consume::topic;
 use crate::places::{apache, everywhere, fresh, over_tcp, run, until};
 use crate::retry::name_server_of;
 
+/// A producer whose sends take 200 ms at most, of a client whose requests may take an hour.
+fn hasty(name_server: &str) -> Producer {
+    let mut config = Config::new(name_server);
+    config.timeout = Duration::from_secs(3600);
+    let options = ProducerOptions {
+        timeout: Duration::from_millis(200),
+        ..ProducerOptions::default()
+    };
+    Client::new(config).producer_with("shop", options).unwrap()
+}
+
+async fn ends_in_time<T: std::fmt::Debug>(sent: impl Future<Output = Result<T, Error>>) {
+    let ended = tokio::time::timeout(Duration::from_secs(60), sent).await;
+    let error = ended.expect("it ends").unwrap_err();
+    assert!(error.is_timeout(), "{error}");
+}
+
 #[test]
 fn a_send_ends_in_its_own_time_though_the_name_server_is_silent() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     run(async {
-        let mut config = Config::new(&silent.local_addr().unwrap().to_string());
-        config.timeout = Duration::from_secs(3600);
-        let options = ProducerOptions {
-            timeout: Duration::from_millis(200),
-            ..ProducerOptions::default()
-        };
-        let client = Client::new(config);
-        let producer = client.producer_with("shop", options).unwrap();
-        let sent = producer.send(Message::new("anywhere", "x"));
-        let ended = tokio::time::timeout(Duration::from_secs(60), sent).await;
-        let error = ended.expect("it ends").unwrap_err();
-        assert!(error.is_timeout(), "{error}");
+        let producer = hasty(&silent.local_addr().unwrap().to_string());
+        ends_in_time(producer.send(Message::new("anywhere", "x"))).await;
     });
 }
 
@@ -37,24 +44,11 @@ fn a_send_with_a_name_ends_in_its_own_time_though_the_broker_is_silent() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     run(async {
         let servers = name_server_of(&[silent.local_addr().unwrap().to_string()]);
-        let mut config = Config::new(&servers.address());
-        config.timeout = Duration::from_secs(3600);
-        let options = ProducerOptions {
-            timeout: Duration::from_millis(200),
-            ..ProducerOptions::default()
-        };
-        let client = Client::new(config);
-        let producer = client.producer_with("shop", options).unwrap();
+        let producer = hasty(&servers.address());
         let named = || Message::new("t", "x").idempotency_key("k");
         // Whether it keeps names is asked first.
-        let sent = producer.send(named());
-        let ended = tokio::time::timeout(Duration::from_secs(60), sent).await;
-        let error = ended.expect("it ends").unwrap_err();
-        assert!(error.is_timeout(), "{error}");
-        let sent = producer.send_oneway(named());
-        let ended = tokio::time::timeout(Duration::from_secs(60), sent).await;
-        let error = ended.expect("it ends").unwrap_err();
-        assert!(error.is_timeout(), "{error}");
+        ends_in_time(producer.send(named())).await;
+        ends_in_time(producer.send_oneway(named())).await;
     });
 }
 
