@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"runtime/debug"
 	"strings"
@@ -49,6 +50,10 @@ var console sync.Mutex
 
 func say(fields map[string]any) {
 	line, _ := json.Marshal(fields)
+	sayLine(line)
+}
+
+func sayLine(line []byte) {
 	console.Lock()
 	defer console.Unlock()
 	fmt.Fprintf(os.Stdout, "%s\n", line)
@@ -56,20 +61,27 @@ func say(fields map[string]any) {
 
 func main() {
 	rlog.SetLogLevel("error")
+	if len(os.Args) > 3 && os.Args[1] == "play" {
+		go func() {
+			_, _ = io.Copy(io.Discard, os.Stdin)
+			os.Exit(1) // whoever asked for the scenario is gone
+		}()
+		play(os.Args[2:])
+		return
+	}
 	say(map[string]any{"run": 0, "event": "ready"})
 	lines := bufio.NewScanner(os.Stdin)
 	for lines.Scan() {
-		words := strings.Fields(lines.Text())
-		settings := map[string]string{}
-		for _, word := range words[2:] {
-			key, value, _ := strings.Cut(word, "=")
-			settings[key] = value
-		}
-		go play(words[0], words[1], settings)
+		go supervise(strings.Fields(lines.Text()))
 	}
 }
 
-func play(id, name string, settings map[string]string) {
+func play(words []string) {
+	id, name, settings := words[0], words[1], map[string]string{}
+	for _, word := range words[2:] {
+		key, value, _ := strings.Cut(word, "=")
+		settings[key] = value
+	}
 	r := newRun(id, settings)
 	problem := ""
 	func() {
@@ -84,6 +96,6 @@ func play(id, name string, settings map[string]string) {
 		}
 		scenario(r)
 	}()
-	r.close()
 	r.emit("end", "ok", problem == "", "error", problem)
+	r.close()
 }

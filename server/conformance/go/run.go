@@ -153,8 +153,10 @@ func (r *run) await(what string, limit time.Duration, ready func() bool) {
 	}
 }
 
+func number(id string) json.Number { return json.Number(id) }
+
 func (r *run) emit(event string, fields ...any) {
-	line := map[string]any{"run": json.Number(r.id), "event": event}
+	line := map[string]any{"run": number(r.id), "event": event}
 	for i := 0; i < len(fields); i += 2 {
 		line[fields[i].(string)] = fields[i+1]
 	}

@@ -122,13 +122,17 @@ impl Runs {
                 continue;
             };
             let id = event["run"].as_u64().unwrap_or_default();
-            self.state
-                .lock()
-                .unwrap()
-                .events
-                .entry(id)
-                .or_default()
-                .push(event);
+            let mut state = self.state.lock().unwrap();
+            let events = state.events.entry(id).or_default();
+            if event["event"] == "again" {
+                // A client's library crashed: said aloud, because nothing fails that works the next time.
+                let why = event["why"].as_str().unwrap_or_default();
+                eprintln!("played again: {}", why.lines().next().unwrap_or_default());
+                events.clear();
+            } else {
+                events.push(event);
+            }
+            drop(state);
             self.more.notify_all();
         }
         self.state.lock().unwrap().gone = true;

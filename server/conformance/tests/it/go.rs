@@ -18,6 +18,25 @@ fn play(scenario: &str) {
     }
 }
 
+/// Which crashes are played again, and what is told of the others (`go/supervise.go`).
+#[test]
+fn the_runner_knows_whose_crash_it_was() {
+    if skipped(&["go"]) {
+        return;
+    }
+    let mut tests = std::process::Command::new("go");
+    tests
+        .args(["test", "."])
+        .current_dir(conformance::home().join("go"));
+    let ran = tests.output().unwrap();
+    let said = String::from_utf8_lossy(&ran.stdout);
+    assert!(
+        ran.status.success(),
+        "{said}{}",
+        String::from_utf8_lossy(&ran.stderr)
+    );
+}
+
 macro_rules! scenarios {
     ($($test:ident: $scenario:literal,)*) => {
         $(#[test]
