@@ -31,7 +31,7 @@ use crate::receive::{self, AGAIN, LEASE, LEASE_RANGE, Shown, Unless, allowed_lea
 use crate::sse::{self, End, HEARTBEAT, Out};
 use crate::subscriptions::{self, Subscription};
 use crate::tickets;
-use crate::write::Bodies;
+use crate::write::{Bodies, Format};
 
 pub(crate) const OPERATIONS: &[Operation] = &[row!(
     GET "/v1/groups/{group}/stream" "streamGroup" stream,
@@ -44,6 +44,7 @@ const KNOWN: &[&str] = &[
     "lease",
     "max_in_flight",
     "body",
+    "format",
     "max_events",
     "max_duration",
     "ticket",
@@ -70,6 +71,7 @@ struct Wanted {
     lease: Duration,
     max_in_flight: usize,
     bodies: Bodies,
+    format: Format,
     events: u64,
     max_duration: Option<Duration>,
 }
@@ -79,6 +81,7 @@ fn wanted(call: &Call) -> Result<Wanted, Problem> {
     let lease = parameters.duration("lease", Duration::ZERO..=Duration::MAX);
     let max_in_flight = parameters.number("max_in_flight", 1..=IN_FLIGHT_MAX);
     let bodies = parameters.word("body", &["auto", "base64", "json"]);
+    let format = Format::read(&mut parameters);
     let events = parameters.number("max_events", 1..=u64::MAX);
     let max_duration = parameters.duration("max_duration", Duration::ZERO..=sse::LONGEST);
     parameters.finish()?;
@@ -101,6 +104,7 @@ fn wanted(call: &Call) -> Result<Wanted, Problem> {
         lease,
         max_in_flight: usize::try_from(max_in_flight.unwrap_or(IN_FLIGHT)).unwrap_or(1),
         bodies: Bodies::of(bodies),
+        format,
         events: events.unwrap_or(u64::MAX),
         max_duration,
         namespace,
@@ -323,7 +327,11 @@ impl Stream {
         let mut text = String::new();
         for leased in popped.messages() {
             let mut data = String::with_capacity(640 + leased.message.body.len());
-            receive::message(&mut data, &self.node, leased, &self.wanted.group, &shown);
+            let show = match self.wanted.format {
+                Format::Message => receive::message,
+                Format::CloudEvent => receive::event,
+            };
+            show(&mut data, &self.node, leased, &self.wanted.group, &shown);
             sse::push(&mut text, None, None, &data);
         }
         let leases = popped.messages().iter().map(|one| one.lease.clone());

@@ -122,7 +122,7 @@ async fn receive(call: Call) -> Result<Response, Problem> {
     match kind {
         media::BYTES => Ok(one(&call.node, leased, &wanted)),
         events::BATCH => Ok(many(leased, kind, ["[", "]"], |out, one| {
-            event(out, &call.node, one, &wanted);
+            event(out, &call.node, one, &wanted.group, &wanted.shown());
         })),
         _ => Ok(many(leased, kind, ["{\"messages\":[", "]}"], |out, one| {
             message(out, &call.node, one, &wanted.group, &wanted.shown());
@@ -348,11 +348,17 @@ pub(crate) fn message(
 }
 
 /// A message as a CloudEvent; what belongs to the lease is told in extensions.
-fn event(out: &mut String, node: &Node, leased: &Leased, wanted: &Wanted) {
-    let mut object = events::event(out, &leased.message, wanted.namespace.as_deref());
+pub(crate) fn event(
+    out: &mut String,
+    node: &Node,
+    leased: &Leased,
+    group: &str,
+    shown: &Shown<'_>,
+) {
+    let mut object = events::event(out, &leased.message, shown.namespace);
     let text = object.value("mqleaseid");
     text.push('"');
-    Held::new(&wanted.group, leased).push(&node.tokens, text);
+    Held::new(group, leased).push(&node.tokens, text);
     text.push('"');
     object.time("mqleaseexpiresat", leased.lease.ends_at());
     object.number("mqdeliveryattempt", attempt(leased));

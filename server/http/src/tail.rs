@@ -1,10 +1,10 @@
 //! Follows topics over SSE, without a group: what is stored, from where the caller left off.
 //!
 //! ```text
-//! broker --long polls--> Reader (one a topic) --ring of written events--> Stream, Stream, Stream
+//! broker --long polls--> Reader (one a topic and format) --ring of written events--> Stream, Stream, Stream
 //!        --pulls of its own, while it is behind the ring---------------> Stream
 //! ```
-//! An event is written once for all streams of a topic. A stream's place is an offset for each queue,
+//! An event is written once for all streams of a topic that want it in one format. A stream's place is an offset for each queue,
 //! and every event's id is that place, signed: order holds within a queue, nothing is lost or comes
 //! twice over any number of reconnects, and any node can go on.
 
@@ -26,6 +26,7 @@ use crate::node::Node;
 use crate::operations::{Operation, row};
 use crate::parameters::{NAMESPACE, Parameters};
 use crate::problem::{self, Problem};
+use crate::write::Format;
 use crate::{sse, tickets, time, token};
 
 use cursor::Place;
@@ -47,6 +48,7 @@ const PARAMETERS: &[&str] = &[
     "tag",
     "sql",
     "queue",
+    "format",
     "max_events",
     "max_duration",
     "ticket",
@@ -65,6 +67,7 @@ async fn tail(call: Call) -> Result<Response, Problem> {
     let from = from(&call, &parameters);
     let max_events = parameters.number("max_events", 1..=u64::MAX);
     let max_duration = parameters.duration("max_duration", Duration::ZERO..=sse::LONGEST);
+    let format = Format::read(&mut parameters);
     let filter = filter(&mut parameters);
     parameters.finish()?;
     tickets::allowed(&call, parameters.text("ticket"))?;
@@ -85,7 +88,7 @@ async fn tail(call: Call) -> Result<Response, Problem> {
     if let Filter::Sql(_) = &filter {
         admin.check_filter(topic.as_str(), &filter).await?;
     }
-    let reader = Readers::of(node, topic.as_str()).await?;
+    let reader = Readers::of(node, topic.as_str(), format).await?;
     let wanted = Wanted::new(filter, &queues, &reader.queues)?;
     let place = begin(node, &reader, &from).await?;
     let (out, response) = sse::open(node);

@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use posthouse_client::{Queue, Received, is_reserved};
 
 use crate::json;
+use crate::parameters::Parameters;
 use crate::rules::CONTENT_TYPE;
 use crate::time;
 
@@ -35,6 +36,26 @@ impl Bodies {
             Some("json") => Bodies::Json,
             Some("none") => Bodies::None,
             _ => Bodies::Auto,
+        }
+    }
+}
+
+/// What the data of a stream's events are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) enum Format {
+    /// Messages, as all answers show them.
+    #[default]
+    Message,
+    /// CloudEvents.
+    CloudEvent,
+}
+
+impl Format {
+    /// What the parameter `format` says.
+    pub(crate) fn read(parameters: &mut Parameters<'_>) -> Format {
+        match parameters.word("format", &["message", "cloudevent"]) {
+            Some("cloudevent") => Format::CloudEvent,
+            _ => Format::Message,
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The one reader of a topic on this node: long polls on every queue, and a ring of events that are
-//! written once, whoever follows.
+//! The one reader of a topic in a format on this node: long polls on every queue, and a ring of events that
+//! are written once, whoever follows.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -13,8 +13,8 @@ use tokio::task::JoinHandle;
 use super::cursor::Place;
 use crate::node::Node;
 use crate::problem::Problem;
-use crate::write::{self, Bodies};
-use crate::{shown, sse, token};
+use crate::write::{self, Bodies, Format};
+use crate::{events, shown, sse, token};
 
 /// How long a broker holds a pull.
 const HOLD: Duration = Duration::from_secs(20);
@@ -30,11 +30,15 @@ const SLICE: usize = 64;
 
 /// The readers of all topics that are followed.
 #[derive(Default)]
-pub(crate) struct Readers(Mutex<HashMap<Arc<str>, Weak<Reader>>>);
+pub(crate) struct Readers(Mutex<Running>);
 
-/// The one reader of a topic. It ends with the last stream that holds it.
+/// Readers by topic and format.
+type Running = HashMap<(Arc<str>, Format), Weak<Reader>>;
+
+/// The one reader of a topic in a format. It ends with the last stream that holds it.
 pub(crate) struct Reader {
     pub topic: Arc<str>,
+    format: Format,
     pub queues: Arc<[Queue]>,
     node: Weak<Node>,
     ring: Mutex<Ring>,
@@ -81,51 +85,62 @@ pub(crate) enum Found {
 }
 
 impl Readers {
-    /// The reader of a topic; started if there is none.
+    /// The reader of a topic in a format; started if there is none.
     ///
     /// # Errors
     /// `topic-not-found`, and what brokers say.
-    pub(crate) async fn of(node: &Arc<Node>, topic: &str) -> Result<Arc<Reader>, Problem> {
+    pub(crate) async fn of(
+        node: &Arc<Node>,
+        topic: &str,
+        format: Format,
+    ) -> Result<Arc<Reader>, Problem> {
         let admin = node.client.admin();
         let mut queues = admin.queues(topic).await?;
         queues.sort();
-        if let Some(reader) = node.readers.running(topic, &queues) {
+        let name: (Arc<str>, Format) = (topic.into(), format);
+        if let Some(reader) = node.readers.running(&name, &queues) {
             return Ok(reader);
         }
         let mut head = Vec::with_capacity(queues.len());
         for queue in &queues {
             head.push(admin.max_offset(queue).await?);
         }
-        let reader = Arc::new(Reader::new(node, topic, queues, Place(head)));
+        let reader = Arc::new(Reader::new(node, name.clone(), queues, Place(head)));
         let mut table = node.readers.lock();
         // Somebody else may have been faster.
-        let other = table.get(topic).and_then(Weak::upgrade);
+        let other = table.get(&name).and_then(Weak::upgrade);
         if let Some(other) = other.filter(|other| other.queues == reader.queues) {
             return Ok(other);
         }
         table.retain(|_, reader| reader.strong_count() > 0);
-        table.insert(reader.topic.clone(), Arc::downgrade(&reader));
+        table.insert(name, Arc::downgrade(&reader));
         drop(table);
         reader.start(node);
         Ok(reader)
     }
 
     /// A running reader, unless the topic has other queues by now: then a new one takes over.
-    fn running(&self, topic: &str, queues: &[Queue]) -> Option<Arc<Reader>> {
-        let reader = self.lock().get(topic).and_then(Weak::upgrade);
+    fn running(&self, name: &(Arc<str>, Format), queues: &[Queue]) -> Option<Arc<Reader>> {
+        let reader = self.lock().get(name).and_then(Weak::upgrade);
         reader.filter(|reader| *reader.queues == *queues)
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Weak<Reader>>> {
+    fn lock(&self) -> MutexGuard<'_, Running> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Reader {
-    fn new(node: &Arc<Node>, topic: &str, queues: Vec<Queue>, head: Place) -> Reader {
-        let id = sign(node, topic, &queues, &head);
+    fn new(
+        node: &Arc<Node>,
+        (topic, format): (Arc<str>, Format),
+        queues: Vec<Queue>,
+        head: Place,
+    ) -> Reader {
+        let id = sign(node, &topic, &queues, &head);
         Reader {
-            topic: topic.into(),
+            topic,
+            format,
             queues: queues.into(),
             node: Arc::downgrade(node),
             ring: Mutex::new(Ring {
@@ -206,7 +221,7 @@ impl Reader {
             self.push(&mut ring, at, from, pulled.next, None, gap, true);
         }
         for message in &pulled.messages {
-            let data = data(message);
+            let data = self.data(message);
             let next = message.queue_offset + 1;
             let tag = message.tag().map(Into::into);
             self.push(&mut ring, at, message.queue_offset, next, tag, data, false);
@@ -256,6 +271,17 @@ impl Reader {
         }
     }
 
+    /// The data of a message's event.
+    pub(crate) fn data(&self, message: &Received) -> Bytes {
+        let mut out = String::with_capacity(message.body.len() + MEMBERS);
+        match self.format {
+            Format::Message => write::message(&mut out, message, Bodies::Auto, None),
+            Format::CloudEvent => events::event(&mut out, message, None),
+        }
+        .end();
+        Bytes::from(out)
+    }
+
     fn ring(&self) -> MutexGuard<'_, Ring> {
         self.ring.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -289,13 +315,6 @@ pub(crate) fn frame(is_gap: bool, id: &str, data: &[u8]) -> Bytes {
     let name = is_gap.then_some("gap");
     sse::push(&mut text, name, Some(id), &String::from_utf8_lossy(data));
     Bytes::from(text)
-}
-
-/// The data of a message's event.
-pub(crate) fn data(message: &Received) -> Bytes {
-    let mut out = String::with_capacity(message.body.len() + MEMBERS);
-    write::message(&mut out, message, Bodies::Auto, None).end();
-    Bytes::from(out)
 }
 
 fn sign(node: &Node, topic: &str, queues: &[Queue], place: &Place) -> Arc<str> {

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::cursor::Place;
-use super::reader::{Event, Found, Reader, data, frame, gap};
+use super::reader::{Event, Found, Reader, frame, gap};
 use super::wanted::Wanted;
 use crate::node::Node;
 use crate::sse::{self, End, HEARTBEAT, Out};
@@ -185,7 +185,8 @@ impl Stream {
         for message in &pulled.messages {
             set(&mut self.place, at, message.queue_offset + 1);
             if self.wanted.is_sql() || self.wanted.accepts_pulled(at, message) {
-                let whole = frame(false, &self.reader.sign(&self.place), &data(message));
+                let data = self.reader.data(message);
+                let whole = frame(false, &self.reader.sign(&self.place), &data);
                 self.send(whole, true).await?;
             }
         }

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::door::{Answer, ask, send};
-use crate::messages::{group, publish, receive, topic};
+use crate::events;
+use crate::messages::{group, publish, receive, settle, topic};
 
 const STRUCTURED: &str = "application/cloudevents+json";
 const BATCH: &str = "application/cloudevents-batch+json";
@@ -333,4 +334,82 @@ fn what_an_event_says_of_its_lease_and_type_is_said_once() {
     );
     let browsed = browsed.expect(200).json().to_string();
     assert!(!browsed.contains("forged"), "{browsed}");
+}
+
+/// The next event of a stream, which must be a CloudEvent.
+fn next(stream: &mut events::Stream) -> Value {
+    let event = stream.next().unwrap();
+    assert_eq!(event.name, "", "{event:?}");
+    crate::contract::valid_as("CloudEvent", &event.data);
+    event.data
+}
+
+#[test]
+fn a_followed_topic_tells_events_to_who_wants_them_and_messages_to_others() {
+    let topic = topic("events-followed");
+    let target = events(&topic, "");
+    let stream = format!("/v1/topics/{topic}/stream?from=earliest");
+    post(&target, STRUCTURED, &event("a", json!({"n": 1}))).expect(201);
+    // One that catches up, one that is there when something comes, one that filters: each its own way.
+    let mut early = events::open(&format!("{stream}&format=cloudevent"), None);
+    let mut chosen = events::open(
+        &format!("{stream}&format=cloudevent&sql=CE_type%20=%20'order.paid'"),
+        None,
+    );
+    let mut plain = events::open(&format!("{stream}&format=message"), None);
+    let shown = &received(&topic, 1)[0];
+    for stream in [&mut early, &mut chosen] {
+        let told = next(stream);
+        for name in [
+            "specversion",
+            "id",
+            "source",
+            "type",
+            "datacontenttype",
+            "data",
+        ] {
+            assert_eq!(told[name], shown[name], "{name} of {told}");
+        }
+        assert_eq!(told["mqleaseid"], Value::Null);
+    }
+    assert_eq!(plain.next().unwrap().data["body"], r#"{"n":1}"#);
+    post(&target, STRUCTURED, &event("b", json!("live"))).expect(201);
+    assert_eq!(next(&mut early)["data"], "live");
+    assert_eq!(next(&mut chosen)["id"], "b");
+    assert_eq!(plain.next().unwrap().data["body"], r#""live""#);
+    let told = publish(&topic, &json!({"body": "no event"})).expect(201);
+    let other = next(&mut early);
+    assert_eq!(other["type"], "rocketmq.message");
+    assert_eq!(other["id"], told.json()["message_id"]);
+    assert_eq!(other["source"], format!("/topics/{topic}"));
+    assert_eq!(other["data"], "no event");
+    // The place is the same in both formats.
+    let last = early.cut();
+    let mut plain = events::open(&stream, Some(&last));
+    publish(&topic, &json!({"body": "after"})).expect(201);
+    assert_eq!(plain.bodies(1), ["after"]);
+    let wrong = ask("GET", &format!("{stream}&format=xml")).expect(400);
+    assert_eq!(wrong.problem(), "invalid-parameter");
+}
+
+#[test]
+fn a_groups_stream_tells_events_that_carry_their_leases() {
+    let (topic, group) = (topic("events-streamed"), group("events-streamed"));
+    assert_eq!(receive(&group, &topic, "&wait=0s").len(), 0);
+    let mut paid = event("a", json!({"n": 1}));
+    paid["mqtag"] = json!("paid");
+    post(&events(&topic, ""), STRUCTURED, &paid).expect(201);
+    let target = format!("/v1/groups/{group}/stream?format=cloudevent&lease=10m");
+    let mut stream = events::open(&target, None);
+    let told = next(&mut stream);
+    assert_eq!(
+        (&told["id"], &told["data"], &told["mqtag"]),
+        (&json!("a"), &json!({"n": 1}), &json!("paid"))
+    );
+    assert_eq!(told["mqdeliveryattempt"], 1);
+    let lease = told["mqleaseid"].as_str().unwrap();
+    let acked = settle(&group, "ack", &[lease], json!({}))
+        .expect(200)
+        .json();
+    assert_eq!(acked["failed"], 0);
 }

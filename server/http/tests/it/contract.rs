@@ -241,11 +241,20 @@ fn resolve(value: &'static Value) -> &'static Value {
     }
 }
 
+/// Holds what came in a stream against a schema of the contract.
+pub fn valid_as(schema: &str, value: &Value) {
+    valid_schema(
+        &json!({ "$ref": format!("#/components/schemas/{schema}") }),
+        value,
+        value,
+    );
+}
+
 fn valid(reference: &str, value: &Value, answer: &Answer) {
     valid_schema(&json!({ "$ref": reference }), value, answer);
 }
 
-fn valid_schema(schema: &Value, value: &Value, answer: &Answer) {
+fn valid_schema(schema: &Value, value: &Value, answer: &impl std::fmt::Debug) {
     static VALIDATORS: OnceLock<Mutex<BTreeMap<String, Validator>>> = OnceLock::new();
     let mut validators = VALIDATORS
         .get_or_init(Mutex::default)
