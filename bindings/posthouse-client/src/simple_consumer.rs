@@ -127,6 +127,32 @@ impl SimpleConsumer {
     /// # Errors
     /// If the topic has no route, or a broker refuses or gives no answer.
     pub async fn receive(&self, topic: &str, receive: &Receive) -> Result<Vec<Leased>> {
+        let (leased, _) = self.receive_as(topic, receive, false).await?;
+        Ok(leased)
+    }
+
+    /// The same, where the attempt's name is that of one request: `true` if these messages were lent to it before.
+    /// In order, they are then on the same leases too. Brokers of Apache's, which know names in order only, never
+    /// say that.
+    ///
+    /// # Errors
+    /// As [`SimpleConsumer::receive`]; refused with 310000 if a request of this name asked for another number of
+    /// messages or another time, and they are still out.
+    pub async fn receive_once(
+        &self,
+        topic: &str,
+        receive: &Receive,
+    ) -> Result<(Vec<Leased>, bool)> {
+        self.receive_as(topic, receive, receive.attempt.is_some())
+            .await
+    }
+
+    async fn receive_as(
+        &self,
+        topic: &str,
+        receive: &Receive,
+        once: bool,
+    ) -> Result<(Vec<Leased>, bool)> {
         self.client.open()?;
         let wanted = Wanted::new(topic, &receive.filter)?;
         let end = Instant::now() + receive.wait;
@@ -150,8 +176,9 @@ impl SimpleConsumer {
                 if receive.attempt.is_some() && !receive.ordered {
                     self.keeps_names(channel).await?;
                 }
-                let found = self.pop(&wanted, receive, hold, name, channel).await?;
-                if !found.is_empty() {
+                let pop = (receive, once, hold);
+                let found = self.pop(&wanted, pop, name, channel).await?;
+                if !found.0.is_empty() {
                     return Ok(found);
                 }
             }
@@ -160,7 +187,7 @@ impl SimpleConsumer {
                 // It has waited already.
                 || !self.any_has_some(topic, brokers, receive.ordered, left).await
             {
-                return Ok(Vec::new());
+                return Ok((Vec::new(), false));
             }
         }
     }
@@ -294,11 +321,10 @@ impl SimpleConsumer {
     async fn pop(
         &self,
         wanted: &Wanted,
-        receive: &Receive,
-        hold: Duration,
+        (receive, once, hold): (&Receive, bool, Duration),
         broker: &str,
         channel: &Channel,
-    ) -> Result<Vec<Leased>> {
+    ) -> Result<(Vec<Leased>, bool)> {
         let header = PopHeader {
             consumer_group: &self.group,
             topic: &wanted.topic,
@@ -313,20 +339,21 @@ impl SimpleConsumer {
             expression: Some(&wanted.subscription.expression),
             order: receive.ordered,
             attempt: receive.attempt.as_deref(),
+            once: receive.attempt.as_deref().filter(|_| once),
         };
         let command = header.fill(Command::request(request::POP_MESSAGE));
         let answer = channel.ask(command, hold + SLACK).await?;
         let malformed = |what: String| Error::malformed(channel.address(), what);
         let read = answer.read(|frame| match frame.code {
-            response::SUCCESS => Ok(true),
+            response::SUCCESS => Ok(Some(frame.ext.get("replayed") == Some("true"))),
             response::POLLING_FULL | response::POLLING_TIMEOUT | response::PULL_NOT_FOUND => {
-                Ok(false)
+                Ok(None)
             }
             code => Err(channel.refused(code, frame.remark)),
         });
-        if !read.map_err(|error| malformed(error.to_string()))?? {
-            return Ok(Vec::new());
-        }
+        let Some(replayed) = read.map_err(|error| malformed(error.to_string()))?? else {
+            return Ok((Vec::new(), false));
+        };
         let mut leased = leased(&answer, &wanted.topic, broker).map_err(malformed)?;
         // Brokers compare hashes of tags; what was not wanted is done.
         let mut kept = Vec::with_capacity(leased.len());
@@ -336,7 +363,7 @@ impl SimpleConsumer {
                 false => self.ack(&one.lease).await?,
             }
         }
-        Ok(kept)
+        Ok((kept, replayed))
     }
 
     /// Waits until one of the brokers has something.

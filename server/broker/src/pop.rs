@@ -68,6 +68,9 @@ pub struct Pop<'a> {
     pub order: bool,
     /// Names this attempt: asked again while they are out, it gets the same messages, and not counted.
     pub attempt: Option<&'a str>,
+    /// The attempt is one request: asked again it gets the very leases, in order too, and another request of this
+    /// name is refused while they are out.
+    pub once: bool,
     /// The request ran a job that read what it needed.
     pub warm: bool,
 }
@@ -89,6 +92,8 @@ pub struct Popped {
     pub queues: Vec<PoppedQueue>,
     /// Whether it was popped in order.
     pub order: bool,
+    /// An attempt that is one request got this before.
+    pub replayed: bool,
 }
 
 /// What became of a pop.
@@ -132,7 +137,7 @@ impl Broker {
     /// Appends messages to `out` and leases them to the group.
     ///
     /// # Errors
-    /// In the order of the checks of Apache's `PopMessageProcessor`.
+    /// In the order of the checks of Apache's `PopMessageProcessor`; [`Error::IdempotencyDiffers`].
     pub fn pop(
         &self,
         caller: &Caller,
@@ -154,6 +159,11 @@ impl Broker {
             }
         }
         let mut popped = self.nothing_popped(pop, &state);
+        if pop.once && pop.order {
+            // What it got is not in memory: what is out in order is in the log.
+            let out = |name| (state.flights.values()).any(|flight| flight.has_attempt(name));
+            popped.replayed = pop.attempt.is_some_and(out);
+        }
         let (mut waits, began) = (false, self.clock.mono());
         loop {
             let more = match self.look_for_pop(&checked, &mut state, &mut popped, out)? {
@@ -194,8 +204,9 @@ impl Broker {
             waits = true;
         }
         self.stats.got_in(self.clock.mono().saturating_sub(began));
-        if let Some(attempt) = pop.attempt.filter(|_| !pop.order) {
-            state.attempts.put(attempt, &popped, self.clock.steady());
+        if let Some(attempt) = pop.attempt.filter(|_| !pop.order || pop.once) {
+            let now = self.clock.steady();
+            state.attempts.put(attempt, pop.max, &popped, now);
         }
         self.pops.changed(line, &state);
         let mut woken = Woken::new();
@@ -227,6 +238,7 @@ impl Broker {
             rest: 0,
             queues: Vec::new(),
             order: pop.order,
+            replayed: false,
         }
     }
 

@@ -42,7 +42,8 @@ pub(crate) fn pop(endpoint: &Endpoint, ask: &mut Ask<'_>) -> Served {
         expression: header.expression,
         expression_kind: header.expression_type,
         order: header.order,
-        attempt: header.attempt,
+        attempt: header.once.or(header.attempt),
+        once: header.once.is_some(),
         warm: ask.run.again == Some(Again::Warm),
     };
     let body_at = ask.out.len();
@@ -68,6 +69,9 @@ fn write(ask: &mut Ask<'_>, body_at: usize, popped: &Popped) {
         .field("msgOffsetInfo", &offsets);
     if popped.order && popped.verdict == PopVerdict::Found {
         reply = reply.field("orderCountInfo", &counts);
+    }
+    if popped.replayed {
+        reply = reply.flag("replayed", true);
     }
     reply.finish();
 }

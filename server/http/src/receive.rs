@@ -15,6 +15,7 @@ use hyper::header::{
     CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName,
     HeaderValue,
 };
+use posthouse_client::code::own_response::IDEMPOTENCY_DIFFERS;
 use posthouse_client::{Filter, GroupConfig, Leased, Receive, SimpleConsumer};
 use tokio::time::Instant;
 
@@ -41,8 +42,8 @@ pub(crate) use given_back::Unless;
 
 pub(crate) const OPERATIONS: &[Operation] = &[
     row!(POST "/v1/groups/{group}/messages:receive" "receiveMessages" receive,
-    INVALID_IDEMPOTENCY_KEY, IDEMPOTENCY_IN_PROGRESS, RESERVED_TOPIC, TOPIC_NOT_WRITABLE,
-    TOPIC_NOT_FOUND, GROUP_NOT_FOUND,
+    INVALID_IDEMPOTENCY_KEY, IDEMPOTENCY_IN_PROGRESS, IDEMPOTENCY_KEY_REUSED, RESERVED_TOPIC,
+    TOPIC_NOT_WRITABLE, TOPIC_NOT_FOUND, GROUP_NOT_FOUND,
     SUBSCRIPTION_NOT_FOUND, SUBSCRIPTION_MISMATCH, GROUP_CONSUMED_BY_PULL, INVALID_TOPIC, INVALID_GROUP,
     INVALID_LEASE_DURATION, INVALID_FILTER),
 ];
@@ -119,15 +120,20 @@ async fn receive(call: Call) -> Result<Response, Problem> {
         wanted.wait,
     )
     .await?;
-    match kind {
-        media::BYTES => Ok(one(&call.node, leased, &wanted)),
-        events::BATCH => Ok(many(leased, kind, ["[", "]"], |out, one| {
+    let replayed = leased.was_lent_before();
+    let mut response = match kind {
+        media::BYTES => one(&call.node, leased, &wanted),
+        events::BATCH => many(leased, kind, ["[", "]"], |out, one| {
             event(out, &call.node, one, &wanted.group, &wanted.shown());
-        })),
-        _ => Ok(many(leased, kind, ["{\"messages\":[", "]}"], |out, one| {
+        }),
+        _ => many(leased, kind, ["{\"messages\":[", "]}"], |out, one| {
             message(out, &call.node, one, &wanted.group, &wanted.shown());
-        })),
+        }),
+    };
+    if replayed {
+        idempotency::replayed(response.headers_mut());
     }
+    Ok(response)
 }
 
 fn wanted(call: &Call) -> Result<Wanted, Problem> {
@@ -284,10 +290,17 @@ pub(crate) async fn pop(
 ) -> Result<Unless, Problem> {
     let (consumer, topic, receive) = (consumer.clone(), topic.to_owned(), receive.clone());
     let task = tokio::spawn(async move {
-        let leased = consumer.receive(&topic, &receive).await?;
-        Ok::<_, posthouse_client::Error>(Unless::new(consumer, leased))
+        let (leased, replayed) = consumer.receive_once(&topic, &receive).await?;
+        Ok(Unless::new(consumer, leased, replayed))
     });
-    let popped = task.await.map_err(|_| Problem::new(&problem::INTERNAL))??;
+    let popped = task.await.map_err(|_| Problem::new(&problem::INTERNAL))?;
+    let popped = popped.map_err(|error: posthouse_client::Error| match error.code() {
+        Some(IDEMPOTENCY_DIFFERS) => {
+            let detail = "a receive with this key asked for another max or lease";
+            Problem::new(&problem::IDEMPOTENCY_KEY_REUSED).detail(detail)
+        }
+        _ => error.into(),
+    })?;
     if !popped.is_empty() {
         // One look at the sockets: a caller that left before is noticed now, not after it was answered.
         tokio::task::yield_now().await;

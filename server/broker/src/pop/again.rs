@@ -1,8 +1,9 @@
 //! Pops with a name that are made again, since their answer was lost: they get the messages that the first
 //! one got, on the same leases.
 //!
-//! In order, what the first one took is taken back and handed out anew (`Flight::take_back`); otherwise what
-//! a name got is remembered here, in memory: behind a restart, a pop with that name is a new one.
+//! What a name got is remembered here, in memory: behind a restart, a pop with that name is a new one. In order,
+//! what the first one took is taken back and handed out anew (`Flight::take_back`), as Apache does it, unless the
+//! name is that of one request (`Pop::once`) and still remembered.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -27,6 +28,7 @@ pub(crate) struct Attempts {
 /// What one got.
 #[derive(Clone)]
 struct Got {
+    max: i32,
     popped_at: i64,
     invisible: i64,
     revive_queue: i32,
@@ -47,7 +49,7 @@ pub(super) enum Again {
 
 impl Attempts {
     /// Remembers what an attempt got. One that got nothing may be made again.
-    pub fn put(&mut self, attempt: &str, popped: &Popped, now: Duration) {
+    pub fn put(&mut self, attempt: &str, max: i32, popped: &Popped, now: Duration) {
         while let Some(oldest) = self.order.front() {
             let lives = (self.known.get(oldest)).is_some_and(|got| now < got.until);
             if lives && self.order.len() < limits::POP_ATTEMPTS {
@@ -66,6 +68,7 @@ impl Attempts {
         };
         let lasts = Duration::from_millis(u64::try_from(popped.invisible).unwrap_or(0));
         let got = Got {
+            max,
             popped_at: popped.popped_at,
             invisible: popped.invisible,
             revive_queue: popped.revive_queue,
@@ -80,17 +83,22 @@ impl Attempts {
 
 impl Broker {
     /// What of an attempt's messages is still out on its leases, appended to `out`.
+    ///
+    /// # Errors
+    /// [`Error::IdempotencyDiffers`] if that was another request, where the name is that of one.
     pub(super) fn pop_again(
         &self,
         checked: &Checked<'_>,
         state: &mut State,
         out: &mut Vec<u8>,
     ) -> Result<Again, Error> {
-        let attempt = checked.pop.attempt.filter(|_| !checked.pop.order);
+        let pop = checked.pop;
+        let attempt = pop.attempt.filter(|_| !pop.order || pop.once);
         let got = attempt.and_then(|attempt| state.attempts.known.get(attempt));
         let Some(got) = got.cloned() else {
             return Ok(Again::New);
         };
+        let differs = pop.once && (pop.max != got.max || pop.invisible != got.invisible);
         let before = out.len();
         let mut popped = Popped {
             verdict: PopVerdict::Found,
@@ -99,7 +107,8 @@ impl Broker {
             revive_queue: got.revive_queue,
             rest: 0,
             queues: Vec::new(),
-            order: false,
+            order: pop.order,
+            replayed: pop.once,
         };
         for (id, offsets) in &got.queues {
             let topic = match id.0 {
@@ -120,6 +129,10 @@ impl Broker {
                 let Some(lease) = lease else {
                     continue; // settled meanwhile
                 };
+                if differs {
+                    out.truncate(before);
+                    return Err(Error::IdempotencyDiffers);
+                }
                 match self.entry(queue, flight, at, Wait::No)? {
                     Found::Here(entry) => {
                         let take = Take {

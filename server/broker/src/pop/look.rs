@@ -14,7 +14,7 @@ use store::{Entry, Properties, Queue, Reads, Wait};
 use super::flight::{Flight, Open, Take, Terms};
 use super::line::{FlightId, Member, State};
 use super::need::{Found, Need, Part};
-use super::{Checked, Popped, PoppedQueue};
+use super::{Checked, Pop, Popped, PoppedQueue};
 use crate::filter::Filter;
 use crate::topic::Topic;
 use crate::{Broker, Error, limits};
@@ -115,8 +115,15 @@ impl Broker {
                     true => start.wrapping_add(turn) % count,
                     false => checked.pop.queue as u32,
                 };
-                for turn in 0..if all { count } else { 1 } {
-                    let id = (which, queue(turn));
+                // What is out on this attempt goes first: it is what the lost answer told.
+                let again = match all {
+                    true => queues_of_attempt(checked.pop, state, which, count),
+                    false => Vec::new(),
+                };
+                let rest = (0..if all { count } else { 1 }).map(queue);
+                let rest = rest.filter(|queue| !again.contains(queue));
+                for queue in again.iter().copied().chain(rest) {
+                    let id = (which, queue);
                     let got = self
                         .pop_queue(checked, &topic, id, state, &others, &mut room, popped, out)?;
                     match (got, &nothing) {
@@ -567,4 +574,17 @@ fn choose_new(
         plan.left.push((at, Open::default()));
     }
     true
+}
+
+/// The queues in which messages are out on the attempt of an ordered pop.
+fn queues_of_attempt(pop: &Pop<'_>, state: &State, which: PopTopic, count: u32) -> Vec<u32> {
+    let Some(attempt) = pop.attempt.filter(|_| pop.order) else {
+        return Vec::new();
+    };
+    let known = state.flights.iter();
+    let is_of = |(topic, queue): FlightId| topic == which && queue < count;
+    let out = known.filter(|(id, flight)| is_of(**id) && flight.has_attempt(attempt));
+    let mut queues: Vec<u32> = out.map(|(id, _)| id.1).collect();
+    queues.sort_unstable();
+    queues
 }

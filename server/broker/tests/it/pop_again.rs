@@ -1,9 +1,11 @@
 //! Pops and extensions with a name, made again as by a caller that lost the answer.
 
+use std::time::Duration;
+
 use broker::{Ack, Error, Pop};
 
-use crate::house::House;
-use crate::popping::{Got, ack, ack_of, all, extend_once, pass, pop, sorted, texts};
+use crate::house::{House, caller};
+use crate::popping::{Got, ack, ack_of, all, extend_once, pass, pop, sorted, texts, try_pop};
 
 fn filled() -> House {
     let house = House::new();
@@ -49,6 +51,57 @@ fn a_pop_with_a_name_gets_the_same_messages_on_the_same_leases() {
     let back = pop(&house, named("a"));
     assert!(!back.is_empty());
     assert!(back.iter().all(|one| one.times == 1), "{back:?}");
+}
+
+#[test]
+fn a_pop_that_is_one_request_says_that_it_came_again_and_refuses_another_one() {
+    for order in [false, true] {
+        let house = filled();
+        let one = Pop {
+            once: true,
+            order,
+            ..named("a")
+        };
+        let (answer, first) = try_pop(&house, caller(3), one).unwrap();
+        assert!(!answer.replayed && !first.is_empty());
+        pass(&house, 1_000);
+        let (answer, again) = try_pop(&house, caller(3), one).unwrap();
+        assert!(answer.replayed);
+        assert_eq!(receipts(&again), receipts(&first), "in order: {order}");
+        assert!(again.iter().all(|one| one.times == 0));
+        for other in [
+            Pop { max: 5, ..one },
+            Pop {
+                invisible: 20_000,
+                ..one
+            },
+        ] {
+            let refused = try_pop(&house, caller(3), other).unwrap_err();
+            assert_eq!(refused, Error::IdempotencyDiffers);
+        }
+        for got in &first {
+            ack(&house, got);
+        }
+        // Nothing of it is out: the name is as good as new.
+        let (answer, _) = try_pop(&house, caller(3), Pop { max: 5, ..one }).unwrap();
+        assert!(!answer.replayed);
+    }
+}
+
+#[test]
+fn in_order_a_pop_that_is_one_request_is_known_behind_a_kill() {
+    let house = filled();
+    let one = Pop {
+        once: true,
+        order: true,
+        ..named("a")
+    };
+    let first = pop(&house, one);
+    let house = house.killed();
+    house.clock.advance(Duration::from_millis(1));
+    let (answer, again) = try_pop(&house, caller(3), one).unwrap();
+    assert!(answer.replayed);
+    assert_eq!(sorted(&again), sorted(&first));
 }
 
 #[test]

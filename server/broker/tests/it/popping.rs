@@ -24,6 +24,7 @@ pub fn all(topic: &str) -> Pop<'_> {
         expression_kind: None,
         order: false,
         attempt: None,
+        once: false,
         warm: false,
     }
 }

@@ -13,11 +13,21 @@ const SOON: Duration = Duration::from_millis(1);
 pub(crate) struct Unless {
     consumer: SimpleConsumer,
     leased: Vec<Leased>,
+    replayed: bool,
 }
 
 impl Unless {
-    pub(crate) fn new(consumer: SimpleConsumer, leased: Vec<Leased>) -> Unless {
-        Unless { consumer, leased }
+    /// `replayed`: they were lent to this caller's request before.
+    pub(crate) fn new(consumer: SimpleConsumer, leased: Vec<Leased>, replayed: bool) -> Unless {
+        Unless {
+            consumer,
+            leased,
+            replayed,
+        }
+    }
+
+    pub(crate) fn was_lent_before(&self) -> bool {
+        self.replayed
     }
 
     pub(crate) fn is_empty(&self) -> bool {

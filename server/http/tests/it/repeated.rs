@@ -5,7 +5,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use crate::door::{Answer, LIMIT, ask, send};
-use crate::messages::{group, publish, receive, settle, topic};
+use crate::messages::{group, group_with, publish, receive, settle, topic};
 
 fn keyed(target: &str, key: &str, body: &Value) -> Answer {
     let headers = [
@@ -169,22 +169,28 @@ fn receive_keyed(group: &str, topic: &str, key: &str, more: &str) -> Answer {
 fn a_receive_that_is_made_again_gives_the_same_messages_on_the_same_leases() {
     let (topic, group) = (topic("again-receive"), group("again-receive"));
     let receive = |key: &str, more: &str| {
-        let got = receive_keyed(&group, &topic, key, more).expect(200).json();
-        got["messages"].as_array().unwrap().clone()
+        let got = receive_keyed(&group, &topic, key, more).expect(200);
+        let replayed = got.header("idempotency-replayed") == "true";
+        (got.json()["messages"].as_array().unwrap().clone(), replayed)
     };
     // An answer without messages does not use the key up.
-    assert_eq!(receive("k", "&wait=0s").len(), 0);
+    assert_eq!(receive("k", "&wait=0s"), (Vec::new(), false));
     let batch = json!({"messages": [{"body": "a"}, {"body": "b"}, {"body": "c"}]});
     let target = format!("/v1/topics/{topic}/messages:batch");
     keyed(&target, "b", &batch).expect(200);
-    let first = receive("k", "&wait=10s&max=2");
-    assert_eq!(receive("k", "&wait=10s&max=2"), first);
-    assert!(!first.is_empty());
+    let (first, replayed) = receive("k", "&wait=10s&max=2");
+    assert!(!first.is_empty() && !replayed);
+    // How long it waits is nothing that it asks for.
+    assert_eq!(receive("k", "&wait=0s&max=2"), (first.clone(), true));
+    for other in ["&max=3", "&max=2&lease=61s"] {
+        let refused = receive_keyed(&group, &topic, "k", &format!("&wait=0s{other}")).expect(422);
+        assert_eq!(refused.problem(), "idempotency-key-reused", "{other}");
+    }
     assert_eq!(first[0]["delivery_attempt"], 1);
     let mut others = Vec::new();
     while first.len() + others.len() < 3 {
-        let more = receive(&format!("other-{}", others.len()), "&wait=10s&max=1");
-        assert_eq!(more.len(), 1);
+        let (more, replayed) = receive(&format!("other-{}", others.len()), "&wait=10s&max=1");
+        assert!(more.len() == 1 && !replayed);
         assert!(!first.contains(&more[0]));
         others.extend(more);
     }
@@ -192,8 +198,43 @@ fn a_receive_that_is_made_again_gives_the_same_messages_on_the_same_leases() {
     for left in (0..first.len()).rev() {
         let lease = first[left]["lease_id"].as_str().unwrap();
         settle(&group, "ack", &[lease], json!({})).expect(200);
-        assert_eq!(receive("k", "&wait=0s"), first[..left]);
+        let same = receive("k", "&wait=0s&max=2");
+        assert_eq!(same, (first[..left].to_vec(), left > 0));
     }
+    assert_eq!(receive("k", "&wait=0s&max=3"), (Vec::new(), false));
+}
+
+#[test]
+fn in_an_ordered_group_it_is_the_same_and_as_bytes_or_events_too() {
+    let topic = topic("again-ordered");
+    let group = group_with("again-ordered", |own| own.consume_message_orderly = true);
+    for n in 0..6 {
+        let ordered = json!({"body": n.to_string(), "message_group": n.to_string()});
+        publish(&topic, &ordered).expect(201);
+    }
+    let first = receive_keyed(&group, &topic, "k", "&wait=10s&max=1").expect(200);
+    assert_eq!(first.header("idempotency-replayed"), "");
+    let again = receive_keyed(&group, &topic, "k", "&wait=10s&max=1").expect(200);
+    assert_eq!(again.header("idempotency-replayed"), "true");
+    assert_eq!(again.json(), first.json());
+    assert_eq!(again.json()["messages"][0]["delivery_attempt"], 1);
+    let target = format!("/v1/groups/{group}/messages:receive?topic={topic}&max=1&wait=0s");
+    let lease = first.json()["messages"][0]["lease_id"].clone();
+    for (kind, name) in [
+        ("application/octet-stream", "mq-lease-id"),
+        ("application/cloudevents-batch+json", "mqleaseid"),
+    ] {
+        let headers = [("Idempotency-Key", "k"), ("Accept", kind)];
+        let told = send("POST", &target, &headers, b"").expect(200);
+        assert_eq!(told.header("idempotency-replayed"), "true");
+        let own = match told.headers.get(name) {
+            Some(id) => json!(id),
+            None => told.json()[0][name].clone(),
+        };
+        assert_eq!(own, lease, "{kind}");
+    }
+    let other = receive_keyed(&group, &topic, "k", "&wait=0s&max=2").expect(422);
+    assert_eq!(other.problem(), "idempotency-key-reused");
 }
 
 #[test]

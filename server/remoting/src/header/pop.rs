@@ -29,6 +29,8 @@ header! {
         order: bool = b"order",
         /// The name of an attempt to pop in order.
         attempt: Option<&'a str> = b"attemptId",
+        /// Ours: the request's name.
+        once: Option<&'a str> = b"idempotencyKey",
     }
 }
 
