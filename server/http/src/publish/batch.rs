@@ -13,7 +13,7 @@ use super::{Read, Target, answer, key, read_body};
 use crate::call::Call;
 use crate::clock;
 use crate::draft::{Draft, FIELDS};
-use crate::idempotency;
+use crate::idempotency::{self, Running};
 use crate::json::{self, At, Faults, Value};
 use crate::media;
 use crate::node::Node;
@@ -48,21 +48,23 @@ pub(super) async fn publish(mut call: Call) -> Result<Response, Problem> {
     let (limits, now) = (&call.node.options.limits, clock::wall_ms());
     let (request, limit) = (limits.batch, limits.body);
     let body = call.body(request).await?;
-    let topic = target.topic.clone();
+    let (topic, of_all) = (target.topic.clone(), key.clone());
     let entries = read_body(body, move |body| {
-        read(json::parse(body)?, &topic, key.as_deref(), now, limit)
+        read(json::parse(body)?, &topic, of_all.as_deref(), now, limit)
     })
     .await?;
-    publish_all(&call.node, &target, entries, now).await
+    publish_all(&call.node, &target, key.as_deref(), entries, now).await
 }
 
-/// Sends what may be sent, and tells of each entry what became of it.
+/// Sends what may be sent, and tells of each entry what became of it. `key`: the request's, which is being
+/// answered.
 ///
 /// # Errors
 /// `topic-not-found`.
 pub(crate) async fn publish_all(
     node: &Node,
     target: &Target,
+    key: Option<&str>,
     mut entries: Vec<Entry>,
     now: i64,
 ) -> Result<Response, Problem> {
@@ -80,7 +82,11 @@ pub(crate) async fn publish_all(
     }
     hold_back(&mut entries);
     let producer = node.publisher.producer(&node.client)?;
-    if tokio::time::timeout(target.timeout, send(producer, &mut entries))
+    let begin = |own: &str| match Some(own) == key {
+        true => Ok(None),
+        false => target.begin(node, Some(own)),
+    };
+    if tokio::time::timeout(target.timeout, send(producer, &mut entries, begin))
         .await
         .is_err()
     {
@@ -239,8 +245,12 @@ fn predecessor() -> Problem {
 }
 
 /// Sends what is not done: messages without order together, those of a group together; those for later, those
-/// with a key and those of a group with such a one by one.
-async fn send(producer: &Producer, entries: &mut [Entry]) {
+/// with a key and those of a group with such a one by one. `begin`: to answer a caller's own key.
+async fn send(
+    producer: &Producer,
+    entries: &mut [Entry],
+    begin: impl Fn(&str) -> Result<Option<Running>, Problem>,
+) {
     let mut together: Vec<Vec<usize>> = Vec::new();
     let mut by_group: HashMap<Option<&str>, usize> = HashMap::new();
     let mut alone = Vec::new();
@@ -278,9 +288,17 @@ async fn send(producer: &Producer, entries: &mut [Entry]) {
         let Some(message) = entries[place].message.take() else {
             continue;
         };
-        let sent = producer.send(message).await;
         let kind = entries[place].kind;
-        entries[place].done = Some(sent.map_err(|error| publisher::failed(error, kind)));
+        // Those that the request's key names, and events, have names that no caller says.
+        let own = message.idempotency.as_ref().map(|named| &*named.key);
+        let own = own.filter(|key| idempotency::is_key(key));
+        entries[place].done = Some(match own.map_or(Ok(None), &begin) {
+            Err(problem) => Err(problem),
+            Ok(_running) => {
+                let sent = producer.send(message).await;
+                sent.map_err(|error| publisher::failed(error, kind))
+            }
+        });
     }
 }
 

@@ -1,10 +1,11 @@
 //! Requests with an `Idempotency-Key`, made again as by a caller that lost the answer.
 
+use std::io::Write;
 use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use crate::door::{Answer, LIMIT, ask, send};
+use crate::door::{Answer, LIMIT, address, ask, connect, read, send};
 use crate::messages::{group, group_with, publish, receive, settle, topic};
 
 fn keyed(target: &str, key: &str, body: &Value) -> Answer {
@@ -134,6 +135,58 @@ fn a_batch_is_repeated_entry_by_entry() {
         count += got;
     }
     assert_eq!((count, receive(&group, &topic, "&wait=0s").len()), (4, 0));
+}
+
+#[test]
+fn an_entry_whose_key_is_being_answered_elsewhere_is_refused_alone() {
+    let topic = topic("batch-in-progress");
+    let target = format!("/v1/topics/{topic}/messages");
+    let body = json!({"body": "d"}).to_string();
+    // A request is being answered from its head on: this one says the rest later.
+    let mut first = connect(address());
+    let head = format!(
+        "POST {target} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Type: application/json\r\n\
+         Idempotency-Key: own\r\nContent-Length: {}\r\n\r\n",
+        address(),
+        body.len()
+    );
+    first.write_all(head.as_bytes()).unwrap();
+    let batch = json!({"messages": [
+        {"body": "d", "idempotency_key": "own"}, {"body": "e", "idempotency_key": "other"},
+    ]});
+    let again = || keyed(&format!("{target}:batch"), "b", &batch);
+    let end = Instant::now() + LIMIT;
+    // Of two that come at once it may be the batch that is the first.
+    let refused = loop {
+        let told = again();
+        if told.status == 207 {
+            break told.json();
+        }
+        assert!(Instant::now() < end, "{told:?}");
+        told.expect(200);
+    };
+    assert_eq!(refused["failed"], 1);
+    let entry = &refused["results"][0];
+    assert_eq!(entry["status"], 409);
+    assert_eq!(
+        entry["problem"]["type"],
+        "/problems/idempotency-in-progress"
+    );
+    assert_eq!(entry["problem"]["retryable"], true);
+    assert_eq!(refused["results"][1]["status"], 201);
+    first.write_all(body.as_bytes()).unwrap();
+    let told = read(&mut first, false).expect(201).json();
+    let results = again().expect(200).json()["results"].clone();
+    assert_eq!(results[0]["message_id"], told["message_id"]);
+    assert_eq!(
+        (&results[0]["replayed"], &results[1]["replayed"]),
+        (&json!(true), &json!(true))
+    );
+    let stats = ask("GET", &format!("/v1/topics/{topic}/stats")).expect(200);
+    assert_eq!(stats.json()["messages"], 2);
+    // A batch is not in the way of its own entry.
+    let same = json!({"messages": [{"body": "f", "idempotency_key": "same"}]});
+    keyed(&format!("{target}:batch"), "same", &same).expect(200);
 }
 
 #[test]
