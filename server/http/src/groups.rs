@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::call::{Call, json_answer};
 use crate::names;
+use crate::node::Node;
 use crate::operations::{Operation, row};
 use crate::page::{self, Page};
 use crate::parameters::{NAMESPACE, Parameters};
@@ -177,9 +178,35 @@ pub(crate) async fn existing(admin: &Admin, name: &GroupName) -> Result<GroupCon
 ///
 /// # Errors
 /// `group-not-found`.
-pub(crate) async fn to_consume(admin: &Admin, name: &str) -> Result<GroupConfig, Problem> {
-    let found = admin.group(name).await?;
-    found.ok_or_else(|| missing(name))
+pub(crate) async fn to_consume(node: &Node, name: &str) -> Result<GroupConfig, Problem> {
+    match node.client.admin().group(name).await? {
+        Some(found) => Ok(found),
+        None => {
+            let named = GroupName::parse(name).map_err(|_| missing(name))?;
+            made_by_use(node, named).await
+        }
+    }
+}
+
+/// A group's configuration for whoever subscribes in it.
+///
+/// # Errors
+/// `group-not-found`.
+async fn to_subscribe(node: &Node, name: &GroupName) -> Result<GroupConfig, Problem> {
+    match find(&node.client.admin(), name).await? {
+        Some(found) => Ok(found),
+        None => made_by_use(node, name.clone()).await,
+    }
+}
+
+/// A group that does not exist, where its first use makes it.
+async fn made_by_use(node: &Node, name: GroupName) -> Result<GroupConfig, Problem> {
+    if !node.options.makes_missing || !names::may_be_made(name.as_str()) {
+        return Err(missing(name.as_str()));
+    }
+    let group = GroupConfig::new(name);
+    node.client.admin().put_group(&group).await?;
+    Ok(group)
 }
 
 fn missing(name: &str) -> Problem {

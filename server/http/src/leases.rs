@@ -222,8 +222,7 @@ async fn release(mut call: Call) -> Result<Response, Problem> {
         // What does not count waits for nothing.
         None if !count => None,
         None => {
-            let admin = call.node.client.admin();
-            let group = groups::to_consume(&admin, &leases.group).await?;
+            let group = groups::to_consume(&call.node, &leases.group).await?;
             Some(group.retry_policy)
         }
     };

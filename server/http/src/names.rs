@@ -137,6 +137,11 @@ pub(crate) fn confirmed(parameters: &Parameters<'_>, name: &str) -> Result<(), P
     Err(Problem::new(&problem::CONFIRMATION_REQUIRED).faults(vec![fault]))
 }
 
+/// Whether use alone may make it: in a namespace or in none, its name is plain.
+pub(crate) fn may_be_made(full: &str) -> bool {
+    is_plain(full.rsplit('%').next().unwrap_or_default())
+}
+
 /// Whether something new may have this name: what Java's tools write as `%` and `|` is only found.
 pub(crate) fn is_plain(name: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');

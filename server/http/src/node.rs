@@ -61,7 +61,7 @@ impl Node {
         Node {
             client,
             tokens: Tokens::new(secret),
-            publisher: Publisher::default(),
+            publisher: Publisher::new(options.makes_missing),
             readers: Readers::default(),
             under_way: UnderWay::default(),
             turns: Turns::new(),

@@ -13,6 +13,8 @@ pub struct Options {
     pub needs_cluster: bool,
     /// What this process is called in answers: `standalone`, `gateway`, ….
     pub role: &'static str,
+    /// Whether topics and groups that are sent to or consumed from are made if they do not exist: a typo makes one.
+    pub makes_missing: bool,
     /// How long a browser waits before it opens a broken stream again.
     pub sse_retry: Duration,
     /// How long the port stays open after the end was asked for, so that balancers notice.
@@ -28,6 +30,7 @@ impl Default for Options {
             origins: Vec::new(),
             needs_cluster: true,
             role: "standalone",
+            makes_missing: false,
             sse_retry: Duration::from_secs(3),
             drain_delay: Duration::ZERO,
             limits: Limits::default(),

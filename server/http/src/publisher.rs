@@ -9,6 +9,7 @@ use posthouse_client::code::{own_response, response};
 use posthouse_client::{Client, Deliver, Error, Message, Producer, ProducerOptions, Sent};
 
 use crate::problem::{self, Problem};
+use crate::topics;
 
 /// The group that the door sends under where no transaction needs another one.
 const GROUP: &str = "POSTHOUSE_HTTP";
@@ -63,12 +64,21 @@ struct Known {
 
 #[derive(Default)]
 pub(crate) struct Publisher {
+    /// Whether a topic that does not exist is made.
+    makes_topics: bool,
     producer: OnceLock<Producer>,
     requester: OnceLock<Producer>,
     topics: Mutex<HashMap<Box<str>, Known>>,
 }
 
 impl Publisher {
+    pub(crate) fn new(makes_topics: bool) -> Publisher {
+        Publisher {
+            makes_topics,
+            ..Publisher::default()
+        }
+    }
+
     /// The producer that is not announced to any broker: nobody asks it anything.
     pub(crate) fn producer(&self, client: &Client) -> Result<&Producer, Problem> {
         if let Some(producer) = self.producer.get() {
@@ -94,7 +104,7 @@ impl Publisher {
     /// Whether a topic exists and takes this kind of message.
     ///
     /// # Errors
-    /// `topic-not-found`: nobody's typo makes a topic. `message-type-mismatch`.
+    /// `topic-not-found`: nobody's typo makes a topic, unless that was asked for. `message-type-mismatch`.
     pub(crate) async fn check(
         &self,
         client: &Client,
@@ -145,7 +155,16 @@ impl Publisher {
 
     async fn learn(&self, client: &Client, topic: &str) -> Result<Known, Problem> {
         let mut has_timers = true;
-        let only = match client.admin().topic(topic).await {
+        let admin = client.admin();
+        let mut found = admin.topic(topic).await;
+        if matches!(found, Err(Error::NoRoute(_)))
+            && self.makes_topics
+            && let Some(new) = topics::made_by_use(topic)
+        {
+            admin.put_topic(&new).await?;
+            found = Ok(new);
+        }
+        let only = match found {
             Ok(config) => {
                 let only = config
                     .attributes

@@ -186,7 +186,7 @@ async fn subscription(
     wanted: &Wanted,
 ) -> Result<(GroupConfig, Subscription), Problem> {
     let admin = node.client.admin();
-    let group = groups::to_consume(&admin, &wanted.group).await?;
+    let group = groups::to_consume(node, &wanted.group).await?;
     let (topic, filter) = match kept(&group, wanted)? {
         Kept::Own(own) => return Ok((group, own)),
         Kept::New(topic, filter) => (topic, filter),
@@ -197,7 +197,7 @@ async fn subscription(
     }
     let _turn = node.turns.of(&wanted.group).await;
     // Somebody else may have had the turn before.
-    let mut group = groups::to_consume(&admin, &wanted.group).await?;
+    let mut group = groups::to_consume(node, &wanted.group).await?;
     if let Kept::Own(own) = kept(&group, wanted)? {
         return Ok((group, own));
     }

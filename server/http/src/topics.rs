@@ -75,6 +75,12 @@ async fn put(mut call: Call) -> Result<Response, Problem> {
     Ok(response)
 }
 
+/// What a topic is that its first use makes, where that is asked for: as a request that says nothing makes it.
+pub(crate) fn made_by_use(name: &str) -> Option<TopicConfig> {
+    let name = TopicName::parse(name).ok()?;
+    names::may_be_made(name.as_str()).then(|| Settings::default().create(name))
+}
+
 /// The topic of the path; the query says nothing but its namespace.
 fn only_namespace(call: &Call) -> Result<TopicName, Problem> {
     let mut parameters = Parameters::new(&call.query, &[], &[]);

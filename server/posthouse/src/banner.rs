@@ -33,6 +33,13 @@ pub fn text(server: &Server) -> String {
             _ => String::new(),
         };
         row("HTTP", format!("http://{address}{whose}"));
+        if config.http.dev {
+            row(
+                "dev",
+                "over HTTP, a topic or group that is not there is made by its first use; for this machine alone"
+                    .to_owned(),
+            );
+        }
         if config.role == Role::Gateway && config.http.token_secret_file.is_none() {
             row("tokens", "leases, cursors and transactions end with this process; --token-secret-file keeps them".to_owned());
         }
@@ -124,9 +131,11 @@ fn to_try(server: &Server) -> String {
             false => format!("http://{address}"),
         };
         let topic = format!("{base}/v1/topics/hello");
-        return format!(
-            "curl -X PUT {topic} && curl --json '{{\"body\":\"hi\"}}' {topic}/messages"
-        );
+        let publish = format!("curl --json '{{\"body\":\"hi\"}}' {topic}/messages");
+        return match server.config().http.dev {
+            true => publish,
+            false => format!("curl -X PUT {topic} && {publish}"),
+        };
     }
     let own = server
         .namesrv_address()

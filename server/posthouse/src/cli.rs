@@ -16,13 +16,13 @@ pub struct Cli {
     #[command(subcommand)]
     command: Option<Sub>,
     #[command(flatten)]
-    run: RunArgs,
+    run: StandaloneArgs,
 }
 
 #[derive(Debug, Subcommand)]
 enum Sub {
     /// Run name server and broker in one process (the default).
-    Standalone(RunArgs),
+    Standalone(StandaloneArgs),
     /// Run a name server.
     Namesrv(RunArgs),
     /// Run a broker that registers with name servers.
@@ -81,6 +81,15 @@ struct DataArg {
         default_value = "posthouse-data"
     )]
     data: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct StandaloneArgs {
+    #[command(flatten)]
+    run: RunArgs,
+    /// For trying things out: over HTTP, topics and groups are made by their first use. Loopback only.
+    #[arg(long, env = "POSTHOUSE_DEV")]
+    dev: bool,
 }
 
 #[derive(Debug, Args)]
@@ -190,8 +199,8 @@ impl Cli {
     /// The command in plain words.
     pub fn command(self) -> Command {
         match self.command {
-            None => self.run.start(Role::Standalone, None),
-            Some(Sub::Standalone(run)) => run.start(Role::Standalone, None),
+            None => self.run.start(),
+            Some(Sub::Standalone(run)) => run.start(),
             Some(Sub::Namesrv(run)) => run.start(Role::Namesrv, None),
             Some(Sub::Broker { run, namesrvs }) => run.start(Role::Broker, namesrvs),
             Some(Sub::Gateway { run, namesrvs }) => run.start(Role::Gateway, namesrvs),
@@ -213,6 +222,16 @@ impl Cli {
     }
 }
 
+impl StandaloneArgs {
+    fn start(self) -> Command {
+        let mut command = self.run.start(Role::Standalone, None);
+        if let Command::Run(run) = &mut command {
+            run.given.dev = self.dev;
+        }
+        command
+    }
+}
+
 impl RunArgs {
     fn start(self, role: Role, namesrvs: Option<String>) -> Command {
         let written = |text: Option<String>| text.filter(|text| !text.is_empty());
@@ -231,6 +250,7 @@ impl RunArgs {
                 access_key: written(self.access_key_of_environment),
                 secret_key: (self.secret_key_of_environment).filter(|secret| !secret.0.is_empty()),
                 insecure: self.insecure,
+                dev: false,
             },
             config: self.config,
             rocketmq_home: self.rocketmq_home,
@@ -266,6 +286,16 @@ mod tests {
         assert_eq!(run.role, Role::Standalone);
         assert_eq!(run.given.data, Some(PathBuf::from("d")));
         assert!(run.print);
+    }
+
+    #[test]
+    fn only_a_standalone_is_for_trying_things_out() {
+        assert!(run(&["--dev"]).given.dev && run(&["standalone", "--dev"]).given.dev);
+        assert!(!run(&["standalone"]).given.dev);
+        for role in ["namesrv", "broker", "gateway"] {
+            let refused = Cli::try_parse_from(["posthouse", role, "--dev"]);
+            assert!(refused.is_err(), "{role}");
+        }
     }
 
     #[test]

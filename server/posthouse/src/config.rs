@@ -86,6 +86,8 @@ pub struct Given {
     pub namesrvs_of_environment: Option<String>,
     /// `--insecure`
     pub insecure: bool,
+    /// `--dev`
+    pub dev: bool,
 }
 
 /// What is shown nowhere, logs of a start included.
@@ -214,6 +216,14 @@ pub enum Refusal {
         /// Its address.
         listen: IpAddr,
     },
+    /// Leaving loopback where everybody's typo makes a topic.
+    #[error("--dev is for this machine alone, and {what} would listen on {listen}")]
+    Dev {
+        /// Which listener.
+        what: &'static str,
+        /// Its address.
+        listen: IpAddr,
+    },
 }
 
 impl Config {
@@ -305,7 +315,12 @@ impl Config {
             }
         }
         let mut listener = |runs: bool, what, listen: IpAddr| {
-            if runs && !listen.is_loopback() && !self.insecure {
+            if !runs || listen.is_loopback() {
+                return;
+            }
+            if self.http.dev {
+                refusals.push(Refusal::Dev { what, listen });
+            } else if !self.insecure {
                 refusals.push(Refusal::Insecure { what, listen });
             }
         };

@@ -9,7 +9,7 @@ use hyper::header::{ETAG, HeaderValue, IF_MATCH, LOCATION};
 use posthouse_client::{Admin, Filter, GroupConfig, GroupName};
 use serde_json::{Value, json};
 
-use super::{existing, no_content};
+use super::{existing, no_content, to_subscribe};
 use crate::call::{Call, json_answer};
 use crate::json::{self, At, Faults};
 use crate::page::{self, Page};
@@ -102,7 +102,7 @@ pub(super) async fn put(mut call: Call) -> Result<Response, Problem> {
     let node = &call.node;
     let admin = node.client.admin();
     let _turn = node.turns.of(named.group.as_str()).await;
-    let mut group = existing(&admin, &named.group).await?;
+    let mut group = to_subscribe(node, &named.group).await?;
     node.publisher
         .check(&node.client, &named.topic, &[])
         .await?;

@@ -21,6 +21,8 @@ pub struct Http {
     pub management: Option<SocketAddr>,
     /// The keys that tokens are signed with; `None`: the data folder's, or made at the start.
     pub token_secret_file: Option<PathBuf>,
+    /// Whether `--dev` was given: topics and groups are made by their first use.
+    pub dev: bool,
     /// `http.hosts`
     pub hosts: Vec<String>,
     /// `http.cors.origins`
@@ -57,6 +59,7 @@ pub(super) fn resolve(role: Role, given: &Given, raw: &RawConfig) -> Result<Http
         public,
         management: listen("--metrics-addr", given.metrics_addr.as_deref(), 8091)?,
         token_secret_file: given.token_secret_file.clone(),
+        dev: given.dev,
         hosts: split(raw.text("http.hosts")),
         origins: split(raw.text("http.cors.origins")),
         drain_delay,

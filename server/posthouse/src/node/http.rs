@@ -59,6 +59,7 @@ impl Http {
             origins: settings.origins.clone(),
             needs_cluster: config.role != Role::Namesrv,
             role: config.role.as_str(),
+            makes_missing: settings.dev,
             sse_retry: settings.sse_retry,
             drain_delay: settings.drain_delay,
             ..Options::default()

@@ -58,6 +58,88 @@ fn the_line_to_try_works_on_an_empty_folder() {
     assert!(answer.contains("\"send_status\":\"stored\""), "{answer}");
 }
 
+#[test]
+fn for_trying_things_out_topics_and_groups_are_made_by_their_first_use() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Posthouse::start("standalone", data.path(), &["--dev"]);
+    let dev = told(&server, "dev ").unwrap_or_default();
+    assert!(dev.contains("made by its first use"), "{}", server.banner);
+    let line = told(&server, "to try ").unwrap();
+    assert!(!line.contains("PUT"), "{line}");
+    let curl = |line: &str| shell(&line.replacen("curl", "curl -sS --fail-with-body", 1));
+    let told = curl(&line);
+    assert!(told.contains("\"send_status\":\"stored\""), "{told}");
+    let at = format!("http://{}/v1", address(&server, "HTTP "));
+    let json = "-X POST -H 'Content-Type: application/json' -d";
+    for (request, expected) in [
+        (
+            format!(
+                "{json} '{{\"messages\":[{{\"body\":\"a\"}}]}}' {at}/topics/batched/messages:batch"
+            ),
+            "\"failed\":0",
+        ),
+        (
+            format!("{json} '{{\"body\":\"a\"}}' {at}/topics/decided/transactions"),
+            "\"state\":\"pending\"",
+        ),
+        (
+            format!("-X PUT {at}/groups/readers/subscriptions/read"),
+            "\"topic\":\"read\"",
+        ),
+        (
+            format!("{json} '{{\"body\":\"a\"}}' '{at}/topics/read/messages?namespace=shop'"),
+            "\"topic\":\"read\"",
+        ),
+        (
+            format!("-X POST '{at}/groups/others/messages:receive?topic=unseen&tag=*&wait=0s'"),
+            "\"messages\":[]",
+        ),
+        (
+            format!("-X POST '{at}/groups/first/messages:receive?topic=hello&tag=*&wait=10s'"),
+            "\"body\":\"hi\"",
+        ),
+        (format!("{at}/topics/unseen"), "\"message_type\":\"mixed\""),
+    ] {
+        let told = curl(&format!("curl {request}"));
+        assert!(told.contains(expected), "{request}: {told}");
+    }
+    // Whoever only looks makes nothing, and what cannot be a name is refused as ever.
+    let http = address(&server, "HTTP ");
+    for (path, status) in [
+        ("topics/never", "404"),
+        ("topics/never/messages", "404"),
+        ("topics/never/stream", "404"),
+    ] {
+        let answer = get(http, &format!("/v1/{path}"));
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status}")),
+            "{path}: {answer}"
+        );
+    }
+    let odd = format!(
+        "POST /v1/topics/a%7Cb/messages HTTP/1.1\r\nHost: {http}\r\nConnection: close\r\n\
+        Content-Type: application/json\r\nContent-Length: 12\r\n\r\n{{\"body\":\"a\"}}"
+    );
+    let odd = request(http, &odd);
+    assert!(odd.starts_with("HTTP/1.1 404"), "{odd}");
+}
+
+#[test]
+fn for_trying_things_out_is_for_this_machine_alone() {
+    let data = tempfile::tempdir().unwrap();
+    let folder = data.path().join("none");
+    let folder = folder.to_str().unwrap();
+    for (option, what) in [("--http-addr", "HTTP"), ("--broker-addr", "the broker")] {
+        let open = ["--dev", "--insecure", "--data", folder, option, "0.0.0.0:0"];
+        let refused = output(&open);
+        assert_eq!(refused.status.code(), Some(1));
+        let why = stderr(&refused);
+        let said = format!("--dev is for this machine alone, and {what} would listen on 0.0.0.0");
+        assert!(why.contains(&said), "{why}");
+        assert!(!Path::new(folder).exists(), "nothing was begun");
+    }
+}
+
 /// README's tour: every line works, in this order, on an empty data folder.
 #[test]
 fn the_tour_with_curl_works_line_by_line() {
