@@ -68,16 +68,8 @@ pub fn java(release: Release) -> String {
 fn build_java(release: Release) -> String {
     let folder = workshop().join(release.version());
     let (jars, classes) = (folder.join("lib"), folder.join("classes"));
-    let pom = home().join("java/pom.xml");
-    cached(&jars, &[&pom], || {
-        let mut maven = Command::new("mvn");
-        maven.args(["-q", "-B", "-f"]).arg(&pom);
-        maven.arg(format!("-Drocketmq.version={}", release.version()));
-        maven
-            .arg("dependency:copy-dependencies")
-            .arg(format!("-DoutputDirectory={}", jars.display()));
-        maven
-    });
+    let wanted = format!("-Drocketmq.version={}", release.version());
+    maven(&jars, &home().join("java/pom.xml"), &[wanted]);
     let dialect = match release {
         Release::V4 => "v4",
         Release::V5 => "v5",
@@ -87,16 +79,43 @@ fn build_java(release: Release) -> String {
         .iter()
         .flat_map(|kind| files(&home().join("java").join(kind)))
         .collect();
+    javac(&classes, &sources, &jars);
+    format!("{}:{}/*", classes.display(), jars.display())
+}
+
+/// The class path of the program that lets the SDK of CloudEvents judge HTTP, built if need be.
+pub fn events() -> String {
+    let folder = workshop().join("events");
+    let (jars, classes) = (folder.join("lib"), folder.join("classes"));
+    let home = home().join("java/events");
+    maven(&jars, &home.join("pom.xml"), &[]);
+    javac(&classes, &[home.join("Events.java")], &jars);
+    format!("{}:{}/*", classes.display(), jars.display())
+}
+
+/// Fills a folder with the libraries that a project names.
+fn maven(jars: &Path, pom: &Path, options: &[String]) {
+    cached(jars, &[pom], || {
+        let mut maven = Command::new("mvn");
+        maven.args(["-q", "-B", "-f"]).arg(pom).args(options);
+        maven
+            .arg("dependency:copy-dependencies")
+            .arg(format!("-DoutputDirectory={}", jars.display()));
+        maven
+    });
+}
+
+/// Compiles into a folder.
+fn javac(classes: &Path, sources: &[PathBuf], jars: &Path) {
     let inputs: Vec<&Path> = sources.iter().map(PathBuf::as_path).collect();
-    cached(&classes, &inputs, || {
+    cached(classes, &inputs, || {
         let mut javac = Command::new("javac");
         javac
             .args(["-nowarn", "-encoding", "UTF-8", "-cp"])
             .arg(jars.join("*"));
-        javac.arg("-d").arg(&classes).args(&sources);
+        javac.arg("-d").arg(classes).args(sources);
         javac
     });
-    format!("{}:{}/*", classes.display(), jars.display())
 }
 
 /// The Go runner, built if need be.

@@ -17,7 +17,6 @@ use crate::clock;
 use crate::json::{self, At, Value};
 use crate::media;
 use crate::operations::{Operation, row};
-use crate::parameters::percent_decode;
 use crate::problem::{self, Fault, Place, Problem};
 use crate::publish::batch::{self, Entry};
 use crate::publish::{self, Read, Target, read_body};
@@ -116,11 +115,11 @@ fn of_headers(headers: &HeaderMap, faults: &mut Faults<'_>) -> Event {
         };
         let mut values = headers.get_all(header).iter();
         let value = values.next().and_then(|value| value.to_str().ok());
-        let value = value.and_then(percent_decode);
+        let value = value.and_then(unescaped);
         match value {
             _ if values.next().is_some() => faults.add(name, "given more than once"),
             _ if name == "datacontenttype" => faults.add(name, "this is what Content-Type says"),
-            Some(value) => event.attributes.push((name.to_owned(), value.into_owned())),
+            Some(value) => event.attributes.push((name.to_owned(), value)),
             None => faults.add(name, "percent-encoded UTF-8 expected"),
         }
     }
@@ -134,6 +133,30 @@ fn of_headers(headers: &HeaderMap, faults: &mut Faults<'_>) -> Event {
         }
     }
     event
+}
+
+/// An attribute out of its header; `None` if that is no UTF-8. Senders older than the encoding of 1.0.1 quote, or
+/// write what they have: a `%` that begins no escape means itself.
+fn unescaped(text: &str) -> Option<String> {
+    let quoted = text
+        .strip_prefix('"')
+        .and_then(|text| text.strip_suffix('"'));
+    let mut rest = quoted.unwrap_or(text).bytes();
+    let mut out = Vec::with_capacity(text.len());
+    while let Some(byte) = rest.next() {
+        let hex = |at: usize| char::from(rest.clone().nth(at)?).to_digit(16);
+        let (byte, behind) = match byte {
+            b'\\' if quoted.is_some() => (rest.next()?, 0),
+            b'%' => match (hex(0), hex(1)) {
+                (Some(high), Some(low)) => ((high << 4 | low) as u8, 2),
+                _ => (byte, 0),
+            },
+            byte => (byte, 0),
+        };
+        out.push(byte);
+        rest.by_ref().take(behind).for_each(drop);
+    }
+    String::from_utf8(out).ok()
 }
 
 /// A JSON array of events; what is wrong with one is told there.
@@ -254,4 +277,27 @@ fn is_json(kind: &str) -> bool {
     let kind = kind.split(';').next().unwrap_or_default().trim();
     let (_, sub) = kind.split_once('/').unwrap_or_default();
     sub.eq_ignore_ascii_case("json") || sub.to_ascii_lowercase().ends_with("+json")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::unescaped;
+
+    #[test]
+    fn attributes_come_out_of_headers_as_they_were() {
+        for (header, attribute) in [
+            ("Euro%20%E2%82%ac%20%F0%9F%98%80", "Euro € 😀"),
+            ("\"a \\\"b\\\" \\\\ %41\"", "a \"b\" \\ A"),
+            ("100 %", "100 %"),
+            ("100% of %zz%4", "100% of %zz%4"),
+            ("a \"b\" \\", "a \"b\" \\"),
+            ("\"", "\""),
+            ("", ""),
+        ] {
+            assert_eq!(unescaped(header).as_deref(), Some(attribute), "{header}");
+        }
+        for none in ["%ff", "%C0%A0", "\"a\\\""] {
+            assert_eq!(unescaped(none), None, "{none}");
+        }
+    }
 }

@@ -5,11 +5,13 @@
 mod door;
 
 use std::collections::BTreeSet;
+use std::process::Command;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use conformance::clients::Client;
+use conformance::toolchain;
 use serde_json::{Value, json};
 
 use crate::java::{client_4_9_7, client_5_3_3};
@@ -314,6 +316,27 @@ fn http_replies_to_java_5_3_3() {
     if !skipped(&["java", "mvn"]) {
         http_replies_to_java(client_5_3_3::client());
     }
+}
+
+/// What CloudEvents' own SDK for Java writes is published, in every mode, and what is received, browsed, followed and
+/// streamed it reads, with equal attributes and data (`java/events`).
+#[test]
+fn the_java_sdk_of_cloudevents_reads_what_it_wrote() {
+    let Some(door) = Door::open() else { return };
+    let mut java = Command::new("java");
+    java.args([
+        "-Xmx128m",
+        "-XX:TieredStopAtLevel=1",
+        "-XX:+UseSerialGC",
+        "-cp",
+    ]);
+    java.arg(toolchain::events()).arg("Events");
+    let output = java.args([&door.base, &door.topic, &door.group]).output();
+    let output = output.unwrap();
+    let (said, why) = (&output.stdout, &output.stderr);
+    let [said, why] = [said, why].map(|text| String::from_utf8_lossy(text));
+    assert!(output.status.success(), "{said}{why}");
+    assert_eq!(said.lines().count(), 4, "{said}");
 }
 
 /// A group that pops may be popped from anywhere: each message comes to one of them, once.
