@@ -12,7 +12,7 @@ use posthouse::config::Config;
 use posthouse_client::{Client, Config as ClientConfig, Entrance, Transport};
 use serde_json::Value;
 
-use crate::contract;
+use crate::{contract, gateways};
 
 /// No wait of these tests is longer.
 pub const LIMIT: Duration = Duration::from_secs(30);
@@ -31,8 +31,11 @@ fn shared() -> &'static Mutex<(posthouse::Server, tempfile::TempDir)> {
     })
 }
 
-/// Where the shared server serves everybody.
+/// Where the shared server serves everybody, or gateways in front of it do.
 pub fn address() -> SocketAddr {
+    if gateways::in_front() {
+        return gateways::address();
+    }
     shared().lock().unwrap().0.http().address().unwrap()
 }
 
@@ -45,6 +48,21 @@ pub fn management() -> SocketAddr {
         .http()
         .management_address()
         .unwrap()
+}
+
+/// The options of the shared server, as far as tests see them.
+pub fn options() -> Options {
+    Options {
+        sse_retry: Duration::from_millis(50),
+        ..Options::default()
+    }
+}
+
+/// The shared server's name server.
+pub fn name_server() -> String {
+    let shared = shared().lock().unwrap();
+    let namesrv = shared.0.namesrv().unwrap();
+    namesrv.address().to_string()
 }
 
 /// A client of the shared server's cluster.

@@ -9,6 +9,7 @@ mod contract;
 mod dead_letters;
 mod door;
 mod events;
+mod gateways;
 mod group_stream;
 mod groups;
 mod guarded;
