@@ -72,28 +72,33 @@ impl Broker {
             return Ok(next.map(|next| next.saturating_sub(now)));
         }
         for line in lines {
-            if let Err(error) = self.revive(&line, now) {
+            let given_back = self.revive(&line, now).unwrap_or_else(|error| {
                 tracing::warn!(%error, group = %line.group, "what was not acked could not be given back yet");
-            }
-            let due = line
-                .next_due()
-                .map(|due| due.max(now + limits::REVIVE_PAUSE));
+                false
+            });
+            // A crowd goes on at once, behind the commit of this batch.
+            let earliest = match given_back {
+                true => now,
+                false => now + limits::REVIVE_PAUSE,
+            };
+            let due = line.next_due().map(|due| due.max(earliest));
             next = [next, due].into_iter().flatten().min();
         }
         self.commit()?;
         Ok(next.map(|next| next.saturating_sub(now)))
     }
 
-    fn revive(&self, line: &Arc<Line>, now: Duration) -> Result<(), Error> {
+    /// Gives a batch back; whether any of it was.
+    fn revive(&self, line: &Arc<Line>, now: Duration) -> Result<bool, Error> {
+        let mut given_back = false;
         for lapsed in self.lapsed(line, now) {
             let stays = lapsed.ordered && !self.is_exhausted(line, lapsed.count);
-            if lapsed.uncounted || stays {
-                self.open_again(line, &lapsed);
-            } else {
-                self.move_back(line, &lapsed)?;
-            }
+            given_back |= match lapsed.uncounted || stays {
+                true => self.open_again(line, &lapsed),
+                false => self.move_back(line, &lapsed)?,
+            };
         }
-        Ok(())
+        Ok(given_back)
     }
 
     /// The messages whose leases are over.
@@ -122,13 +127,16 @@ impl Broker {
         u32::try_from(max).is_ok_and(|max| times >= max)
     }
 
-    /// A message is open again in its own place: popped in order, or released uncounted.
-    fn open_again(&self, line: &Arc<Line>, lapsed: &Lapsed) {
+    /// A message is open again in its own place: popped in order, or released uncounted. `false`: it is out
+    /// on the lease no more.
+    fn open_again(&self, line: &Arc<Line>, lapsed: &Lapsed) -> bool {
         let mut state = line.lock();
         let Some(flight) = state.flights.get_mut(&lapsed.id) else {
-            return;
+            return false;
         };
-        if let Some((count, group)) = flight.settle(lapsed.key, lapsed.at) {
+        let settled = flight.settle(lapsed.key, lapsed.at);
+        let out = settled.is_some();
+        if let Some((count, group)) = settled {
             let count = count.saturating_add(u32::from(!lapsed.uncounted));
             flight.leave(lapsed.at, Open { count, group });
             state.opened_again = state.opened_again.max(lapsed.key.1);
@@ -139,10 +147,12 @@ impl Broker {
         self.pops.changed(line, &state);
         drop(state);
         self.run_again(&woken);
+        out
     }
 
-    /// A message is appended to the retry topic, or to the dead letters.
-    fn move_back(&self, line: &Arc<Line>, lapsed: &Lapsed) -> Result<(), Error> {
+    /// A message is appended to the retry topic, or to the dead letters. `false`: it is out on the lease
+    /// no more.
+    fn move_back(&self, line: &Arc<Line>, lapsed: &Lapsed) -> Result<bool, Error> {
         let moved = {
             let state = line.lock();
             let flight = state.flights.get(&lapsed.id);
@@ -157,7 +167,8 @@ impl Broker {
         };
         let times = lapsed.times(&view);
         if self.is_exhausted(line, times) {
-            return self.bury(line, lapsed, entry, &view, times, None).map(drop);
+            let buried = self.bury(line, lapsed, entry, &view, times, None)?;
+            return Ok(buried.is_some());
         }
         let topic = self.pop_retry_topic(line)?;
         let mut properties = String::with_capacity(view.properties().len() + 256);
@@ -171,7 +182,8 @@ impl Broker {
             times,
             properties,
         };
-        self.stage_back(line, lapsed, entry, &view, back).map(drop)
+        let staged = self.stage_back(line, lapsed, entry, &view, back)?;
+        Ok(staged.is_some())
     }
 
     /// A message is appended to the dead letters of its group. Returns the position behind it; `None` if
@@ -261,19 +273,19 @@ impl Broker {
     }
 
     /// Settles a message if `stage` puts its successor into the log. Both under the line's lock: an ack
-    /// comes before, or too late.
+    /// comes before, or too late. `false`: it is out on the lease no more.
     fn settled(
         &self,
         line: &Arc<Line>,
         lapsed: &Lapsed,
         stage: impl FnOnce(&Broker) -> Result<(), Error>,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         let mut state = line.lock();
         let Some(flight) = state.flights.get_mut(&lapsed.id) else {
-            return Ok(());
+            return Ok(false);
         };
         if flight.find(lapsed.at, lapsed.key.0, lapsed.key.1) != Some(lapsed.key) {
-            return Ok(());
+            return Ok(false);
         }
         stage(self)?;
         let settled = flight.settle(lapsed.key, lapsed.at);
@@ -286,7 +298,7 @@ impl Broker {
         self.pops.changed(line, &state);
         drop(state);
         self.run_again(&woken);
-        Ok(())
+        Ok(true)
     }
 }
 

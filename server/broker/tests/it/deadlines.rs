@@ -53,6 +53,24 @@ fn a_lease_costs_a_step_when_it_ends_and_none_before() {
     assert_eq!(texts(&pop(&house, all("t"))), ["0"]);
 }
 
+/// All of a crowd is given back at the moment in which it is due: no time has to pass between its pieces.
+#[test]
+fn a_crowd_of_leases_that_end_together_comes_back_at_once() {
+    let house = House::new();
+    house.create("t", |_| ()).unwrap();
+    for n in 0..700 {
+        house.put("t", 0, &n.to_string(), "");
+    }
+    let took = |ms| {
+        let pops = std::iter::from_fn(|| Some(pop(&house, lasting(ms)).len()));
+        pops.take_while(|&count| count > 0).sum::<usize>()
+    };
+    assert_eq!(took(30_000), 700);
+    house.clock.advance(Duration::from_secs(30));
+    while house.broker.deadlines_step().unwrap().is_zero() {}
+    assert_eq!(took(60_000), 700);
+}
+
 #[test]
 fn a_lease_that_ends_earlier_wakes_who_sleeps() {
     let house = filled();
