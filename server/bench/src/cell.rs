@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use remoting::Serialize;
 
 use crate::admin::Admin;
+use crate::again;
 use crate::due::{self, Due};
 use crate::e2e::{self, Rate};
 use crate::http::Door;
@@ -36,6 +37,8 @@ pub enum Kind {
     Filtered(u64),
     /// Pops of 32 messages, and an ack of each.
     Pop,
+    /// 20,000 leases that end within one second; the latency is how late their messages come again.
+    PopAgain,
     /// Apache's Java client with so many threads that send.
     JavaProducer,
     /// Something over HTTP, which only our server speaks.
@@ -71,7 +74,7 @@ const fn send(name: &'static str, title: &'static str, shape: (usize, usize)) ->
 }
 
 /// All of them, in the order of the table.
-pub const CELLS: [Cell; 29] = [
+pub const CELLS: [Cell; 30] = [
     send("send-1x1", "send, 1 × 1", (1, 1)),
     send("send-64x1", "send, 64 × 1", (64, 1)),
     send("send-1x64", "send, 1 × 64", (1, 64)),
@@ -147,6 +150,12 @@ pub const CELLS: [Cell; 29] = [
         (8, 1),
     ),
     of(Kind::Pop, "pop", "pop 32 + ack each, 8 × 32", (8, 32)),
+    of(
+        Kind::PopAgain,
+        "pop-again",
+        "20,000 leases that end within one second",
+        (8, 1),
+    ),
     of(
         Kind::JavaProducer,
         "java-producer",
@@ -253,10 +262,22 @@ pub struct Row {
     pub told: Option<String>,
 }
 
+impl Row {
+    /// What has no more to tell than this.
+    pub fn of(measured: Measured) -> Row {
+        Row {
+            measured,
+            refused: 0,
+            behind: Duration::ZERO,
+            told: None,
+        }
+    }
+}
+
 /// Queues of a cell's topic.
 pub const QUEUES: u32 = 8;
 /// How many messages are due within a second.
-const DUE: u64 = 20_000;
+pub const DUE: u64 = 20_000;
 /// Bytes of a message, mostly.
 pub const SIZE: usize = 1024;
 /// How many messages are read back after a cell, unless told otherwise.
@@ -302,6 +323,7 @@ impl Cell {
                 self.filtered(&mut admin, &topic, percent, run, target, times)
             }
             Kind::Pop => self.pop(&mut admin, &topic, run, target, times),
+            Kind::PopAgain => again::run(&mut admin, &topic, run, target).map(Row::of),
             Kind::Http(door) => {
                 let shape = self.shape(times);
                 door.run(&mut admin, &topic, run, shape, target, times)
@@ -360,12 +382,7 @@ impl Cell {
         let measured = closed(target.address, shape, begun, target.pid, &mut pulling)?;
         match pulling.wrong() {
             Some(wrong) => Err(wrong),
-            None => Ok(Row {
-                measured,
-                refused: 0,
-                behind: Duration::ZERO,
-                told: None,
-            }),
+            None => Ok(Row::of(measured)),
         }
     }
 }
@@ -474,12 +491,7 @@ impl Cell {
         let measured = closed(target.address, shape, Instant::now(), target.pid, &mut load)?;
         match load.wrong() {
             Some(wrong) => Err(wrong),
-            None => Ok(Row {
-                measured,
-                refused: 0,
-                behind: Duration::ZERO,
-                told: None,
-            }),
+            None => Ok(Row::of(measured)),
         }
     }
 
@@ -501,12 +513,7 @@ impl Cell {
         let measured = closed(target.address, shape, Instant::now(), target.pid, &mut load)?;
         match load.wrong() {
             Some(wrong) => Err(wrong),
-            None => Ok(Row {
-                measured,
-                refused: 0,
-                behind: Duration::ZERO,
-                told: None,
-            }),
+            None => Ok(Row::of(measured)),
         }
     }
 }

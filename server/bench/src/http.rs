@@ -14,7 +14,7 @@ use remoting::Serialize;
 
 use crate::admin::Admin;
 use crate::cell::{QUEUES, Row, SIZE, Target, Times, fill};
-use crate::load::{Measured, Shape, closed};
+use crate::load::{Shape, closed};
 use crate::send::Wrong;
 use crate::template::Template;
 use crate::wire::{Answer, Protocol};
@@ -134,17 +134,6 @@ fn receive(
     match load.wrong() {
         Some(wrong) => Err(wrong),
         None => Ok(Row::of(measured)),
-    }
-}
-
-impl Row {
-    fn of(measured: Measured) -> Row {
-        Row {
-            measured,
-            refused: 0,
-            behind: Duration::ZERO,
-            told: None,
-        }
     }
 }
 

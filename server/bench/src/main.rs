@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods)] // starting brokers and watching a clock is what this is for
 
 mod admin;
+mod again;
 mod brokers;
 mod cell;
 mod due;

@@ -35,6 +35,23 @@ pub struct Popping {
 /// How long a popped message is out of sight: longer than the measurement.
 const INVISIBLE_MS: u64 = 120_000;
 
+/// A pop of 32 messages of a queue that waits up to a second.
+pub fn pop(group: &str, topic: &str, queue: usize, invisible_ms: u64) -> Command {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    Command::request(200_050)
+        .with("consumerGroup", group)
+        .with("topic", topic)
+        .with("queueId", queue)
+        .with("maxMsgNums", 32)
+        .with("invisibleTime", invisible_ms)
+        .with("pollTime", 1_000)
+        .with("bornTime", now.unwrap_or_default().as_millis())
+        .with("initMode", 0)
+        .with("expType", "TAG")
+        .with("exp", "*")
+        .with("order", false)
+}
+
 impl Popping {
     /// One connection for each queue; the queues end there.
     pub fn new(topic: &str, ends: &[u64], run: u64) -> Popping {
@@ -62,22 +79,6 @@ impl Popping {
 
     fn note(&mut self, text: String) {
         self.wrong.get_or_insert(Wrong(text));
-    }
-
-    fn pop(&self, queue: usize) -> Command {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        Command::request(200_050)
-            .with("consumerGroup", "bench-pop")
-            .with("topic", &self.topic)
-            .with("queueId", queue)
-            .with("maxMsgNums", 32)
-            .with("invisibleTime", INVISIBLE_MS)
-            .with("pollTime", 1_000)
-            .with("bornTime", now.unwrap_or_default().as_millis())
-            .with("initMode", 0)
-            .with("expType", "TAG")
-            .with("exp", "*")
-            .with("order", false)
     }
 
     fn ack(&self, queue: usize, offset: u64, handle: &str) -> Command {
@@ -132,7 +133,7 @@ impl Load for Popping {
             None if queue.popping || queue.next >= queue.end => return false,
             None => {
                 queue.popping = true;
-                self.pop(connection)
+                pop("bench-pop", &self.topic, connection, INVISIBLE_MS)
             }
         };
         request.opaque = opaque;

@@ -46,6 +46,7 @@ fn bar(name: &str) -> &'static str {
         "e2e-20k" => "p50 ≤ 0.26 ms, p99 ≤ 2 ms",
         "delay-level" | "delay-timer" => "p99 late ≤ 20 ms, CPU ≤ 1/5",
         "transaction" | "sql-1" | "sql-50" | "pop" => "≥ 5×",
+        "pop-again" => "late ≤ 50 ms",
         "http-json" | "http-raw" => "≤ 16 µs (10)",
         "http-batch" => "≤ 2 µs (1.25)",
         "http-receive" => "≤ 20 µs (10)",
@@ -358,7 +359,7 @@ fn ratio(made: &BTreeMap<&str, Made>, cell: &Cell) -> String {
     let cpu =
         of(theirs, &|row| row.measured.broker_us()) / of(ours, &|row| row.measured.broker_us());
     match cell.kind {
-        Kind::EndToEnd(_) | Kind::Due(_) => {
+        Kind::EndToEnd(_) | Kind::Due(_) | Kind::PopAgain => {
             let p50 = |row: &Row| row.measured.latency.value_at_quantile(0.5) as f64;
             format!(
                 "p50 1/{:.1}, CPU 1/{cpu:.1}",
