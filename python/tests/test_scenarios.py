@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import threading
 import time
 import uuid
@@ -14,17 +13,11 @@ from typing import Any
 import pytest
 
 import posthouse
-from posthouse import Message, ReceivedMessage, Reply, Retry, Sql, StartFrom, TxState
+from posthouse import Message, ReceivedMessage, Reply, Retry, StartFrom, TxState
 
-from conftest import ROOT
+from scenarios import LIMIT, TABLE, Refused, differences, filter_of, seen, seen_bodies
 
-TABLE = json.loads((ROOT.parent / "bindings" / "scenarios.json").read_text())["scenarios"]
 FIRST = StartFrom.FIRST
-LIMIT = 60
-
-
-class Refused(Exception):
-    """A step that the broker refused, with its code."""
 
 
 class Play:
@@ -213,32 +206,6 @@ def queues_of(consumer: posthouse.PullConsumer, topic: str) -> list[posthouse.Me
                 raise
 
 
-def filter_of(asked: dict[str, str] | None) -> str | Sql:
-    if asked is None:
-        return "*"
-    return Sql(asked["sql"]) if "sql" in asked else asked["tags"]
-
-
-def seen_bodies(bodies: list[str]) -> dict[str, Any]:
-    return {"bodies": bodies}
-
-
-def seen(messages: list[ReceivedMessage], attempts: dict[str, int]) -> dict[str, Any]:
-    by_key: dict[str, list[str]] = {}
-    for message in messages:
-        by_key.setdefault(message.sharding_key or "", []).append(message.text())
-    return {
-        "bodies": sorted(message.text() for message in messages),
-        "inOrder": [message.text() for message in messages],
-        "byShardingKey": by_key,
-        "attempts": attempts,
-        "tags": [message.tag for message in messages],
-        "keys": [list(message.keys) for message in messages],
-        "properties": [message.properties for message in messages],
-        "lengths": [len(message.body) for message in messages],
-    }
-
-
 @pytest.fixture(scope="module")
 def broker() -> Iterator[posthouse.Server]:
     # The first check after a second, as the table's other runners have it.
@@ -263,8 +230,4 @@ def test_scenario(broker: posthouse.Server, way: str, scenario: dict[str, Any]) 
                 break
             if name is not None:
                 saw[name] = result
-    for name, expected in scenario["expect"].items():
-        if expected is None:
-            assert name not in saw
-            continue
-        assert {key: saw[name].get(key) for key in expected} == expected, name
+    assert differences(scenario, saw) == []

@@ -1,5 +1,5 @@
-//! Python and Node beside Java 5.3.3, at our server and at Apache's: what one wrote the other reads. And with a server of
-//! Apache's that wants TLS and signatures.
+//! Python and Node beside Java 5.3.3, at our server and at Apache's: what one wrote the other reads; and both play the
+//! table of scenarios there. And with a server of Apache's that wants TLS and signatures.
 //!
 //! They run the packages as `cargo xtask test` installed them: `POSTHOUSE_PYTHON` is that environment's interpreter,
 //! `POSTHOUSE_NODE` a folder from which Node finds the package. Without them these tests are left out.
@@ -62,6 +62,48 @@ impl Peer {
         let event = |line| serde_json::from_str(line).unwrap();
         text.lines().map(event).collect()
     }
+
+    /// Plays `bindings/scenarios.json` by the language's own runner, against this server alone. `apache`: whose
+    /// deviations are expected.
+    fn play(&self, namesrv: &str, apache: Option<&str>) {
+        let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
+        let mut command = match self {
+            Peer::Python(interpreter) => {
+                let mut command = Command::new(interpreter);
+                command.args(["-X", "dev", "-m", "pytest", "-p", "no:cacheprovider", "-c"]);
+                command.arg(root.join("python/pyproject.toml"));
+                command.arg(root.join("python/tests/test_scenarios_asyncio.py"));
+                // Not the folder of the sources: what is installed is meant.
+                command.current_dir(env!("CARGO_TARGET_TMPDIR"));
+                command
+            }
+            Peer::Node(folder) => {
+                let mut command = Command::new("node");
+                command.args(["--test", "--test-reporter=tap"]);
+                command.arg(root.join("node/test/scenarios.test.js"));
+                command.current_dir(folder);
+                command
+            }
+        };
+        command.env("POSTHOUSE_SCENARIOS_AT", namesrv);
+        if let Some(release) = apache {
+            command.env("POSTHOUSE_SCENARIOS_APACHE", release);
+        }
+        let output = command.stdin(Stdio::null()).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        let all = match self {
+            Peer::Python(_) => format!("{} passed in ", scenarios()),
+            Peer::Node(_) => format!("\n# pass {}\n", scenarios()),
+        };
+        assert!(output.status.success() && text.contains(&all), "{text}");
+    }
+}
+
+/// How many there are.
+fn scenarios() -> usize {
+    let table: Value =
+        serde_json::from_str(include_str!("../../../../bindings/scenarios.json")).unwrap();
+    table["scenarios"].as_array().unwrap().len()
 }
 
 fn installed(name: &str) -> Option<PathBuf> {
@@ -252,6 +294,28 @@ fn python_and_node_read_each_other() {
         let sent = writes.run(&["send", namesrv, &topic, "-"], None);
         let read = reads.run(&["read", namesrv, &topic, &fresh("reads"), "9"], None);
         compare(&sent, &read);
+    }
+}
+
+/// At the same time: most of a scenario is waiting.
+fn all_play(namesrv: &str, apache: Option<&str>) {
+    let peers = [Peer::python(), Peer::node()];
+    std::thread::scope(|threads| {
+        for peer in peers.iter().flatten() {
+            threads.spawn(|| peer.play(namesrv, apache));
+        }
+    });
+}
+
+#[test]
+fn python_and_node_play_the_scenarios() {
+    all_play(&shared().namesrv, None);
+}
+
+#[test]
+fn python_and_node_play_the_scenarios_at_apache() {
+    if !skipped(&["java", "mvn"]) {
+        all_play(at_apache().0, Some(Release::V5.version()));
     }
 }
 
