@@ -4,7 +4,7 @@
 const check = require('./check.js')
 const { Admin } = require('./admin.js')
 const { Closable } = require('./dispose.js')
-const { PosthouseError, attempt, closedError } = require('./errors.js')
+const { attempt, closedError } = require('./errors.js')
 const { environment, native } = require('./port.js')
 const { Producer } = require('./producer.js')
 const { PullConsumer } = require('./pull_consumer.js')
@@ -31,15 +31,14 @@ class Client extends Closable {
   constructor(given = {}, server) {
     super()
     const options = typeof given === 'string' ? { ...defaults(), url: given } : check.options('connect', given, OPTIONS)
-    if (options.namespace) throw new PosthouseError('ERR_POSTHOUSE_UNSUPPORTED', 'this client does not support namespaces yet')
     const signing = check.credentials(options.credentials)
     const sealing = check.tls(options.tls)
-    const { url, requestTimeoutMs, instance } = options
+    const { url, namespace, requestTimeoutMs, instance } = options
     const { port } = this.#environment
     this.#native = attempt(() =>
       server === undefined
-        ? native.Client.open(port, url, requestTimeoutMs, instance, signing, sealing)
-        : native.Client.inside(port, server, requestTimeoutMs, instance)
+        ? native.Client.open(port, url, namespace, requestTimeoutMs, instance, signing, sealing)
+        : native.Client.inside(port, server, namespace, requestTimeoutMs, instance)
     )
   }
 

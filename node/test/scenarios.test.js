@@ -32,6 +32,13 @@ if (there !== undefined) {
     play(() => server.connect())
   })
 
+  describe('in a namespace', { concurrency: 8 }, () => {
+    let server
+    before(async () => (server = await Server.embedded()))
+    after(() => server.close())
+    play(() => server.connect({ namespace: 'eu' }))
+  })
+
   describe('over TCP', { concurrency: 8, skip: isThere ? false : `${binary} is not built` }, () => {
     let standalone
     before(async () => (standalone = await start()))

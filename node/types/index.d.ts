@@ -168,10 +168,15 @@ export interface Tls {
 
 export interface ClientOptions {
   /**
-   * `rocketmq://[accessKey:secretKey@]host:port[,host:port][?tls=1]`, `host:port`, or `embedded:[path]` for a server
+   * `rocketmq://[accessKey:secretKey@]host:port[,host:port][/namespace][?tls=1]`, `host:port`, or `embedded:[path]` for a server
    * in this process. Unset: `POSTHOUSE_URL`, then `NAMESRV_ADDR`, then `127.0.0.1:9876`.
    */
   readonly url?: string
+  /**
+   * The part of the cluster whose topics and groups are meant, by their short names; before what the URL says, and that
+   * before `POSTHOUSE_NAMESPACE`.
+   */
+  readonly namespace?: string
   /** Signs requests, before what the URL says. */
   readonly credentials?: Credentials
   /** Whether connections are encrypted, before what the URL says; `true` trusts the system's authorities. */

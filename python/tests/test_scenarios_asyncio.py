@@ -1,6 +1,6 @@
 """``bindings/scenarios.json``, played with the asyncio client, all of it at the same time.
 
-Inside the process and over TCP, on asyncio's loop and on uvloop's; or, if ``POSTHOUSE_SCENARIOS_AT`` names a server,
+Inside the process and over TCP, on asyncio's loop and on uvloop's, and in a namespace; or, if ``POSTHOUSE_SCENARIOS_AT`` names a server,
 against that one alone. ``POSTHOUSE_SCENARIOS_APACHE`` is its release then, if it is Apache's.
 """
 
@@ -27,7 +27,8 @@ LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "asyncio": asyncio.new_event_loop,
     "uvloop": uvloop.new_event_loop,
 }
-WAYS = list(itertools.product(LOOPS, ["inside", "tcp"])) if THERE is None else [("asyncio", "there")]
+HERE = [*itertools.product(LOOPS, ["inside", "tcp"]), ("asyncio", "namespace")]
+WAYS = HERE if THERE is None else [("asyncio", "there")]
 
 
 class Play:
@@ -255,8 +256,12 @@ def played(request: pytest.FixtureRequest) -> Iterator[dict[str, list[str]]]:
         # The first check after a second, as the table's other runners have it.
         quick = {"transactionTimeOut": 1000, "transactionCheckInterval": 1000}
         server = servers.enter_context(posthouse.Server.embedded(listen="127.0.0.1:0", config=quick))
-        over_tcp = functools.partial(posthouse.AsyncClient, server.namesrv_addr)
-        yield runner.run(all_of_them(server.async_client if way == "inside" else over_tcp))
+        ways = {
+            "inside": server.async_client,
+            "tcp": functools.partial(posthouse.AsyncClient, server.namesrv_addr),
+            "namespace": functools.partial(posthouse.AsyncClient, server.namesrv_addr, namespace="eu"),
+        }
+        yield runner.run(all_of_them(ways[way]))
 
 
 @pytest.mark.parametrize("name", [scenario["name"] for scenario in TABLE])

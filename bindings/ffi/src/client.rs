@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use posthouse_client::{Config, Credentials, Tls};
+use posthouse_client::{Config, Credentials, Namespace, Tls};
 
 use crate::error::{Code, Error, Result};
 use crate::runtime::{Parents, Runtime};
@@ -19,6 +19,9 @@ pub struct ClientOptions {
     pub url: Option<String>,
     /// How long a request may take that says nothing else.
     pub request_timeout: Duration,
+    /// The part of the cluster whose topics and groups it means; `None`: as the URL says, then as
+    /// `POSTHOUSE_NAMESPACE` says, else none. For a server in this process that was given, none.
+    pub namespace: Option<String>,
     /// The second half of its id; `None`: a text that no other client has.
     pub instance: Option<String>,
     /// Whose requests they are; `None`: as the URL says, else nobody's.
@@ -31,6 +34,7 @@ impl std::fmt::Debug for ClientOptions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ClientOptions")
             .field("url", &self.url.as_deref().map(shown))
+            .field("namespace", &self.namespace)
             .field("request_timeout", &self.request_timeout)
             .field("instance", &self.instance)
             .field("access", &self.access)
@@ -104,6 +108,7 @@ impl Default for ClientOptions {
     fn default() -> ClientOptions {
         ClientOptions {
             url: None,
+            namespace: None,
             request_timeout: Duration::from_secs(3),
             instance: None,
             access: None,
@@ -132,25 +137,33 @@ impl Client {
         if let Target::Embedded(_) = &target {
             not_inside(options)?;
         }
+        let of_environment = std::env::var("POSTHOUSE_NAMESPACE");
+        let of_environment = of_environment.ok().filter(|name| !name.is_empty());
+        let named = |of_url| (options.namespace.clone()).or(of_url).or(of_environment);
         match target {
-            Target::Embedded(None) => {
-                let server = Server::start(&EmbeddedOptions::default())?;
-                Client::inside(server, options)
-            }
-            Target::Embedded(Some(path)) => Client::inside(Server::shared(&path)?, options),
-            Target::Remote {
-                namespace: Some(name),
-                ..
-            } => {
-                let text = format!("this client does not support namespaces ({name}) yet");
-                Err(Error::new(Code::Unsupported, text))
+            Target::Embedded(path) => {
+                let options = ClientOptions {
+                    namespace: named(None),
+                    ..options.clone()
+                };
+                // Before a server is started for nothing.
+                namespace(&options)?;
+                let server = match path {
+                    None => Server::start(&EmbeddedOptions::default())?,
+                    Some(path) => Server::shared(&path)?,
+                };
+                Client::inside(server, &options)
             }
             Target::Remote {
                 servers,
                 credentials,
                 tls,
-                ..
+                namespace,
             } => {
+                let options = &ClientOptions {
+                    namespace: named(namespace),
+                    ..options.clone()
+                };
                 let mut config = Config::new(&servers.join(";"));
                 if let Some(access) = options.access.clone().or(credentials) {
                     let credentials = Credentials::new(access.key, &access.secret);
@@ -188,6 +201,7 @@ impl Client {
         let config = Config {
             timeout: options.request_timeout,
             instance: options.instance.clone(),
+            namespace: namespace(options)?,
             ..config
         };
         let inner = runtime.enter(|| posthouse_client::Client::new(config));
@@ -245,6 +259,14 @@ fn not_inside(options: &ClientOptions) -> Result<()> {
     };
     let text = format!("{what}: a server in this process is reached without a connection");
     Err(Error::new(Code::Config, text))
+}
+
+fn namespace(options: &ClientOptions) -> Result<Option<Namespace>> {
+    let parse = |name: &String| {
+        Namespace::parse(name)
+            .map_err(|error| Error::new(Code::Config, format!("namespace {name:?}: {error}")))
+    };
+    options.namespace.as_ref().map(parse).transpose()
 }
 
 /// What a choice about TLS comes to.

@@ -35,7 +35,8 @@ pub use dead_letters::Redrive;
 pub use stats::{Progress, QueueStats};
 pub use waiting::TransactionState;
 
-/// What operators do. Cheap to clone.
+/// What operators do. Cheap to clone. It says names as brokers do: a client's namespace is neither added nor taken away
+/// (the client's [`crate::Names`] do so).
 ///
 /// ```no_run
 /// # async fn example() -> posthouse_client::Result<()> {

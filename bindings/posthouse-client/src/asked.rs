@@ -8,7 +8,7 @@ use remoting::code::{not_supported, request, response};
 
 use crate::client::Inner;
 use crate::reader::Reader;
-use crate::transaction::Decision;
+use crate::transaction::{Check, Decision};
 
 /// What takes the requests of the server at this address.
 pub(crate) fn incoming(client: Weak<Inner>, address: &Arc<str>) -> Arc<Incoming> {
@@ -88,7 +88,8 @@ impl Inner {
         let client = self.clone();
         tokio::spawn(async move {
             let transaction = check.transaction.clone();
-            let decision = asked(check).await;
+            let message = client.names.received(check.message);
+            let decision = asked(Check { message, ..check }).await;
             drop(place);
             if decision == Decision::Unknown {
                 return;

@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::ids::{self, Ids};
 use crate::members::Members;
 use crate::name_servers::NameServers;
+use crate::namespace::Names;
 use crate::producer::{Producer, ProducerOptions};
 use crate::route::{Ask, Broker, Route, Routes};
 use crate::upkeep;
@@ -45,6 +46,7 @@ pub struct Client {
 pub(crate) struct Inner {
     pub(crate) config: Config,
     pub(crate) id: String,
+    pub(crate) names: Names,
     pub(crate) ids: Ids,
     pub(crate) channels: Channels,
     pub(crate) servers: NameServers,
@@ -64,6 +66,7 @@ impl Client {
             Inner {
                 id: ids::client_id(ip, config.instance.as_deref()),
                 ids: Ids::new(ip),
+                names: Names::of(config.namespace.clone()),
                 channels: Channels::new(&config, incoming),
                 servers: NameServers::new(config.name_servers.clone()),
                 routes: Routes::default(),
@@ -79,6 +82,11 @@ impl Client {
     /// The id that brokers know it by.
     pub fn id(&self) -> &str {
         &self.inner.id
+    }
+
+    /// How it names topics and groups.
+    pub fn names(&self) -> &Names {
+        &self.inner.names
     }
 
     /// A producer with the defaults of Apache's clients. Must be called inside a tokio runtime.
@@ -110,7 +118,8 @@ impl Client {
     pub async fn route(&self, topic: &str) -> Result<TopicRoute> {
         let inner = &self.inner;
         let ask = inner.ask();
-        ask.servers.route(ask.channels, topic, ask.limit).await
+        let topic = inner.names.full(topic);
+        ask.servers.route(ask.channels, &topic, ask.limit).await
     }
 
     /// Takes leave of every broker and closes the connections. What producers and consumers made from

@@ -6,6 +6,7 @@ use std::time::Duration;
 use remoting::server::{Hub, Service};
 use remoting::{Credentials, Tls};
 
+use crate::namespace::Namespace;
 use crate::observer::Observer;
 
 /// Settings of a [`crate::Client`].
@@ -22,6 +23,9 @@ pub struct Config {
     pub transport: Transport,
     /// The second half of the client's id; unset, a text that no other client has.
     pub instance: Option<String>,
+    /// The part of the cluster whose topics and groups are meant: every name is short for one with it. [`crate::Admin`]
+    /// alone says names in full. Unset, all names are as they are.
+    pub namespace: Option<Namespace>,
     /// TLS to every server that is reached over TCP; unset, none.
     pub tls: Option<Tls>,
     /// Whose requests they are, for servers that want to know; unset, nobody's. Requests of one that has
@@ -46,6 +50,7 @@ impl Config {
             name_servers: addresses.map(str::to_owned).collect(),
             transport: Transport::Tcp,
             instance: None,
+            namespace: None,
             tls: None,
             credentials: None,
             observer: None,
@@ -53,6 +58,18 @@ impl Config {
             route_period: Duration::from_secs(30),
             heartbeat_period: Duration::from_secs(30),
         }
+    }
+
+    /// Means topics and groups of this part of the cluster.
+    ///
+    /// ```
+    /// use posthouse_client::{Config, Namespace};
+    ///
+    /// let config = Config::new("10.0.0.1:9876").namespace(Namespace::parse("eu").unwrap());
+    /// ```
+    pub fn namespace(mut self, namespace: Namespace) -> Config {
+        self.namespace = Some(namespace);
+        self
     }
 
     /// Reaches servers over TLS.

@@ -38,6 +38,7 @@ mod lease;
 mod members;
 mod message;
 mod name_servers;
+mod namespace;
 mod observer;
 mod process_queue;
 mod producer;
@@ -65,6 +66,7 @@ pub use model::flag::Perm;
 pub use model::group::{ExponentialRetry, GroupConfig, RetryKind, RetryPolicy};
 pub use model::topic::TopicConfig;
 pub use model::{GroupName, NameError, TopicName};
+pub use namespace::{Names, Namespace};
 pub use observer::Observer;
 pub use process_queue::FlowLimits;
 pub use producer::{

@@ -104,7 +104,7 @@ struct Shared {
 
 impl Producer {
     pub(crate) fn new(client: Arc<Inner>, group: &str, options: ProducerOptions) -> Result<Self> {
-        let group: Arc<str> = GroupName::parse(group)?.as_str().into();
+        let group: Arc<str> = GroupName::parse(&client.names.full(group))?.as_str().into();
         if options.announce {
             client.members.add_producer(group.clone());
         }
@@ -126,7 +126,8 @@ impl Producer {
 
     /// Its group.
     pub fn group(&self) -> &str {
-        &self.shared.group
+        let shared = &self.shared;
+        shared.client.names.short_group(&shared.group)
     }
 
     /// Sends a message and returns when a broker has it as safely as it is configured to. A message
@@ -149,7 +150,10 @@ impl Producer {
     pub async fn send_to(&self, queue: &Queue, message: Message) -> Result<Sent> {
         let shared = &*self.shared;
         let outgoing = shared.outgoing(&message)?;
-        shared.deliver(&outgoing, Some(queue), shared.until()).await
+        let queue = shared.client.names.full_queue(queue);
+        shared
+            .deliver(&outgoing, Some(&queue), shared.until())
+            .await
     }
 
     /// Sends a message and does not ask what became of it. Returns when the socket took it.
@@ -187,9 +191,12 @@ impl Producer {
     /// # Errors
     /// [`Error::NoRoute`] if there is no such topic, nor one to make it from.
     pub async fn queues(&self, topic: &str) -> Result<Vec<Queue>> {
-        let route = self.shared.route(topic).await?;
-        let queues = route.writable.iter().map(|target| target.queue.clone());
-        Ok(queues.collect())
+        let names = &self.shared.client.names;
+        let route = self.shared.route(&names.full(topic)).await?;
+        let queues = route.writable.iter();
+        Ok(queues
+            .map(|target| names.short_queue(target.queue.clone()))
+            .collect())
     }
 
     /// Makes sure that every broker of a topic knows that the group has a producer here, whom it may ask
@@ -199,7 +206,8 @@ impl Producer {
     /// If the topic has no route.
     pub async fn announce(&self, topic: &str) -> Result<()> {
         self.shared.open()?;
-        self.shared.announce(topic).await
+        let topic = self.shared.client.names.full(topic);
+        self.shared.announce(&topic).await
     }
 
     /// Takes leave of the brokers. What is under way is not waited for.
@@ -216,7 +224,7 @@ impl Producer {
 impl Shared {
     fn outgoing(&self, message: &Message) -> Result<Outgoing> {
         self.open()?;
-        TopicName::parse(&message.topic)?;
+        TopicName::parse(&self.client.names.full(&message.topic))?;
         let max = self.options.body_max;
         match message.body.len() {
             0 => return Err(MessageError::EmptyBody.into()),
@@ -291,7 +299,11 @@ impl Shared {
         };
         let begun = Instant::now();
         let result = self.deliver_unseen(outgoing, to, until).await;
-        observer.sent(&outgoing.topic, result.as_ref(), begun.elapsed());
+        observer.sent(
+            &self.client.names.short(&outgoing.topic),
+            result.as_ref(),
+            begun.elapsed(),
+        );
         result
     }
 
@@ -486,6 +498,6 @@ impl Drop for Shared {
 
 impl std::fmt::Debug for Producer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "producer of {}", self.shared.group)
+        write!(f, "producer of {}", self.group())
     }
 }

@@ -87,6 +87,8 @@ impl Client {
     /// If the queue has no broker, or that refuses or gives no answer.
     pub async fn pull(&self, queue: &Queue, offset: u64, pull: &Pull) -> Result<Pulled> {
         self.inner.open()?;
+        let names = &self.inner.names;
+        let queue = &names.full_queue(queue);
         let wanted = Wanted::new(&queue.topic, &pull.filter)?;
         let mut sys_flag = pull::SUBSCRIPTION;
         if !pull.hold.is_zero() {
@@ -113,7 +115,9 @@ impl Client {
         };
         messages.retain(|(message, _)| wanted.accepts(message));
         Ok(Pulled {
-            messages: messages.into_iter().map(|(message, _)| message).collect(),
+            messages: (messages.into_iter())
+                .map(|(message, _)| names.received(message))
+                .collect(),
             next: told.header.next_offset.unsigned_abs(),
             start: told.header.min_offset.unsigned_abs(),
             end: told.header.max_offset.unsigned_abs(),

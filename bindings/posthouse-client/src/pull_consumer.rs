@@ -119,6 +119,7 @@ impl PullConsumer {
     /// If the topic has no route, or a broker refuses the filter.
     pub async fn subscribe(&self, topic: &str, filter: &Filter) -> Result<()> {
         let reader = self.reader();
+        let topic = &*reader.client.names.full(topic);
         reader.client.route(topic).await?;
         reader.subscribe(topic, filter)?;
         reader.check(topic).await?;
@@ -133,6 +134,7 @@ impl PullConsumer {
     /// If a queue's offset cannot be had.
     pub async fn assign(&self, queues: &[Queue]) -> Result<()> {
         let reader = self.reader();
+        let queues = reader.client.names.full_queues(queues);
         let mut topics: Vec<&Arc<str>> = queues.iter().map(|queue| &queue.topic).collect();
         topics.sort();
         topics.dedup();
@@ -151,8 +153,9 @@ impl PullConsumer {
 
     /// The queues that are its own just now.
     pub fn queues(&self) -> Vec<Queue> {
-        let own = self.reader().own();
-        let mut queues: Vec<Queue> = own.iter().map(|own| own.queue.clone()).collect();
+        let (own, names) = (self.reader().own(), &self.reader().client.names);
+        let queues = own.iter().map(|own| names.short_queue(own.queue.clone()));
+        let mut queues: Vec<Queue> = queues.collect();
         queues.sort();
         queues
     }
@@ -184,7 +187,12 @@ impl PullConsumer {
                     let done = messages.iter().map(|message| message.queue_offset);
                     let committable = own.done(done);
                     reader.offsets.set(&own.queue, committable);
-                    return Ok(messages);
+                    let names = &reader.client.names;
+                    let short = |message| names.received(message);
+                    return Ok(match names.namespace() {
+                        Some(_) => messages.into_iter().map(short).collect(),
+                        None => messages,
+                    });
                 }
             }
             if timeout_at(end, arrived).await.is_err() {
@@ -199,10 +207,11 @@ impl PullConsumer {
     /// [`Error::NotAssigned`] if the queue is not its own.
     pub fn seek(&self, queue: &Queue, offset: u64) -> Result<()> {
         let reader = self.reader();
-        let own = reader.find(queue);
+        let full = reader.client.names.full_queue(queue);
+        let own = reader.find(&full);
         let own = own.ok_or_else(|| Error::NotAssigned(queue.clone()))?;
         own.seek(offset);
-        reader.offsets.set(queue, offset);
+        reader.offsets.set(&full, offset);
         Ok(())
     }
 
@@ -211,7 +220,9 @@ impl PullConsumer {
     /// # Errors
     /// [`Error::NotAssigned`] if the queue is not its own; others if its broker gives no answer.
     pub async fn seek_to_begin(&self, queue: &Queue) -> Result<()> {
-        self.seek(queue, self.reader().client.min_offset(queue).await?)
+        let client = &self.reader().client;
+        let start = client.min_offset(&client.names.full_queue(queue)).await?;
+        self.seek(queue, start)
     }
 
     /// Goes on at the end of a queue.
@@ -219,7 +230,9 @@ impl PullConsumer {
     /// # Errors
     /// [`Error::NotAssigned`] if the queue is not its own; others if its broker gives no answer.
     pub async fn seek_to_end(&self, queue: &Queue) -> Result<()> {
-        self.seek(queue, self.reader().client.max_offset(queue).await?)
+        let client = &self.reader().client;
+        let end = client.max_offset(&client.names.full_queue(queue)).await?;
+        self.seek(queue, end)
     }
 
     /// Goes on at the first message that was stored at this time or later.
@@ -227,11 +240,9 @@ impl PullConsumer {
     /// # Errors
     /// [`Error::NotAssigned`] if the queue is not its own; others if its broker gives no answer.
     pub async fn seek_to_time(&self, queue: &Queue, time: SystemTime) -> Result<()> {
-        let offset = self
-            .reader()
-            .client
-            .offset_at(queue, clock::ms(time))
-            .await?;
+        let client = &self.reader().client;
+        let full = client.names.full_queue(queue);
+        let offset = client.offset_at(&full, clock::ms(time)).await?;
         self.seek(queue, offset)
     }
 
@@ -247,6 +258,7 @@ impl PullConsumer {
 
     fn set_paused(&self, queues: &[Queue], paused: bool) {
         let reader = self.reader();
+        let queues = reader.client.names.full_queues(queues);
         for own in queues.iter().filter_map(|queue| reader.find(queue)) {
             own.pause(paused);
         }
@@ -267,7 +279,8 @@ impl PullConsumer {
     /// If its broker gives no answer.
     pub async fn committed(&self, queue: &Queue) -> Result<Option<u64>> {
         let reader = self.reader();
-        reader.client.group_offset(&reader.group, queue, None).await
+        let queue = reader.client.names.full_queue(queue);
+        (reader.client.group_offset(&reader.group, &queue, None)).await
     }
 
     /// Ends: offsets are told if it commits by itself, queues are given up.

@@ -161,23 +161,26 @@ impl Work {
         let Some(reader) = reader.upgrade() else {
             return Settle::Retry(None);
         };
+        let names = reader.client.names.clone();
         let Some(observer) = reader.client.config.observer.clone() else {
             drop(reader);
-            return self.handle(message).await;
+            return self.handle(names.received(message.clone()), message).await;
         };
         let group = reader.group.clone();
         // The consumer may be dropped while its handler runs.
         drop(reader);
-        observer.consuming(&group, message);
+        let group = names.short_group(&group);
+        let shown = names.received(message.clone());
+        observer.consuming(group, &shown);
         let begun = Instant::now();
-        let settle = self.handle(message).await;
-        observer.consumed(&group, message, settle, begun.elapsed());
+        let settle = self.handle(shown.clone(), message).await;
+        observer.consumed(group, &shown, settle, begun.elapsed());
         settle
     }
 
     /// Runs the handler. A message whose handler panics comes again, as with Java's exceptions.
-    async fn handle(&self, message: &Received) -> Settle {
-        match handled(&*self.handler, message.clone()).await {
+    async fn handle(&self, shown: Received, message: &Received) -> Settle {
+        match handled(&*self.handler, shown).await {
             Ok(settle) => settle,
             Err(panic) => {
                 tracing::error!(id = message.id(), panic, "a handler panicked");
@@ -265,11 +268,11 @@ impl Client {
         )?;
         for (topic, filter) in wanted {
             reader.subscribe(topic, filter)?;
-            reader.check(topic).await?;
+            reader.check(&self.inner.names.full(topic)).await?;
         }
         reader.load_offsets().await?;
         if options.model == Model::Clustering {
-            let retry = format!("{}{group}", model::name::RETRY_PREFIX);
+            let retry = format!("{}{}", model::name::RETRY_PREFIX, reader.group);
             reader.subscribe(&retry, &Filter::All)?;
         }
         for topic in reader.topics() {
@@ -320,13 +323,15 @@ impl PushConsumer {
 
     /// Its group.
     pub fn group(&self) -> &str {
-        &self.reader().group
+        let reader = self.reader();
+        reader.client.names.short_group(&reader.group)
     }
 
     /// The queues that are its own just now.
     pub fn queues(&self) -> Vec<Queue> {
-        let own = self.reader().own();
-        let mut queues: Vec<Queue> = own.iter().map(|own| own.queue.clone()).collect();
+        let (own, names) = (self.reader().own(), &self.reader().client.names);
+        let queues = own.iter().map(|own| names.short_queue(own.queue.clone()));
+        let mut queues: Vec<Queue> = queues.collect();
         queues.sort();
         queues
     }

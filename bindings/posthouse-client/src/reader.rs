@@ -127,7 +127,7 @@ impl Reader {
         handle: Box<Handle>,
         direct: Option<Arc<Direct>>,
     ) -> Result<Arc<Reader>> {
-        let group: Arc<str> = GroupName::parse(group)?.as_str().into();
+        let group: Arc<str> = GroupName::parse(&client.names.full(group))?.as_str().into();
         Ok(Arc::new(Reader {
             client,
             group,
@@ -147,6 +147,7 @@ impl Reader {
 
     /// Wants a topic from now on, or wants it otherwise.
     pub(crate) fn subscribe(&self, topic: &str, filter: &Filter) -> Result<()> {
+        let topic = &*self.client.names.full(topic);
         let wanted = Arc::new(Wanted::new(topic, filter)?);
         self.lock_wanted().insert(wanted.topic.clone(), wanted);
         self.rebalance.notify_one();

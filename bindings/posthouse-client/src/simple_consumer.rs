@@ -110,7 +110,9 @@ impl Client {
         self.inner.open()?;
         Ok(SimpleConsumer {
             client: self.inner.clone(),
-            group: GroupName::parse(group)?.as_str().into(),
+            group: GroupName::parse(&self.inner.names.full(group))?
+                .as_str()
+                .into(),
             turn: Arc::new(AtomicUsize::new(0)),
         })
     }
@@ -119,7 +121,7 @@ impl Client {
 impl SimpleConsumer {
     /// Its group.
     pub fn group(&self) -> &str {
-        &self.group
+        self.client.names.short_group(&self.group)
     }
 
     /// The next messages of a topic, as soon as there are some; none when the wait is over.
@@ -154,6 +156,7 @@ impl SimpleConsumer {
         once: bool,
     ) -> Result<(Vec<Leased>, bool)> {
         self.client.open()?;
+        let topic = &*self.client.names.full(topic);
         let wanted = Wanted::new(topic, &receive.filter)?;
         let end = Instant::now() + receive.wait;
         loop {
@@ -286,7 +289,7 @@ impl SimpleConsumer {
             .with("group", &self.group)
             .with("delayLevel", -1)
             .with("originMsgId", leased.message.id())
-            .with("originTopic", &leased.message.topic)
+            .with("originTopic", self.client.names.full(&leased.message.topic))
             .with("unitMode", false)
             .with("maxReconsumeTimes", 16);
         let channel = self.lender(&leased.lease).await?;
@@ -359,7 +362,10 @@ impl SimpleConsumer {
         let mut kept = Vec::with_capacity(leased.len());
         for one in leased.drain(..) {
             match wanted.accepts(&one.message) {
-                true => kept.push(one),
+                true => kept.push(Leased {
+                    message: self.client.names.received(one.message),
+                    ..one
+                }),
                 false => self.ack(&one.lease).await?,
             }
         }

@@ -39,7 +39,7 @@ pub enum Decision {
 }
 
 /// A half message that waits for a decision. Its text says everything, so whoever has it may decide,
-/// from any process: see [`Client::resolve`].
+/// from any process, whatever its namespace: names are brokers' own. See [`Client::resolve`].
 ///
 /// ```
 /// use posthouse_client::Transaction;

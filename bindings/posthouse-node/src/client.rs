@@ -49,11 +49,13 @@ impl Client {
     pub fn inside(
         port: &Port,
         server: &Server,
+        namespace: Option<String>,
         timeout_ms: f64,
         instance: Option<String>,
     ) -> Result<Client> {
         let options = ClientOptions {
             url: None,
+            namespace,
             request_timeout: millis(timeout_ms),
             instance,
             ..ClientOptions::default()
@@ -65,9 +67,11 @@ impl Client {
 
     /// A client of what the URL or the environment names.
     #[napi(factory)]
+    #[allow(clippy::too_many_arguments)] // the options of `connect`
     pub fn open(
         port: &Port,
         url: Option<String>,
+        namespace: Option<String>,
         timeout_ms: f64,
         instance: Option<String>,
         access: Option<Signing>,
@@ -79,6 +83,7 @@ impl Client {
         });
         let options = ClientOptions {
             url,
+            namespace,
             request_timeout: millis(timeout_ms),
             instance,
             access: access.map(|access| Access {

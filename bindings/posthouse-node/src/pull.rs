@@ -97,8 +97,8 @@ impl PullConsumer {
     #[napi]
     pub fn seek(&self, call: u32, queue: QueueName, offset: Option<f64>, from: f64) {
         let (inner, admin) = (self.inner.clone(), self.client.admin());
+        let queue = self.client.names().full_queue(&queue.into());
         self.calls.start(call, async move {
-            let queue: Queue = queue.into();
             let offset = match (offset, from_of(from)) {
                 (Some(offset), _) => offset as u64,
                 (None, ConsumeFrom::First) => admin.min_offset(&queue).await?,
@@ -114,8 +114,9 @@ impl PullConsumer {
     #[napi]
     pub fn offset_at(&self, call: u32, queue: QueueName, time: f64) {
         let admin = self.client.admin();
+        let queue = self.client.names().full_queue(&queue.into());
         self.calls.start(call, async move {
-            let offset = admin.offset_at(&queue.into(), time_of(time)).await?;
+            let offset = admin.offset_at(&queue, time_of(time)).await?;
             ffi::Result::Ok(Value::Json(json!(offset)))
         });
     }
@@ -123,10 +124,11 @@ impl PullConsumer {
     /// The queues of a topic.
     #[napi]
     pub fn queues(&self, call: u32, topic: String) {
-        let admin = self.client.admin();
+        let (admin, names) = (self.client.admin(), self.client.names().clone());
         self.calls.start(call, async move {
-            let queues = admin.queues(&topic).await?;
-            let queues: Vec<_> = queues.iter().map(queue_json).collect();
+            let queues = admin.queues(&names.full(&topic)).await?.into_iter();
+            let queues = queues.map(|queue| queue_json(&names.short_queue(queue)));
+            let queues: Vec<_> = queues.collect();
             ffi::Result::Ok(Value::Json(json!(queues)))
         });
     }
@@ -144,9 +146,10 @@ impl PullConsumer {
     /// Tells a broker that the group goes on at this offset of a queue.
     #[napi]
     pub fn commit_at(&self, call: u32, queue: QueueName, offset: f64) {
-        let (admin, group) = (self.client.admin(), self.group.clone());
+        let (admin, names) = (self.client.admin(), self.client.names());
+        let group = names.full(&self.group).into_owned();
+        let queue = names.full_queue(&queue.into());
         self.calls.start(call, async move {
-            let queue = queue.into();
             admin
                 .set_group_offset(&group, &queue, offset as u64)
                 .await?;

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ffi::Client as Shared;
-use posthouse_client::{GroupConfig, GroupName, Queue, Received, ResetTo, TopicConfig, TopicName};
+use posthouse_client::{
+    GroupConfig, GroupName, Names, Queue, Received, ResetTo, TopicConfig, TopicName,
+};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
@@ -44,7 +46,9 @@ impl Admin {
         id: u64,
     ) -> PyResult<Py<PyAny>> {
         let admin = self.get(py)?;
-        let name = TopicName::parse(topic).map_err(|error| raised(py, &named(error)))?;
+        let shown = topic.to_owned();
+        let name = TopicName::parse(&self.full(py, topic)?);
+        let name = name.map_err(|error| raised(py, &named(error)))?;
         let mut config = TopicConfig::new(name, queues);
         if let Some(kind) = kind {
             let kind = kind.to_uppercase();
@@ -56,7 +60,7 @@ impl Admin {
                 false => admin.topics().await,
             };
             if known?.iter().any(|known| known == config.name.as_str()) {
-                let text = format!("topic {} is there already", config.name.as_str());
+                let text = format!("topic {shown} is there already");
                 return Err(ffi::Error::new(ffi::Code::Config, text));
             }
             Ok(admin.put_topic(&config).await?)
@@ -72,7 +76,7 @@ impl Admin {
         pump: Option<&Bound<'_, Pump>>,
         id: u64,
     ) -> PyResult<Py<PyAny>> {
-        let admin = self.get(py)?;
+        let (admin, topic) = (self.get(py)?, self.full(py, &topic)?);
         let deleting = async move { Ok(admin.delete_topic(&topic).await?) };
         call(py, self.client.runtime(), (pump, id), deleting, nothing)
     }
@@ -84,8 +88,11 @@ impl Admin {
         pump: Option<&Bound<'_, Pump>>,
         id: u64,
     ) -> PyResult<Py<PyAny>> {
-        let admin = self.get(py)?;
-        let asking = async move { Ok(admin.topics().await?) };
+        let (admin, names) = (self.get(py)?, self.names(py)?);
+        let asking = async move {
+            let topics = admin.topics().await?;
+            Ok(topics.iter().filter_map(|topic| names.own(topic)).collect())
+        };
         call(py, self.client.runtime(), (pump, id), asking, texts)
     }
 
@@ -98,10 +105,11 @@ impl Admin {
         pump: Option<&Bound<'_, Pump>>,
         id: u64,
     ) -> PyResult<Py<PyAny>> {
-        let admin = self.get(py)?;
+        let (admin, names, topic) = (self.get(py)?, self.names(py)?, self.full(py, &topic)?);
         let asking = async move {
             let stats = admin.topic_stats(&topic).await?.into_iter();
-            Ok(stats.map(|one| (one.queue, (one.start, one.end))).collect())
+            let offsets = stats.map(|one| (names.short_queue(one.queue), (one.start, one.end)));
+            Ok(offsets.collect())
         };
         call(py, self.client.runtime(), (pump, id), asking, by_queue)
     }
@@ -117,7 +125,8 @@ impl Admin {
         id: u64,
     ) -> PyResult<Py<PyAny>> {
         let admin = self.get(py)?;
-        let name = GroupName::parse(group).map_err(|error| raised(py, &named(error)))?;
+        let name = GroupName::parse(&self.full(py, group)?);
+        let name = name.map_err(|error| raised(py, &named(error)))?;
         let mut config = GroupConfig::new(name);
         config.consume_message_orderly = orderly;
         config.retry_max_times = max_attempts;
@@ -133,7 +142,7 @@ impl Admin {
         pump: Option<&Bound<'_, Pump>>,
         id: u64,
     ) -> PyResult<Py<PyAny>> {
-        let admin = self.get(py)?;
+        let (admin, group) = (self.get(py)?, self.full(py, &group)?);
         let deleting = async move { Ok(admin.delete_group(&group, true).await?) };
         call(py, self.client.runtime(), (pump, id), deleting, nothing)
     }
@@ -145,10 +154,13 @@ impl Admin {
         pump: Option<&Bound<'_, Pump>>,
         id: u64,
     ) -> PyResult<Py<PyAny>> {
-        let admin = self.get(py)?;
+        let (admin, names) = (self.get(py)?, self.names(py)?);
         let asking = async move {
-            let groups = admin.groups().await?.into_iter();
-            Ok(groups.map(|group| group.name.as_str().to_owned()).collect())
+            let groups = admin.groups().await?;
+            let names = groups
+                .iter()
+                .filter_map(|group| names.own(group.name.as_str()));
+            Ok(names.collect())
         };
         call(py, self.client.runtime(), (pump, id), asking, texts)
     }
@@ -163,7 +175,8 @@ impl Admin {
         pump: Option<&Bound<'_, Pump>>,
         id: u64,
     ) -> PyResult<Py<PyAny>> {
-        let admin = self.get(py)?;
+        let (admin, names) = (self.get(py)?, self.names(py)?);
+        let (group, topic) = (self.full(py, &group)?, self.full(py, &topic)?);
         // Not by the broker's own figures: they leave out a topic that the group's members do not subscribe
         // to, and count what is deleted already for a group without offsets.
         let asking = async move {
@@ -174,7 +187,7 @@ impl Admin {
                     Some(done) => done,
                     None => admin.min_offset(&queue).await?,
                 };
-                all.push((queue, end.saturating_sub(done)));
+                all.push((names.short_queue(queue), end.saturating_sub(done)));
             }
             Ok(all)
         };
@@ -192,13 +205,18 @@ impl Admin {
         pump: Option<&Bound<'_, Pump>>,
         id: u64,
     ) -> PyResult<Py<PyAny>> {
-        let admin = self.get(py)?;
+        let (admin, names) = (self.get(py)?, self.names(py)?);
+        let (group, topic) = (self.full(py, &group)?, self.full(py, &topic)?);
         let to = match to.extract::<&str>() {
             Ok("first") => ResetTo::Time(UNIX_EPOCH),
             Ok(_) => ResetTo::End,
             Err(_) => ResetTo::Time(convert::moment(to)?),
         };
-        let moving = async move { Ok(admin.reset(&group, &topic, &to).await?) };
+        let moving = async move {
+            let moved = admin.reset(&group, &topic, &to).await?.into_iter();
+            let short = |(queue, offset)| (names.short_queue(queue), offset);
+            Ok(moved.map(short).collect())
+        };
         call(py, self.client.runtime(), (pump, id), moving, by_queue)
     }
 
@@ -211,8 +229,11 @@ impl Admin {
         pump: Option<&Bound<'_, Pump>>,
         id: u64,
     ) -> PyResult<Py<PyAny>> {
-        let admin = self.get(py)?;
-        let asking = async move { Ok(admin.message(&topic, &message_id).await?) };
+        let (admin, names, topic) = (self.get(py)?, self.names(py)?, self.full(py, &topic)?);
+        let asking = async move {
+            let found = admin.message(&topic, &message_id).await?;
+            Ok(found.map(|message| names.received(message)))
+        };
         call(
             py,
             self.client.runtime(),
@@ -235,11 +256,15 @@ impl Admin {
         pump: Option<&Bound<'_, Pump>>,
         id: u64,
     ) -> PyResult<Py<PyAny>> {
-        let admin = self.get(py)?;
+        let (admin, names, topic) = (self.get(py)?, self.names(py)?, self.full(py, &topic)?);
         // As far as a clock that was moved by hand may have gone.
         let end = SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 40);
         let between = (SystemTime::UNIX_EPOCH, end);
-        let asking = async move { Ok(admin.messages_by_key(&topic, &key, limit, between).await?) };
+        let asking = async move {
+            let found = admin.messages_by_key(&topic, &key, limit, between).await?;
+            let short = |message| names.received(message);
+            Ok(found.into_iter().map(short).collect())
+        };
         call(py, self.client.runtime(), (pump, id), asking, received)
     }
 }
@@ -248,6 +273,16 @@ impl Admin {
     fn get(&self, py: Python<'_>) -> PyResult<posthouse_client::Admin> {
         let client = self.client.get().map_err(|error| raised(py, &error))?;
         Ok(client.admin())
+    }
+
+    fn names(&self, py: Python<'_>) -> PyResult<Names> {
+        let client = self.client.get().map_err(|error| raised(py, &error))?;
+        Ok(client.names().clone())
+    }
+
+    /// What brokers call it.
+    fn full(&self, py: Python<'_>, name: &str) -> PyResult<String> {
+        Ok(self.names(py)?.full(name).into_owned())
     }
 }
 

@@ -25,12 +25,13 @@ pub struct Client {
 #[pymethods]
 impl Client {
     #[new]
-    #[pyo3(signature = (url=None, *, server=None, request_timeout=3.0, instance=None, access=None, tls=None))]
+    #[pyo3(signature = (url=None, *, server=None, namespace=None, request_timeout=3.0, instance=None, access=None, tls=None))]
     #[allow(clippy::too_many_arguments)] // Python's keywords
     fn new(
         py: Python<'_>,
         url: Option<String>,
         server: Option<&Bound<'_, Server>>,
+        namespace: Option<String>,
         request_timeout: f64,
         instance: Option<String>,
         access: Option<Keys>,
@@ -39,6 +40,7 @@ impl Client {
         let tls = tls.map(|(sealed, pem, name, verified)| Trust::of(sealed, verified, pem, name));
         let options = ClientOptions {
             url,
+            namespace,
             request_timeout: Duration::try_from_secs_f64(request_timeout).unwrap_or_default(),
             instance,
             access: access.map(|(key, secret, token)| Access { key, secret, token }),

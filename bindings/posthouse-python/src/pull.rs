@@ -151,10 +151,11 @@ impl PullConsumer {
         id: u64,
     ) -> PyResult<Py<PyAny>> {
         let (consumer, admin) = (self.get(py)?, self.inner(py)?.admin());
-        let group = self.group.clone();
+        let names = self.inner(py)?.names();
+        let group = names.full(&self.group).into_owned();
         let offsets = offsets.map(|offsets| {
             let pair = |(queue, offset): (Bound<'_, MessageQueue>, u64)| {
-                (queue.get().queue.clone(), offset)
+                (names.full_queue(&queue.get().queue), offset)
             };
             offsets.into_iter().map(pair).collect::<Vec<_>>()
         });
@@ -179,8 +180,11 @@ impl PullConsumer {
         pump: Option<&Bound<'_, Pump>>,
         id: u64,
     ) -> PyResult<Py<PyAny>> {
-        let (when, queue) = (convert::moment(when)?, queue.get().queue.clone());
-        let admin = self.inner(py)?.admin();
+        let (when, client) = (convert::moment(when)?, self.inner(py)?);
+        let (admin, queue) = (
+            client.admin(),
+            client.names().full_queue(&queue.get().queue),
+        );
         let asking = async move { Ok(admin.offset_at(&queue, when).await?) };
         call(
             py,
@@ -199,8 +203,12 @@ impl PullConsumer {
         pump: Option<&Bound<'_, Pump>>,
         id: u64,
     ) -> PyResult<Py<PyAny>> {
-        let admin = self.inner(py)?.admin();
-        let asking = async move { Ok(admin.queues(&topic).await?) };
+        let client = self.inner(py)?;
+        let (admin, names) = (client.admin(), client.names().clone());
+        let asking = async move {
+            let queues = admin.queues(&names.full(&topic)).await?.into_iter();
+            Ok(queues.map(|queue| names.short_queue(queue)).collect())
+        };
         call(py, self.client.runtime(), (pump, id), asking, admin::queues)
     }
 

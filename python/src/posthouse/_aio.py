@@ -108,6 +108,7 @@ class AsyncClient:
         self,
         url: str | None = None,
         *,
+        namespace: str | None = None,
         credentials: Credentials | None = None,
         tls: TlsChoice = None,
         request_timeout: Seconds = 3.0,
@@ -115,6 +116,7 @@ class AsyncClient:
     ) -> None:
         native = _native.Client(
             url,
+            namespace=namespace,
             request_timeout=seconds(request_timeout),
             instance=instance,
             access=access(credentials),

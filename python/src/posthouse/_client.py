@@ -31,9 +31,10 @@ from ._types import (
 class Client(Closing):
     """A client of one cluster. Safe to use from many threads.
 
-    ``url`` is ``"rocketmq://[access-key:secret-key@]host:port[,host:port][?tls=1]"``, ``"host:port"`` or
+    ``url`` is ``"rocketmq://[access-key:secret-key@]host:port[,host:port][/namespace][?tls=1]"``, ``"host:port"`` or
     ``"embedded:[path]"``; ``None`` reads ``$POSTHOUSE_URL``, then ``$NAMESRV_ADDR``, then takes ``127.0.0.1:9876``.
-    ``credentials`` and ``tls`` go before what it says; ``tls`` is whether connections are encrypted, the file of the
+    ``namespace`` is the part of the cluster whose topics and groups are meant, by their short names (``$POSTHOUSE_NAMESPACE``
+    if nobody says one). It, ``credentials`` and ``tls`` go before what the URL says; ``tls`` is whether connections are encrypted, the file of the
     authorities that they trust, or a ``Tls``. Nothing is connected before it is
     needed, but ``embedded:`` starts a server in this process: private to this client and in memory, or in a folder
     and shared with every client of that path.
@@ -43,6 +44,7 @@ class Client(Closing):
         self,
         url: str | None = None,
         *,
+        namespace: str | None = None,
         credentials: Credentials | None = None,
         tls: TlsChoice = None,
         request_timeout: Seconds = 3.0,
@@ -50,6 +52,7 @@ class Client(Closing):
     ) -> None:
         native = _native.Client(
             url,
+            namespace=namespace,
             request_timeout=seconds(request_timeout),
             instance=instance,
             access=access(credentials),

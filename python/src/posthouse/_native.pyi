@@ -171,6 +171,7 @@ class Client:
         url: str | None = None,
         *,
         server: Server | None = None,
+        namespace: str | None = None,
         request_timeout: float = 3.0,
         instance: str | None = None,
         access: tuple[str, str, str | None] | None = None,

@@ -58,7 +58,7 @@ impl Shared {
         let Some(first) = messages.first() else {
             return Ok(Vec::new());
         };
-        TopicName::parse(&first.topic)?;
+        TopicName::parse(&self.client.names.full(&first.topic))?;
         let same = |message: &Message| {
             message.topic == first.topic
                 && message.sharding_key == first.sharding_key
@@ -115,7 +115,8 @@ impl Shared {
             model::message::append(&mut properties, model::message::key::WAIT, "false");
         }
         let outgoing = Outgoing {
-            topic: first.topic.clone(),
+            shown: self.client.names.shown(&first.topic),
+            topic: self.client.names.full_shared(first.topic.clone()),
             sharding_key: first.sharding_key.clone(),
             id: String::new(),
             properties,

@@ -51,8 +51,17 @@ impl Producer {
     /// order, and once; each may take so long, or as long as the producer is set. To be called inside a runtime.
     pub fn send_each(&self, messages: Vec<Each>, limit: Option<Duration>, ends: Arc<dyn Ends>) {
         let until = Instant::now() + limit.unwrap_or(self.shared.options.timeout);
-        let parts = messages.into_iter().enumerate();
-        let parts = parts.map(|(at, each)| Part { at, each }).collect();
+        let names = &self.shared.client.names;
+        let part = |(at, each): (usize, Each)| {
+            let mut part = Part { at, each };
+            if names.namespace().is_some() {
+                let Each { message, queue } = &mut part.each;
+                message.topic = names.full_shared(message.topic.clone());
+                *queue = queue.as_ref().map(|queue| names.full_queue(queue));
+            }
+            part
+        };
+        let parts = messages.into_iter().enumerate().map(part).collect();
         self.send_parts(parts, until, &ends, true);
     }
 

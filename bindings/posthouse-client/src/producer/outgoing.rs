@@ -64,6 +64,8 @@ pub(super) struct Wish {
 /// A message, or a batch, ready to be written.
 pub(super) struct Outgoing {
     pub(super) topic: Arc<str>,
+    /// What the user calls the topic, if that may be something else.
+    pub(super) shown: Option<Arc<str>>,
     pub(super) sharding_key: Option<String>,
     /// Of a batch, one of each message.
     pub(super) id: String,
@@ -92,7 +94,8 @@ impl Outgoing {
         let mut id = String::with_capacity(32);
         client.ids.push(born_at, &mut id);
         let mut outgoing = Outgoing {
-            topic: message.topic.clone(),
+            shown: client.names.shown(&message.topic),
+            topic: client.names.full_shared(message.topic.clone()),
             sharding_key: message.sharding_key.clone(),
             properties: message.property_string(&id)?,
             id,
@@ -164,8 +167,9 @@ impl Outgoing {
             id: id.unwrap_or(&self.id).to_owned(),
             offset_id: answer.msg_id.to_owned(),
             queue: Queue {
+                topic: self.shown.as_ref().unwrap_or(&queue.topic).clone(),
+                broker: queue.broker.clone(),
                 id: answer.queue_id.unsigned_abs(),
-                ..queue.clone()
             },
             queue_offset: answer.queue_offset.unsigned_abs(),
             status,

@@ -199,7 +199,10 @@ impl Shared {
     /// The way to the broker that the request came from; if it is gone, to any that takes replies.
     async fn way_back(&self, to: &ReplyTo, topic: &str) -> Result<Arc<Channel>> {
         let client = &self.client;
-        match client.master_of(&to.topic, &to.broker).await {
+        match client
+            .master_of(&client.names.full(&to.topic), &to.broker)
+            .await
+        {
             Err(Error::UnknownBroker(_) | Error::NoRoute(_)) => {
                 let route = client.route(topic).await?;
                 let master = route.brokers.iter().find_map(Broker::master);

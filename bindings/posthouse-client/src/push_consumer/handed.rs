@@ -154,19 +154,23 @@ pub(super) async fn run(
 impl Hands {
     fn hand(self: &Arc<Self>, messages: Vec<Received>) {
         let begun = Instant::now();
-        let observer = self.reader.upgrade().and_then(|reader| {
+        let reader = self.reader.upgrade();
+        let names = reader.as_ref().map(|reader| reader.client.names.clone());
+        let names = names.unwrap_or_default();
+        let observer = reader.and_then(|reader| {
             let observer = reader.client.config.observer.clone();
             observer.map(|observer| (observer, reader.group.clone()))
         });
         let handed = messages.into_iter().map(|message| {
-            if let Some((observer, group)) = &observer {
-                observer.consuming(group, &message);
-            }
             let one = One {
                 hands: self.clone(),
                 message: message.clone(),
                 begun,
             };
+            let message = names.received(message);
+            if let Some((observer, group)) = &observer {
+                observer.consuming(names.short_group(group), &message);
+            }
             let open = Open(Kind::One(Box::new(one)));
             Handed { message, open }
         });
@@ -178,7 +182,12 @@ impl Hands {
         if let Some(reader) = self.reader.upgrade()
             && let Some(observer) = &reader.client.config.observer
         {
-            observer.consumed(&reader.group, &one.message, settle, one.begun.elapsed());
+            let names = &reader.client.names;
+            let (group, message) = (
+                names.short_group(&reader.group),
+                names.received(one.message.clone()),
+            );
+            observer.consumed(group, &message, settle, one.begun.elapsed());
         }
     }
 

@@ -95,7 +95,7 @@ impl Reader {
             return Command::response(0, response::SYSTEM_ERROR).remark(remark);
         };
         let begun = Instant::now();
-        let settled = handled(&*direct, message).await;
+        let settled = handled(&*direct, self.client.names.received(message)).await;
         let (outcome, remark) = match settled {
             Ok(Settle::Ack) => (DirectOutcome::Success, None),
             Ok(Settle::Retry(_) | Settle::RetryAfter(_)) => (DirectOutcome::Later, None),

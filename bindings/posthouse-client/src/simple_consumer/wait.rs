@@ -25,6 +25,7 @@ impl SimpleConsumer {
     /// # }
     /// ```
     pub async fn wait_for_some(&self, topic: &str, ordered: bool, wait: Duration) -> bool {
+        let topic = &*self.client.names.full(topic);
         match self.brokers(topic).await {
             Ok(brokers) => self.any_has_some(topic, brokers, ordered, wait).await,
             Err(_) => false,
@@ -36,6 +37,7 @@ impl SimpleConsumer {
     /// # Errors
     /// A broker that does not refuses with 3; if the topic has no route, or a broker gives no answer.
     pub async fn check_lends(&self, topic: &str) -> Result<()> {
+        let topic = &*self.client.names.full(topic);
         let header = NotificationHeader {
             consumer_group: &self.group,
             topic,

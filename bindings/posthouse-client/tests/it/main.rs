@@ -8,6 +8,7 @@ mod consume;
 mod each;
 mod java;
 mod later;
+mod namespace;
 mod places;
 mod pull;
 mod request;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use conformance::servers::{self, Server};
 use posthouse::config::Config as ServerConfig;
-use posthouse_client::{Client, Config, Entrance, Transport};
+use posthouse_client::{Client, Config, Entrance, Namespace, Transport};
 use tokio::runtime::Builder;
 
 /// No wait of these tests is longer.
@@ -64,6 +64,12 @@ pub fn over_tcp() -> Client {
 /// A new client of the server in this process.
 pub fn inside() -> Client {
     Client::new(embedded().clone())
+}
+
+/// The same in a namespace.
+pub fn inside_in(namespace: &str) -> Client {
+    let namespace = Namespace::parse(namespace).unwrap();
+    Client::new(embedded().clone().namespace(namespace))
 }
 
 /// Runs a scenario at both places, on a runtime of one thread each.

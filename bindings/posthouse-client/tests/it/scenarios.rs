@@ -12,7 +12,7 @@ use posthouse_client::{Client, Config};
 use serde_json::{Map, Value};
 use tokio::time::timeout;
 
-use crate::places::{inside, over_tcp};
+use crate::places::{inside, inside_in, over_tcp};
 use play::Play;
 
 /// What a scenario may take; Apache's brokers look at half messages every few seconds.
@@ -87,6 +87,11 @@ fn differences(expected: &Map<String, Value>, seen: &Map<String, Value>) -> Vec<
 #[test]
 fn inside_the_process() {
     all(inside, None);
+}
+
+#[test]
+fn in_a_namespace() {
+    all(|| inside_in("eu"), None);
 }
 
 #[test]

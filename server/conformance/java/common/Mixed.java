@@ -9,6 +9,7 @@ import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 
+import org.apache.rocketmq.client.ClientConfig;
 import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
 import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
 import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
@@ -106,6 +107,7 @@ final class Mixed {
         consumer.setNamesrvAddr(run.namesrv());
         consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
         consumer.setInstanceName("member" + System.nanoTime());
+        settle(run, consumer);
         consumer.subscribe(topic, "*");
         consumer.registerMessageListener((MessageListenerConcurrently) (messages, context) -> {
             for (MessageExt message : messages) {
@@ -126,6 +128,14 @@ final class Mixed {
             }
         } finally {
             consumer.shutdown();
+        }
+    }
+
+    /** In the namespace that is set, if one is. */
+    private static void settle(Run run, ClientConfig client) {
+        String namespace = run.setting("namespace", "");
+        if (!namespace.isEmpty()) {
+            client.setNamespace(namespace);
         }
     }
 
@@ -159,7 +169,9 @@ final class Mixed {
 
     /** Sends one of each kind, and tells their ids: with all that a message can carry, bytes, in order, delayed. */
     private static void send(Run run) throws Exception {
-        DefaultMQProducer producer = run.producer();
+        DefaultMQProducer producer = run.newProducer("P");
+        settle(run, producer);
+        producer.start();
         String topic = run.setting("topic", "");
         Message full = new Message(topic, "TagA", "k-1 k-2", "Grüße, 世界 \uD83D\uDE80".getBytes(StandardCharsets.UTF_8));
         full.putUserProperty("region", "hz");

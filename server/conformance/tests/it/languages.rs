@@ -38,7 +38,7 @@ impl Peer {
     }
 
     /// Runs it to its end; what it told.
-    fn run(&self, words: &[&str], secure: Option<&str>) -> Vec<Value> {
+    fn run(&self, words: &[&str], environment: &[(&str, &str)]) -> Vec<Value> {
         let home = Path::new(env!("CARGO_MANIFEST_DIR"));
         let mut command = match self {
             Peer::Python(interpreter) => {
@@ -52,9 +52,7 @@ impl Peer {
                 command
             }
         };
-        if let Some(secure) = secure {
-            command.env("PEER_SECURE", secure);
-        }
+        command.envs(environment.iter().copied());
         let output = command.args(words).stdin(Stdio::null()).output().unwrap();
         let wrong = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{words:?}: {wrong}");
@@ -236,18 +234,26 @@ fn compare(sent: &[Value], read: &[Value]) {
 }
 
 /// Each reads what the other wrote, delayed messages no sooner than they are due.
-fn both_ways(peer: &Peer, (namesrv, java): (&str, &Client)) {
+fn both_ways(peer: &Peer, (namesrv, java): (&str, &Client), namespace: &str) {
+    let environment = [("POSTHOUSE_NAMESPACE", namespace)];
     let topic = fresh("theirs");
-    let sent = java.play("mixed-send", &[("topic", &topic)]);
-    let read = peer.run(&["read", namesrv, &topic, &fresh("reads"), "9"], None);
+    let settings = [("topic", &*topic), ("namespace", namespace)];
+    let sent = java.play("mixed-send", &settings);
+    let words = ["read", namesrv, &topic, &fresh("reads"), "9"];
+    let read = peer.run(&words, &environment);
     compare(&sent, &read);
     let late = read.iter().find(|event| event["tag"] == "delayed").unwrap();
     assert!(late["late"].as_f64() >= Some(1.0), "{late}");
 
     let topic = fresh("ours");
-    let sent = peer.run(&["send", namesrv, &topic, "-"], None);
+    let sent = peer.run(&["send", namesrv, &topic, "-"], &environment);
     let group = fresh("java-reads");
-    let settings = [("topic", &*topic), ("group", &group), ("count", "9")];
+    let settings = [
+        ("topic", &*topic),
+        ("group", &group),
+        ("count", "9"),
+        ("namespace", namespace),
+    ];
     compare(&sent, &java.play("mixed-member", &settings));
 }
 
@@ -255,7 +261,7 @@ fn both_ways(peer: &Peer, (namesrv, java): (&str, &Client)) {
 fn python_and_java_read_each_other() {
     let Some(python) = Peer::python() else { return };
     if !skipped(&["java", "mvn"]) {
-        both_ways(&python, at_ours());
+        both_ways(&python, at_ours(), "");
     }
 }
 
@@ -263,7 +269,7 @@ fn python_and_java_read_each_other() {
 fn node_and_java_read_each_other() {
     let Some(node) = Peer::node() else { return };
     if !skipped(&["java", "mvn", "node"]) {
-        both_ways(&node, at_ours());
+        both_ways(&node, at_ours(), "");
     }
 }
 
@@ -271,7 +277,7 @@ fn node_and_java_read_each_other() {
 fn python_and_java_read_each_other_at_apache() {
     let Some(python) = Peer::python() else { return };
     if !skipped(&["java", "mvn"]) {
-        both_ways(&python, at_apache());
+        both_ways(&python, at_apache(), "");
     }
 }
 
@@ -279,7 +285,7 @@ fn python_and_java_read_each_other_at_apache() {
 fn node_and_java_read_each_other_at_apache() {
     let Some(node) = Peer::node() else { return };
     if !skipped(&["java", "mvn", "node"]) {
-        both_ways(&node, at_apache());
+        both_ways(&node, at_apache(), "");
     }
 }
 
@@ -291,9 +297,19 @@ fn python_and_node_read_each_other() {
     let namesrv = &*shared().namesrv;
     for (writes, reads) in [(&python, &node), (&node, &python)] {
         let topic = fresh("between");
-        let sent = writes.run(&["send", namesrv, &topic, "-"], None);
-        let read = reads.run(&["read", namesrv, &topic, &fresh("reads"), "9"], None);
+        let sent = writes.run(&["send", namesrv, &topic, "-"], &[]);
+        let read = reads.run(&["read", namesrv, &topic, &fresh("reads"), "9"], &[]);
         compare(&sent, &read);
+    }
+}
+
+#[test]
+fn python_and_node_share_a_namespace_with_java() {
+    let peers = [Peer::python(), Peer::node()];
+    if !skipped(&["java", "mvn"]) {
+        for peer in peers.iter().flatten() {
+            both_ways(peer, at_ours(), "eu-west");
+        }
     }
 }
 
@@ -334,9 +350,9 @@ fn an_apache_that_wants_tls_and_signatures_gets_both() {
     let server = servers::apache_with(Release::V5, Apache::Both, &extra);
     for peer in &peers {
         let (topic, group) = (fresh("secure"), fresh("reads"));
-        let secure = Some("rocketmq:12345678");
-        let sent = peer.run(&["send", &server.namesrv, &topic, "-"], secure);
-        let read = peer.run(&["read", &server.namesrv, &topic, &group, "9"], secure);
+        let secure = [("PEER_SECURE", "rocketmq:12345678")];
+        let sent = peer.run(&["send", &server.namesrv, &topic, "-"], &secure);
+        let read = peer.run(&["read", &server.namesrv, &topic, &group, "9"], &secure);
         compare(&sent, &read);
     }
 }

@@ -31,7 +31,9 @@ pub async fn play(play: &mut Play, step: &Value) -> Saw {
 }
 
 async fn topic(play: &mut Play, step: &Value) -> Saw {
-    let name = TopicName::parse(&play.name(step, "topic")).unwrap();
+    // An admin says names as brokers do.
+    let name = play.name(step, "topic");
+    let name = TopicName::parse(&play.client.names().full(&name)).unwrap();
     let queues = step["queues"].as_u64().unwrap() as u32;
     let admin = play.client.admin();
     let config = TopicConfig::new(name.clone(), queues);
@@ -223,6 +225,7 @@ async fn push(play: &mut Play, step: &Value) -> Saw {
 
 async fn pull(play: &mut Play, step: &Value) -> Saw {
     let topic = play.name(step, "topic");
+    let topic = play.client.names().full(&topic).into_owned();
     let group = play.name(step, "group");
     let consumer = play.client.pull_consumer(&group, PullOptions::default())?;
     let admin = play.client.admin();
