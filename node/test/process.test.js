@@ -91,6 +91,13 @@ test('workers have their own clients, and may be terminated at any time', async 
   await client.close()
 })
 
+test('nothing is lost by threads, processes and waits that end at any moment', async () => {
+  // `cargo xtask soak` has the long form.
+  const ended = await run(process.execPath, [join(__dirname, '../soak.mjs'), '--rounds', '2'])
+  assert.deepEqual([ended.code, ended.signal, ended.err], [0, null, ''])
+  assert.match(ended.out, /none lost/)
+})
+
 test('npx posthouse says where it listens, serves others, and ends on a signal', async () => {
   const child = spawn(process.execPath, [join(__dirname, '../dist/cli.js'), '--listen', '127.0.0.1:0'], { stdio: ['ignore', 'pipe', 'inherit'] })
   const [line] = await once(child.stdout, 'data')

@@ -16,7 +16,7 @@ import pytest
 
 import posthouse
 
-from conftest import run_python
+from conftest import ROOT, run_python
 
 WAITS = {
     "receive": "client.simple_consumer('g', 't').receive(wait=60)",
@@ -204,6 +204,13 @@ client.producer().send('t', b'x')
         assert done.returncode == 0, done.stderr
         assert "panicked" not in done.stderr
         assert "Error" not in done.stderr, done.stderr
+
+
+def test_nothing_is_lost_by_forks_signals_and_ends_at_any_moment() -> None:
+    # `cargo xtask soak` has the long form.
+    command = [sys.executable, "-X", "dev", ROOT / "bench" / "soak.py", "--rounds", "3"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0 and "none lost" in done.stdout, done.stdout + done.stderr
 
 
 def test_the_module_starts_a_server_and_prints_its_address() -> None:

@@ -30,17 +30,24 @@ pub fn beside_java(report: &mut Report) {
     );
 }
 
-/// Whether memory grows while messages go through, a million from each language: what tests are too short to see.
+/// What tests are too short to see: whether memory grows while a million messages go through each language, and whether
+/// a fork, a signal or the end of a process at a bad moment loses something.
 pub fn soak(report: &mut Report) {
     if let Some(python) = python::installed(report) {
         let mut grows = Command::new(python);
         grows.arg(Path::new(python::FOLDER).join("bench/speed.py"));
         report.run("Python: its memory", grows.arg("--memory"));
+        let mut ends = Command::new(python::interpreter());
+        ends.arg(Path::new(python::FOLDER).join("bench/soak.py"));
+        report.run("Python: forks, signals and ends", &mut ends);
     }
     if is_node_built(report) {
         let mut grows = Command::new("node");
         grows.args(["--expose-gc", "speed.mjs", "--memory", "--count", "100000"]);
         report.run("Node: its memory", grows.current_dir(node::FOLDER));
+        let mut ends = Command::new("node");
+        ends.arg("soak.mjs").current_dir(node::FOLDER);
+        report.run("Node: threads and processes that end", &mut ends);
     }
 }
 

@@ -22,7 +22,8 @@ cargo xtask test    everything, real Apache clients included; closes with `N pas
 cargo xtask python  the Python package alone: built, installed into an empty environment, tested
 cargo xtask node    the Node package alone: built, installed into an empty folder, tested
 cargo xtask contract  the HTTP contract alone: made into requests, and held against a standalone
-cargo xtask soak    whether Python's and Node's memory grows while a million messages go through each
+cargo xtask soak    whether Python's and Node's memory grows while a million messages go through each, and whether
+                    forks, signals and ends of threads and processes at any moment lose or break something
 cargo xtask bench   the load generator, beside Apache 5.3.3 unless told otherwise (see --help), then Python and Node;
                     `bench languages`: those alone";
 
