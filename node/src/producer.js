@@ -2,7 +2,7 @@
 // Sends. Messages of one tick cross together; each has a promise here, by number, and results come back in bursts.
 // What may be on its way is counted here, before anything crosses.
 
-const { send: channel } = require('./channels.js')
+const { begin, watched } = require('./channels.js')
 const check = require('./check.js')
 const { Closable } = require('./dispose.js')
 const { PosthouseError, attempt, closedError } = require('./errors.js')
@@ -25,7 +25,8 @@ const OPTIONS = {
 /** A message that is on its way, or waits for credit. */
 class Sending {
   constructor(message, body, resolve, reject) {
-    this.message = message
+    this.event = begin(message)
+    this.message = this.event === undefined ? message : this.event.changed
     this.body = body
     this.bytes = sizeOf(body)
     this.resolve = resolve
@@ -33,14 +34,11 @@ class Sending {
     this.queue = undefined
     this.limit = undefined
     this.forget = undefined
-    this.begun = channel.hasSubscribers ? performance.now() : 0
   }
 
   ended(result, error) {
     this.forget?.()
-    if (channel.hasSubscribers) {
-      channel.publish({ message: this.message, result, error, durationMs: performance.now() - this.begun })
-    }
+    this.event?.ended(result, error)
     if (error === undefined) this.resolve(result)
     else this.reject(error)
   }
@@ -127,9 +125,12 @@ class Producer extends Closable {
 
   async sendBatch(messages, options) {
     this.#open()
-    const slab = slabOf(messages)
-    const sent = await this.#environment.call((call) => this.#native.batch(call, slab), limited(options))
-    return valueOf(sent).map((result) => plainResult(result))
+    const send = async (all) => {
+      const slab = slabOf(all)
+      const sent = await this.#environment.call((call) => this.#native.batch(call, slab), limited(options))
+      return valueOf(sent).map((result) => plainResult(result))
+    }
+    return watched([...messages], send, (results) => results)
   }
 
   sendOneway(message) {
@@ -137,22 +138,28 @@ class Producer extends Closable {
     if (this.#oneways >= this.#options.maxInFlight) {
       throw new PosthouseError('ERR_POSTHOUSE_QUEUE_FULL', `${this.#oneways} one-way messages are on their way`, { retryable: true })
     }
-    const slab = slabOf([message])
+    checked(message)
+    const event = begin(message)
+    const slab = slabOf([event?.changed ?? message])
     this.#oneways++
-    const ended = () => {
+    const ended = (error) => {
       this.#oneways--
+      event?.ended(undefined, error)
       this.#maybeIdle()
     }
     // Nobody asked what becomes of it.
-    this.#environment.call((call) => this.#native.oneway(call, slab)).then(ended, ended)
+    this.#environment.call((call) => this.#native.oneway(call, slab)).then(() => ended(), ended)
   }
 
   async request(message, options = {}) {
     this.#open()
-    const slab = slabOf([message])
     const limit = options.timeoutMs === undefined ? this.#options.sendTimeoutMs : check.one('timeoutMs', options.timeoutMs, 'millis')
-    const { frame } = await this.#environment.call((call) => this.#native.request(call, slab, limit), options.signal)
-    return messagesOf(frame)[0]
+    const send = async (all) => {
+      const slab = slabOf(all)
+      const { frame } = await this.#environment.call((call) => this.#native.request(call, slab, limit), options.signal)
+      return messagesOf(frame)[0]
+    }
+    return watched([message], send, () => [])
   }
 
   async recall(topic, recallHandle, options) {

@@ -1,6 +1,7 @@
 'use strict'
 // Messages for who asks. What a broken-off poll brought all the same goes to the next one.
 
+const { receive } = require('./channels.js')
 const check = require('./check.js')
 const { Closable } = require('./dispose.js')
 const { PosthouseError, attempt, closedError, configError } = require('./errors.js')
@@ -55,10 +56,11 @@ class PullConsumer extends Closable {
     const { max, timeoutMs, signal } = check.options('poll', given, POLL)
     signal?.throwIfAborted()
     if (this._isClosing) throw closedError('consumer')
+    const begun = performance.now()
     if (this.#ready.length === 0) await this.#fill(max, timeoutMs, signal)
     const messages = this.#ready.splice(0, max)
     for (const message of messages) this.#positions.set(keyOf(message.queue), message.queueOffset + 1)
-    return messages
+    return receive(messages, begun)
   }
 
   async #fill(max, waitMs, signal) {

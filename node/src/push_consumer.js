@@ -2,7 +2,7 @@
 // Messages that come by themselves: to a handler, or to who iterates. Rust rings, this takes many at once; what
 // became of them goes back many at once.
 
-const { processed, warn } = require('./channels.js')
+const { handle, handledAs, warn } = require('./channels.js')
 const check = require('./check.js')
 const { Closable } = require('./dispose.js')
 const { PosthouseError, attempt, closedError, configError } = require('./errors.js')
@@ -127,7 +127,9 @@ class PushConsumer extends Closable {
     this.#running.set(running, undefined)
     let result
     try {
-      result = handler(message, running)
+      const call = () => handler(message, running)
+      const around = running.event?.around
+      result = around === undefined ? call() : around(call)
     } catch (error) {
       this.#failed(running, error)
       return
@@ -174,10 +176,8 @@ class PushConsumer extends Closable {
 
   #done(running, how, error) {
     if (!this.#running.delete(running)) return
-    if (processed.hasSubscribers) {
-      const result = how === ACK ? 'ack' : how === REJECT ? 'reject' : 'retry'
-      processed.publish({ message: running.message, result, error, durationMs: performance.now() - running.begun })
-    }
+    const result = how === ACK ? 'ack' : how === REJECT ? 'reject' : 'retry'
+    handledAs(running.event, result, error, performance.now() - running.begun)
     this.#settle(running.message, how)
     if (this.#running.size === 0) for (const idle of this.#idle.splice(0)) idle()
   }
@@ -294,6 +294,7 @@ class Running {
 
   constructor(message) {
     this.message = message
+    this.event = handle(message)
     this.begun = performance.now()
   }
 

@@ -1,6 +1,7 @@
 'use strict'
 // Messages on loan. What a broken-off receive brought all the same goes to the next one.
 
+const { receive } = require('./channels.js')
 const check = require('./check.js')
 const { Closable } = require('./dispose.js')
 const { attempt, closedError, configError } = require('./errors.js')
@@ -40,9 +41,11 @@ class SimpleConsumer extends Closable {
     const options = check.options('receive', given, RECEIVE)
     const { max, waitMs, invisibleMs = this.#invisible } = options
     options.signal?.throwIfAborted()
+    const begun = performance.now()
     const kept = this.#stashed(max)
-    if (kept.length > 0) return kept
-    return this.#taker.take((call) => this.#native.receive(call, max, waitMs, invisibleMs), limited(options))
+    if (kept.length > 0) return receive(kept, begun)
+    const take = (call) => this.#native.receive(call, max, waitMs, invisibleMs)
+    return receive(await this.#taker.take(take, limited(options)), begun)
   }
 
   #keep(messages) {

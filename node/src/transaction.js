@@ -2,7 +2,7 @@
 // Transactions: half messages that nobody gets before somebody decides, and the questions of brokers about those
 // that nobody decided about.
 
-const { warn } = require('./channels.js')
+const { warn, watched } = require('./channels.js')
 const check = require('./check.js')
 const { attempt, configError } = require('./errors.js')
 const { idOf, messagesOf, plainResult } = require('./message.js')
@@ -62,8 +62,11 @@ class TransactionProducer extends Producer {
   }
 
   async begin(message, options) {
-    const slab = slabOf([message])
-    const { sent, transaction } = valueOf(await this.#environment.call((call) => this._native.begin(call, slab), limited(options)))
+    const send = async (all) => {
+      const slab = slabOf(all)
+      return valueOf(await this.#environment.call((call) => this._native.begin(call, slab), limited(options)))
+    }
+    const { sent, transaction } = await watched([message], send, (half) => [plainResult(half.sent, half.sent.messageId)])
     if (!this._isClosing) {
       this.#undecided.add(sent.messageId)
       this.#environment.hold()

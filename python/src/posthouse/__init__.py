@@ -46,6 +46,7 @@ from ._errors import (
     TransactionError,
     UnsupportedError,
 )
+from ._hooks import Hook
 from ._native import Message, MessageQueue, ReceivedMessage, SendResult, Sql
 from ._producer import Producer
 from ._push import PushConsumer
@@ -74,6 +75,7 @@ __all__ = [
     "FilterError",
     "ForkedError",
     "GroupNotFound",
+    "Hook",
     "InvalidMessage",
     "Message",
     "MessageQueue",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import monotonic
 from types import TracebackType
 from typing import Any, Self
@@ -15,6 +15,7 @@ from ._aio_consumers import AsyncPullConsumer, AsyncPushConsumer, AsyncSimpleCon
 from ._aio_producer import AsyncProducer
 from ._aio_transaction import AsyncCheckFn, AsyncTransactionProducer
 from ._errors import ConfigError
+from ._hooks import Hook, Hooks
 from ._types import (
     AsyncHandler,
     Credentials,
@@ -113,6 +114,7 @@ class AsyncClient:
         tls: TlsChoice = None,
         request_timeout: Seconds = 3.0,
         instance: str | None = None,
+        hooks: Sequence[Hook] = (),
     ) -> None:
         native = _native.Client(
             url,
@@ -122,10 +124,11 @@ class AsyncClient:
             access=access(credentials),
             tls=sealed(tls),
         )
-        self._begin(native)
+        self._begin(native, hooks)
 
-    def _begin(self, native: _native.Client) -> None:
+    def _begin(self, native: _native.Client, hooks: Sequence[Hook] = ()) -> None:
         self._native = native
+        self._hooks = Hooks(hooks)
         self._loop: Loop | None = None
         self._producers = 0
         self._replying: AsyncProducer | None = None

@@ -86,6 +86,15 @@ class AsyncPushConsumer(Closing):
         self._done: list[int] = []
         self._running: set[asyncio.Task[None]] = set()
         self._closed = False
+        self._hooks = client._hooks
+        # Of the current message.
+        self._tokens: list[Any] | None = None
+
+    def _tell_hooks(self, outcome: object) -> None:
+        """The current message is done."""
+        tokens, self._tokens = self._tokens, None
+        if tokens is not None:
+            self._hooks.done(tokens, [outcome])
 
     async def _open(self) -> _native.PushConsumer:
         async with self._opening:
@@ -138,6 +147,7 @@ class AsyncPushConsumer(Closing):
         current = self._current
         if current is not None:
             self._current = None
+            self._tell_hooks(None)
             if not self._done:
                 asyncio.get_running_loop().call_soon(self._tell)
             self._done.append(current._delivery)
@@ -145,6 +155,8 @@ class AsyncPushConsumer(Closing):
             raise StopAsyncIteration
         message = self._buffer.popleft()
         self._current = message
+        if self._hooks:
+            self._tokens = self._hooks.deliver([message])
         return message
 
     def _tell(self) -> None:
@@ -173,15 +185,21 @@ class AsyncPushConsumer(Closing):
     async def _handle(
         self, native: _native.PushConsumer, handler: AsyncHandler, message: ReceivedMessage
     ) -> None:
+        tokens = self._hooks.deliver([message]) if self._hooks else None
+        outcome: Any = None
         try:
-            result = await handler(message)
+            result = outcome = await handler(message)
             how, after = verdict(result)
             if isinstance(result, Reply):
                 await self._reply(message, result)
         except Exception as error:
+            outcome = error
             how, after = failed(error)
             if after is None and how == RETRY:
                 _log.exception("a handler failed; %r comes again", message)
+        finally:
+            if tokens is not None:
+                self._hooks.done(tokens, [outcome])
         native.settle(message._delivery, how, after)
 
     async def _reply(self, request: ReceivedMessage, reply: Reply) -> None:
@@ -211,6 +229,7 @@ class AsyncPushConsumer(Closing):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None:
         current, self._current = self._current, None
+        self._tell_hooks(error)
         if current is not None and self._native is not None:
             how, after = (ACK, None) if error is None else failed(error)
             self._native.settle(current._delivery, how, after)
@@ -270,6 +289,7 @@ class AsyncPullConsumer(Closing):
         What a cancelled poll would have returned, the next one returns.
         """
         # In place: a cancelled poll that is under way brings its messages to this very list.
+        begun = monotonic()
         messages = self._spare[:max_messages]
         del self._spare[:max_messages]
         if not messages:
@@ -279,6 +299,8 @@ class AsyncPullConsumer(Closing):
             )
         for message in messages:
             self._positions[message.queue] = message.queue_offset + 1
+        if self._client._hooks:
+            self._client._hooks.receive(messages, monotonic() - begun)
         return messages
 
     async def seek(self, queue: MessageQueue, to: int | Start) -> None:
@@ -366,9 +388,12 @@ class AsyncSimpleConsumer(Closing):
 
         What a cancelled receive would have returned, the next one returns; its loan runs from the first.
         """
+        begun = monotonic()
         if not self._spare:
             self._keep(await self._receive(max_messages, seconds(wait), invisible))
         messages, self._spare[:] = self._spare[:max_messages], self._spare[max_messages:]
+        if self._client._hooks:
+            self._client._hooks.receive(messages, monotonic() - begun)
         return messages
 
     async def _receive(

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from time import monotonic
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, TypeVar, overload
 
 from . import _native
 from ._aio_closing import Closing
 from ._errors import ClosedError, PosthouseError, QueueFull
 from ._native import Message, MessageQueue, ReceivedMessage, SendResult
-from ._producer import checked
+from ._producer import checked, told
 from ._types import Body, RecallResult, Seconds, message_of, seconds
 
 if TYPE_CHECKING:
     from ._aio import AsyncClient, Loop
+
+
+_T = TypeVar("_T")
 
 
 def _look(message: object) -> None:
@@ -37,6 +40,7 @@ class AsyncProducer(Closing):
         self._next = number << 40
         self._max = max_in_flight
         self._strict = strict
+        self._hooks = client._hooks
         self._loop: Loop | None = None
         self._open: dict[int, asyncio.Future[SendResult]] = {}
         self._pending: list[Message] = []
@@ -134,8 +138,31 @@ class AsyncProducer(Closing):
         whole = message_of(
             message, body, tag, keys, properties, sharding_key, deliver_after, deliver_at, idempotency_key
         )
+        if self._hooks:
+            return checked(await self._watched(whole, queue, timeout), self._strict)
+        return checked(await self._send(whole, queue, timeout), self._strict)
+
+    async def _watched(
+        self, message: Message, queue: MessageQueue | None, timeout: Seconds | None
+    ) -> SendResult:
+        [message] = self._hooks.send([message])
+        try:
+            result = await self._send(message, queue, timeout)
+        except asyncio.CancelledError:
+            # The wait was given up: what became of the message is not known.
+            self._hooks.sent([message], [])
+            raise
+        except BaseException as error:
+            self._hooks.failed([message], error)
+            raise
+        self._hooks.sent([message], [result])
+        return result
+
+    async def _send(
+        self, whole: Message, queue: MessageQueue | None, timeout: Seconds | None
+    ) -> SendResult:
         if queue is None and timeout is None:
-            return checked(await self._submit(whole), self._strict)
+            return await self._submit(whole)
         loop = self._ready()
         limit = None if timeout is None else seconds(timeout)
         self._flush()
@@ -145,7 +172,7 @@ class AsyncProducer(Closing):
         self._next += 1
         future: asyncio.Future[SendResult] = loop.loop.create_future()
         self._open[ident] = future
-        return checked(await future, self._strict)
+        return await future
 
     def send_nowait(self, message: Message, /) -> asyncio.Future[SendResult]:
         """Sends a message and returns what can be awaited, or gathered, for its result.
@@ -154,41 +181,87 @@ class AsyncProducer(Closing):
         """
         if len(self._open) >= self._max:
             raise QueueFull(f"{self._max} messages are on their way", code="queue_full", retryable=True)
-        return self._submit(message)
+        if not self._hooks:
+            return self._submit(message)
+        self._ready()
+        _look(message)
+        [message] = self._hooks.send([message])
+        future = self._submit(message)
+        future.add_done_callback(lambda ended: told(self._hooks, message, ended))
+        return future
 
     async def send_many(self, messages: Iterable[Message], /) -> list[SendResult | PosthouseError]:
         """Sends messages to wherever each belongs, all at once; what became of each, in their order."""
         batch = list(messages)
         for message in batch:
             _look(message)
+        if self._hooks:
+            self._ready()
+            batch = self._hooks.send(batch)
         futures = [self._submit(message) for message in batch]
-        outcomes = await asyncio.gather(*futures, return_exceptions=True)
+        try:
+            outcomes = await asyncio.gather(*futures, return_exceptions=True)
+        except asyncio.CancelledError:
+            self._hooks.sent(batch, [])
+            raise
         results: list[SendResult | PosthouseError] = []
         for outcome in outcomes:
             if not isinstance(outcome, (SendResult, PosthouseError)):
                 raise outcome
             results.append(outcome)
+        self._hooks.sent(batch, results)
         return results
 
     async def send_batch(self, messages: Sequence[Message], /) -> list[SendResult]:
         """RocketMQ's batch: messages of one topic into one queue, in one request for each 4 MiB."""
-        batch = list(messages)
-        results: list[SendResult] = await self._on_loop().call(
-            lambda pump, ident: self._native.send_batch(batch, pump, ident)
-        )
-        return results
+        async def send(batch: list[Message]) -> list[SendResult]:
+            results: list[SendResult] = await self._on_loop().call(
+                lambda pump, ident: self._native.send_batch(batch, pump, ident)
+            )
+            return results
+
+        return await self._told(list(messages), send, lambda results: results)
+
+    async def _told(
+        self,
+        messages: list[Message],
+        send: Callable[[list[Message]], Awaitable[_T]],
+        results: Callable[[_T], list[SendResult]],
+    ) -> _T:
+        """Sends messages that all end together, and tells the hooks their results."""
+        if not self._hooks:
+            return await send(messages)
+        messages = self._hooks.send(messages)
+        try:
+            outcome = await send(messages)
+        except asyncio.CancelledError:
+            self._hooks.sent(messages, [])
+            raise
+        except BaseException as error:
+            self._hooks.failed(messages, error)
+            raise
+        self._hooks.sent(messages, results(outcome))
+        return outcome
 
     async def send_oneway(self, message: Message, /) -> None:
         """Sends a message and does not ask what became of it."""
-        await self._on_loop().call(lambda pump, ident: self._native.send_oneway(message, pump, ident))
+
+        async def send(messages: list[Message]) -> None:
+            await self._on_loop().call(lambda pump, ident: self._native.send_oneway(messages[0], pump, ident))
+
+        await self._told([message], send, lambda _: [])
 
     async def request(self, message: Message, /, *, timeout: Seconds = 3.0) -> ReceivedMessage:
         """Sends a request, and returns the reply of whoever consumes it."""
         limit = seconds(timeout)
-        reply: ReceivedMessage = await self._on_loop().call(
-            lambda pump, ident: _native.request(self._native, message, limit, pump, ident)
-        )
-        return reply
+
+        async def send(messages: list[Message]) -> ReceivedMessage:
+            reply: ReceivedMessage = await self._on_loop().call(
+                lambda pump, ident: _native.request(self._native, messages[0], limit, pump, ident)
+            )
+            return reply
+
+        return await self._told([message], send, lambda _: [])
 
     async def reply(
         self, request: ReceivedMessage, body: Body, /, *, properties: Mapping[str, str] | None = None

@@ -35,9 +35,15 @@ class AsyncTransaction:
     async def _begin(self) -> Self:
         if self._half is None:
             native, message, after = self._producer._native, self._message, self._after
-            self._half = await self._producer._on_loop().call(
-                lambda pump, ident: _native.begin(native, message, after, pump, ident)
-            )
+
+            async def send(messages: list[Message]) -> list[_native.Half]:
+                half: _native.Half = await self._producer._on_loop().call(
+                    lambda pump, ident: _native.begin(native, messages[0], after, pump, ident)
+                )
+                self._half = half
+                return [half]
+
+            await self._producer._told([message], send, lambda halves: [half.result for half in halves])
         return self
 
     def __await__(self) -> Any:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 import weakref
+from collections.abc import Sequence
 
 from . import _native
 from ._admin import Admin
 from ._closing import Closing, close_all, close_at_exit
 from ._consumers import PullConsumer, SimpleConsumer
+from ._hooks import Hook, Hooks
 from ._producer import Producer
 from ._push import PushConsumer
 from ._transaction import CheckFn, TransactionProducer
@@ -35,7 +37,7 @@ class Client(Closing):
     ``"embedded:[path]"``; ``None`` reads ``$POSTHOUSE_URL``, then ``$NAMESRV_ADDR``, then takes ``127.0.0.1:9876``.
     ``namespace`` is the part of the cluster whose topics and groups are meant, by their short names (``$POSTHOUSE_NAMESPACE``
     if nobody says one). It, ``credentials`` and ``tls`` go before what the URL says; ``tls`` is whether connections are encrypted, the file of the
-    authorities that they trust, or a ``Tls``. Nothing is connected before it is
+    authorities that they trust, or a ``Tls``. ``hooks`` are told what is sent and handled. Nothing is connected before it is
     needed, but ``embedded:`` starts a server in this process: private to this client and in memory, or in a folder
     and shared with every client of that path.
     """
@@ -49,6 +51,7 @@ class Client(Closing):
         tls: TlsChoice = None,
         request_timeout: Seconds = 3.0,
         instance: str | None = None,
+        hooks: Sequence[Hook] = (),
     ) -> None:
         native = _native.Client(
             url,
@@ -58,10 +61,11 @@ class Client(Closing):
             access=access(credentials),
             tls=sealed(tls),
         )
-        self._begin(native)
+        self._begin(native, hooks)
 
-    def _begin(self, native: _native.Client) -> None:
+    def _begin(self, native: _native.Client, hooks: Sequence[Hook] = ()) -> None:
         self._native = native
+        self._hooks = Hooks(hooks)
         # In the order in which they were made.
         self._made: weakref.WeakKeyDictionary[Closing, None] = weakref.WeakKeyDictionary()
         self._lock = threading.Lock()

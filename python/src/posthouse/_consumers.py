@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from . import _native
@@ -41,7 +42,10 @@ class PullConsumer(Closing):
 
     def poll(self, timeout: Seconds = 5.0, max_messages: int = 256) -> list[ReceivedMessage]:
         """The next messages of one queue, as soon as there are some; none when the time is over."""
+        begun = monotonic()
         messages = self._native.poll(seconds(timeout), max_messages)
+        if self._client._hooks:
+            self._client._hooks.receive(messages, monotonic() - begun)
         for message in messages:
             self._positions[message.queue] = message.queue_offset + 1
         return messages
@@ -113,7 +117,11 @@ class SimpleConsumer(Closing):
     ) -> list[ReceivedMessage]:
         """The next messages, up to 32, as soon as there are some; none when the wait is over."""
         lent = self._invisible if invisible is None else seconds(invisible)
-        return self._native.receive(max_messages, seconds(wait), lent)
+        begun = monotonic()
+        messages = self._native.receive(max_messages, seconds(wait), lent)
+        if self._client._hooks:
+            self._client._hooks.receive(messages, monotonic() - begun)
+        return messages
 
     def ack(self, messages: ReceivedMessage | Iterable[ReceivedMessage], /) -> None:
         """They are done."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, wait
 from datetime import datetime
 from time import monotonic
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, cast, overload
 from . import _native
 from ._closing import Closing
 from ._errors import ClosedError, PosthouseError
+from ._hooks import Hooks
 from ._native import Message, MessageQueue, ReceivedMessage, SendResult
 from ._types import Body, RecallResult, Seconds, message_of, seconds
 
@@ -36,6 +38,19 @@ def unsafe(result: SendResult) -> PosthouseError:
     )
 
 
+def told(hooks: Hooks, message: Message, ended: Future[SendResult] | asyncio.Future[SendResult]) -> None:
+    """Tells the hooks how a send ended."""
+    if ended.cancelled():
+        # The wait was given up: what became of the message is not known.
+        hooks.sent([message], [])
+        return
+    error = ended.exception()
+    if error is None:
+        hooks.sent([message], [ended.result()])
+    else:
+        hooks.failed([message], error)
+
+
 class Producer(Closing):
     """Sends messages. Safe to use from many threads."""
 
@@ -43,6 +58,7 @@ class Producer(Closing):
         self._client = client
         self._native = native
         self._strict = strict
+        self._hooks = client._hooks
         self._lock = threading.Lock()
         self._futures: dict[int, Future[SendResult]] = {}
         self._next = 1
@@ -92,11 +108,39 @@ class Producer(Closing):
             message, body, tag, keys, properties, sharding_key, deliver_after, deliver_at, idempotency_key
         )
         limit = None if timeout is None else seconds(timeout)
-        return checked(self._native.send(whole, queue, limit), self._strict)
+        if self._hooks:
+            [sent] = self._watched([whole], lambda messages: [self._native.send(messages[0], queue, limit)])
+        else:
+            sent = self._native.send(whole, queue, limit)
+        return checked(sent, self._strict)
+
+    def _watched(
+        self, messages: list[Message], send: Callable[[list[Message]], list[SendResult]]
+    ) -> list[SendResult]:
+        """Sends messages that all end together, and tells the hooks."""
+        messages = self._hooks.send(messages)
+        try:
+            results = send(messages)
+        except BaseException as error:
+            self._hooks.failed(messages, error)
+            raise
+        self._hooks.sent(messages, results)
+        return results
 
     def submit(self, message: Message, /) -> Future[SendResult]:
         """Sends a message without waiting for the answer. Blocks only while ``max_in_flight`` are on their way."""
         future: Future[SendResult] = Future()
+        if self._hooks:
+            [message] = self._hooks.send([message])
+            future.add_done_callback(lambda ended: told(self._hooks, message, ended))
+        try:
+            return self._submit(message, future)
+        except BaseException as error:
+            if self._hooks:
+                self._hooks.failed([message], error)
+            raise
+
+    def _submit(self, message: Message, future: Future[SendResult]) -> Future[SendResult]:
         future.set_running_or_notify_cancel()
         self._native.wait_credit()
         with self._lock:
@@ -145,19 +189,49 @@ class Producer(Closing):
 
     def send_many(self, messages: Iterable[Message], /) -> list[SendResult | PosthouseError]:
         """Sends messages to wherever each belongs, all at once; what became of each, in their order."""
-        return self._native.send_many(list(messages))
+        batch = list(messages)
+        if not self._hooks:
+            return self._native.send_many(batch)
+        batch = self._hooks.send(batch)
+        try:
+            results = self._native.send_many(batch)
+        except BaseException as error:
+            self._hooks.failed(batch, error)
+            raise
+        self._hooks.sent(batch, results)
+        return results
 
     def send_batch(self, messages: Sequence[Message], /) -> list[SendResult]:
         """RocketMQ's batch: messages of one topic into one queue, in one request for each 4 MiB."""
+        if self._hooks:
+            return self._watched(list(messages), self._native.send_batch)
         return self._native.send_batch(list(messages))
 
     def send_oneway(self, message: Message, /) -> None:
         """Sends a message and does not ask what became of it."""
-        self._native.send_oneway(message)
+        if self._hooks:
+
+            def send(messages: list[Message]) -> list[SendResult]:
+                self._native.send_oneway(messages[0])
+                return []
+
+            self._watched([message], send)
+        else:
+            self._native.send_oneway(message)
 
     def request(self, message: Message, /, *, timeout: Seconds = 3.0) -> ReceivedMessage:
         """Sends a request, and returns the reply of whoever consumes it."""
-        return _native.request(self._native, message, seconds(timeout))
+        limit = seconds(timeout)
+        if not self._hooks:
+            return _native.request(self._native, message, limit)
+        [message] = self._hooks.send([message])
+        try:
+            reply = _native.request(self._native, message, limit)
+        except BaseException as error:
+            self._hooks.failed([message], error)
+            raise
+        self._hooks.sent([message], [])
+        return reply
 
     def reply(
         self, request: ReceivedMessage, body: Body, /, *, properties: Mapping[str, str] | None = None

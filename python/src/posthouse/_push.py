@@ -87,6 +87,15 @@ class PushConsumer(Closing):
         self._ended = threading.Event()
         self._buffer: deque[ReceivedMessage] = deque()
         self._current: ReceivedMessage | None = None
+        self._hooks = client._hooks
+        # Of the current message.
+        self._tokens: list[Any] | None = None
+
+    def _tell(self, outcome: object) -> None:
+        """The current message is done."""
+        tokens, self._tokens = self._tokens, None
+        if tokens is not None:
+            self._hooks.done(tokens, [outcome])
 
     def _open(self) -> _native.PushConsumer:
         with self._lock:
@@ -131,8 +140,10 @@ class PushConsumer(Closing):
     def _handle(self, native: _native.PushConsumer, messages: list[ReceivedMessage]) -> None:
         handler: Any = self._handler
         acked = 0
+        tokens = self._hooks.deliver(messages) if self._hooks else None
+        outcome: Any = None
         try:
-            result = handler(messages if self._batch_size > 1 else messages[0])
+            result = outcome = handler(messages if self._batch_size > 1 else messages[0])
             if isinstance(result, Reply):
                 self._reply(messages[0], result)
             if self._batch_size > 1 and type(result) is int:
@@ -140,9 +151,12 @@ class PushConsumer(Closing):
             else:
                 how, after = verdict(result)
         except BaseException as error:
+            outcome = error
             how, after = failed(error)
             if after is None and how == RETRY:
                 _log.exception("a handler failed; %r comes again", messages[0])
+        if tokens is not None:
+            self._hooks.done(tokens, [outcome] * len(messages))
         for number, message in enumerate(messages):
             native.settle(message._delivery, ACK if number < acked else how, after)
 
@@ -164,6 +178,7 @@ class PushConsumer(Closing):
         current = self._current
         if current is not None:
             self._current = None
+            self._tell(None)
             native.settle(current._delivery, ACK)
         if not self._buffer:
             try:
@@ -174,6 +189,8 @@ class PushConsumer(Closing):
                 raise StopIteration
         message = self._buffer.popleft()
         self._current = message
+        if self._hooks:
+            self._tokens = self._hooks.deliver([message])
         return message
 
     def pause(self) -> None:
@@ -199,6 +216,7 @@ class PushConsumer(Closing):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None:
         current, self._current = self._current, None
+        self._tell(error)
         if current is not None and self._native is not None:
             how, after = (ACK, None) if error is None else failed(error)
             self._native.settle(current._delivery, how, after)

@@ -10,13 +10,15 @@ use crate::report::Report;
 
 /// What builds and what judges; the package itself needs nothing.
 const BUILD: [&str; 1] = ["maturin>=1.16,<2"];
-const JUDGE: [&str; 5] = [
+const JUDGE: [&str; 6] = [
     "pytest>=9,<10",
     "pytest-asyncio>=1.5,<2",
     "mypy>=2.4,<3",
     // With a Node of its own: the machine may have none.
     "pyright[nodejs]>=1.1.400,<2",
     "uvloop",
+    // What `posthouse[otel]` makes spans with, and what shows them.
+    "opentelemetry-sdk>=1.27,<2",
 ];
 
 /// Where the package lies.
