@@ -1,7 +1,7 @@
 'use strict'
 // The package as it ships: its tarballs in an empty folder, and what its README says.
 const assert = require('node:assert/strict')
-const { mkdtempSync, readFileSync, readdirSync, rmSync } = require('node:fs')
+const { mkdtempSync, readFileSync, readdirSync, rmSync, statSync } = require('node:fs')
 const { tmpdir } = require('node:os')
 const { join } = require('node:path')
 const { before, test } = require('node:test')
@@ -52,6 +52,10 @@ test('a tarball holds what it should and runs no script', async () => {
   assert.equal(dependencies, undefined)
   const platform = (await sound('tar', ['-tzf', tarballs[1]])).trim().split('\n').sort()
   assert.deepEqual(platform, ['package/package.json', 'package/posthouse.linux-x64-gnu.node'])
+})
+
+test('the native part, with a whole broker inside, has 14 MB at most', () => {
+  assert.ok(statSync(join(node, 'posthouse.linux-x64-gnu.node')).size <= 14_000_000)
 })
 
 test('without the package of the platform, one sentence names it', async (t) => {

@@ -42,6 +42,7 @@ pub fn installed(report: &mut Report) -> Option<PathBuf> {
             "Python: the wheel",
             &mut wheel(&build, Path::new(FOLDER), &wheels),
         )
+        && report.run("Python: its size, 12 MB at most", &mut size(&wheels))
         && report.run(
             "Python: an empty environment",
             &mut environment(&clean, &JUDGE),
@@ -102,6 +103,13 @@ fn wheel(build: &Path, folder: &Path, wheels: &Path) -> Command {
     command.args(["build", "--release", "--locked", "--out"]);
     // There lies the pyproject.toml that says what the wheel is.
     command.arg(wheels).current_dir(folder);
+    command
+}
+
+fn size(wheels: &Path) -> Command {
+    let script = "wc -c \"$0\"/*.whl && test $(cat \"$0\"/*.whl | wc -c) -le 12000000";
+    let mut command = Command::new("sh");
+    command.args(["-c", script]).arg(wheels);
     command
 }
 
