@@ -1,5 +1,6 @@
 //! What operators do: topics, groups, offsets, queries.
 
+mod checkers;
 mod consumers;
 mod dead_letters;
 mod modes;

@@ -81,7 +81,7 @@ pub use reader::{ConsumeFrom, Model};
 pub use received::Received;
 pub use remoting::body::{BrokerData, Connection};
 pub use remoting::body::{
-    DelayedList, DelayedMessage, OpenTransaction, OperationInfo, TransactionList,
+    CheckerInfo, DelayedList, DelayedMessage, OpenTransaction, OperationInfo, TransactionList,
 };
 pub use remoting::body::{DirectOutcome, DirectResult, HeldQueue, RunningInfo};
 pub use remoting::{Credentials, Identity, Serialize, Tls, TlsError, code};

@@ -68,6 +68,9 @@ pub enum Error {
     /// There is no such operation, or none any more.
     #[error("there is no operation {0}")]
     OperationMissing(String),
+    /// The topic has no checker.
+    #[error("topic {0} has no checker")]
+    CheckerMissing(String),
     /// Another message was sent with this idempotency key.
     #[error("another message was sent with this idempotency key")]
     IdempotencyDiffers,

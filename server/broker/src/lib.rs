@@ -11,6 +11,7 @@ pub mod admin;
 mod assign;
 mod call;
 mod changes;
+mod checkers;
 pub mod client;
 mod cold;
 mod dead_letters;
@@ -56,6 +57,7 @@ pub use ack::{Ack, BatchAck, ChangeInvisible, Changed};
 pub use admin::{ConsumeStats, GroupProgress, QueueProgress, QueueStats, TopicStats};
 pub use assign::{Assign, Assigned, Assignment, Mode, RequestMode};
 pub use call::{Answer, Caller, ConnectionId, Job};
+pub use checkers::Checker;
 pub use client::{
     Beat, Connection, ConsumeFrom, ConsumeType, ConsumerConnections, ConsumerData, Heartbeat,
     MessageModel,
@@ -88,6 +90,7 @@ pub use waiting::{Listed, Place, Waiting};
 
 use assign::Modes;
 use changes::Changes;
+use checkers::Checkers;
 use client::table::Clients;
 use cold::Cold;
 use dead_letters::DeadLetters;
@@ -129,6 +132,7 @@ pub struct Broker {
     cold: Arc<Cold>,
     questions: Questions,
     dead_letters: DeadLetters,
+    checkers: Checkers,
     delays: Delays,
     once: Once,
     moved_events: Mutex<MovedEvents>,
@@ -176,6 +180,7 @@ impl Broker {
             cold: Arc::new(Cold::new(Arc::clone(&clock))),
             questions: Questions::default(),
             dead_letters: DeadLetters::open(&store),
+            checkers: Checkers::open(&store),
             delays: Delays::default(),
             once: Once::new(store.reached(Level::Appended), limits::IDEMPOTENCY_KEYS),
             moved_events: Mutex::default(),

@@ -79,6 +79,10 @@ pub const IDEMPOTENCY_KEY: usize = 512;
 pub const IDEMPOTENCY_CANDIDATES: usize = 64;
 /// Operations on dead letters that are remembered when they have ended.
 pub const OPERATIONS: usize = 1_000;
+/// Topics with a checker.
+pub const CHECKERS: usize = 256;
+/// The longest URL or secret of a checker, in bytes.
+pub const CHECKER_TEXT: usize = 2_048;
 /// Ranges of a group's dead letters that are gone, above which the log warns: each costs 16 bytes.
 pub const GONE_RANGES: usize = 65_536;
 /// Waiting messages in one list.

@@ -128,7 +128,10 @@ impl Broker {
         if self.topics.find(topic).is_none() {
             return Ok(Answer::Ready(()));
         }
+        // Before, so that no kill lets it outlive the topic; and behind, for one that is put meanwhile.
+        self.forget_checker(&name);
         let (mark, gone) = change.remove(&name)?;
+        self.forget_checker(&name);
         self.offsets.remove_topic(&name);
         self.stats.rare.remove_topic(&name);
         self.forget_popped_topic(&name);

@@ -1,14 +1,15 @@
-//! What Apache has no requests for: 310000 to 310010. `server/docs/protocol.md` is their description.
+//! What Apache has no requests for: 310000 to 310013. `server/docs/protocol.md` is their description.
 
-use broker::{Ack, DeadLetter, Error, Listed, Operation, Release, TransactionState, Work};
+use broker::{Ack, Checker, DeadLetter, Error, Listed, Operation, Release, TransactionState, Work};
+use model::{GroupName, TopicName};
 use remoting::body::{
-    AskedLeases, DelayedList, DelayedMessage, GoneDeadLetters, LeasesOut, OpenTransaction,
-    OperationInfo, TransactionList,
+    AskedLeases, CheckerInfo, CheckerList, DelayedList, DelayedMessage, GoneDeadLetters, LeasesOut,
+    OpenTransaction, OperationInfo, TransactionList,
 };
 use remoting::code::response;
 use remoting::header::{
-    ConsumerGroupHeader, DeadLetterHeader, LeasesHeader, ListHeader, OperationHeader, PurgeHeader,
-    RedriveHeader, ReleaseHeader, TransactionStateHeader,
+    CheckersHeader, ConsumerGroupHeader, DeadLetterHeader, LeasesHeader, ListHeader,
+    OperationHeader, PurgeHeader, RedriveHeader, ReleaseHeader, TransactionStateHeader,
 };
 
 use remoting::server::Outcome;
@@ -196,6 +197,45 @@ pub(crate) fn leases(endpoint: &Endpoint, ask: &mut Ask<'_>) -> Served {
     let (group, topic) = (header.consumer_group, header.topic);
     let (in_flight, out) = endpoint.broker.leases_out(group, topic, &asked);
     ask.body(&LeasesOut { in_flight, out })
+}
+
+pub(crate) fn put_checker(endpoint: &Endpoint, ask: &mut Ask<'_>) -> Served {
+    let wanted: CheckerInfo = ask.read()?;
+    let checker = Checker {
+        topic: TopicName::parse(&wanted.topic).map_err(Error::from)?,
+        group: GroupName::parse(&wanted.producer_group).map_err(Error::from)?,
+        url: wanted.url,
+        secret: wanted.secret,
+        created_at: wanted.created_at,
+    };
+    let answer = endpoint.broker.put_checker(checker)?;
+    ask.answer(answer, done)
+}
+
+pub(crate) fn checkers(endpoint: &Endpoint, ask: &mut Ask<'_>) -> Served {
+    let header = CheckersHeader::read(ask.frame)?;
+    let checkers = endpoint.broker.checkers(header.topic).into_iter();
+    let checkers = checkers.map(|checker| CheckerInfo {
+        created_at: checker.created_at,
+        producer_group: checker.group.to_string(),
+        secret: checker.secret,
+        topic: checker.topic.to_string(),
+        url: checker.url,
+    });
+    ask.body(&CheckerList {
+        checkers: checkers.collect(),
+    })
+}
+
+pub(crate) fn delete_checker(endpoint: &Endpoint, ask: &mut Ask<'_>) -> Served {
+    let header = CheckersHeader::read(ask.frame)?;
+    let topic = header.topic.unwrap_or_default();
+    let answer = endpoint.broker.delete_checker(topic)?;
+    ask.answer(answer, done)
+}
+
+fn done(ask: &mut Ask<'_>, (): ()) {
+    ask.reply(response::SUCCESS).finish();
 }
 
 /// Leases that are looked up for one request; those behind are not answered.

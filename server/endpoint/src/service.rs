@@ -140,6 +140,9 @@ impl Endpoint {
             codes::CANCEL_OPERATION => own::cancel(self, ask),
             codes::GET_GONE_DEAD_LETTERS => own::gone(self, ask),
             codes::GET_LEASES => own::leases(self, ask),
+            codes::PUT_CHECKER => own::put_checker(self, ask),
+            codes::GET_CHECKERS => own::checkers(self, ask),
+            codes::DELETE_CHECKER => own::delete_checker(self, ask),
             _ => Err(Refused::NotSupported),
         }
     }

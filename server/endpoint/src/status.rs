@@ -46,7 +46,8 @@ pub(crate) fn code(error: &Error) -> i32 {
         Error::NoOffset
         | Error::NoOffsetNoZero
         | Error::NoMessageWithKey
-        | Error::OperationMissing(_) => QUERY_NOT_FOUND,
+        | Error::OperationMissing(_)
+        | Error::CheckerMissing(_) => QUERY_NOT_FOUND,
         Error::TransactionLate | Error::TransactionDecided { .. } => ILLEGAL_OPERATION,
         Error::ConsumersOffline(_) | Error::ResetOffline { .. } => CONSUMER_NOT_ONLINE,
         Error::ConsumerSilent { .. } => CONSUME_MSG_TIMEOUT,

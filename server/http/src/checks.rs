@@ -29,8 +29,7 @@ use crate::told;
 use crate::transactions::Named;
 use crate::write::{self, Bodies, Object};
 
-pub(crate) use desk::Desks;
-use desk::{Asked, Attendance, Taken};
+pub(crate) use desk::{Asked, Attendance, By, Desks, Taken};
 
 pub(crate) const OPERATIONS: &[Operation] = &[
     row!(POST "/v1/topics/{topic}/transaction-checks:receive" "receiveChecks" receive,
@@ -47,11 +46,11 @@ const MAX: u64 = 16;
 const MAX_MAX: u64 = 32;
 
 /// For what somebody answers, and how it is shown.
-struct Wanted {
-    topic: Arc<str>,
-    group: String,
-    namespace: Option<String>,
-    bodies: Bodies,
+pub(crate) struct Wanted {
+    pub topic: Arc<str>,
+    pub group: String,
+    pub namespace: Option<String>,
+    pub bodies: Bodies,
 }
 
 impl Wanted {
@@ -82,11 +81,12 @@ impl Wanted {
             .check(&node.client, &self.topic, &kinds)
             .await?;
         let desks = &node.desks;
-        let attended = desks.attend(&node.client, &self.group, self.topic.clone());
+        let topic = self.topic.clone();
+        let attended = desks.attend(&node.client, &self.group, topic, By::Listening);
         Ok(attended.await?)
     }
 
-    fn write(&self, out: &mut String, node: &Node, asked: &Asked) {
+    pub(crate) fn write(&self, out: &mut String, node: &Node, asked: &Asked) {
         let Asked { check, answer_by } = asked;
         let named = Named::of_check(check);
         let mut object = Object::new(out);

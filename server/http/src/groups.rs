@@ -220,7 +220,7 @@ fn answer(status: StatusCode, group: &GroupConfig) -> Response {
     response
 }
 
-fn no_content() -> Response {
+pub(crate) fn no_content() -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
     response

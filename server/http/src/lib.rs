@@ -8,6 +8,7 @@
 mod accept;
 mod browse;
 mod call;
+mod checkers;
 mod checks;
 mod clock;
 mod cluster;
@@ -61,6 +62,7 @@ mod told;
 mod topics;
 mod transactions;
 mod turns;
+mod webhook;
 mod write;
 
 pub use docs::{OPENAPI, openapi};

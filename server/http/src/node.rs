@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use posthouse_client::Client;
 use tokio::sync::watch;
 
+use crate::checkers::Changed;
 use crate::checks::Desks;
 use crate::gauge::Gauge;
 use crate::idempotency::UnderWay;
@@ -16,6 +17,7 @@ use crate::pullers::Pullers;
 use crate::tail::Readers;
 use crate::token::{Secret, Tokens};
 use crate::turns::Turns;
+use crate::webhook::Webhooks;
 
 /// What lives as long as the server, for every request.
 pub(crate) struct Node {
@@ -35,6 +37,10 @@ pub(crate) struct Node {
     pub turns: Turns,
     /// Who answers brokers that ask about transactions.
     pub desks: Desks,
+    /// That stored checkers were changed here.
+    pub checkers: Changed,
+    /// The way to their URLs.
+    pub webhooks: Webhooks,
     /// What group streams have out on leases.
     pub in_flight: InFlight,
     /// Who pulls beside them.
@@ -66,6 +72,8 @@ impl Node {
             under_way: UnderWay::default(),
             turns: Turns::new(),
             desks: Desks::default(),
+            checkers: Changed::default(),
+            webhooks: Webhooks::new(&options.webhook_hosts, options.webhook_authorities.clone()),
             in_flight: InFlight::default(),
             pullers: Pullers::default(),
             metrics: Metrics::default(),

@@ -12,8 +12,8 @@ use hyper::Method;
 use crate::call::Call;
 use crate::problem::{self, Kind, Problem};
 use crate::{
-    browse, checks, cluster, console, dead_letters, docs, events, group_stream, groups, health,
-    leases, publish, receive, requests, scheduled, tail, tickets, topics, transactions,
+    browse, checkers, checks, cluster, console, dead_letters, docs, events, group_stream, groups,
+    health, leases, publish, receive, requests, scheduled, tail, tickets, topics, transactions,
 };
 
 /// What an operation comes to.
@@ -89,6 +89,7 @@ pub fn operations() -> &'static [Operation] {
             browse::OPERATIONS,
             transactions::OPERATIONS,
             checks::OPERATIONS,
+            checkers::OPERATIONS,
             requests::OPERATIONS,
             topics::OPERATIONS,
         ]

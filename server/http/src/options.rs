@@ -1,5 +1,6 @@
 //! How the door is opened, and what its limits are.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// How the door is opened.
@@ -19,6 +20,10 @@ pub struct Options {
     pub sse_retry: Duration,
     /// How long the port stays open after the end was asked for, so that balancers notice.
     pub drain_delay: Duration,
+    /// Hosts that webhooks may call wherever they are, over http too; with a port, only there.
+    pub webhook_hosts: Vec<String>,
+    /// Who vouches for https receivers (PEM); `None`: whom the system trusts.
+    pub webhook_authorities: Option<PathBuf>,
     /// What may be taken.
     pub limits: Limits,
 }
@@ -33,6 +38,8 @@ impl Default for Options {
             makes_missing: false,
             sse_retry: Duration::from_secs(3),
             drain_delay: Duration::ZERO,
+            webhook_hosts: Vec::new(),
+            webhook_authorities: None,
             limits: Limits::default(),
         }
     }

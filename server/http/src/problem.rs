@@ -62,6 +62,7 @@ kinds! {
     QUEUE_NOT_FOUND 404 "queue-not-found" "Queue not found" Some(40404), false;
     SCHEDULED_MESSAGE_NOT_FOUND 404 "scheduled-message-not-found" "Scheduled message not found" None, false;
     OPERATION_NOT_FOUND 404 "operation-not-found" "Operation not found" None, false;
+    CHECKER_NOT_FOUND 404 "checker-not-found" "Checker not found" None, false;
     TRANSACTION_NOT_FOUND 404 "transaction-not-found" "Transaction not found" None, false;
     METHOD_NOT_ALLOWED 405 "method-not-allowed" "Method not allowed" None, false;
     NOT_ACCEPTABLE 406 "not-acceptable" "Not acceptable" None, false;
@@ -104,6 +105,8 @@ kinds! {
     INVALID_OFFSET 422 "invalid-offset" "Invalid offset" Some(40019), false;
     INVALID_SETTING 422 "invalid-setting" "Invalid setting" None, false;
     INVALID_CLOUDEVENT 422 "invalid-cloudevent" "Invalid CloudEvent" None, false;
+    FORBIDDEN_URL 422 "forbidden-url" "Forbidden URL" None, false;
+    WEBHOOK_NOT_CONFIRMED 422 "webhook-not-confirmed" "Webhook not confirmed" None, false;
     CONFIRMATION_REQUIRED 422 "confirmation-required" "Confirmation required" None, false;
     LIMIT_EXCEEDED 422 "limit-exceeded" "Limit exceeded" None, false;
     PREDECESSOR_FAILED 424 "predecessor-failed" "An earlier entry of the message group failed" None, false;

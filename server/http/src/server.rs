@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::accept;
+use crate::checkers;
 use crate::node::Node;
 use crate::operations::{management, operations};
 use crate::options::Options;
@@ -103,6 +104,9 @@ async fn serve(
 ) -> std::io::Result<()> {
     let mut open = JoinSet::new();
     let (close, closed) = watch::channel(false);
+    if ports.public.is_some() && node.options.needs_cluster {
+        open.spawn(checkers::keep(node.clone()));
+    }
     let ports = [
         (ports.public, operations()),
         (ports.management, management()),

@@ -37,8 +37,8 @@ pub use offsets::{
     ConsumerOffsets, ConsumerStatus, QueueOffset, QueueOffsets, ResetOffsetList, ResetOffsets,
 };
 pub use own::{
-    AskedLease, AskedLeases, DelayedList, DelayedMessage, GoneDeadLetters, LeasesOut,
-    OpenTransaction, OperationInfo, TransactionList,
+    AskedLease, AskedLeases, CheckerInfo, CheckerList, DelayedList, DelayedMessage,
+    GoneDeadLetters, LeasesOut, OpenTransaction, OperationInfo, TransactionList,
 };
 pub use pop::{
     Assignment, AssignmentAnswer, AssignmentRequest, BatchAck, BatchAckRequest, RequestMode,

@@ -38,6 +38,9 @@ codes! {
     CANCEL_OPERATION = 310008
     GET_GONE_DEAD_LETTERS = 310009
     GET_LEASES = 310010
+    PUT_CHECKER = 310011
+    GET_CHECKERS = 310012
+    DELETE_CHECKER = 310013
 }
 
 codes! {
@@ -49,7 +52,8 @@ codes! {
 /// What a broker says of [`own`] in its answer to a heartbeat, as field `posthouse`: the codes it
 /// serves, ascending, with commas between.
 pub const OWN_CODES: &str = "310000,310001,310002,310003,310004,\
-     310005,310006,310007,310008,310009,310010";
+     310005,310006,310007,310008,310009,310010,\
+     310011,310012,310013";
 
 codes! {
     /// Codes of requests.

@@ -33,8 +33,8 @@ pub use offset::{
     UpdateOffsetHeader,
 };
 pub use own::{
-    DeadLetterHeader, LeaseAnswer, LeasesHeader, ListHeader, OperationHeader, PurgeHeader,
-    RedriveHeader, ReleaseHeader, TransactionStateAnswer, TransactionStateHeader,
+    CheckersHeader, DeadLetterHeader, LeaseAnswer, LeasesHeader, ListHeader, OperationHeader,
+    PurgeHeader, RedriveHeader, ReleaseHeader, TransactionStateAnswer, TransactionStateHeader,
 };
 pub use pop::{
     AckHeader, ChangeInvisibleHeader, NotificationHeader, PeekHeader, PollingHeader, PopAnswer,

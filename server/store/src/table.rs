@@ -37,6 +37,8 @@ pub enum Table {
     Forbidden = 12,
     /// Operations on dead letters, and which of those are gone.
     Operations = 13,
+    /// Whom brokers ask over HTTP about half messages, by topic.
+    Checkers = 14,
 }
 
 /// Key of the change that begins a snapshot.
@@ -71,6 +73,7 @@ impl Table {
             Table::Moved,
             Table::Forbidden,
             Table::Operations,
+            Table::Checkers,
         ]
         .into_iter()
         .find(|&table| table as u16 == number)

@@ -46,7 +46,15 @@ pub fn test(report: &mut Report) {
         ),
     ] {
         let data = work.join(format!("data-{}", std::process::id()));
-        let started = Standalone::start(&data, &["--http-addr", "127.0.0.1:0"]);
+        // Whom webhooks may call: nobody who is there.
+        let settings = work.join(format!("settings-{}.conf", std::process::id()));
+        let trusts = "http.webhook.trustedHosts=receiver.invalid\n";
+        if let Err(error) = std::fs::write(&settings, trusts) {
+            println!("no settings for a standalone: {error}");
+        }
+        let path = settings.display().to_string();
+        let words = ["--http-addr", "127.0.0.1:0", "-c", &path];
+        let started = Standalone::start(&data, &words);
         let started = started.and_then(|server| {
             let base = server.place("HTTP")?.to_owned();
             Ok((server, base))
@@ -67,6 +75,7 @@ pub fn test(report: &mut Report) {
             }
         }
         let _ = std::fs::remove_dir_all(&data);
+        let _ = std::fs::remove_file(&settings);
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use broker::Pull;
+use broker::{Checker, Pull};
+use model::{GroupName, TopicName};
 use store::disk::real::Real;
 use store::{Disk, Flush};
 
@@ -152,4 +153,34 @@ fn a_real_disk_keeps_all_of_it_too() {
     );
     assert_eq!(house.pull(from_start("t")).unwrap().1, ["hello"]);
     assert_eq!(house.broker.topic("t").unwrap().write_queues, 4);
+}
+
+#[test]
+fn a_checker_outlives_a_kill_and_a_deleted_one_does_not_come_back() {
+    let mut house = House::new();
+    let checker = |topic: &str| Checker {
+        topic: TopicName::parse(topic).unwrap(),
+        group: GroupName::parse("p").unwrap(),
+        url: "https://shop.example/check".to_owned(),
+        secret: "whsec_AAAA".to_owned(),
+        created_at: START,
+    };
+    for topic in ["kept", "deleted", "topicless"] {
+        house.create(topic, |_| ()).unwrap();
+        house
+            .run(caller(2), |_| house.broker.put_checker(checker(topic)))
+            .unwrap();
+    }
+    house
+        .run(caller(2), |_| house.broker.delete_checker("deleted"))
+        .unwrap();
+    house
+        .run(caller(9), |caller| {
+            house.broker.delete_topic(caller, "topicless")
+        })
+        .unwrap();
+    for _ in 0..2 {
+        house = house.killed();
+        assert_eq!(house.broker.checkers(None), [checker("kept")]);
+    }
 }

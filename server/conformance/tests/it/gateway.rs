@@ -250,6 +250,13 @@ fn checks(door: &mut Door, topic: &str) {
     }
     door.also("receiveChecks", &json!(came));
     door.run("streamChecks", "GET", &stream, None);
+    let checker = format!("{topic}/transaction-checker");
+    // A name that nobody has: no receiver is called anywhere.
+    let wanted = json!({"url": "https://receiver.invalid/"});
+    door.run("putChecker", "PUT", &checker, Some(&wanted));
+    door.run("getChecker", "GET", &checker, None);
+    door.run("deleteChecker", "DELETE", &checker, None);
+    door.run("listCheckers", "GET", "/v1/transaction-checkers", None);
 }
 
 /// Gives four leases, if any.

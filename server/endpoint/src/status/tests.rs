@@ -29,6 +29,7 @@ fn all() -> Vec<Error> {
         Error::TransactionForbidden { broker: address },
         Error::TransactionShape("a batch"),
         Error::OperationMissing("op_1".to_owned()),
+        Error::CheckerMissing("t".to_owned()),
         Error::IdempotencyDiffers,
         Error::HalfMissing,
         Error::HalfDiffers("The producer group wrong"),
@@ -155,6 +156,7 @@ fn codes_and_texts_of_errors_stay_what_clients_know() {
          16 "the broker[127.0.0.1:10911] sending transaction message is forbidden"
          13 "a batch cannot be a half message; nothing was stored"
          22 "there is no operation op_1"
+         22 "topic t has no checker"
         310000 "another message was sent with this idempotency key"
           1 "Find prepared transaction message failed"
           1 "The producer group wrong"

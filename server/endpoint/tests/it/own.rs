@@ -3,7 +3,8 @@
 use model::receipt::{PopTopic, Receipt};
 use remoting::Command;
 use remoting::body::{
-    DelayedList, GoneDeadLetters, LeasesOut, OperationInfo, TransactionList, from_slice,
+    CheckerInfo, CheckerList, DelayedList, GoneDeadLetters, LeasesOut, OperationInfo,
+    TransactionList, from_slice, to_vec,
 };
 use remoting::code::own::*;
 use remoting::code::request::*;
@@ -228,4 +229,43 @@ fn dead_letters_are_sent_again_and_the_operation_is_followed() {
     assert_eq!(world.ask(none).code, QUERY_NOT_FOUND);
     let wrong = of_group(REDRIVE_DEAD_LETTERS).with("limit", 0);
     assert_eq!(world.ask(wrong).code, INVALID_PARAMETER);
+}
+
+#[test]
+fn a_checker_is_kept_for_its_topic_until_one_of_them_is_deleted() {
+    let world = world();
+    let checker = |topic: &str, url: &str| CheckerInfo {
+        created_at: NOW,
+        producer_group: "P".to_owned(),
+        secret: "whsec_AAAA".to_owned(),
+        topic: topic.to_owned(),
+        url: url.to_owned(),
+    };
+    let put = |checker: &CheckerInfo| {
+        let command = Command::request(PUT_CHECKER).body(to_vec(checker));
+        world.ask(command).code
+    };
+    let listed = |command: Command| {
+        let list: CheckerList = from_slice(&world.ask(command).body).unwrap();
+        list.checkers
+    };
+    let all = || listed(Command::request(GET_CHECKERS));
+    assert_eq!(put(&checker("none", "https://a/")), TOPIC_NOT_EXIST);
+    for url in ["", "https://a/\u{2}", &"x".repeat(2_049)] {
+        assert_eq!(put(&checker("T", url)), INVALID_PARAMETER);
+    }
+    assert_eq!(all(), []);
+    for url in ["https://a/", "https://b/"] {
+        assert_eq!(put(&checker("T", url)), SUCCESS);
+        assert_eq!(all(), [checker("T", url)]);
+    }
+    let of = |topic: &str| list(GET_CHECKERS, topic);
+    assert_eq!(listed(of("T")), [checker("T", "https://b/")]);
+    assert_eq!(listed(of("U")), []);
+    let delete = || world.ask(list(DELETE_CHECKER, "T")).code;
+    assert_eq!((delete(), delete()), (SUCCESS, QUERY_NOT_FOUND));
+    assert_eq!(put(&checker("T", "https://a/")), SUCCESS);
+    let gone = Command::request(DELETE_TOPIC_IN_BROKER).with("topic", "T");
+    assert_eq!(world.ask(gone).code, SUCCESS);
+    assert_eq!(all(), []);
 }

@@ -2,7 +2,7 @@
 //! the group and ask it; what they ask lies here until somebody takes it.
 //!
 //! ```text
-//! broker --39--> Desk of the group --take--> long poll, stream      one question to one of them
+//! broker --39--> Desk of the group --take--> long poll, stream, else webhook      one question to one of them
 //! ```
 
 use std::collections::{HashMap, VecDeque};
@@ -37,6 +37,8 @@ struct Desk {
     /// The registration with the brokers. Taking leave and coming back never overlap.
     producer: AsyncMutex<Option<Producer>>,
     waiting: Mutex<VecDeque<Asked>>,
+    /// The topics of those who listen, each as often as somebody does: they go before webhooks.
+    listening: Mutex<Vec<Arc<str>>>,
     came: Notify,
 }
 
@@ -52,6 +54,16 @@ pub(crate) struct Asked {
 pub(crate) struct Attendance {
     desk: Arc<Desk>,
     topic: Arc<str>,
+    by: By,
+}
+
+/// How somebody is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum By {
+    /// They listen: a long poll, a stream.
+    Listening,
+    /// They are called, if nobody listens.
+    Webhook,
 }
 
 impl Desks {
@@ -61,10 +73,14 @@ impl Desks {
         client: &Client,
         group: &str,
         topic: Arc<str>,
+        by: By,
     ) -> Result<Attendance> {
         let desk = self.desk(group);
+        if by == By::Listening {
+            desk.listening().push(topic.clone());
+        }
         // Leaves in any case: also if brokers cannot be told, or the caller goes meanwhile.
-        let attendance = Attendance { desk, topic };
+        let attendance = Attendance { desk, topic, by };
         let desk = &attendance.desk;
         let mut producer = desk.producer.lock().await;
         let own = match producer.take() {
@@ -100,6 +116,7 @@ impl Desks {
                 attended: AtomicUsize::new(0),
                 producer: AsyncMutex::default(),
                 waiting: Mutex::default(),
+                listening: Mutex::default(),
                 came: Notify::new(),
             })
         });
@@ -116,6 +133,12 @@ impl Desk {
         let now = clock::wall_ms();
         waiting.retain(|asked| now < asked.answer_by);
         waiting
+    }
+
+    fn listening(&self) -> MutexGuard<'_, Vec<Arc<str>>> {
+        self.listening
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn put(&self, check: Check) {
@@ -151,8 +174,10 @@ impl Attendance {
 
     /// The same without waiting.
     pub(crate) fn take_now(&self, max: usize) -> Taken {
-        let mut waiting = self.desk.lock();
         let mut asked = Vec::new();
+        let last = self.by == By::Webhook && self.desk.listening().contains(&self.topic);
+        let max = if last { 0 } else { max };
+        let mut waiting = self.desk.lock();
         let mut place = 0;
         while asked.len() < max
             && let Some(next) = waiting.get(place)
@@ -172,6 +197,14 @@ impl Attendance {
 
 impl Drop for Attendance {
     fn drop(&mut self) {
+        if self.by == By::Listening {
+            let mut listening = self.desk.listening();
+            let own = listening.iter().position(|topic| *topic == self.topic);
+            own.map(|own| listening.swap_remove(own));
+            drop(listening);
+            // What it did not take is for webhooks.
+            self.desk.came.notify_waiters();
+        }
         let last = self.desk.attended.fetch_sub(1, Ordering::AcqRel) == 1;
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             return;

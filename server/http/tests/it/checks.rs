@@ -9,13 +9,13 @@ use crate::events;
 use crate::messages::{group, publish, receive, topic};
 
 /// Begins a transaction that is asked about at once.
-fn begin(topic: &str) -> Value {
+pub fn begin(topic: &str) -> Value {
     let target = format!("/v1/topics/{topic}/transactions");
     let half = json!({"body": {"order": 17}, "keys": ["o-17"], "check_after": "0s"});
     ask_json("POST", &target, &half).expect(201).json()
 }
 
-fn checks(topic: &str, query: &str) -> Vec<Value> {
+pub fn checks(topic: &str, query: &str) -> Vec<Value> {
     let target = format!("/v1/topics/{topic}/transaction-checks:receive?{query}");
     let answer = ask("POST", &target).expect(200).json();
     answer["checks"].as_array().unwrap().clone()
@@ -27,7 +27,7 @@ fn resolve(topic: &str, id: &str, resolution: &Value) -> crate::door::Answer {
 }
 
 /// How often was asked about a transaction, once so many seconds are over by the broker's clock.
-fn asked_after(seconds: u32, topic: &str, group: &str, id: &str) -> Value {
+pub fn asked_after(seconds: u32, topic: &str, group: &str, id: &str) -> Value {
     let later = json!({"body": "clock", "delay": format!("{seconds}s")});
     publish(topic, &later).expect(201);
     assert_eq!(receive(group, topic, "&wait=20s")[0]["body"], "clock");

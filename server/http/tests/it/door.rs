@@ -23,7 +23,11 @@ fn shared() -> &'static Mutex<(posthouse::Server, tempfile::TempDir)> {
     SERVER.get_or_init(|| {
         let data = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let file = "flushDiskType=ASYNC_FLUSH\ntransactionCheckInterval=1000\nhttp.sse.retry=50\n";
-        let mut config = Config::embedded(data.path(), file).unwrap();
+        let authorities = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/testdata/ca.pem");
+        let webhooks = format!(
+            "http.webhook.trustedHosts=localhost\nhttp.webhook.authorities={authorities}\n"
+        );
+        let mut config = Config::embedded(data.path(), &(file.to_owned() + &webhooks)).unwrap();
         config.http.public = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
         config.http.management = config.http.public;
         let server = posthouse::Server::start(&config).unwrap();

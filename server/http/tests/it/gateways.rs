@@ -18,6 +18,10 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("gateways::", "it is what runs the others"),
     ("slow::", "its servers are its own"),
     (
+        "checkers::",
+        "the server behind calls URLs too, and what it signs is of another secret",
+    ),
+    (
         "subscriptions::what_many_want_of_a_group_at_once_is_all_kept",
         "brokers compare nothing: of changes of one group at two gateways at once, one may be lost (docs/gateway.md)",
     ),

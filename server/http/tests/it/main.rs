@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod browse;
+mod checkers;
 mod checks;
 mod cloud_events;
 mod contract;
@@ -16,6 +17,7 @@ mod guarded;
 mod leases;
 mod lost;
 mod messages;
+mod receiver;
 mod repeated;
 mod requests;
 mod slow;

@@ -31,6 +31,10 @@ pub struct Http {
     pub drain_delay: Duration,
     /// `http.sse.retry`
     pub sse_retry: Duration,
+    /// `http.webhook.trustedHosts`
+    pub webhook_hosts: Vec<String>,
+    /// `http.webhook.authorities`
+    pub webhook_authorities: Option<PathBuf>,
     /// `accessKey` and `secretKey`: whom a gateway speaks for; `None`: nobody.
     pub user: Option<User>,
 }
@@ -64,6 +68,8 @@ pub(super) fn resolve(role: Role, given: &Given, raw: &RawConfig) -> Result<Http
         origins: split(raw.text("http.cors.origins")),
         drain_delay,
         sse_retry: millis("http.sse.retry"),
+        webhook_hosts: split(raw.text("http.webhook.trustedHosts")),
+        webhook_authorities: raw.written("http.webhook.authorities").map(PathBuf::from),
         user: match role {
             Role::Gateway => user(given, raw)?,
             _ => None,

@@ -62,6 +62,8 @@ impl Http {
             makes_missing: settings.dev,
             sse_retry: settings.sse_retry,
             drain_delay: settings.drain_delay,
+            webhook_hosts: settings.webhook_hosts.clone(),
+            webhook_authorities: settings.webhook_authorities.clone(),
             ..Options::default()
         };
         let secret = match (&settings.token_secret_file, config.role) {

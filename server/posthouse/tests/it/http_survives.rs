@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
@@ -188,6 +189,71 @@ fn three_gateways_with_one_secret_are_one_door() {
         }
     }
     assert_eq!(names.len(), 6, "{names:?}");
+}
+
+/// The next call of a webhook; it is answered that the transaction is committed.
+fn called(receiver: &TcpListener) -> Value {
+    let (tell, came) = channel();
+    let listener = receiver.try_clone().unwrap();
+    std::thread::spawn(move || tell.send(listener.accept().unwrap().0));
+    let mut socket = came.recv_timeout(LIMIT).unwrap();
+    socket.set_read_timeout(Some(LIMIT)).unwrap();
+    let (mut text, mut part) = (Vec::new(), [0; 4_096]);
+    let body = loop {
+        let read = socket.read(&mut part).unwrap();
+        assert!(read > 0, "{}", String::from_utf8_lossy(&text));
+        text.extend_from_slice(&part[..read]);
+        let text = String::from_utf8_lossy(&text);
+        let Some((head, body)) = text.split_once("\r\n\r\n") else {
+            continue;
+        };
+        let mut lines = head.lines().map(str::to_ascii_lowercase);
+        let length = lines.find_map(|line| Some(line.strip_prefix("content-length: ")?.to_owned()));
+        if body.len() == length.unwrap().parse::<usize>().unwrap() {
+            break serde_json::from_str(body).unwrap();
+        }
+    };
+    let answer = "HTTP/1.1 200 OK\r\nContent-Length: 23\r\n\r\n{\"resolution\":\"commit\"}";
+    socket.write_all(answer.as_bytes()).unwrap();
+    body
+}
+
+#[test]
+fn a_stored_checker_is_called_behind_a_kill() {
+    let data = tempfile::tempdir().unwrap();
+    let conf = "transactionCheckInterval=1000\nhttp.webhook.trustedHosts=localhost\n";
+    std::fs::write(data.path().join("broker.conf"), conf).unwrap();
+    let mut server = Posthouse::victim(data.path(), None);
+    let http = address(&server, "HTTP ");
+    told(http, "PUT", "/v1/topics/asked", None, 201);
+    told(http, "PUT", "/v1/groups/askers", None, 201);
+    let receiver = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = receiver.local_addr().unwrap().port();
+    let url = json!({ "url": format!("http://localhost:{port}/check") });
+    let checker = "/v1/topics/asked/transaction-checker";
+    let mut made = told(http, "PUT", checker, Some(&url), 201);
+    server.kill();
+    let mut server = Posthouse::victim(data.path(), None);
+    let http = address(&server, "HTTP ");
+    made.as_object_mut().unwrap().remove("secret");
+    assert_eq!(told(http, "GET", checker, None, 200), made);
+    let half = json!({"body": "half", "check_after": "1h"});
+    let begin = "/v1/topics/asked/transactions";
+    told(http, "POST", begin, Some(&half), 201);
+    let half = json!({"body": "asked about", "check_after": "0s"});
+    let begun = told(http, "POST", begin, Some(&half), 201);
+    let check = called(&receiver);
+    assert_eq!(check["message"]["message_id"], begun["message_id"]);
+    let receive = "/v1/groups/askers/messages:receive?topic=asked&tag=*&wait=20s";
+    let got = told(http, "POST", receive, None, 200);
+    assert_eq!(got["messages"][0]["body"], "asked about");
+    // And what is deleted is not called behind one.
+    assert_eq!(ask(http, "DELETE", checker, None).unwrap().0, 204);
+    server.kill();
+    let server = Posthouse::victim(data.path(), None);
+    let http = address(&server, "HTTP ");
+    assert_eq!(told(http, "GET", checker, None, 404)["status"], 404);
+    drop(server);
 }
 
 /// Hands connections to servers in turn.

@@ -134,3 +134,39 @@ pub struct LeasesOut {
     /// Whether those that were asked about are, in their order.
     pub out: Vec<bool>,
 }
+
+/// Body of 310011: a URL that is asked what became of the transactions of a topic.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct CheckerInfo {
+    /// When it was put, milliseconds since the Unix epoch.
+    pub created_at: i64,
+    /// For whose half messages it answers.
+    pub producer_group: String,
+    /// What questions are signed with.
+    pub secret: String,
+    /// The topic they go to.
+    pub topic: String,
+    /// Where it is asked.
+    pub url: String,
+}
+
+/// Without the secret, which no log may have.
+impl std::fmt::Debug for CheckerInfo {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CheckerInfo")
+            .field("topic", &self.topic)
+            .field("producer_group", &self.producer_group)
+            .field("url", &self.url)
+            .field("created_at", &self.created_at)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Answer to 310012.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct CheckerList {
+    /// By topic.
+    pub checkers: Vec<CheckerInfo>,
+}

@@ -1,4 +1,4 @@
-//! What only Posthouse serves: 310000 to 310010.
+//! What only Posthouse serves: 310000 to 310013.
 
 use super::header;
 
@@ -129,5 +129,13 @@ header! {
         consumer_group: &'a str = b"consumerGroup",
         /// The topic.
         topic: &'a str = b"topic",
+    }
+}
+
+header! {
+    /// Header of 310012 and 310013: the checkers of a topic, or of all.
+    CheckersHeader<'a> {
+        /// The topic; none only in 310012.
+        topic: Option<&'a str> = b"topic",
     }
 }
