@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,11 @@ import pytest
 import posthouse
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# Who starts the tests in the background of a script has them ignore Ctrl-C, and so would every process that is interrupted
+# here: what is ignored is handed down, a handler is not.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
