@@ -45,7 +45,7 @@ class Environment {
 
   /**
    * Starts a native call and returns the promise of its outcome. If `signal` aborts, the promise is rejected with
-   * its reason and the outcome goes to `late`.
+   * its reason and the outcome, of a failed call `undefined`, goes to `late`.
    */
   call(start, signal, late) {
     return new Promise((resolve, reject) => {
@@ -81,7 +81,7 @@ class Environment {
       call.forget?.()
       if (call.held) this.release()
       if (call.late !== undefined) {
-        if (!outcome.failure) call.late(outcome)
+        call.late(outcome.failure ? undefined : outcome)
       } else if (outcome.failure) {
         call.reject(failed(outcome.failure))
       } else {

@@ -128,6 +128,9 @@ class PullConsumer extends Closable {
   }
 
   async _close(limit) {
+    // A poll that was broken off may have taken messages just now.
+    this.#native.endPolls()
+    await this.#taker.idle()
     // What nobody got is not done: the group goes on there.
     const first = new Map()
     for (const message of this.#ready.splice(0)) {

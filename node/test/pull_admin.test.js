@@ -51,6 +51,28 @@ test('a poll that is broken off loses no message, and neither does a close', asy
   assert.deepEqual(texts([...got, ...rest]), [...Array(10).keys()].map(String))
 })
 
+test('what a broken-off poll takes while its consumer closes goes to the next member', async (t) => {
+  const { client } = await started(t, { topics: ['racing'] })
+  const producer = await client.producer()
+  for (let round = 0; round < 40; round++) {
+    const consumer = await client.pullConsumer({ group: 'g', startFrom: 'first' })
+    await consumer.subscribe('racing')
+    const controllers = [new AbortController(), new AbortController()]
+    const waiting = controllers.map(({ signal }) => consumer.poll({ max: 2, signal, timeoutMs: 60_000 }).catch(() => []))
+    const sent = producer.sendMany(numbered('racing', 5, { shardingKey: 'one' }))
+    if (round % 2 === 0) await sent
+    for (const controller of controllers) controller.abort()
+    const got = (await Promise.all(waiting)).flat()
+    await consumer.close()
+    await sent
+    const next = await client.pullConsumer({ group: 'g', startFrom: 'first' })
+    await next.subscribe('racing')
+    const rest = await poll(next, 5 - got.length)
+    assert.deepEqual(texts([...got, ...rest]).sort(), ['0', '1', '2', '3', '4'], `round ${round}`)
+    await next.close()
+  }
+})
+
 test('it can be iterated, and assigned', async (t) => {
   const { client } = await started(t, { topics: ['assigned'] })
   await (await client.producer()).sendMany(numbered('assigned', 20, { shardingKey: 'one' }))

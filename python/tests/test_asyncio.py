@@ -141,6 +141,38 @@ def test_a_poll_brings_what_a_cancelled_one_would_have(run: Callable[[Program], 
     run(program)
 
 
+def test_what_a_cancelled_poll_takes_while_its_consumer_closes_goes_to_the_next_member(
+    run: Callable[[Program], None],
+) -> None:
+    async def program(_server: posthouse.Server, client: posthouse.AsyncClient) -> None:
+        await client.admin().create_topic("t", queues=1)
+        producer = client.producer()
+        for number in range(40):
+            consumer = client.pull_consumer("g", start_from=FIRST)
+            await consumer.subscribe("t")
+            polls = [asyncio.create_task(consumer.poll(60, 2)) for _ in range(2)]
+            await asyncio.sleep(0)
+            bodies = [f"{number}-{place}" for place in range(5)]
+            sending = asyncio.gather(*(producer.send("t", body) for body in bodies))
+            if number % 2 == 0:
+                await sending
+            for poll in polls:
+                poll.cancel()
+            polled = await asyncio.gather(*polls, return_exceptions=True)
+            got = [message.text() for messages in polled if isinstance(messages, list) for message in messages]
+            await consumer.aclose()
+            await sending
+            async with client.pull_consumer("g", start_from=FIRST) as following:
+                await following.subscribe("t")
+                while len(got) < len(bodies):
+                    more = await following.poll(30)
+                    assert more, f"round {number}: after {got} nothing came"
+                    got += [message.text() for message in more]
+            assert sorted(got) == bodies
+
+    run(program)
+
+
 def test_a_cancelled_send_gives_its_credit_back(run: Callable[[Program], None]) -> None:
     async def program(_server: posthouse.Server, client: posthouse.AsyncClient) -> None:
         producer = client.producer(max_in_flight=4)

@@ -164,7 +164,7 @@ impl PullConsumer {
     /// handed out counts as done.
     ///
     /// # Errors
-    /// [`Error::Closed`] once it was shut down.
+    /// [`Error::Closed`] once it was shut down, or its polls ended.
     pub async fn poll(&self, limit: Duration) -> Result<Vec<Received>> {
         self.poll_up_to(self.batch, limit).await
     }
@@ -177,10 +177,11 @@ impl PullConsumer {
         let reader = self.reader();
         let end = Instant::now() + limit;
         loop {
-            if reader.is_stopped() {
+            let arrived = reader.arrived.notified();
+            // Behind that line: it hears of an end that comes after this look.
+            if reader.has_ended_polls() {
                 return Err(Error::Closed);
             }
-            let arrived = reader.arrived.notified();
             for own in reader.own() {
                 let messages = own.take(max.max(1));
                 if !messages.is_empty() {
@@ -199,6 +200,13 @@ impl PullConsumer {
                 return Ok(Vec::new());
             }
         }
+    }
+
+    /// Ends all polls: those that wait, and later ones, return [`Error::Closed`] at once. What was handed out before and
+    /// reached nobody can still be given back with [`PullConsumer::seek`], before [`PullConsumer::shutdown`] tells brokers
+    /// what is done.
+    pub fn end_polls(&self) {
+        self.reader().end_polls();
     }
 
     /// Goes on at this offset of a queue.

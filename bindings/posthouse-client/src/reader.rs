@@ -102,6 +102,7 @@ pub(crate) struct Reader {
     rebalance: Arc<Notify>,
     /// Something arrived in some queue: for pull consumers.
     pub(crate) arrived: Notify,
+    polls_ended: AtomicBool,
     tasks: Mutex<Tasks>,
     stopped: AtomicBool,
 }
@@ -140,6 +141,7 @@ impl Reader {
             started_at: clock::wall_ms(),
             rebalance: Arc::new(Notify::new()),
             arrived: Notify::new(),
+            polls_ended: AtomicBool::new(false),
             tasks: Mutex::default(),
             stopped: AtomicBool::new(false),
         }))
@@ -182,6 +184,16 @@ impl Reader {
         self.stopped.load(Ordering::Acquire)
     }
 
+    /// Polls get nothing more: those that wait learn of it at once.
+    pub(crate) fn end_polls(&self) {
+        self.polls_ended.store(true, Ordering::Release);
+        self.arrived.notify_waiters();
+    }
+
+    pub(crate) fn has_ended_polls(&self) -> bool {
+        self.polls_ended.load(Ordering::Acquire)
+    }
+
     /// The queues that are ours now.
     pub(crate) fn own(&self) -> Vec<Arc<ProcessQueue>> {
         let queues = self.lock_queues();
@@ -207,6 +219,7 @@ impl Reader {
         if self.stopped.swap(true, Ordering::AcqRel) {
             return;
         }
+        self.end_polls();
         self.lock_tasks().end();
         let held: Vec<Held> = self.lock_queues().drain().map(|(_, held)| held).collect();
         for held in &held {

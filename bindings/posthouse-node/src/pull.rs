@@ -177,6 +177,12 @@ impl PullConsumer {
         }
     }
 
+    /// Ends all polls; each still has its outcome.
+    #[napi]
+    pub fn end_polls(&self) {
+        self.inner.end_polls();
+    }
+
     /// Tells offsets if it does so by itself, and gives its queues up.
     #[napi]
     pub fn close(&self, call: u32, limit: f64) {

@@ -230,6 +230,11 @@ impl PullConsumer {
         Ok(())
     }
 
+    /// Ends all polls; each still has its outcome.
+    fn end_polls(&self) {
+        self.consumer.get().end_polls();
+    }
+
     /// Tells offsets if it does so by itself, and gives its queues up.
     #[pyo3(signature = (limit, pump=None, id=0))]
     fn close(

@@ -51,7 +51,8 @@ class Loop:
     async def call(
         self, start: Callable[[_native.Pump, int], object], lost: Callable[[Any], None] | None = None
     ) -> Any:
-        """Starts a call and waits for it. If the wait is cancelled, ``lost`` gets the result all the same."""
+        """Starts a call and waits for it. If the wait is cancelled, ``lost`` gets the result all the same: once, and
+        ``None`` if it failed."""
         ident = self._next
         self._next += 1
         future: asyncio.Future[Any] = self.loop.create_future()
@@ -65,8 +66,8 @@ class Loop:
             return await future
         except asyncio.CancelledError:
             # The result may have come in the turn of the loop in which the wait was cancelled.
-            if lost is not None and future.done() and not future.cancelled() and future.exception() is None:
-                lost(future.result())
+            if lost is not None and future.done() and not future.cancelled():
+                lost(None if future.exception() is not None else future.result())
             raise
 
     def take(self) -> None:
@@ -81,8 +82,8 @@ class Loop:
             if future is None:
                 continue
             if future.done():
-                if lost is not None and not isinstance(outcome, BaseException):
-                    lost(outcome)
+                if lost is not None:
+                    lost(None if isinstance(outcome, BaseException) else outcome)
             elif isinstance(outcome, BaseException):
                 future.set_exception(outcome)
             else:

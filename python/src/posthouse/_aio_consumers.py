@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Mapping
@@ -272,6 +273,9 @@ class AsyncPullConsumer(Closing):
         )
         self._positions: dict[MessageQueue, int] = {}
         self._spare: list[ReceivedMessage] = []
+        # Polls that have no result yet, those that were cancelled among them.
+        self._polls = 0
+        self._idle = asyncio.Event()
         self._closed = False
 
     async def subscribe(self, topic: str, filter: Filter = "*") -> None:
@@ -288,20 +292,41 @@ class AsyncPullConsumer(Closing):
 
         What a cancelled poll would have returned, the next one returns.
         """
-        # In place: a cancelled poll that is under way brings its messages to this very list.
+        # In place: a cancelled poll that is under way adds its messages.
         begun = monotonic()
         messages = self._spare[:max_messages]
         del self._spare[:max_messages]
         if not messages:
-            limit = seconds(timeout)
-            messages = await self._client._on_loop().call(
-                lambda pump, ident: self._native.poll(limit, max_messages, pump, ident), self._spare.extend
-            )
+            messages = await self._poll(seconds(timeout), max_messages)
         for message in messages:
             self._positions[message.queue] = message.queue_offset + 1
         if self._client._hooks:
             self._client._hooks.receive(messages, monotonic() - begun)
         return messages
+
+    async def _poll(self, limit: float, max_messages: int) -> list[ReceivedMessage]:
+        loop = self._client._on_loop()
+        self._polls += 1
+        try:
+            messages: list[ReceivedMessage] = await loop.call(
+                lambda pump, ident: self._native.poll(limit, max_messages, pump, ident), self._late
+            )
+        except asyncio.CancelledError:
+            raise  # its result is to come
+        except BaseException:
+            self._ended()
+            raise
+        self._ended()
+        return messages
+
+    def _late(self, messages: list[ReceivedMessage] | None) -> None:
+        self._spare.extend(messages or ())
+        self._ended()
+
+    def _ended(self) -> None:
+        self._polls -= 1
+        if self._polls == 0:
+            self._idle.set()
 
     async def seek(self, queue: MessageQueue, to: int | Start) -> None:
         """Goes on at an offset, a time, or an end of a queue."""
@@ -363,11 +388,30 @@ class AsyncPullConsumer(Closing):
     async def _call(self, begin: Any) -> Any:
         return await self._client._on_loop().call(begin)
 
+    async def _give_back(self, queue: MessageQueue, offset: int) -> None:
+        # Of a queue that is another member's by now, that one begins where the group was.
+        with contextlib.suppress(PosthouseError):
+            await self._call(lambda pump, ident: self._native.seek(queue, offset, pump, ident))
+
     async def aclose(self, timeout: Seconds = 10.0) -> None:
-        if not self._closed:
-            self._closed = True
-            limit = seconds(timeout)
-            await self._call(lambda pump, ident: self._native.close(limit, pump, ident))
+        if self._closed:
+            return
+        self._closed = True
+        limit = seconds(timeout)
+        # A poll that was cancelled may have taken messages just now.
+        self._native.end_polls()
+        self._idle.clear()
+        if self._polls:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._idle.wait(), max(limit, _LEAVE))
+        # What nobody got is not done: the group goes on there.
+        spare, self._spare = self._spare, []
+        first: dict[MessageQueue, int] = {}
+        for message in spare:
+            first.setdefault(message.queue, message.queue_offset)
+        for queue, offset in first.items():
+            await self._give_back(queue, offset)
+        await self._call(lambda pump, ident: self._native.close(limit, pump, ident))
 
 
 class AsyncSimpleConsumer(Closing):
@@ -426,10 +470,12 @@ class AsyncSimpleConsumer(Closing):
     def _keep(self, messages: list[ReceivedMessage]) -> None:
         self._spare.extend(messages)
 
-    def _give(self, messages: list[ReceivedMessage]) -> None:
+    def _give(self, messages: list[ReceivedMessage] | None) -> None:
         """Messages that nobody waits for any more go to who waits now, or are kept."""
+        if not messages:
+            return
         waiting = next((found for found in self._waiting if not found.done()), None)
-        if waiting is None or not messages:
+        if waiting is None:
             self._keep(messages)
         else:
             waiting.set_result(messages)

@@ -116,3 +116,28 @@ fn a_subscription_is_filtered_and_committed_by_itself() {
         consumer.shutdown().await;
     });
 }
+
+#[test]
+fn polls_that_were_ended_take_nothing_and_what_is_given_back_is_the_groups() {
+    everywhere(async |client| {
+        let (topic, group) = (topic(client, 1).await, fresh("group"));
+        send(client, &topic, 0..5).await;
+        let consumer = client.pull_consumer(&group, first()).unwrap();
+        consumer.subscribe(&topic, &Filter::All).await.unwrap();
+        let queue = poll(&consumer, 5).await[0].queue.clone();
+        let waiting = {
+            let consumer = consumer.clone();
+            tokio::spawn(async move { consumer.poll(Duration::from_secs(600)).await })
+        };
+        tokio::task::yield_now().await;
+        consumer.end_polls();
+        assert!(matches!(waiting.await.unwrap(), Err(Error::Closed)));
+        assert!(matches!(consumer.poll(SOON).await, Err(Error::Closed)));
+        consumer.seek(&queue, 3).unwrap();
+        consumer.shutdown().await;
+        let next = client.pull_consumer(&group, first()).unwrap();
+        next.subscribe(&topic, &Filter::All).await.unwrap();
+        assert_eq!(offsets(&poll(&next, 2).await), [3, 4]);
+        next.shutdown().await;
+    });
+}
