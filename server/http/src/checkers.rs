@@ -3,8 +3,6 @@
 
 mod keep;
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-
 use axum::response::Response;
 use hyper::StatusCode;
 use hyper::header::{ETAG, HOST, HeaderValue, IF_MATCH, LOCATION};
@@ -22,7 +20,7 @@ use crate::parameters::{NAMESPACE, Parameters};
 use crate::problem::{self, Fault, Problem};
 use crate::publisher::Kind;
 use crate::webhook::{self, Confirmed, Failed, Refused, Url};
-use crate::{clock, names, time, write};
+use crate::{clock, etag, names, time, write};
 
 pub(crate) use keep::{Changed, keep};
 
@@ -250,10 +248,7 @@ fn shown(own: &CheckerInfo, namespace: Option<&str>) -> Value {
 
 /// Changes whenever the checker does.
 fn etag(own: &CheckerInfo) -> HeaderValue {
-    let mut hash = DefaultHasher::new();
-    (&own.url, &own.producer_group, own.created_at).hash(&mut hash);
-    let text = format!("\"{:016x}\"", hash.finish());
-    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("\"0\""))
+    etag::of((&own.url, &own.producer_group, own.created_at))
 }
 
 fn read(body: &[u8]) -> Result<Wanted, Problem> {

@@ -1,6 +1,5 @@
 //! The contract and the pages about problems, served from the binary: they work offline.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::LazyLock;
 
 use axum::body::Body;
@@ -11,6 +10,7 @@ use hyper::header::{
 };
 
 use crate::call::Call;
+use crate::etag;
 use crate::operations::{Operation, row};
 use crate::problem::{self, KINDS, Kind, Problem};
 
@@ -46,10 +46,7 @@ async fn openapi_yaml(call: Call) -> Result<Response, Problem> {
 
 /// Something that only a new binary changes.
 pub(crate) fn fixed(call: &Call, kind: &'static str, text: &'static str) -> Response {
-    let mut hash = DefaultHasher::new();
-    text.hash(&mut hash);
-    let tag = HeaderValue::try_from(format!("\"{:016x}\"", hash.finish()));
-    let tag = tag.unwrap_or(HeaderValue::from_static("\"0\""));
+    let tag = etag::of(text);
     let same = call.headers.get(IF_NONE_MATCH) == Some(&tag);
     let mut response = Response::new(Body::from(if same { "" } else { text }));
     if same {

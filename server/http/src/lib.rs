@@ -18,6 +18,7 @@ mod dead_letters;
 mod docs;
 mod draft;
 mod duration;
+mod etag;
 mod events;
 mod gauge;
 mod group_stream;

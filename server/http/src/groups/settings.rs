@@ -1,6 +1,5 @@
 //! What a request says of a group, and how a group is shown.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 use hyper::header::HeaderValue;
@@ -8,6 +7,7 @@ use posthouse_client::{ExponentialRetry, GroupConfig, RetryKind, RetryPolicy};
 use serde_json::{Value, json};
 
 use crate::duration;
+use crate::etag;
 use crate::json::{self, At, Faults};
 use crate::problem::{self, Problem};
 
@@ -166,8 +166,5 @@ pub(super) fn shown(group: &GroupConfig) -> Value {
 
 /// Changes whenever a setting does.
 pub(super) fn etag(group: &GroupConfig) -> HeaderValue {
-    let mut hash = DefaultHasher::new();
-    shown(group).to_string().hash(&mut hash);
-    let text = format!("\"{:016x}\"", hash.finish());
-    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("\"0\""))
+    etag::of(shown(group).to_string())
 }

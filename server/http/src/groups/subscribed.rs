@@ -1,6 +1,5 @@
 //! What a group wants of topics: one filter a topic, kept with the group, the same for every member.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, UNIX_EPOCH};
 
 use axum::response::Response;
@@ -17,7 +16,7 @@ use crate::parameters::{NAMESPACE, Parameters};
 use crate::problem::{self, Problem};
 use crate::subscriptions::{self, Subscription};
 use crate::tail::tags;
-use crate::{clock, names, time, write};
+use crate::{clock, etag, names, time, write};
 
 /// Where a group begins in a topic that it never consumed.
 #[derive(Debug, Default, Clone, Copy)]
@@ -248,10 +247,7 @@ fn shown(own: &Subscription, namespace: Option<&str>) -> Value {
 
 /// Changes whenever the filter does.
 fn etag(own: &Subscription) -> HeaderValue {
-    let mut hash = DefaultHasher::new();
-    (&own.expression_type, &own.expression, own.version).hash(&mut hash);
-    let text = format!("\"{:016x}\"", hash.finish());
-    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("\"0\""))
+    etag::of((&own.expression_type, &own.expression, own.version))
 }
 
 fn read(body: &[u8]) -> Result<Wanted, Problem> {

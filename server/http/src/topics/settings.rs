@@ -1,11 +1,10 @@
 //! What a request says of a topic, and how a topic is shown.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-
 use hyper::header::HeaderValue;
 use posthouse_client::{Perm, TopicConfig, TopicName};
 use serde_json::Value;
 
+use crate::etag;
 use crate::json::{self, At, Faults};
 use crate::problem::{self, Problem};
 
@@ -196,15 +195,11 @@ pub(super) fn shown(topic: &TopicConfig) -> Value {
 
 /// Changes whenever a setting does.
 pub(super) fn etag(topic: &TopicConfig) -> HeaderValue {
-    let mut hash = DefaultHasher::new();
-    (
+    etag::of((
         topic.read_queues,
         topic.write_queues,
         topic.perm.0,
         topic.order,
-    )
-        .hash(&mut hash);
-    topic.attributes.hash(&mut hash);
-    let text = format!("\"{:016x}\"", hash.finish());
-    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("\"0\""))
+        &topic.attributes,
+    ))
 }
