@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
-from posthouse import ReceivedMessage, Sql
+from posthouse import Message, ReceivedMessage, Sql
 
 from conftest import ROOT
 
@@ -42,6 +42,21 @@ def differences(scenario: dict[str, Any], saw: dict[str, Any]) -> list[str]:
             if field not in saw.get(step, {}) or found != value:
                 wrong.append(f"{step}.{field}: expected {value!r}, saw {found!r}")
     return wrong
+
+
+def message_of(topic: str, asked: dict[str, Any]) -> Message:
+    """A message as the table says it."""
+    delay = asked.get("delayMs")
+    return Message(
+        topic,
+        asked["body"] * asked.get("repeat", 1),
+        tag=asked.get("tag"),
+        keys=asked.get("keys", ()),
+        properties=asked.get("properties"),
+        sharding_key=asked.get("shardingKey"),
+        delay_level=asked.get("delayLevel"),
+        deliver_after=None if delay is None else delay / 1000,
+    )
 
 
 def filter_of(asked: dict[str, str] | None) -> str | Sql:

@@ -20,7 +20,7 @@ import uvloop
 import posthouse
 from posthouse import Message, ReceivedMessage, Reply, Retry, StartFrom, TxState
 
-from scenarios import LIMIT, TABLE, THERE, Refused, differences, filter_of, seen, seen_bodies
+from scenarios import LIMIT, TABLE, THERE, Refused, differences, filter_of, message_of, seen, seen_bodies
 
 FIRST = StartFrom.FIRST
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
@@ -76,22 +76,9 @@ class Play:
     async def topic(self, step: dict[str, Any]) -> None:
         await self.client.admin().create_topic(self.name(step["topic"]), queues=step.get("queues", 4))
 
-    def message(self, topic: str, asked: dict[str, Any]) -> Message:
-        delay = asked.get("delayMs")
-        return Message(
-            topic,
-            asked["body"] * asked.get("repeat", 1),
-            tag=asked.get("tag"),
-            keys=asked.get("keys", ()),
-            properties=asked.get("properties"),
-            sharding_key=asked.get("shardingKey"),
-            delay_level=asked.get("delayLevel"),
-            deliver_after=None if delay is None else delay / 1000,
-        )
-
     async def send(self, step: dict[str, Any]) -> dict[str, Any]:
         producer = self.client.producer(send_timeout=10)
-        messages = [self.message(self.name(step["topic"]), asked) for asked in step["messages"]]
+        messages = [message_of(self.name(step["topic"]), asked) for asked in step["messages"]]
         if step.get("how") == "oneway":
             for message in messages:
                 await producer.send_oneway(message)
