@@ -173,6 +173,25 @@ def test_what_a_cancelled_poll_takes_while_its_consumer_closes_goes_to_the_next_
     run(program)
 
 
+def test_a_push_consumer_that_is_cancelled_as_it_opens_in_vain_takes_nobody_along(run: Callable[[Program], None]) -> None:
+    async def program(_server: posthouse.Server, client: posthouse.AsyncClient) -> None:
+        await client.admin().create_topic("t", queues=1)
+        producer = client.producer()
+        problems: list[dict[str, object]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, problem: problems.append(problem))
+        async with client.pull_consumer("g") as other:
+            await other.subscribe("t")
+            # The group has a member in this client: the open is refused.
+            opening = asyncio.ensure_future(anext(aiter(client.push_consumer("g", "t"))))
+            await asyncio.sleep(0)
+            opening.cancel()
+            await asyncio.gather(opening, return_exceptions=True)
+            await asyncio.gather(*(producer.send("t", str(number)) for number in range(20)))
+        assert problems == []
+
+    run(program)
+
+
 def test_a_cancelled_send_gives_its_credit_back(run: Callable[[Program], None]) -> None:
     async def program(_server: posthouse.Server, client: posthouse.AsyncClient) -> None:
         producer = client.producer(max_in_flight=4)

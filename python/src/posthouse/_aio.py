@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from time import monotonic
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 from . import _native
 from ._aio_admin import AsyncAdmin
@@ -30,6 +30,9 @@ from ._types import (
     wanted,
 )
 
+# Who waits for a call, who gets what nobody waits for any more, and who is told that it is over.
+_Call: TypeAlias = tuple[asyncio.Future[Any], Callable[[Any], None] | None, Callable[[], None] | None]
+
 # A producer's messages have ids of their own, so that a slab of them is numbered through.
 SHIFT = 40
 
@@ -40,7 +43,7 @@ class Loop:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self.pump = _native.Pump()
-        self._calls: dict[int, tuple[asyncio.Future[Any], Callable[[Any], None] | None]] = {}
+        self._calls: dict[int, _Call] = {}
         self._next = 1
         self.sends: dict[int, dict[int, asyncio.Future[Any]]] = {}
         self.blocked: set[AsyncProducer] = set()
@@ -49,14 +52,17 @@ class Loop:
         loop.add_reader(self.pump.fileno(), self.take)
 
     async def call(
-        self, start: Callable[[_native.Pump, int], object], lost: Callable[[Any], None] | None = None
+        self,
+        start: Callable[[_native.Pump, int], object],
+        lost: Callable[[Any], None] | None = None,
+        over: Callable[[], None] | None = None,
     ) -> Any:
-        """Starts a call and waits for it. If the wait is cancelled, ``lost`` gets the result all the same: once, and
-        ``None`` if it failed."""
+        """Starts a call and waits for it. If the wait is cancelled, ``lost`` gets the result all the same. ``over`` is told
+        when the call, once started, has an outcome, whatever it is and whoever waits."""
         ident = self._next
         self._next += 1
         future: asyncio.Future[Any] = self.loop.create_future()
-        self._calls[ident] = (future, lost)
+        self._calls[ident] = (future, lost, over)
         try:
             start(self.pump, ident)
         except BaseException:
@@ -66,8 +72,8 @@ class Loop:
             return await future
         except asyncio.CancelledError:
             # The result may have come in the turn of the loop in which the wait was cancelled.
-            if lost is not None and future.done() and not future.cancelled():
-                lost(None if future.exception() is not None else future.result())
+            if lost is not None and future.done() and not future.cancelled() and future.exception() is None:
+                lost(future.result())
             raise
 
     def take(self) -> None:
@@ -75,19 +81,20 @@ class Loop:
         for ident, outcome in self.pump.drain():
             producer = ident >> SHIFT
             if producer:
-                future = self.sends[producer].pop(ident, None)
-                lost = None
+                future, lost, over = self.sends[producer].pop(ident, None), None, None
             else:
-                future, lost = self._calls.pop(ident, (None, None))
+                future, lost, over = self._calls.pop(ident, (None, None, None))
             if future is None:
                 continue
             if future.done():
-                if lost is not None:
-                    lost(None if isinstance(outcome, BaseException) else outcome)
+                if lost is not None and not isinstance(outcome, BaseException):
+                    lost(outcome)
             elif isinstance(outcome, BaseException):
                 future.set_exception(outcome)
             else:
                 future.set_result(outcome)
+            if over is not None:
+                over()
         if self.blocked:
             for blocked in list(self.blocked):
                 blocked._resume()
@@ -99,8 +106,10 @@ class Loop:
     def close(self) -> None:
         if not self.loop.is_closed():
             self.loop.remove_reader(self.pump.fileno())
-        for future, _ in self._calls.values():
+        for future, _, over in self._calls.values():
             future.cancel()
+            if over is not None:
+                over()
 
 
 class AsyncClient:

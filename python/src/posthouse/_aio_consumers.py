@@ -292,7 +292,7 @@ class AsyncPullConsumer(Closing):
 
         What a cancelled poll would have returned, the next one returns.
         """
-        # In place: a cancelled poll that is under way adds its messages.
+        # In place: a cancelled poll that is under way brings its messages to this very list.
         begun = monotonic()
         messages = self._spare[:max_messages]
         del self._spare[:max_messages]
@@ -306,24 +306,15 @@ class AsyncPullConsumer(Closing):
 
     async def _poll(self, limit: float, max_messages: int) -> list[ReceivedMessage]:
         loop = self._client._on_loop()
-        self._polls += 1
-        try:
-            messages: list[ReceivedMessage] = await loop.call(
-                lambda pump, ident: self._native.poll(limit, max_messages, pump, ident), self._late
-            )
-        except asyncio.CancelledError:
-            raise  # its result is to come
-        except BaseException:
-            self._ended()
-            raise
-        self._ended()
+
+        def begin(pump: _native.Pump, ident: int) -> None:
+            self._native.poll(limit, max_messages, pump, ident)
+            self._polls += 1
+
+        messages: list[ReceivedMessage] = await loop.call(begin, self._spare.extend, self._over)
         return messages
 
-    def _late(self, messages: list[ReceivedMessage] | None) -> None:
-        self._spare.extend(messages or ())
-        self._ended()
-
-    def _ended(self) -> None:
+    def _over(self) -> None:
         self._polls -= 1
         if self._polls == 0:
             self._idle.set()
@@ -405,10 +396,10 @@ class AsyncPullConsumer(Closing):
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._idle.wait(), max(limit, _LEAVE))
         # What nobody got is not done: the group goes on there.
-        spare, self._spare = self._spare, []
         first: dict[MessageQueue, int] = {}
-        for message in spare:
+        for message in self._spare:
             first.setdefault(message.queue, message.queue_offset)
+        self._spare.clear()
         for queue, offset in first.items():
             await self._give_back(queue, offset)
         await self._call(lambda pump, ident: self._native.close(limit, pump, ident))
@@ -470,12 +461,10 @@ class AsyncSimpleConsumer(Closing):
     def _keep(self, messages: list[ReceivedMessage]) -> None:
         self._spare.extend(messages)
 
-    def _give(self, messages: list[ReceivedMessage] | None) -> None:
+    def _give(self, messages: list[ReceivedMessage]) -> None:
         """Messages that nobody waits for any more go to who waits now, or are kept."""
-        if not messages:
-            return
         waiting = next((found for found in self._waiting if not found.done()), None)
-        if waiting is None:
+        if waiting is None or not messages:
             self._keep(messages)
         else:
             waiting.set_result(messages)
