@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, wait
 from datetime import datetime
 from time import monotonic
-from typing import TYPE_CHECKING, cast, overload
+from typing import TYPE_CHECKING, TypeVar, cast, overload
 
 from . import _native
 from ._closing import Closing
@@ -19,6 +19,8 @@ from ._types import Body, RecallResult, Seconds, message_of, seconds
 
 if TYPE_CHECKING:
     from ._client import Client
+
+_T = TypeVar("_T")
 
 
 def checked(result: SendResult, strict: bool) -> SendResult:
@@ -109,23 +111,30 @@ class Producer(Closing):
         )
         limit = None if timeout is None else seconds(timeout)
         if self._hooks:
-            [sent] = self._watched([whole], lambda messages: [self._native.send(messages[0], queue, limit)])
+            sent = self._told(
+                [whole], lambda messages: self._native.send(messages[0], queue, limit), lambda sent: [sent]
+            )
         else:
             sent = self._native.send(whole, queue, limit)
         return checked(sent, self._strict)
 
-    def _watched(
-        self, messages: list[Message], send: Callable[[list[Message]], list[SendResult]]
-    ) -> list[SendResult]:
-        """Sends messages that all end together, and tells the hooks."""
+    def _told(
+        self,
+        messages: list[Message],
+        send: Callable[[list[Message]], _T],
+        results: Callable[[_T], Sequence[SendResult | PosthouseError]],
+    ) -> _T:
+        """Sends messages that all end together, and tells the hooks their results."""
+        if not self._hooks:
+            return send(messages)
         messages = self._hooks.send(messages)
         try:
-            results = send(messages)
+            outcome = send(messages)
         except BaseException as error:
             self._hooks.failed(messages, error)
             raise
-        self._hooks.sent(messages, results)
-        return results
+        self._hooks.sent(messages, results(outcome))
+        return outcome
 
     def submit(self, message: Message, /) -> Future[SendResult]:
         """Sends a message without waiting for the answer. Blocks only while ``max_in_flight`` are on their way."""
@@ -189,49 +198,22 @@ class Producer(Closing):
 
     def send_many(self, messages: Iterable[Message], /) -> list[SendResult | PosthouseError]:
         """Sends messages to wherever each belongs, all at once; what became of each, in their order."""
-        batch = list(messages)
-        if not self._hooks:
-            return self._native.send_many(batch)
-        batch = self._hooks.send(batch)
-        try:
-            results = self._native.send_many(batch)
-        except BaseException as error:
-            self._hooks.failed(batch, error)
-            raise
-        self._hooks.sent(batch, results)
-        return results
+        return self._told(list(messages), self._native.send_many, lambda results: results)
 
     def send_batch(self, messages: Sequence[Message], /) -> list[SendResult]:
         """RocketMQ's batch: messages of one topic into one queue, in one request for each 4 MiB."""
-        if self._hooks:
-            return self._watched(list(messages), self._native.send_batch)
-        return self._native.send_batch(list(messages))
+        return self._told(list(messages), self._native.send_batch, lambda results: results)
 
     def send_oneway(self, message: Message, /) -> None:
         """Sends a message and does not ask what became of it."""
-        if self._hooks:
-
-            def send(messages: list[Message]) -> list[SendResult]:
-                self._native.send_oneway(messages[0])
-                return []
-
-            self._watched([message], send)
-        else:
-            self._native.send_oneway(message)
+        self._told([message], lambda messages: self._native.send_oneway(messages[0]), lambda _: [])
 
     def request(self, message: Message, /, *, timeout: Seconds = 3.0) -> ReceivedMessage:
         """Sends a request, and returns the reply of whoever consumes it."""
         limit = seconds(timeout)
-        if not self._hooks:
-            return _native.request(self._native, message, limit)
-        [message] = self._hooks.send([message])
-        try:
-            reply = _native.request(self._native, message, limit)
-        except BaseException as error:
-            self._hooks.failed([message], error)
-            raise
-        self._hooks.sent([message], [])
-        return reply
+        return self._told(
+            [message], lambda messages: _native.request(self._native, messages[0], limit), lambda _: []
+        )
 
     def reply(
         self, request: ReceivedMessage, body: Body, /, *, properties: Mapping[str, str] | None = None

@@ -117,15 +117,11 @@ class TransactionProducer(Producer):
     def begin(self, message: Message, /, *, check_after: Seconds | None = None) -> Transaction:
         """Sends a half message. The broker asks about it after ``check_after``, or as it is configured."""
         after = None if check_after is None else seconds(check_after)
-        if not self._hooks:
-            return Transaction(self, _native.begin(self._native, message, after))
-        [message] = self._hooks.send([message])
-        try:
-            half = _native.begin(self._native, message, after)
-        except BaseException as error:
-            self._hooks.failed([message], error)
-            raise
-        self._hooks.sent([message], [half.result])
+        half = self._told(
+            [message],
+            lambda messages: _native.begin(self._native, messages[0], after),
+            lambda half: [half.result],
+        )
         return Transaction(self, half)
 
     def resolve(self, transaction: str, state: TxState) -> None:
