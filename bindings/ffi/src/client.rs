@@ -1,6 +1,5 @@
 //! A client: where it connects, and what keeps the server in the process alive for it.
 
-use std::ffi::OsStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -277,7 +276,8 @@ fn sealed(trust: Option<&Trust>) -> Result<Option<Tls>> {
         Some(Trust::Authorities { pem, name }) => {
             let pem = match pem {
                 Some(pem) => pem.clone(),
-                None => system_authorities()?,
+                None => posthouse_client::system_authorities()
+                    .map_err(|error| Error::new(Code::Config, error.to_string()))?,
             };
             let trusting = Tls::trusting(&pem, None);
             trusting.and_then(|tls| match name {
@@ -288,37 +288,6 @@ fn sealed(trust: Option<&Trust>) -> Result<Option<Tls>> {
     };
     let tls = made.map_err(|error| Error::new(Code::Config, error.to_string()))?;
     Ok(Some(tls))
-}
-
-/// Where systems keep the certificates that they trust: OpenSSL's variable, then what distributions use.
-const AUTHORITIES: [&str; 4] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-];
-
-fn system_authorities() -> Result<Vec<u8>> {
-    if let Some(named) = std::env::var_os("SSL_CERT_FILE").filter(|named| !named.is_empty()) {
-        return authorities_of(&named);
-    }
-    let found = (AUTHORITIES.iter()).find_map(|place| std::fs::read(place).ok());
-    found.ok_or_else(|| {
-        let text = format!(
-            "this system keeps no certificates in {}: say whom to trust",
-            AUTHORITIES.join(", ")
-        );
-        Error::new(Code::Config, text)
-    })
-}
-
-/// Of the file that the user named: if it cannot be read, no other is trusted instead.
-fn authorities_of(named: &OsStr) -> Result<Vec<u8>> {
-    std::fs::read(named).map_err(|error| {
-        let named = named.display();
-        let text = format!("SSL_CERT_FILE {named} cannot be read: {error}");
-        Error::new(Code::Config, text)
-    })
 }
 
 impl Drop for Client {
@@ -343,14 +312,6 @@ impl Drop for Client {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_file_of_authorities_that_cannot_be_read_is_named() {
-        let error = authorities_of(OsStr::new("/nowhere/ca.pem")).unwrap_err();
-        assert_eq!(error.code, Code::Config);
-        let named = "SSL_CERT_FILE /nowhere/ca.pem cannot be read";
-        assert!(error.message.starts_with(named), "{error}");
-    }
 
     #[test]
     fn whom_to_trust_is_not_said_where_all_are_trusted() {

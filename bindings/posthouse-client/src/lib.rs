@@ -26,6 +26,7 @@
 
 mod admin;
 mod asked;
+mod authorities;
 mod channel;
 mod client;
 mod clock;
@@ -55,6 +56,7 @@ mod transaction;
 mod upkeep;
 
 pub use admin::{Admin, Progress, QueueStats, Redrive, ResetTo, TransactionState};
+pub use authorities::system_authorities;
 pub use client::Client;
 pub use compress::{Compression, decompress};
 pub use config::{Config, Entrance, Transport};

@@ -1,8 +1,6 @@
 //! Whom receivers must be known to: the authorities of this machine, or those of a file.
 
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::net::TcpStream;
@@ -15,16 +13,6 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use super::Failed;
-
-/// Where systems keep the authorities that they trust, all in one file.
-const SYSTEM: &[&str] = &[
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-    "/opt/homebrew/etc/openssl@3/cert.pem",
-];
 
 /// Who vouches for receivers. Read when the first is called.
 pub(super) struct Authorities {
@@ -68,13 +56,20 @@ impl Authorities {
 }
 
 fn connector(file: Option<PathBuf>) -> Result<TlsConnector, String> {
-    let (path, pem) = read(file).map_err(|error| error.to_string())?;
+    let pem = match &file {
+        Some(file) => std::fs::read(file),
+        None => posthouse_client::system_authorities(),
+    };
+    let pem = pem.map_err(|error| match &file {
+        Some(file) => format!("{}: {error}", file.display()),
+        None => error.to_string(),
+    })?;
     let mut roots = RootCertStore::empty();
     let found = CertificateDer::pem_slice_iter(&pem).flatten();
     // A system's list may have some that are too old to be read.
     let (taken, _) = roots.add_parsable_certificates(found);
     if taken == 0 {
-        return Err(format!("{} has no certificates", path.display()));
+        return Err("whom receivers must be known to has no certificates".to_owned());
     }
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
     let config = config.with_safe_default_protocol_versions();
@@ -82,14 +77,4 @@ fn connector(file: Option<PathBuf>) -> Result<TlsConnector, String> {
     let mut config = config.with_root_certificates(roots).with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(TlsConnector::from(Arc::new(config)))
-}
-
-fn read(file: Option<PathBuf>) -> io::Result<(PathBuf, Vec<u8>)> {
-    let read = |path: &Path| Ok((path.to_owned(), fs::read(path)?));
-    if let Some(file) = &file {
-        return read(file);
-    }
-    let mut found = SYSTEM.iter().map(|path| read(Path::new(path)));
-    let none = || io::Error::other("this machine has no list of authorities");
-    found.find_map(io::Result::ok).ok_or_else(none)
 }
