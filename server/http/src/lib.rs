@@ -8,6 +8,7 @@
 mod accept;
 mod browse;
 mod call;
+mod chance;
 mod checkers;
 mod checks;
 mod clock;

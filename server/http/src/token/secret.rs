@@ -5,6 +5,8 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use crate::chance;
+
 /// Bytes of a key.
 pub(super) const LENGTH: usize = 32;
 /// One that signs, and one that is still, or already, believed.
@@ -41,9 +43,7 @@ impl Secret {
     /// # Errors
     /// [`Error::Chance`].
     pub fn fresh() -> Result<Secret, Error> {
-        let mut key = [0; LENGTH];
-        let read = File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut key));
-        read.map_err(Error::Chance)?;
+        let key = chance::bytes().map_err(Error::Chance)?;
         Ok(Secret { keys: vec![key] })
     }
 

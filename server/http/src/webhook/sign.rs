@@ -1,11 +1,12 @@
 //! What tells a receiver that a call is ours: Standard Webhooks' signature, HMAC-SHA256 over the call's id,
 //! its time and its body.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+
+use crate::chance;
 
 /// Before every secret.
 const PREFIX: &str = "whsec_";
@@ -17,8 +18,7 @@ const LENGTH: usize = 32;
 /// # Errors
 /// If the system gives no random bytes.
 pub(crate) fn secret() -> io::Result<String> {
-    let mut key = [0; LENGTH];
-    File::open("/dev/urandom")?.read_exact(&mut key)?;
+    let key = chance::bytes::<LENGTH>()?;
     Ok(format!("{PREFIX}{}", BASE64_STANDARD.encode(key)))
 }
 
