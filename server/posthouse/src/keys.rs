@@ -165,7 +165,7 @@ pub const EFFECTIVE: &[Key] = &[
     Http.key("http.drainDelay", Int(0, 60_000), "", "milliseconds that the port stays open after the end was asked for; unset: 0 on loopback, else 5000"),
     Http.key("http.sse.retry", Int(1, 3_600_000), "3000", "milliseconds after which a browser opens a broken stream again"),
     Http.key("http.webhook.trustedHosts", Text, "", "hosts that webhooks may call wherever they are and over http too, separated by `;`, each at every port unless it names one; all else is https to public addresses"),
-    Http.key("http.webhook.authorities", Text, "", "a PEM file of the authorities that vouch for https receivers of webhooks; unset: those of the system"),
+    Http.key("http.webhook.authorities", Text, "", "a PEM file of the authorities that vouch for https receivers of webhooks; unset: those of the system (`SSL_CERT_FILE`, else where distributions keep them)"),
     Gateway.key("accessKey", Text, "", "whose rights the gateway has at the brokers: the name of a user of theirs; POSTHOUSE_ACCESS_KEY goes before it"),
     Gateway.key("secretKey", Text, "", "that user's secret; the file must be its owner's alone (mode 0600), and it is printed nowhere; POSTHOUSE_SECRET_KEY goes before it"),
 ];
