@@ -32,6 +32,9 @@ pub(crate) struct Channel {
     in_line: AtomicUsize,
 }
 
+/// What the head of most sends fits into.
+const HEAD: usize = 384;
+
 enum Way {
     Tcp(Box<Tcp>),
     Local {
@@ -57,6 +60,25 @@ impl Channel {
         let signed = credentials.sign(self.whole(encode)?);
         let encode = |opaque, out: &mut Vec<u8>| Command { opaque, ..signed }.encode(out);
         self.unsigned(encode, limit).await
+    }
+
+    /// Sends a message: as [`Channel::request`], but within the process `body` is read where it lies. `encode` is
+    /// given the body that belongs into the frame.
+    pub(crate) async fn send(
+        &self,
+        body: &[u8],
+        encode: impl FnOnce(i32, &[u8], &mut Vec<u8>),
+        limit: Duration,
+    ) -> Result<Answer> {
+        let (Way::Local { local, .. }, None) = (&self.way, &self.credentials) else {
+            let encode = |opaque, out: &mut Vec<u8>| encode(opaque, body, out);
+            return self.request(encode, limit).await;
+        };
+        let mut head = Vec::with_capacity(HEAD);
+        encode(1, &[], &mut head);
+        let answer = local.send(&head, body, limit).await;
+        let answer = answer.and_then(|answer| answer.ok_or(CallError::Timeout));
+        answer.map_err(|source| self.failed(source))
     }
 
     /// A request as something that can be signed.

@@ -168,7 +168,8 @@ impl Producer {
         let target = shared.choose(&route, &outgoing, None, None, Instant::now())?;
         let channel = shared.way(target, &outgoing, until).await?;
         let encode = |opaque, out: &mut Vec<u8>| {
-            shared.encode(&outgoing, target.queue.id, opaque, true, out);
+            let body = &outgoing.body;
+            shared.encode(&outgoing, target.queue.id, opaque, true, body, out);
         };
         let sent = timeout_at(until, channel.oneway(encode)).await;
         sent.map_err(|_| late(target))?
@@ -358,11 +359,11 @@ impl Shared {
 
     async fn once(&self, target: &Target, outgoing: &Outgoing, until: Instant) -> Result<Sent> {
         let channel = self.way(target, outgoing, until).await?;
-        let encode = |opaque, out: &mut Vec<u8>| {
-            self.encode(outgoing, target.queue.id, opaque, false, out);
+        let encode = |opaque, body: &[u8], out: &mut Vec<u8>| {
+            self.encode(outgoing, target.queue.id, opaque, false, body, out);
         };
         let left = until.saturating_duration_since(Instant::now());
-        let answer = channel.request(encode, left).await?;
+        let answer = channel.send(&outgoing.body, encode, left).await?;
         let read = answer.read(|frame| outgoing.sent(&channel, &target.queue, frame));
         read.map_err(|error| Error::malformed(channel.address(), error))?
     }
@@ -407,6 +408,7 @@ impl Shared {
         queue: u32,
         opaque: i32,
         oneway: bool,
+        body: &[u8],
         out: &mut Vec<u8>,
     ) {
         let head = remoting::Head {
@@ -422,7 +424,7 @@ impl Shared {
             oneway,
             durability: self.options.tell_durability,
         };
-        outgoing.encode(head, &self.group, queue, wish, out);
+        outgoing.encode(head, &self.group, queue, wish, body, out);
     }
 
     /// The queue for a message: the one asked for, its key's, or the next one, not of the broker that

@@ -43,6 +43,8 @@ pub(crate) struct Draft<'a> {
     times: u32,
     /// The door's clock.
     now: i64,
+    /// The request's body, if the fields stand in it: what is written there as it is needs no copy.
+    within: Option<&'a Bytes>,
 }
 
 impl<'a> Draft<'a> {
@@ -57,6 +59,21 @@ impl<'a> Draft<'a> {
             content_type: None,
             times: 0,
             now,
+            within: None,
+        }
+    }
+
+    /// All its fields are parts of this.
+    pub(crate) fn within(mut self, body: &'a Bytes) -> Draft<'a> {
+        self.within = Some(body);
+        self
+    }
+
+    /// A text that outlives the request.
+    fn kept(&self, text: Cow<'a, str>) -> Bytes {
+        match (text, self.within) {
+            (Cow::Borrowed(text), Some(body)) => body.slice_ref(text.as_bytes()),
+            (text, _) => Bytes::from(text.into_owned()),
         }
     }
 
@@ -154,10 +171,7 @@ impl<'a> Draft<'a> {
         let text = value.kind() == Kind::String;
         let encoding = draft.encoding.unwrap_or(if text { "utf8" } else { "json" });
         let (body, kind) = match encoding {
-            "json" => (
-                Bytes::from(value.compact().into_owned()),
-                Some("application/json"),
-            ),
+            "json" => (draft.kept(value.compact()), Some("application/json")),
             "base64" => {
                 let text = faults.string(here, value)?;
                 match STANDARD.decode(text.as_bytes()) {
@@ -172,7 +186,7 @@ impl<'a> Draft<'a> {
                     }
                 }
             }
-            _ => (Bytes::from(faults.string(here, value)?.into_owned()), None),
+            _ => (draft.kept(faults.string(here, value)?), None),
         };
         draft.put_body(body, kind);
         let body = draft.body_size(limit).map_err(|refused| (refused, here));

@@ -11,6 +11,8 @@ mod tests;
 
 use std::borrow::Cow;
 
+use memchr::{memchr, memchr2};
+
 pub(crate) use check::{parse, plain};
 pub(crate) use faults::{At, Faults, nearest};
 
@@ -182,19 +184,19 @@ fn end_of_value(bytes: &[u8]) -> Option<usize> {
 /// Behind the closing quote of the string whose opening quote is at `at`.
 fn end_of_string(bytes: &[u8], at: usize) -> usize {
     let mut at = at + 1;
-    loop {
-        at += plain(bytes.get(at..).unwrap_or_default());
-        match bytes.get(at) {
-            Some(b'\\') => at += 2,
-            Some(b'"') => return at + 1,
-            Some(_) => at += 1,
-            None => return bytes.len(),
+    while let Some(found) = memchr2(b'"', b'\\', bytes.get(at..).unwrap_or_default()) {
+        at += found + 1;
+        match bytes.get(at - 1) {
+            Some(b'"') => return at,
+            // Whatever is escaped is no end.
+            _ => at += 1,
         }
     }
+    bytes.len()
 }
 
 fn unescape(text: &str) -> Cow<'_, str> {
-    let Some(first) = text.find('\\') else {
+    let Some(first) = memchr(b'\\', text.as_bytes()) else {
         return Cow::Borrowed(text);
     };
     let mut out = String::with_capacity(text.len());

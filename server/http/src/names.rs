@@ -91,6 +91,9 @@ pub(crate) fn group(name: &str, namespace: Option<&str>) -> Result<GroupName, Pr
 /// The target at which something is: names, as callers say them, below `/v1`.
 pub(crate) fn location(parts: &[&str], namespace: Option<&str>) -> String {
     fn push(out: &mut String, name: &str) {
+        if !name.bytes().any(|byte| matches!(byte, b'%' | b'|')) {
+            return out.push_str(name);
+        }
         for c in name.chars() {
             match c {
                 '%' => out.push_str("%25"),
@@ -99,7 +102,8 @@ pub(crate) fn location(parts: &[&str], namespace: Option<&str>) -> String {
             }
         }
     }
-    let mut out = String::from("/v1");
+    let mut out = String::with_capacity(96);
+    out.push_str("/v1");
     for part in parts {
         out.push('/');
         push(&mut out, part);

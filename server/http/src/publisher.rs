@@ -42,6 +42,13 @@ impl Kind {
         }
     }
 
+    /// The kind that a topic's attribute names, in capitals or not.
+    fn named(name: &str) -> Option<Kind> {
+        let all = [Kind::Normal, Kind::Fifo, Kind::Delay, Kind::Transaction];
+        let found = |kind: &Kind| kind.as_str().eq_ignore_ascii_case(name);
+        all.into_iter().find(found)
+    }
+
     fn as_str(self) -> &'static str {
         match self {
             Kind::Normal => "NORMAL",
@@ -53,10 +60,10 @@ impl Kind {
 }
 
 /// What is known of a topic.
-#[derive(Clone)]
-struct Known {
+#[derive(Clone, Copy)]
+pub(crate) struct Known {
     /// The type of a topic that takes one kind of message; `None` takes all.
-    only: Option<Box<str>>,
+    only: Option<Kind>,
     /// Whether its brokers know more times of delivery than the delay levels.
     has_timers: bool,
     since: Instant,
@@ -111,18 +118,8 @@ impl Publisher {
         topic: &str,
         kinds: &[Kind],
     ) -> Result<(), Problem> {
-        let Some(only) = self.known(client, topic).await?.only else {
-            return Ok(());
-        };
-        let other = kinds.iter().find(|kind| kind.as_str() != &*only);
-        other.map_or(Ok(()), |kind| {
-            let (kind, only) = (
-                kind.as_str().to_ascii_lowercase(),
-                only.to_ascii_lowercase(),
-            );
-            let detail = format!("topic {topic} takes messages of type {only}, this one is {kind}");
-            Err(Problem::new(&problem::MESSAGE_TYPE_MISMATCH).detail(detail))
-        })
+        let known = self.known(client, topic).await?;
+        kinds.iter().try_for_each(|kind| known.is_of(*kind, topic))
     }
 
     /// Whether a topic exists and takes this message.
@@ -131,21 +128,18 @@ impl Publisher {
     /// Those of [`Publisher::check`]; `unsupported-by-broker` for a time that its brokers would not see, and
     /// deliver the message at once.
     pub(crate) async fn takes(&self, client: &Client, message: &Message) -> Result<(), Problem> {
-        let topic = &message.topic;
-        self.check(client, topic, &[Kind::of(message)]).await?;
-        let timed = matches!(message.when, Deliver::At(_));
-        if timed && !self.known(client, topic).await?.has_timers {
-            let detail = "the broker knows delay levels only: nothing was sent; say a delay_level";
-            return Err(Problem::new(&problem::UNSUPPORTED_BY_BROKER).detail(detail));
-        }
-        Ok(())
+        self.known(client, &message.topic).await?.takes(message)
     }
 
-    async fn known(&self, client: &Client, topic: &str) -> Result<Known, Problem> {
+    /// What is known of a topic, to ask about many messages.
+    ///
+    /// # Errors
+    /// `topic-not-found`, as [`Publisher::check`].
+    pub(crate) async fn known(&self, client: &Client, topic: &str) -> Result<Known, Problem> {
         let known = {
             let topics = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
             let known = topics.get(topic);
-            known.filter(|known| known.is_fresh()).cloned()
+            known.filter(|known| known.is_fresh()).copied()
         };
         match known {
             Some(known) => Ok(known),
@@ -166,14 +160,8 @@ impl Publisher {
         }
         let only = match found {
             Ok(config) => {
-                let only = config
-                    .attributes
-                    .get(MESSAGE_TYPE)
-                    .map(|only| only.to_ascii_uppercase());
-                let typed = |only: &String| {
-                    matches!(only.as_str(), "NORMAL" | "FIFO" | "DELAY" | "TRANSACTION")
-                };
-                only.filter(typed).map(String::into_boxed_str)
+                let only = config.attributes.get(MESSAGE_TYPE);
+                only.and_then(|only| Kind::named(only))
             }
             // Brokers before 5.0 know neither types nor timers.
             Err(error) if error.code() == Some(response::REQUEST_CODE_NOT_SUPPORTED) => {
@@ -192,7 +180,7 @@ impl Publisher {
             has_timers,
             since: Instant::now(),
         };
-        topics.insert(topic.into(), known.clone());
+        topics.insert(topic.into(), known);
         Ok(known)
     }
 
@@ -206,6 +194,31 @@ impl Publisher {
 }
 
 impl Known {
+    /// Whether the topic takes this message.
+    ///
+    /// # Errors
+    /// Those of [`Publisher::takes`].
+    pub(crate) fn takes(&self, message: &Message) -> Result<(), Problem> {
+        self.is_of(Kind::of(message), &message.topic)?;
+        if matches!(message.when, Deliver::At(_)) && !self.has_timers {
+            let detail = "the broker knows delay levels only: nothing was sent; say a delay_level";
+            return Err(Problem::new(&problem::UNSUPPORTED_BY_BROKER).detail(detail));
+        }
+        Ok(())
+    }
+
+    fn is_of(&self, kind: Kind, topic: &str) -> Result<(), Problem> {
+        let Some(only) = self.only.filter(|only| *only != kind) else {
+            return Ok(());
+        };
+        let (kind, only) = (
+            kind.as_str().to_ascii_lowercase(),
+            only.as_str().to_ascii_lowercase(),
+        );
+        let detail = format!("topic {topic} takes messages of type {only}, this one is {kind}");
+        Err(Problem::new(&problem::MESSAGE_TYPE_MISMATCH).detail(detail))
+    }
+
     fn is_fresh(&self) -> bool {
         self.since.elapsed() < KNOWN_FOR
     }

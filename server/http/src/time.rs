@@ -9,19 +9,25 @@ const EPOCH: i64 = 719_468;
 pub(crate) fn push(out: &mut String, ms: i64) {
     let (days, of_day) = (ms.div_euclid(DAY), ms.rem_euclid(DAY));
     let (year, month, day) = civil(days);
-    push_number(out, year, 4);
     let seconds = of_day / 1_000;
-    for (before, number) in [('-', month), ('-', day), ('T', seconds / 3_600)] {
-        out.push(before);
-        push_number(out, number, 2);
+    let numbers = [
+        (0..4, year),
+        (5..7, month),
+        (8..10, day),
+        (11..13, seconds / 3_600),
+        (14..16, seconds / 60 % 60),
+        (17..19, seconds % 60),
+        (20..23, of_day % 1_000),
+    ];
+    let mut text = *b"0000-00-00T00:00:00.000Z";
+    for (place, number) in numbers {
+        let mut rest = number as u32;
+        for digit in text.get_mut(place).unwrap_or_default().iter_mut().rev() {
+            *digit += (rest % 10) as u8;
+            rest /= 10;
+        }
     }
-    for number in [seconds / 60 % 60, seconds % 60] {
-        out.push(':');
-        push_number(out, number, 2);
-    }
-    out.push('.');
-    push_number(out, of_day % 1_000, 3);
-    out.push('Z');
+    out.push_str(std::str::from_utf8(&text).unwrap_or_default());
 }
 
 /// The same as a text of its own.
@@ -105,13 +111,6 @@ pub(crate) fn parse(text: &str) -> Option<i64> {
     };
     let seconds = (hour * 60 + minute - offset) * 60 + second;
     Some(days_before(year, month, day) * DAY + seconds * 1_000 + ms)
-}
-
-fn push_number(out: &mut String, number: i64, digits: u32) {
-    for place in (0..digits).rev() {
-        let digit = number / 10_i64.pow(place) % 10;
-        out.push(char::from(b'0' + digit as u8));
-    }
 }
 
 /// Year, month and day of a day, counted from 1970-01-01. Years begin in March here, so that the day that

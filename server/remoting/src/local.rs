@@ -6,6 +6,7 @@
 
 mod burst;
 
+use std::cell::RefCell;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use crate::answer::Answer;
 use crate::client::{CallError, Heard, Incoming, answer_to};
 use crate::code::response::SYSTEM_ERROR;
 use crate::command::Command;
-use crate::frame::Decoder;
+use crate::frame::{Decoder, Frame};
 use crate::server::hub::{Hub, LOCAL};
 use crate::server::parked::{refused, with_code};
 use crate::server::{Again, Door, Outcome, Peer, Refusal, Run, Service};
@@ -82,31 +83,58 @@ impl Local {
         limit: Duration,
     ) -> Result<Option<Answer>, CallError> {
         let until = Instant::now() + limit;
-        timeout_at(
-            until,
-            self.run(self.hub.connection_id(LOCAL).0, frame, None),
-        )
-        .await
-        .map_err(|_| CallError::Timeout)?
+        let ticket = self.hub.connection_id(LOCAL).0;
+        timeout_at(until, self.run(ticket, Asked::whole(&frame), None))
+            .await
+            .map_err(|_| CallError::Timeout)?
+    }
+
+    /// As [`Local::request`], for requests that services never hold, as sends are: nothing is kept in order to be
+    /// woken. `head` is a frame without its body, which is read where it lies.
+    ///
+    /// # Errors
+    /// As [`Local::request`].
+    pub async fn send(
+        &self,
+        head: &[u8],
+        body: &[u8],
+        limit: Duration,
+    ) -> Result<Option<Answer>, CallError> {
+        let until = Instant::now() + limit;
+        let ticket = self.hub.connection_id(LOCAL).0;
+        let body = Some(body);
+        timeout_at(until, self.run_on(ticket, Asked { head, body }, None, None))
+            .await
+            .map_err(|_| CallError::Timeout)?
     }
 
     /// What a service keeps for a request that runs again, it keeps under the ticket.
     async fn run(
         &self,
         ticket: u64,
-        bytes: Vec<u8>,
-        mut again: Option<Again>,
+        asked: Asked<'_>,
+        again: Option<Again>,
     ) -> Result<Option<Answer>, CallError> {
         let woken = Arc::new(Notify::new());
         let _registered = Registered::new(&self.hub, ticket, &woken);
-        let mut decoder = Decoder::new();
+        self.run_on(ticket, asked, again, Some(&woken)).await
+    }
+
+    /// `woken`: how it hears that it may run again; without, it is not held.
+    async fn run_on(
+        &self,
+        ticket: u64,
+        asked: Asked<'_>,
+        mut again: Option<Again>,
+        woken: Option<&Notify>,
+    ) -> Result<Option<Answer>, CallError> {
         loop {
-            let frame = decoder.decode(&bytes).map_err(CallError::Frame)?;
-            let oneway = frame.is_oneway();
             let mut out = Vec::new();
             let run = Run { again, ticket };
-            let call = || self.service.call(&self.peer, &frame, run, &mut out);
-            let outcome = catch_unwind(AssertUnwindSafe(call));
+            let (oneway, outcome) = asked.read(|frame| {
+                let call = || self.service.call(&self.peer, frame, run, &mut out);
+                (frame.is_oneway(), catch_unwind(AssertUnwindSafe(call)))
+            })?;
             match outcome {
                 Ok(Outcome::Done) => {}
                 Ok(Outcome::After(mark)) => {
@@ -115,8 +143,13 @@ impl Local {
                     }
                 }
                 Ok(Outcome::Hold(time)) => {
-                    let waited = tokio::time::timeout(time, woken.notified()).await;
-                    again = Some(waited.map_or(Again::Deadline, |()| Again::Woken));
+                    again = Some(match woken {
+                        None => Again::Deadline,
+                        Some(woken) => {
+                            let waited = tokio::time::timeout(time, woken.notified()).await;
+                            waited.map_or(Again::Deadline, |()| Again::Woken)
+                        }
+                    });
                     continue;
                 }
                 Ok(Outcome::Cold(job)) => {
@@ -173,6 +206,45 @@ impl Local {
         let limit = self.service.mark_timeout();
         let reached = tokio::time::timeout(limit, reached).await;
         reached.unwrap_or_else(|_| Err(Short::Late(self.service.late(mark.level))))
+    }
+}
+
+/// A request as it lies in memory.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    /// The frame, or its beginning.
+    head: &'a [u8],
+    /// The body, if it does not lie in the frame.
+    body: Option<&'a [u8]>,
+}
+
+thread_local! {
+    /// Requests are read one after the other, so nothing is allocated to read one.
+    static DECODER: RefCell<Decoder> = RefCell::new(Decoder::new());
+}
+
+impl<'a> Asked<'a> {
+    fn whole(frame: &'a [u8]) -> Asked<'a> {
+        let (head, body) = (frame, None);
+        Asked { head, body }
+    }
+
+    fn read<T>(self, read: impl FnOnce(&Frame<'_>) -> T) -> Result<T, CallError> {
+        DECODER.with(|decoder| match decoder.try_borrow_mut() {
+            Ok(mut decoder) => self.read_with(&mut decoder, read),
+            // A service called another one.
+            Err(_) => self.read_with(&mut Decoder::new(), read),
+        })
+    }
+
+    fn read_with<T>(
+        self,
+        decoder: &mut Decoder,
+        read: impl FnOnce(&Frame<'_>) -> T,
+    ) -> Result<T, CallError> {
+        let frame = decoder.decode(self.head).map_err(CallError::Frame)?;
+        let body = self.body.unwrap_or(frame.body);
+        Ok(read(&Frame { body, ..frame }))
     }
 }
 

@@ -45,7 +45,7 @@ impl Shared {
         };
         for (outgoing, ids) in requests {
             match self.deliver(&outgoing, None, self.until()).await {
-                Ok(answer) => split(&answer, ids, &mut sent),
+                Ok(answer) => split(answer, ids, &mut sent),
                 Err(error) => return Err(BatchError { sent, error }),
             }
         }
@@ -75,9 +75,10 @@ impl Shared {
         let all: usize = messages.iter().map(size).sum();
         let mut body = Vec::with_capacity(all.min(max));
         let mut ids = Vec::with_capacity(messages.len());
+        let now = clock::wall_ms();
         for message in messages {
             let mut id = String::with_capacity(32);
-            self.client.ids.push(clock::wall_ms(), &mut id);
+            self.client.ids.push(now, &mut id);
             let properties = message.property_string(&id)?;
             let size = ITEM + message.body.len() + properties.len();
             if message.body.is_empty() {
@@ -132,9 +133,11 @@ impl Shared {
     }
 }
 
-/// One answer for each message of a request: they lie one behind the other.
-fn split(answer: &Sent, ids: Vec<String>, sent: &mut Vec<Sent>) {
-    let mut offset_ids = answer.offset_id.split(',');
+/// One answer for each message of a request: they lie one behind the other. The ids of all stand in one text,
+/// which no message's answer may copy.
+fn split(mut answer: Sent, ids: Vec<String>, sent: &mut Vec<Sent>) {
+    let offset_ids = std::mem::take(&mut answer.offset_id);
+    let mut offset_ids = offset_ids.split(',');
     for (at, id) in ids.into_iter().enumerate() {
         sent.push(Sent {
             id,

@@ -318,7 +318,8 @@ impl Many for Write {
     fn encode(&self, number: usize, opaque: i32, out: &mut Vec<u8>) {
         if let Some(one) = self.ones.get(number) {
             let shared = &self.producer.shared;
-            shared.encode(&one.outgoing, one.queue.id, opaque, false, out);
+            let body = &one.outgoing.body;
+            shared.encode(&one.outgoing, one.queue.id, opaque, false, body, out);
         }
     }
 

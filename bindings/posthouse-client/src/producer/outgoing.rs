@@ -117,12 +117,14 @@ impl Outgoing {
         Ok(outgoing)
     }
 
+    /// Appends the request with this body: its own, or none if that goes another way.
     pub(super) fn encode(
         &self,
         head: Head,
         group: &str,
         queue: u32,
         wish: Wish,
+        body: &[u8],
         out: &mut Vec<u8>,
     ) {
         let code = match self.batch {
@@ -146,7 +148,7 @@ impl Outgoing {
             true => request.field("o", "true"),
             false => request,
         };
-        request.body(&self.body);
+        request.body(body);
     }
 
     /// Reads the answer.

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use memchr::memchr2;
+
 use super::{DEPTH, Value, unescape};
 use crate::problem::{self, Fault, Problem};
 
@@ -318,26 +320,25 @@ fn twice(at: usize, name: &str) -> Wrong {
     Wrong::new(at, "the name is there twice").inside(name)
 }
 
-/// How many bytes from the start are neither a quote, nor a backslash, nor a control character: found
-/// eight at a time, since bodies are mostly such text.
+/// How many bytes from the start are neither a quote, nor a backslash, nor a control character. Bodies are mostly
+/// such text, so it is looked at in windows, which grow while it is: what is looked at twice is less than what is not.
 pub(crate) fn plain(bytes: &[u8]) -> usize {
-    const ONES: u64 = u64::from_le_bytes([1; 8]);
-    const HIGH: u64 = ONES << 7;
-    // Exact for the lowest byte that is smaller than `limit`, which is all that is asked for.
-    let below = |word: u64, limit: u64| word.wrapping_sub(ONES * limit) & !word & HIGH;
-    let mut at = 0;
-    let mut words = bytes.chunks_exact(8);
-    for chunk in &mut words {
-        let word = chunk.try_into().map_or(0, u64::from_le_bytes);
-        let quote = below(word ^ (ONES * u64::from(b'"')), 1);
-        let slash = below(word ^ (ONES * u64::from(b'\\')), 1);
-        let found = quote | slash | below(word, 0x20);
-        if found != 0 {
-            return at + found.trailing_zeros() as usize / 8;
+    const WINDOWS: std::ops::RangeInclusive<usize> = 32..=4096;
+    let (mut at, mut size) = (0, *WINDOWS.start());
+    while let Some(window) = bytes.get(at..bytes.len().min(at + size))
+        && !window.is_empty()
+    {
+        let end = memchr2(b'"', b'\\', window).unwrap_or(window.len());
+        let clean = &window[..end];
+        // Without an early end, the compiler makes vector instructions of this.
+        if clean.iter().fold(u8::MAX, |low, byte| low.min(*byte)) < b' ' {
+            return at + clean.iter().position(|byte| *byte < b' ').unwrap_or(end);
         }
-        at += 8;
+        at += end;
+        if end < window.len() {
+            break;
+        }
+        size = (size * 2).min(*WINDOWS.end());
     }
-    let stops = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..=0x1f);
-    let rest = words.remainder();
-    at + rest.iter().position(stops).unwrap_or(rest.len())
+    at
 }

@@ -206,6 +206,16 @@ fn plain_text_ends_at_the_first_byte_that_is_not() {
         }
     }
     assert_eq!(plain(&[0xff; 19]), 19);
+    // Long texts are looked at in blocks.
+    for length in 0..200 {
+        let mut bytes = vec![b' '; length];
+        assert_eq!(plain(&bytes), length);
+        for at in 0..length {
+            bytes[at] = b'"';
+            assert_eq!(plain(&bytes), at, "{length}");
+            bytes[at] = 0xff;
+        }
+    }
 }
 
 #[test]

@@ -96,7 +96,12 @@ pub(crate) fn sent(
 
 /// What a broker says of how safe a message is.
 pub(crate) fn durability(told: Option<&str>) -> HeaderValue {
-    let told = told.and_then(|told| HeaderValue::from_str(told).ok());
+    let told = told.and_then(|told| match told {
+        // What our brokers say most.
+        "fsynced" => Some(HeaderValue::from_static("fsynced")),
+        "page-cache" => Some(HeaderValue::from_static("page-cache")),
+        told => HeaderValue::from_str(told).ok(),
+    });
     told.unwrap_or(HeaderValue::from_static(UNKNOWN))
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::response::Response;
+use bytes::Bytes;
 use hyper::StatusCode;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use posthouse_client::{Message, Producer, Sent};
@@ -50,7 +51,7 @@ pub(super) async fn publish(mut call: Call) -> Result<Response, Problem> {
     let body = call.body(request).await?;
     let (topic, of_all) = (target.topic.clone(), key.clone());
     let entries = read_body(body, move |body| {
-        read(json::parse(body)?, &topic, of_all.as_deref(), now, limit)
+        read(body, &topic, of_all.as_deref(), now, limit)
     })
     .await?;
     publish_all(&call.node, &target, key.as_deref(), entries, now).await
@@ -68,15 +69,13 @@ pub(crate) async fn publish_all(
     mut entries: Vec<Entry>,
     now: i64,
 ) -> Result<Response, Problem> {
-    // Whether the topic exists is asked once; what it does not take fails entry by entry.
-    node.publisher
-        .check(&node.client, &target.topic, &[])
-        .await?;
+    // What the topic is is asked once; what it does not take fails entry by entry.
+    let known = node.publisher.known(&node.client, &target.topic).await?;
     for entry in entries.iter_mut().filter(|entry| entry.done.is_none()) {
         let Some(message) = &entry.message else {
             continue;
         };
-        if let Err(problem) = node.publisher.takes(&node.client, message).await {
+        if let Err(problem) = known.takes(message) {
             entry.done = Some(Err(problem));
         }
     }
@@ -97,7 +96,7 @@ pub(crate) async fn publish_all(
 
 /// The entries of a document. What is wrong with one entry is noted there.
 fn read(
-    root: Value<'_>,
+    body: &Bytes,
     topic: &Arc<str>,
     key: Option<&str>,
     now: i64,
@@ -105,7 +104,7 @@ fn read(
 ) -> Result<Vec<Entry>, Problem> {
     let mut faults = Faults::default();
     let (at, mut items) = (At::Root, None);
-    for (name, value) in faults.object(at, root).into_iter().flatten() {
+    for (name, value) in faults.object(at, json::parse(body)?).into_iter().flatten() {
         match &*name {
             "messages" => items = faults.array(at.member("messages"), value),
             _ => faults.unknown(at, &name, &["messages"]),
@@ -124,7 +123,7 @@ fn read(
         }
         let at = at.item(place);
         let key = key.map(|key| idempotency::of_entry(key, place));
-        let entry = entry(item, at, topic, key, now, limit);
+        let entry = entry(item, at, Draft::new(topic, now).within(body), key, limit);
         if let Some(id) = entry.id.clone()
             && !ids.insert(id)
         {
@@ -163,16 +162,14 @@ pub(crate) fn invalid(at: At<'_>, detail: impl Into<String>) -> Problem {
 }
 
 /// `key`: the entry's, unless it says its own.
-fn entry(
-    item: Value<'_>,
+fn entry<'a>(
+    item: Value<'a>,
     at: At<'_>,
-    topic: &Arc<str>,
+    mut draft: Draft<'a>,
     mut key: Option<String>,
-    now: i64,
     limit: usize,
 ) -> Entry {
     let mut faults = Faults::default();
-    let mut draft = Draft::new(topic, now);
     let mut id = None;
     for (name, value) in faults.object(at, item).into_iter().flatten() {
         let here = at.member(&name);
@@ -406,14 +403,8 @@ mod tests {
     use super::*;
 
     fn entries(text: &str) -> Vec<Entry> {
-        read(
-            json::parse(text.as_bytes()).unwrap(),
-            &"t".into(),
-            None,
-            0,
-            100,
-        )
-        .unwrap()
+        let body = Bytes::copy_from_slice(text.as_bytes());
+        read(&body, &"t".into(), None, 0, 100).unwrap()
     }
 
     fn slugs(entries: &[Entry]) -> Vec<&'static str> {
@@ -445,15 +436,8 @@ mod tests {
     #[test]
     fn a_batch_is_whole_or_nothing_is_read() {
         let refused = |text: &str| {
-            read(
-                json::parse(text.as_bytes()).unwrap(),
-                &"t".into(),
-                None,
-                0,
-                100,
-            )
-            .err()
-            .unwrap()
+            let body = Bytes::copy_from_slice(text.as_bytes());
+            read(&body, &"t".into(), None, 0, 100).err().unwrap()
         };
         for (text, slug) in [
             ("[]", "invalid-request"),

@@ -1,6 +1,7 @@
 //! The body is the message: what is said of it stands in headers.
 
 use axum::response::Response;
+use bytes::Bytes;
 
 use super::{Read, Target, key, publish as send, read_body};
 use crate::call::Call;
@@ -18,9 +19,14 @@ pub(super) async fn publish(mut call: Call) -> Result<Response, Problem> {
     let limit = call.node.options.limits.body;
     let read = mq_headers::read(&call.headers, &target.topic, clock::wall_ms());
     let body = call.body(limit).await.map_err(mq_headers::too_large)?;
-    let draft = mq_headers::finish(read, body, limit)?;
-    let read = read_body(draft.message.body.clone(), move |_| {
-        Ok(Read::of(draft).named(key))
-    });
-    send(&call.node, &target, read.await?).await
+    let draft = mq_headers::finish(read, body.clone(), limit)?;
+    let read = match key {
+        None => Read::of(draft),
+        // A long body is long to digest.
+        key => {
+            let named = move |_: &Bytes| Ok(Read::of(draft).named(key));
+            read_body(body, named).await?
+        }
+    };
+    send(&call.node, &target, read).await
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use model::{Level, Mark};
 use tokio::time::{Instant, timeout_at};
 
-use super::{Local, Short};
+use super::{Asked, Local, Short};
 use crate::answer::Answer;
 use crate::client::CallError;
 use crate::frame::Decoder;
@@ -186,11 +186,12 @@ impl Local {
         job: Option<Box<dyn FnOnce() + Send>>,
     ) -> Told {
         let Some(job) = job else {
-            return self.run(ticket, request, None).await;
+            return self.run(ticket, Asked::whole(&request), None).await;
         };
         let done = tokio::task::spawn_blocking(job).await;
         done.map_err(|_| CallError::Panicked)?;
-        self.run(ticket, request, Some(Again::Warm)).await
+        let asked = Asked::whole(&request);
+        self.run(ticket, asked, Some(Again::Warm)).await
     }
 }
 

@@ -4,12 +4,13 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use remoting::Command;
 use remoting::client::{CallError, Client};
 use remoting::local::Local;
+use remoting::server::{Outcome, Peer, Run, Service};
+use remoting::{Command, Frame, Head, Reply};
 use tokio::runtime::Runtime;
 
-use crate::toy::{COLD, Event, HOLD, LIMIT, PUSH, STAGE, WAKE, echo, request, serve};
+use crate::toy::{COLD, ECHO, Event, HOLD, LIMIT, PUSH, STAGE, WAKE, echo, request, serve};
 
 fn runtime() -> Runtime {
     let mut builder = tokio::runtime::Builder::new_current_thread();
@@ -134,6 +135,47 @@ fn a_service_is_called_inside_the_process() {
         };
         let (flushed, ()) = tokio::join!(flushed, flush);
         assert_eq!(flushed.unwrap().field("at"), Some("2"));
+    });
+}
+
+/// A service that says where the body lies that it was given.
+struct Where;
+
+impl Service for Where {
+    fn call(&self, _: &Peer, request: &Frame<'_>, _: Run, out: &mut Vec<u8>) -> Outcome {
+        let head = Head {
+            opaque: request.opaque,
+            serialize: request.serialize,
+        };
+        let at = request.body.as_ptr() as i64;
+        Reply::new(out, head, 0).number("at", at).finish();
+        Outcome::Done
+    }
+}
+
+#[test]
+fn a_message_is_read_where_it_lies_and_never_held() {
+    let served = serve();
+    let head = |code| request(code, 1).to_bytes();
+    runtime().block_on(async {
+        let local = Local::open(served.toy.hub.clone(), Arc::new(Where));
+        let body = vec![b'x'; 1024];
+        let answer = local
+            .send(&head(ECHO), &body, LIMIT)
+            .await
+            .unwrap()
+            .unwrap();
+        let at = (body.as_ptr() as i64).to_string();
+        assert_eq!(answer.command().unwrap().field("at"), Some(&*at));
+        let local = Local::open(served.toy.hub.clone(), served.toy.clone());
+        let send = async |code| {
+            let answer = local.send(&head(code), &body, LIMIT).await.unwrap();
+            answer.unwrap().command().unwrap()
+        };
+        assert_eq!(send(ECHO).await.body, body);
+        assert_eq!(send(STAGE).await.code, 0);
+        assert_eq!(send(COLD).await.remark.as_deref(), Some("warm"));
+        assert_eq!(send(HOLD).await.remark.as_deref(), Some("deadline"));
     });
 }
 
