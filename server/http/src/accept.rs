@@ -63,8 +63,8 @@ pub(crate) async fn serve(
         let asks = asked.clone();
         let service = service_fn(move |request| {
             asks.notify_one();
-            let door = door.clone();
-            async move { Ok::<_, std::convert::Infallible>(door.answer(request).await) }
+            let answer = door.clone().answer(request);
+            async move { Ok::<_, std::convert::Infallible>(answer.await) }
         });
         let serving = http.serve_connection(TokioIo::new(stream), service);
         let serving = open.watch(serving.into_owned());

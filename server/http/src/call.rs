@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use axum::BoxError;
 use axum::body::Body;
-use axum::extract::Request;
 use axum::response::Response;
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Body as _;
 use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue, IF_MATCH};
+use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, StatusCode};
 use serde::Serialize;
 
@@ -40,8 +40,13 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    pub(crate) fn new(node: Arc<Node>, path: Vec<String>, id: RequestId, request: Request) -> Call {
-        let (head, body) = request.into_parts();
+    pub(crate) fn new(
+        node: Arc<Node>,
+        path: Vec<String>,
+        id: RequestId,
+        head: Parts,
+        body: Body,
+    ) -> Call {
         Call {
             node,
             method: head.method,
@@ -83,7 +88,8 @@ impl Call {
         let mut held = self.node.bodies.take(told.unwrap_or(0)).ok_or_else(full)?;
         let mut body = Limited::new(body, limit);
         let read = async {
-            let mut whole = BytesMut::with_capacity(told.unwrap_or(0));
+            let mut whole = BytesMut::new();
+            let mut only = Bytes::new();
             while let Some(frame) = body.frame().await {
                 let Ok(data) = frame?.into_data() else {
                     continue;
@@ -92,9 +98,20 @@ impl Call {
                 if told.is_none() && !self.node.bodies.grow(&mut held, data.len()) {
                     return Ok(None);
                 }
+                if told == Some(data.len()) {
+                    // All at once: it stays where it lies.
+                    only = data;
+                    continue;
+                }
+                if whole.is_empty() {
+                    whole.reserve(told.unwrap_or(0));
+                }
                 whole.extend_from_slice(&data);
             }
-            Ok(Some(whole.freeze()))
+            Ok(Some(match only.is_empty() {
+                true => whole.freeze(),
+                false => only,
+            }))
         };
         let read: Result<_, BoxError> = read.await;
         self.held = Some(held);

@@ -5,6 +5,7 @@
 //! `Sec-Fetch-Site`). And what proxies before us might read differently (no `Host` or two, encoded
 //! slashes, dot segments) is refused rather than guessed.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use hyper::header::{HOST, HeaderMap, HeaderName, ORIGIN};
@@ -136,13 +137,17 @@ fn path(path: &str) -> Result<(), Problem> {
         Err(Problem::new(&problem::INVALID_PATH).faults(vec![fault]))
     };
     for segment in path.split('/') {
-        let Some(decoded) = decode(segment) else {
+        let decoded = match segment.contains('%') {
+            true => decode(segment).map(Cow::Owned),
+            false => Some(Cow::Borrowed(segment.as_bytes())),
+        };
+        let Some(decoded) = decoded else {
             return wrong("% is followed by two hexadecimal digits");
         };
         if decoded.iter().any(|byte| *byte < b' ' || *byte == 0x7f) || decoded.contains(&b'/') {
             return wrong("no control characters and no encoded slash");
         }
-        if matches!(decoded.as_slice(), b"." | b"..") {
+        if matches!(&*decoded, b"." | b"..") {
             return wrong("no . and .. segments");
         }
         if std::str::from_utf8(&decoded).is_err() {

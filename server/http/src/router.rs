@@ -1,26 +1,25 @@
 //! From a request to its operation, and what every answer carries.
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Instant;
 
-use axum::Router;
 use axum::body::Body;
-use axum::extract::{RawPathParams, Request, State};
 use axum::response::Response;
-use axum::routing::MethodRouter;
-use hyper::body::Incoming;
-use hyper::header::{ALLOW, CONTENT_ENCODING, HeaderName, HeaderValue, VARY};
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{ALLOW, CONTENT_ENCODING, CONTENT_LENGTH, HeaderName, HeaderValue, VARY};
 use hyper::http::request::Parts;
 use hyper::{Method, StatusCode};
-use tower_service::Service;
 
+use crate::call::Call;
 use crate::cors;
 use crate::guard;
 use crate::node::Node;
-use crate::operations::{COMMON, Operation};
+use crate::operations::{Answer, COMMON, Operation};
+use crate::parameters::percent_decode;
 use crate::problem::{self, Fault, Kind, Problem};
 use crate::request_id::{RequestId, X_REQUEST_ID};
 use crate::timed::Timed;
@@ -38,39 +37,81 @@ struct OperationId(&'static str);
 #[derive(Clone)]
 pub(crate) struct Door {
     node: Arc<Node>,
-    router: Router,
+    resources: Arc<matchit::Router<Resource>>,
+}
+
+/// What can be done at one path.
+struct Resource {
+    operations: Vec<&'static Operation>,
+    /// The methods of its operations.
+    allow: HeaderValue,
 }
 
 impl Door {
     pub(crate) fn new(node: Arc<Node>, operations: &'static [Operation]) -> Door {
-        let router = router(node.clone(), operations);
-        Door { node, router }
+        let resources = Arc::new(resources(operations));
+        Door { node, resources }
     }
 
-    /// Answers one request, whatever it is.
-    pub(crate) async fn answer(mut self, request: hyper::Request<Incoming>) -> Response {
+    /// Answers one request, whatever it is. What can be said at once is said here: a connection keeps room for the
+    /// future, and the request has none in it.
+    pub(crate) fn answer(
+        self,
+        request: hyper::Request<Incoming>,
+    ) -> impl Future<Output = Response> + Send {
         let started = Instant::now();
         let (head, body) = request.into_parts();
         let id = RequestId::of(&head.headers);
         let options = &self.node.options;
         let cross = guard::allowed_origin(&head.headers, options).map(str::to_owned);
         let refused = guard::check(&head, options).and_then(|()| plain_body(&head));
-        let preflight = cross.is_some() && cors::is_preflight(&head);
-        let mut response = match refused {
-            Err(problem) => problem.answer(Some(id.as_str())),
-            Ok(()) if preflight => cors::preflight(),
+        let begun = match refused {
+            Err(problem) => Err(problem.answer(Some(id.as_str()))),
+            Ok(()) if cross.is_some() && cors::is_preflight(&head) => Err(cors::preflight()),
             Ok(()) => {
                 let body = Body::new(Timed::new(body, &options.limits));
-                let mut request = Request::from_parts(head, body);
-                request.extensions_mut().insert(id.clone());
-                // A router is always ready, and never fails.
-                let Ok(response) = self.router.call(request).await;
-                response
+                self.begin(head, body, &id)
             }
         };
-        self.sign(&mut response, id, cross.as_deref());
-        self.note(&response, started);
-        response
+        let begun = begun.map_err(Box::new);
+        async move {
+            let mut response = match begun {
+                Ok(running) => running.end(&id).await,
+                Err(response) => *response,
+            };
+            self.sign(&mut response, id, cross.as_deref());
+            self.note(&response, started);
+            response
+        }
+    }
+
+    /// Begins the operation that this path and method have.
+    #[allow(clippy::result_large_err)] // not an error, but the answer; boxed where it is kept
+    fn begin(&self, head: Parts, body: Body, id: &RequestId) -> Result<Running, Response> {
+        let Ok(found) = self.resources.at(head.uri.path()) else {
+            let detail = "no operation has this path; /openapi.json lists all of them";
+            let problem = Problem::new(&problem::NOT_FOUND).detail(detail);
+            return Err(problem.answer(Some(id.as_str())));
+        };
+        let method = match head.method {
+            Method::HEAD => &Method::GET,
+            ref method => method,
+        };
+        let mut operations = found.value.operations.iter();
+        let Some(operation) = operations.find(|own| own.method == *method) else {
+            return Err(other_method(found.value, &head.method, id));
+        };
+        // Whatever cannot be decoded was refused before.
+        let decoded = |value| percent_decode(value).unwrap_or_default().into_owned();
+        let path = found.params.iter().map(|(_, value)| decoded(value));
+        let path = path.collect();
+        let head_only = head.method == Method::HEAD;
+        let call = Call::new(self.node.clone(), path, id.clone(), head, body);
+        Ok(Running {
+            operation,
+            work: (operation.run)(call),
+            head_only,
+        })
     }
 
     /// What every answer carries.
@@ -122,97 +163,86 @@ fn plain_body(head: &Parts) -> Result<(), Problem> {
     }
 }
 
-fn router(node: Arc<Node>, operations: &'static [Operation]) -> Router {
-    let mut router = Router::new();
-    let mut paths: Vec<&'static str> = operations.iter().map(|operation| operation.path).collect();
-    paths.dedup();
-    paths.sort_unstable();
-    paths.dedup();
-    for path in paths {
-        let rows: Vec<&'static Operation> = operations
-            .iter()
-            .filter(|operation| operation.path == path)
-            .collect();
-        router = router.route(path, resource(rows));
+/// Operations by their paths.
+fn resources(operations: &'static [Operation]) -> matchit::Router<Resource> {
+    let mut by_path: BTreeMap<&'static str, Vec<&'static Operation>> = BTreeMap::new();
+    for operation in operations {
+        by_path.entry(operation.path).or_default().push(operation);
     }
-    let nothing = |request: Request| async move {
-        let detail = "no operation has this path; /openapi.json lists all of them";
-        problem_answer(Problem::new(&problem::NOT_FOUND).detail(detail), &request)
-    };
-    router.fallback(nothing).with_state(node)
+    let mut resources = matchit::Router::new();
+    for (path, operations) in by_path {
+        let inserted = resources.insert(path, Resource::new(operations));
+        // The table is ours, and read by every test that starts a server.
+        assert!(inserted.is_ok(), "{path} cannot be told from another path");
+    }
+    resources
 }
 
-/// All methods of one path.
-fn resource(rows: Vec<&'static Operation>) -> MethodRouter<Arc<Node>> {
-    let mut methods: Vec<&str> = rows.iter().map(|row| row.method.as_str()).collect();
-    if methods.contains(&"GET") {
-        methods.push("HEAD");
-    }
-    methods.push("OPTIONS");
-    let allow =
-        HeaderValue::try_from(methods.join(", ")).unwrap_or(HeaderValue::from_static("OPTIONS"));
-    let serve = move |State(node): State<Arc<Node>>, params: RawPathParams, request: Request| {
-        let method = match request.method() {
-            &Method::HEAD => &Method::GET,
-            method => method,
-        };
-        let row = rows.iter().find(|row| row.method == *method).copied();
-        let allow = allow.clone();
-        async move {
-            match row {
-                Some(operation) => run(operation, node, params, request).await,
-                None => other_method(allow, &request),
-            }
+impl Resource {
+    fn new(operations: Vec<&'static Operation>) -> Resource {
+        let mut methods: Vec<&str> = operations.iter().map(|own| own.method.as_str()).collect();
+        if methods.contains(&"GET") {
+            methods.push("HEAD");
         }
-    };
-    axum::routing::any(serve)
+        methods.push("OPTIONS");
+        let allow = HeaderValue::try_from(methods.join(", "));
+        Resource {
+            operations,
+            allow: allow.unwrap_or(HeaderValue::from_static("OPTIONS")),
+        }
+    }
 }
 
-fn other_method(allow: HeaderValue, request: &Request) -> Response {
-    if request.method() == Method::OPTIONS {
+fn other_method(resource: &Resource, method: &Method, id: &RequestId) -> Response {
+    let allow = resource.allow.clone();
+    if *method == Method::OPTIONS {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::NO_CONTENT;
         response.headers_mut().insert(ALLOW, allow);
         return response;
     }
     let problem = Problem::new(&problem::METHOD_NOT_ALLOWED).header(ALLOW, allow);
-    problem_answer(problem, request)
+    problem.answer(Some(id.as_str()))
 }
 
-fn problem_answer(problem: Problem, request: &Request) -> Response {
-    let id = request.extensions().get::<RequestId>();
-    problem.answer(id.map(RequestId::as_str))
-}
-
-async fn run(
+/// An operation that is under way.
+struct Running {
     operation: &'static Operation,
-    node: Arc<Node>,
-    params: RawPathParams,
-    mut request: Request,
-) -> Response {
-    let path = params.iter().map(|(_, value)| value.to_owned()).collect();
-    let id = request.extensions_mut().remove::<RequestId>();
-    let id = id.unwrap_or_else(|| RequestId::of(request.headers()));
-    let head_only = request.method() == Method::HEAD;
-    let call = crate::call::Call::new(node, path, id.clone(), request);
-    let mut response = match caught((operation.run)(call)).await {
-        Ok(Ok(response)) => response,
-        Ok(Err(problem)) => {
-            debug_assert!(
-                told(operation, problem.kind()),
-                "{} does not list {}",
-                operation.id,
-                problem.kind().slug
-            );
-            problem.answer(Some(id.as_str()))
+    work: Answer,
+    head_only: bool,
+}
+
+impl Running {
+    /// What it comes to.
+    async fn end(self, id: &RequestId) -> Response {
+        let operation = self.operation;
+        let mut response = match caught(self.work).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(problem)) => {
+                debug_assert!(
+                    told(operation, problem.kind()),
+                    "{} does not list {}",
+                    operation.id,
+                    problem.kind().slug
+                );
+                problem.answer(Some(id.as_str()))
+            }
+            Err(()) => Problem::new(&problem::INTERNAL).answer(Some(id.as_str())),
+        };
+        response.extensions_mut().insert(OperationId(operation.id));
+        if self.head_only {
+            without_body(&mut response);
         }
-        Err(()) => Problem::new(&problem::INTERNAL).answer(Some(id.as_str())),
-    };
-    response.extensions_mut().insert(OperationId(operation.id));
-    if head_only {
-        *response.body_mut() = Body::empty();
+        response
     }
-    response
+}
+
+/// An answer to `HEAD`: what `GET` would say, and how long that is, but not it.
+fn without_body(response: &mut Response) {
+    let body = std::mem::take(response.body_mut());
+    if let Some(length) = body.size_hint().exact().filter(|length| *length > 0) {
+        response.headers_mut().insert(CONTENT_LENGTH, length.into());
+    }
 }
 
 /// Whether the contract says that an operation may answer so.

@@ -104,6 +104,8 @@ fn an_unknown_path_and_another_method_are_told_apart() {
     assert!(options.header("allow").contains("GET"));
     let head = ask("HEAD", "/livez").expect(200);
     assert!(head.body.is_empty());
+    let length = ask("GET", "/livez").expect(200).body.len();
+    assert_eq!(head.header("content-length"), length.to_string());
     assert_eq!(
         ask("GET", "/v1/topics/a%2fb").expect(400).problem(),
         "invalid-path"
