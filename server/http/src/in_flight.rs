@@ -34,7 +34,14 @@ impl InFlight {
 
     /// A lease is no more.
     pub(crate) fn settled(&self, lease: &Lease) {
-        if let Some(window) = self.lock().remove(lease).and_then(|own| own.upgrade()) {
+        let mut streams = self.lock();
+        // Without streams there is nothing to look for.
+        if streams.is_empty() {
+            return;
+        }
+        let own = streams.remove(lease);
+        drop(streams);
+        if let Some(window) = own.and_then(|own| own.upgrade()) {
             window.lock().remove(lease);
             window.room.notify_one();
         }

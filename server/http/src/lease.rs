@@ -4,6 +4,7 @@ use posthouse_client::{Lease, Leased};
 
 use crate::problem::{self, Problem};
 use crate::token::{Kind, Tokens};
+use crate::write::number;
 
 /// What a `lease_id` says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,27 +21,17 @@ pub(crate) struct Held {
 const END: char = '\n';
 
 impl Held {
-    pub(crate) fn new(group: &str, leased: &Leased) -> Held {
-        Held {
-            group: group.to_owned(),
-            times: leased.message.reconsume_times,
-            log_offset: leased.message.log_offset,
-            message_id: leased.message.id(),
-            lease: leased.lease.clone(),
-        }
-    }
-
     /// Appends the `lease_id`.
     pub(crate) fn push(&self, tokens: &Tokens, out: &mut String) {
-        let Held {
-            group,
-            times,
-            log_offset,
-            message_id,
-            lease,
-        } = self;
-        let text = format!("{group}{END}{times}{END}{log_offset}{END}{message_id}{END}{lease}");
-        tokens.push(Kind::Lease, text.as_bytes(), out);
+        let place = (self.times, self.log_offset);
+        write(
+            tokens,
+            &self.group,
+            place,
+            &self.message_id,
+            &self.lease,
+            out,
+        );
     }
 
     /// Reads a `lease_id` that a caller of this group brings.
@@ -72,6 +63,39 @@ impl Held {
         }
         Ok(held)
     }
+}
+
+/// Appends the `lease_id` of a message that was just lent.
+pub(crate) fn push(tokens: &Tokens, group: &str, leased: &Leased, out: &mut String) {
+    let message = &leased.message;
+    let place = (message.reconsume_times, message.log_offset);
+    write(tokens, group, place, &message.id(), &leased.lease, out);
+}
+
+fn write(
+    tokens: &Tokens,
+    group: &str,
+    (times, log_offset): (i32, u64),
+    message_id: &str,
+    lease: &Lease,
+    out: &mut String,
+) {
+    let mut text = String::with_capacity(192);
+    text.push_str(group);
+    text.push(END);
+    match u64::try_from(times) {
+        Ok(times) => number(&mut text, times),
+        Err(_) => text.push_str(&times.to_string()),
+    }
+    text.push(END);
+    number(&mut text, log_offset);
+    text.push(END);
+    text.push_str(message_id);
+    text.push(END);
+    for part in [lease.topic(), " ", lease.receipt()] {
+        text.push_str(part);
+    }
+    tokens.push(Kind::Lease, text.as_bytes(), out);
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ use crate::clock;
 use crate::events;
 use crate::groups;
 use crate::idempotency;
-use crate::lease::Held;
+use crate::lease;
 use crate::media;
 use crate::mq_headers;
 use crate::names;
@@ -349,7 +349,7 @@ pub(crate) fn message(
     let mut object = write::message(out, &leased.message, shown.bodies, shown.namespace);
     let text = object.value("lease_id");
     text.push('"');
-    Held::new(group, leased).push(&node.tokens, text);
+    lease::push(&node.tokens, group, leased, text);
     text.push('"');
     object.time("lease_expires_at", leased.lease.ends_at());
     object.number("delivery_attempt", attempt(leased));
@@ -371,7 +371,7 @@ pub(crate) fn event(
     let mut object = events::event(out, &leased.message, shown.namespace);
     let text = object.value("mqleaseid");
     text.push('"');
-    Held::new(group, leased).push(&node.tokens, text);
+    lease::push(&node.tokens, group, leased, text);
     text.push('"');
     object.time("mqleaseexpiresat", leased.lease.ends_at());
     object.number("mqdeliveryattempt", attempt(leased));
@@ -396,7 +396,7 @@ fn one(node: &Node, leased: Unless, wanted: &Wanted) -> Response {
     let headers = response.headers_mut();
     mq_headers::write(headers, &first.message);
     let mut id = String::new();
-    Held::new(&wanted.group, &first).push(&node.tokens, &mut id);
+    lease::push(&node.tokens, &wanted.group, &first, &mut id);
     let ours = [
         (&MQ_LEASE_ID, Some(id)),
         (
