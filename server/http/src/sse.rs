@@ -1,7 +1,9 @@
 //! Server-sent events: how one is written, and the answer that carries them.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -111,6 +113,18 @@ pub(crate) fn open(node: &Node) -> (Out, Response) {
     let stall = node.options.limits.write_stall;
     let response = answer(Body::new(Events(events)));
     (Out { frames, stall }, response)
+}
+
+/// An answer whose events this work sends. It is done by the connection itself: what wakes it finds its way to the
+/// socket without another task, and it ends with the connection.
+pub(crate) fn served<W>(node: &Node, work: impl FnOnce(Out) -> W) -> Response
+where
+    W: Future<Output = ()> + Send + 'static,
+{
+    let (frames, events) = mpsc::channel(AHEAD);
+    let stall = node.options.limits.write_stall;
+    let work = work(Out { frames, stall });
+    answer(Body::new(Served::new(work, events)))
 }
 
 /// Does a stream's work until that is done, its time is over or the server ends, and tells the reader why.
@@ -245,6 +259,113 @@ pub(crate) fn accepted(headers: &HeaderMap, spelled_out: bool) -> Result<(), Pro
     Err(Problem::new(&problem::NOT_ACCEPTABLE).detail(detail))
 }
 
+/// Events as a body, and the work that sends them.
+struct Served {
+    work: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    events: mpsc::Receiver<Piece>,
+    woken: Arc<Woken>,
+}
+
+/// Wakes the connection when the work can go on, and knows whether it can: behind each event a connection asks for
+/// the next one, which the work need not be bothered with.
+struct Woken {
+    can_go_on: AtomicBool,
+    connection: Mutex<Waker>,
+}
+
+impl Served {
+    fn new(
+        work: impl Future<Output = ()> + Send + 'static,
+        events: mpsc::Receiver<Piece>,
+    ) -> Served {
+        let woken = Woken {
+            can_go_on: AtomicBool::new(true),
+            connection: Mutex::new(Waker::noop().clone()),
+        };
+        Served {
+            work: Some(Box::pin(work)),
+            events,
+            woken: Arc::new(woken),
+        }
+    }
+
+    /// What was sent and is not taken yet.
+    fn sent(&mut self) -> Option<Frame<Bytes>> {
+        self.events.try_recv().ok().map(Piece::taken)
+    }
+}
+
+impl hyper::body::Body for Served {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let this = &mut *self;
+        if let Some(frame) = this.sent() {
+            return Poll::Ready(Some(Ok(frame)));
+        }
+        this.woken.by(cx.waker());
+        // Nobody but the work sends.
+        if let Some(work) = &mut this.work
+            && this.woken.can_go_on.swap(false, Ordering::AcqRel)
+        {
+            let waker = Waker::from(this.woken.clone());
+            if work
+                .as_mut()
+                .poll(&mut Context::from_waker(&waker))
+                .is_ready()
+            {
+                this.work = None;
+            }
+        }
+        match (this.sent(), &this.work) {
+            (Some(frame), _) => Poll::Ready(Some(Ok(frame))),
+            (None, Some(_)) => Poll::Pending,
+            (None, None) => Poll::Ready(None),
+        }
+    }
+}
+
+impl Woken {
+    /// Who is woken from now on. Told before `can_go_on` is looked at, so that nothing falls between.
+    fn by(&self, connection: &Waker) {
+        let mut known = self.lock();
+        if !known.will_wake(connection) {
+            known.clone_from(connection);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waker> {
+        self.connection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.can_go_on.store(true, Ordering::Release);
+        self.lock().wake_by_ref();
+    }
+}
+
+impl Piece {
+    /// The connection has it: what was promised is kept.
+    fn taken(mut self) -> Frame<Bytes> {
+        if let Some(promise) = &mut self.promise {
+            promise.told();
+        }
+        Frame::data(self.bytes)
+    }
+}
+
 /// Events as a body.
 struct Events(mpsc::Receiver<Piece>);
 
@@ -257,13 +378,85 @@ impl hyper::body::Body for Events {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let piece = self.0.poll_recv(cx);
-        piece.map(|piece| {
-            piece.map(|mut piece| {
-                if let Some(promise) = &mut piece.promise {
-                    promise.told();
+        piece.map(|piece| piece.map(|piece| Ok(piece.taken())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    struct Counts(Arc<AtomicUsize>);
+
+    impl Promise for Counts {
+        fn told(&mut self) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn channel() -> (Out, mpsc::Receiver<Piece>) {
+        let (frames, events) = mpsc::channel(AHEAD);
+        let stall = Duration::from_secs(60);
+        (Out { frames, stall }, events)
+    }
+
+    #[tokio::test]
+    async fn a_connection_makes_its_events_itself_and_has_them_when_it_is_told() {
+        let (out, events) = channel();
+        let told = Arc::new(AtomicUsize::new(0));
+        let counted = told.clone();
+        let work = async move {
+            for number in 0..3 * AHEAD {
+                let promise = Counts(counted.clone());
+                let bytes = Bytes::from(number.to_string());
+                out.promise(bytes, promise).await.unwrap();
+                if number % 5 == 0 {
+                    tokio::task::yield_now().await;
                 }
-                Ok(Frame::data(piece.bytes))
-            })
-        })
+            }
+        };
+        let mut body = Served::new(work, events);
+        for number in 0..3 * AHEAD {
+            assert_eq!(told.load(Ordering::Relaxed), number);
+            let frame = body.frame().await.unwrap().unwrap();
+            assert_eq!(frame.into_data().unwrap(), number.to_string());
+        }
+        assert!(body.frame().await.is_none());
+    }
+
+    /// A connection asks three times for each event; work that is asked each time doubles what an event costs.
+    #[tokio::test]
+    async fn work_that_nothing_woke_is_not_asked() {
+        let (out, events) = channel();
+        let (moved, mut seen) = tokio::sync::watch::channel(0);
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counted = asked.clone();
+        let mut following = Box::pin(async move {
+            while seen.changed().await.is_ok() {
+                out.send(Bytes::from_static(b"event")).await.unwrap();
+            }
+        });
+        let work = std::future::poll_fn(move |cx| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            following.as_mut().poll(cx)
+        });
+        let mut body = Served::new(work, events);
+        let mut ask = move || {
+            let mut cx = Context::from_waker(Waker::noop());
+            hyper::body::Body::poll_frame(Pin::new(&mut body), &mut cx)
+        };
+        assert!(ask().is_pending());
+        for number in 1..5 {
+            moved.send_replace(number);
+            assert!(matches!(ask(), Poll::Ready(Some(Ok(_)))));
+            assert!(ask().is_pending() && ask().is_pending());
+            assert_eq!(asked.load(Ordering::Relaxed), 1 + number);
+        }
+        drop(moved);
+        assert!(matches!(ask(), Poll::Ready(None)));
     }
 }

@@ -91,8 +91,7 @@ async fn tail(call: Call) -> Result<Response, Problem> {
     let reader = Readers::of(node, topic.as_str(), format).await?;
     let wanted = Wanted::new(filter, &queues, &reader.queues)?;
     let place = begin(node, &reader, &from).await?;
-    let (out, response) = sse::open(node);
-    let stream = Stream {
+    let stream = |out| Stream {
         node: node.clone(),
         behind: !matches!(from, From::Latest),
         reader,
@@ -102,11 +101,13 @@ async fn tail(call: Call) -> Result<Response, Problem> {
         events_left: max_events.unwrap_or(u64::MAX),
         max_duration,
     };
-    tokio::spawn(async move {
-        stream.run().await;
-        drop(place_taken);
-    });
-    Ok(response)
+    Ok(sse::served(node, |out| {
+        let stream = stream(out);
+        async move {
+            stream.run().await;
+            drop(place_taken);
+        }
+    }))
 }
 
 /// `Last-Event-ID` goes before `last_event_id`, which a first connection of a browser can say, and that

@@ -26,7 +26,7 @@ const RING_EVENTS: usize = 4_096;
 /// What the members of a message beside its body take, mostly.
 const MEMBERS: usize = 512;
 /// Events handed to a stream at once, between two yields.
-const SLICE: usize = 64;
+pub(super) const SLICE: usize = 64;
 
 /// The readers of all topics that are followed.
 #[derive(Default)]

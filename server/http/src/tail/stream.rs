@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::cursor::Place;
-use super::reader::{Event, Found, Reader, frame, gap};
+use super::reader::{Event, Found, Reader, SLICE, frame, gap};
 use super::wanted::Wanted;
 use crate::node::Node;
 use crate::sse::{self, End, HEARTBEAT, Out};
@@ -69,7 +69,9 @@ impl Stream {
         moved: &mut tokio::sync::watch::Receiver<()>,
     ) -> Result<(), End> {
         let mut aligned = seen == self.place;
-        let mut beat = Instant::now() + sse::jittered(HEARTBEAT);
+        // Set once for all events until the next sign of life.
+        let beat = sleep_until(Instant::now() + sse::jittered(HEARTBEAT));
+        let mut beat = std::pin::pin!(beat);
         loop {
             moved.mark_unchanged();
             match self.reader.after(number) {
@@ -83,17 +85,19 @@ impl Stream {
                         self.offer(event, aligned).await?;
                         aligned = aligned || seen == self.place;
                     }
-                    // The slices of many streams take turns with everything else on this thread.
-                    tokio::task::yield_now().await;
+                    // The slices of many streams take turns with everything else on this thread. A short one ends
+                    // by itself.
+                    if events.len() == SLICE {
+                        tokio::task::yield_now().await;
+                    }
                 }
                 Found::End(id) => {
                     tokio::select! {
                         _ = moved.changed() => {}
-                        () = self.out.gone() => return Err(End::Done),
-                        () = sleep_until(beat) => {
+                        () = &mut beat => {
                             let id = if aligned { id } else { self.reader.sign(&self.place) };
                             self.out.send(sse::heartbeat(Some(&id))).await?;
-                            beat = Instant::now() + HEARTBEAT;
+                            beat.as_mut().reset(Instant::now() + HEARTBEAT);
                         }
                     }
                 }
@@ -230,7 +234,6 @@ impl Stream {
                     let answer = answer.map_err(|error| End::Problem(Box::new(error.into())))?;
                     self.take(at, from, &answer).await?;
                 }
-                () = self.out.gone() => return Err(End::Done),
                 () = sleep_until(beat) => {
                     let id = self.reader.sign(&self.place);
                     self.out.send(sse::heartbeat(Some(&id))).await?;
