@@ -5,7 +5,7 @@ use remoting::body::{self, BodyError};
 use remoting::code::{not_supported, request, response};
 use remoting::header::HeaderError;
 use remoting::server::{Outcome, Peer, Run};
-use remoting::{Frame, Head, Reply};
+use remoting::{Frame, Head, Place, Reply, Room};
 use serde::de::DeserializeOwned;
 
 use crate::{Endpoint, pop, recall, send, status};
@@ -94,6 +94,17 @@ impl<'a> Ask<'a> {
     pub fn reply_before(&mut self, body_at: usize, code: i32) -> Reply<'_> {
         let head = self.head();
         Reply::before(self.out, body_at, head, code)
+    }
+
+    /// Leaves room for the header of an answer whose body is written first.
+    pub fn leave<'r>(&mut self, room: &'r Room) -> Place<'r> {
+        room.leave(self.out, self.frame.serialize)
+    }
+
+    /// Begins the answer whose body lies behind that room.
+    pub fn reply_placed<'r>(&'r mut self, place: Place<'r>, code: i32) -> Reply<'r> {
+        let head = self.head();
+        Reply::placed(self.out, place, head, code)
     }
 
     /// Writes success without fields and body.

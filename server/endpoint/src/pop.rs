@@ -7,13 +7,13 @@ use std::fmt::Write;
 use broker::pop::Notification;
 use broker::{Ack, BatchAck, ChangeInvisible, Peek, Peeked, Pop, PopVerdict, Popped, PoppedQueue};
 use model::receipt::PopTopic;
-use remoting::Reply;
 use remoting::body::BatchAckRequest;
 use remoting::code::response;
 use remoting::header::{
     AckHeader, ChangeInvisibleHeader, NotificationHeader, PeekHeader, PollingHeader, PopHeader,
 };
 use remoting::server::{Again, Outcome};
+use remoting::{Place, Reply};
 
 pub(crate) use assign::{assignment, modes, set_mode};
 
@@ -46,12 +46,12 @@ pub(crate) fn pop(endpoint: &Endpoint, ask: &mut Ask<'_>) -> Served {
         once: header.once.is_some(),
         warm: ask.run.again == Some(Again::Warm),
     };
-    let body_at = ask.out.len();
+    let place = ask.leave(&endpoint.pops);
     let answer = endpoint.broker.pop(&caller(ask), &pop, ask.out)?;
-    ask.answer(answer, |ask, popped| write(ask, body_at, &popped))
+    ask.answer(answer, |ask, popped| write(ask, place, &popped))
 }
 
-fn write(ask: &mut Ask<'_>, body_at: usize, popped: &Popped) {
+fn write(ask: &mut Ask<'_>, place: Place<'_>, popped: &Popped) {
     let (code, remark) = match popped.verdict {
         PopVerdict::Found => (response::SUCCESS, "FOUND"),
         PopVerdict::Timeout => (response::POLLING_TIMEOUT, "NO_MESSAGE_IN_QUEUE"),
@@ -59,7 +59,7 @@ fn write(ask: &mut Ask<'_>, body_at: usize, popped: &Popped) {
     };
     let (starts, offsets, counts) = infos(popped);
     let mut reply = ask
-        .reply_before(body_at, code)
+        .reply_placed(place, code)
         .remark(remark)
         .number("popTime", popped.popped_at)
         .number("invisibleTime", popped.invisible)

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use broker::{Pull, Pulled, Verdict};
 use model::flag::pull::{COMMIT_OFFSET, SUBSCRIPTION, SUSPEND};
+use remoting::Place;
 use remoting::code::{request, response};
 use remoting::header::PullHeader;
 
@@ -27,20 +28,20 @@ pub(crate) fn pull(endpoint: &Endpoint, ask: &mut Ask<'_>) -> Served {
         version: header.sub_version,
         lite: ask.frame.code == request::LITE_PULL_MESSAGE,
     };
-    let body_at = ask.out.len();
+    let place = ask.leave(&endpoint.pulls);
     let answer = endpoint.broker.pull(&ask.caller(), &pull, ask.out)?;
-    ask.answer(answer, |ask, pulled| write(ask, body_at, &pulled))
+    ask.answer(answer, |ask, pulled| write(ask, place, &pulled))
 }
 
 /// The records are there before the header, because only reading them tells where to go on.
-fn write(ask: &mut Ask<'_>, body_at: usize, pulled: &Pulled) {
+fn write(ask: &mut Ask<'_>, place: Place<'_>, pulled: &Pulled) {
     let code = match pulled.verdict {
         Verdict::Found => response::SUCCESS,
         Verdict::NotFound => response::PULL_NOT_FOUND,
         Verdict::RetryImmediately => response::PULL_RETRY_IMMEDIATELY,
         Verdict::OffsetMoved => response::PULL_OFFSET_MOVED,
     };
-    ask.reply_before(body_at, code)
+    ask.reply_placed(place, code)
         .remark(pulled.status)
         .number("suggestWhichBrokerId", pulled.suggested_broker as i64)
         .number("nextBeginOffset", pulled.next.0 as i64)

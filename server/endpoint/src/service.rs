@@ -8,7 +8,7 @@ use broker::{Broker, ConnectionId, Told};
 use model::{Level, LogOffset};
 use remoting::code::{own as codes, request, response};
 use remoting::server::{Door, Outcome, Peer, Refusal, Run, Service};
-use remoting::{Frame, Prepared};
+use remoting::{Frame, Prepared, Room};
 
 use crate::ask::{Ask, Refused, Served};
 use crate::bodies::Bodies;
@@ -27,6 +27,9 @@ pub struct Endpoint {
     mark_timeout: Duration,
     /// Fields of every answer to a send.
     pub(crate) of_sends: Prepared,
+    /// For the headers of answers to pulls, and to pops.
+    pub(crate) pulls: Room,
+    pub(crate) pops: Room,
 }
 
 impl Endpoint {
@@ -40,6 +43,8 @@ impl Endpoint {
             broker,
             bodies: Arc::default(),
             behind: AtomicI32::new(-1),
+            pulls: Room::default(),
+            pops: Room::default(),
             mark_timeout: Duration::from_secs(5),
         }
     }
@@ -153,7 +158,13 @@ impl Service for Endpoint {
         let mut ask = Ask::new(peer, request, run, out);
         let start = ask.out.len();
         match self.serve(&mut ask) {
-            Ok(outcome) => outcome,
+            Ok(outcome) => {
+                if let Outcome::Hold(_) | Outcome::Cold(_) = outcome {
+                    // Room may have been left for a header.
+                    ask.out.truncate(start);
+                }
+                outcome
+            }
             Err(refused) => {
                 // A body may have been begun.
                 ask.out.truncate(start);

@@ -30,7 +30,7 @@ pub(crate) fn parse(header: &[u8], scratch: &mut Scratch) -> Result<Raw, FrameEr
         let length = rest.long()?;
         let value = rest.text(length)?;
         // An empty name or value is null to Java, and null fields are no fields.
-        if name.start < name.end && value.start < value.end {
+        if !name.is_empty() && !value.is_empty() {
             scratch.push(0, name, value)?;
         }
     }
@@ -40,7 +40,7 @@ pub(crate) fn parse(header: &[u8], scratch: &mut Scratch) -> Result<Raw, FrameEr
         version: i32::from(i16::from_be_bytes([v0, v1])),
         opaque: i32::from_be_bytes([o0, o1, o2, o3]),
         flag: i32::from_be_bytes([f0, f1, f2, f3]),
-        remark: (remark.start < remark.end).then_some(remark),
+        remark: (!remark.is_empty()).then_some(remark),
         has_fields: length > 0,
     })
 }
@@ -87,11 +87,7 @@ impl Rest<'_> {
             return Err(FrameError::Binary(start));
         };
         self.bytes = rest;
-        Ok(Span {
-            start: start as u32,
-            end: self.at() as u32,
-            copied: false,
-        })
+        Ok(Span::of(start, self.at()))
     }
 
     /// A field whose name is one byte and whose value is not empty, as all fields of a send are. Moves
@@ -107,13 +103,8 @@ impl Rest<'_> {
             return None;
         }
         self.bytes = rest;
-        let span = |start: usize, end: usize| Span {
-            start: start as u32,
-            end: end as u32,
-            copied: false,
-        };
-        let value = span(start + 7, start + 7 + length);
-        Some(((word >> 40) as u8, span(start + 2, start + 3), value))
+        let value = Span::of(start + 7, start + 7 + length);
+        Some(((word >> 40) as u8, Span::of(start + 2, start + 3), value))
     }
 
     /// Nothing behind the next `length` bytes is read.

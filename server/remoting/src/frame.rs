@@ -92,13 +92,46 @@ impl Frame<'_> {
     }
 }
 
-/// A piece of the header, or of the decoder's unescaped text.
+/// A piece of the header, or of the decoder's unescaped text: small, because every name and every value
+/// of every message is one.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Span {
-    pub(crate) start: u32,
-    pub(crate) end: u32,
-    /// It lies in the decoder's text, not in the header.
-    pub(crate) copied: bool,
+    at: u32,
+    len: u32,
+}
+
+/// It lies in the decoder's text, not in the header. Neither is so long that a place needs this bit.
+const COPIED: u32 = 1 << 31;
+
+impl Span {
+    /// Of the header.
+    #[inline(always)]
+    pub(crate) fn of(start: usize, end: usize) -> Span {
+        Span {
+            at: start as u32,
+            len: end.wrapping_sub(start) as u32,
+        }
+    }
+
+    /// Of the decoder's text.
+    pub(crate) fn copied(start: usize, end: usize) -> Span {
+        let Span { at, len } = Span::of(start, end);
+        Span {
+            at: at | COPIED,
+            len,
+        }
+    }
+
+    pub(crate) fn is_empty(self) -> bool {
+        self.len == 0
+    }
+
+    #[inline(always)]
+    pub(crate) fn slice<'a>(self, header: &'a [u8], text: &'a [u8]) -> &'a [u8] {
+        let from = if self.at & COPIED == 0 { header } else { text };
+        let at = (self.at & !COPIED) as usize;
+        from.get(at..at + self.len as usize).unwrap_or_default()
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -177,10 +210,9 @@ impl<'a> Ext<'a> {
         self.absent
     }
 
+    #[inline(always)]
     fn slice(&self, span: Span) -> &'a [u8] {
-        let from = if span.copied { self.text } else { self.header };
-        from.get(span.start as usize..span.end as usize)
-            .unwrap_or_default()
+        span.slice(self.header, self.text)
     }
 }
 

@@ -178,8 +178,11 @@ fn unparsable(field: &'static str, bytes: &[u8]) -> HeaderError {
 }
 
 /// A decimal number as `Long.parseLong` reads it: a sign, digits, nothing else.
-fn decimal(bytes: &[u8]) -> Option<i64> {
+#[inline]
+pub(crate) fn decimal(bytes: &[u8]) -> Option<i64> {
     let (negative, digits) = match bytes {
+        // Most numbers of most requests.
+        [digit @ b'0'..=b'9'] => return Some(i64::from(digit - b'0')),
         [b'-', digits @ ..] => (true, digits),
         [b'+', digits @ ..] => (false, digits),
         digits => (false, digits),

@@ -7,6 +7,7 @@
 
 use crate::cursor::Cursor;
 use crate::frame::{FrameError, Raw, Scratch, Span};
+use crate::header::decimal;
 use crate::language::Language;
 
 /// Reads a header, which must be UTF-8, into spans.
@@ -98,21 +99,15 @@ impl<'h> Parser<'h> {
     where
         'h: 'a,
     {
-        let from: &'a [u8] = if span.copied {
-            &scratch.text
-        } else {
-            self.cursor.bytes
-        };
-        from.get(span.start as usize..span.end as usize)
-            .unwrap_or_default()
+        span.slice(self.cursor.bytes, &scratch.text)
     }
 
     fn number(&mut self, scratch: &mut Scratch) -> Result<i32, FrameError> {
         match self.value(scratch)? {
             Value::Null => Ok(0),
             Value::Text(span) | Value::Other(span) => {
-                let text = std::str::from_utf8(self.text(span, scratch)).ok();
-                let number = text.and_then(|text| text.parse().ok());
+                let number = decimal(self.text(span, scratch));
+                let number = number.and_then(|number| i32::try_from(number).ok());
                 number.ok_or(self.broken())
             }
         }
@@ -165,30 +160,34 @@ impl<'h> Parser<'h> {
     /// `"name":"value",` with no blank and no escape: what nearly every field looks like. The comma is
     /// part of it, so that there is a next field. Moves only if that is what is there.
     fn plain_field(&mut self) -> Option<(u8, Span, Span)> {
+        let rest = self.cursor.rest();
+        if rest.first() != Some(&b'"') {
+            return None;
+        }
         let start = self.cursor.at + 1;
-        if self.cursor.byte() != Some(b'"') {
-            return None;
-        }
-        let end = plain(self.cursor.bytes, start);
-        if self.cursor.bytes.get(end..)?.first_chunk() != Some(b"\":\"") {
-            return None;
-        }
+        let end = match rest.first_chunk() {
+            // The names of a send's fields are letters.
+            Some(&[_, letter, b'"', b':', b'"']) if letter != b'"' && letter != b'\\' => start + 1,
+            _ => {
+                let end = plain(self.cursor.bytes, start);
+                if self.cursor.bytes.get(end..)?.first_chunk() != Some(b"\":\"") {
+                    return None;
+                }
+                end
+            }
+        };
         let value_start = end + 3;
         let value_end = plain(self.cursor.bytes, value_start);
         if self.cursor.bytes.get(value_end..)?.first_chunk() != Some(b"\",") {
             return None;
         }
         self.cursor.at = value_end + 2;
-        let span = |start, end| Span {
-            start: start as u32,
-            end: end as u32,
-            copied: false,
-        };
         let letter = match self.cursor.bytes.get(start..end) {
             Some(&[letter]) => letter,
             _ => 0,
         };
-        Some((letter, span(start, end), span(value_start, value_end)))
+        let value = Span::of(value_start, value_end);
+        Some((letter, Span::of(start, end), value))
     }
 
     /// A null takes back an earlier value of the same name.
@@ -223,11 +222,7 @@ impl<'h> Parser<'h> {
             Some(b'f') => self.word(b"false")?,
             _ => return Err(self.broken()),
         }
-        Ok(Value::Other(Span {
-            start: start as u32,
-            end: self.cursor.at as u32,
-            copied: false,
-        }))
+        Ok(Value::Other(Span::of(start, self.cursor.at)))
     }
 
     fn word(&mut self, word: &[u8]) -> Result<(), FrameError> {
@@ -278,11 +273,7 @@ impl<'h> Parser<'h> {
             Some(b'"') => {
                 let end = self.cursor.at;
                 self.cursor.at += 1;
-                Ok(Span {
-                    start: start as u32,
-                    end: end as u32,
-                    copied: false,
-                })
+                Ok(Span::of(start, end))
             }
             Some(_) => self.escaped(start, &mut scratch.text),
             None => Err(self.broken()),
@@ -290,25 +281,28 @@ impl<'h> Parser<'h> {
     }
 
     /// The rest of a string that has escapes; `self.cursor.at` is at the first one.
-    fn escaped(&mut self, mut start: usize, text: &mut Vec<u8>) -> Result<Span, FrameError> {
-        let copy = text.len() as u32;
+    fn escaped(&mut self, start: usize, text: &mut Vec<u8>) -> Result<Span, FrameError> {
+        let copy = text.len();
+        text.extend_from_slice(self.cursor.since(start));
         loop {
-            text.extend_from_slice(self.cursor.since(start));
-            let byte = self.cursor.byte();
-            self.cursor.at += 1;
-            match byte {
-                Some(b'"') => {
-                    return Ok(Span {
-                        start: copy,
-                        end: text.len() as u32,
-                        copied: true,
-                    });
+            let rest = self.cursor.rest();
+            if let Some([b'\\', b'u', b'0', b'0', b'0', digit @ (b'1' | b'2')]) = rest.first_chunk()
+            {
+                // What stands between names and values of properties: nearly every escape.
+                text.push(digit - b'0');
+                self.cursor.at += 6;
+            } else {
+                let byte = self.cursor.byte();
+                self.cursor.at += 1;
+                match byte {
+                    Some(b'"') => {
+                        return Ok(Span::copied(copy, text.len()));
+                    }
+                    Some(_) => self.escape(text)?,
+                    None => return Err(self.broken()),
                 }
-                Some(_) => self.escape(text)?,
-                None => return Err(self.broken()),
             }
-            start = self.cursor.at;
-            self.cursor.at = plain(self.cursor.bytes, start);
+            self.cursor.at = copy_plain(self.cursor.bytes, self.cursor.at, text);
         }
     }
 
@@ -386,15 +380,39 @@ const HEX: [u8; 256] = {
 const ONES: u64 = 0x0101_0101_0101_0101;
 const TOPS: u64 = 0x8080_8080_8080_8080;
 
+/// Marks the first quote or backslash of eight bytes; 0 if there is none.
+#[inline(always)]
+fn special(word: [u8; 8]) -> u64 {
+    let word = u64::from_le_bytes(word);
+    let quotes = word ^ (ONES * u64::from(b'"'));
+    let slashes = word ^ (ONES * u64::from(b'\\'));
+    let hit = (quotes.wrapping_sub(ONES) & !quotes) | (slashes.wrapping_sub(ONES) & !slashes);
+    hit & TOPS
+}
+
+/// As [`plain`], and appends what lies before it: short pieces are copied as they are looked at.
+#[inline]
+fn copy_plain(header: &[u8], mut at: usize, text: &mut Vec<u8>) -> usize {
+    while let Some(word) = header.get(at..).and_then(|rest| rest.first_chunk()) {
+        text.extend_from_slice(word);
+        let hit = special(*word);
+        if hit != 0 {
+            let count = (hit.trailing_zeros() / 8) as usize;
+            text.truncate(text.len() - 8 + count);
+            return at + count;
+        }
+        at += 8;
+    }
+    let end = plain(header, at);
+    text.extend_from_slice(header.get(at..end).unwrap_or_default());
+    end
+}
+
 /// The first quote or backslash at or behind `at`; the end if there is none. Eight bytes a step.
 #[inline]
 fn plain(header: &[u8], mut at: usize) -> usize {
     while let Some(word) = header.get(at..).and_then(|rest| rest.first_chunk()) {
-        let word = u64::from_le_bytes(*word);
-        let quotes = word ^ (ONES * u64::from(b'"'));
-        let slashes = word ^ (ONES * u64::from(b'\\'));
-        let hit = (quotes.wrapping_sub(ONES) & !quotes) | (slashes.wrapping_sub(ONES) & !slashes);
-        let hit = hit & TOPS;
+        let hit = special(*word);
         if hit != 0 {
             return at + (hit.trailing_zeros() / 8) as usize;
         }

@@ -30,7 +30,7 @@ pub use answer::Answer;
 pub use command::Command;
 pub use frame::{Decoder, Ext, Frame, FrameError, Serialize};
 pub use language::Language;
-pub use reply::{Head, Prepared, Reply};
+pub use reply::{Head, Place, Prepared, Reply, Room};
 pub use request::Request;
 pub use sign::Credentials;
 pub use tls::{Identity, Tls, TlsError};

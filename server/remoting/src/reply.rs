@@ -4,6 +4,8 @@
 //! A header is a few constant pieces with numbers between them; its lengths are patched when its end
 //! is known. In JSON every field is a string, because the C++ client drops anything else.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use crate::frame::Serialize;
 use crate::language::Language;
 use crate::version;
@@ -26,7 +28,7 @@ pub struct Reply<'o> {
     /// Where this frame begins in `out`.
     start: usize,
     /// Where a body lies that was written before its header.
-    body_at: Option<usize>,
+    before: Option<Place<'o>>,
 }
 
 impl<'o> Reply<'o> {
@@ -39,15 +41,25 @@ impl<'o> Reply<'o> {
             out,
             writer,
             start,
-            body_at: None,
+            before: None,
         }
     }
 
     /// Begins the answer whose body already lies in `out`, from `body_at` to the end: for who knows
     /// the fields only when the body is read. `finish` moves the header before it.
     pub fn before(out: &'o mut Vec<u8>, body_at: usize, head: Head, code: i32) -> Self {
+        let place = Place {
+            start: body_at,
+            body_at,
+            room: None,
+        };
+        Reply::placed(out, place, head, code)
+    }
+
+    /// The same with room left by [`Room::leave`], so that a body seldom has to be moved.
+    pub fn placed(out: &'o mut Vec<u8>, place: Place<'o>, head: Head, code: i32) -> Self {
         Reply {
-            body_at: Some(body_at),
+            before: Some(place),
             ..Reply::new(out, head, code)
         }
     }
@@ -58,22 +70,24 @@ impl<'o> Reply<'o> {
         self
     }
 
-    /// A named field.
-    #[inline]
+    /// A named field. This name, and that of any other field here, is a constant without quotes and
+    /// backslashes.
+    #[inline(always)]
     pub fn field(mut self, name: &str, value: &str) -> Self {
-        self.writer.field(self.out, name, value);
+        self.writer.constant_name(self.out, name);
+        self.writer.value(self.out, value);
         self
     }
 
     /// A named text of ASCII without quotes and backslashes.
-    #[inline]
+    #[inline(always)]
     pub fn plain(mut self, name: &str, value: &[u8]) -> Self {
         self.writer.plain(self.out, name, value);
         self
     }
 
     /// A named number.
-    #[inline]
+    #[inline(always)]
     pub fn number(mut self, name: &str, value: i64) -> Self {
         self.writer.number(self.out, name, value);
         self
@@ -99,16 +113,16 @@ impl<'o> Reply<'o> {
     /// Ends an answer without a body (or with the one it was begun before).
     pub fn finish(mut self) {
         self.writer.end_header(self.out, self.start);
-        if let Some(body_at) = self.body_at {
-            rotate(self.out, body_at, self.start);
-            self.start = body_at;
+        if let Some(place) = self.before {
+            place.put(self.out, self.start, self.writer.serialize);
+            self.start = place.start;
         }
         Writer::end_frame(self.out, self.start);
     }
 
     /// Ends the header, lets `write` append the body, ends the answer.
     pub fn body(mut self, write: impl FnOnce(&mut Vec<u8>)) {
-        debug_assert!(self.body_at.is_none(), "the body is already there");
+        debug_assert!(self.before.is_none(), "the body is already there");
         self.writer.end_header(self.out, self.start);
         write(self.out);
         Writer::end_frame(self.out, self.start);
@@ -120,17 +134,74 @@ impl<'o> Reply<'o> {
     }
 }
 
-/// Moves the header at `header_at` before the body at `body_at`.
-fn rotate(out: &mut [u8], body_at: usize, header_at: usize) {
-    let mut small = [0u8; 512];
-    let length = out.len() - header_at;
-    match small.get_mut(..length) {
-        Some(header) if body_at <= header_at => {
-            header.copy_from_slice(&out[header_at..]);
-            out.copy_within(body_at..header_at, body_at + length);
-            out[body_at..body_at + length].copy_from_slice(header);
+/// How long the header of the last answer of its kind was, by form: the next one is mostly just as long,
+/// so a body that is written before its header leaves so much room.
+#[derive(Debug, Default)]
+pub struct Room {
+    json: AtomicUsize,
+    binary: AtomicUsize,
+}
+
+/// Where the header of a body goes that is written first.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'r> {
+    /// Where the answer begins.
+    start: usize,
+    body_at: usize,
+    room: Option<&'r Room>,
+}
+
+/// Longer headers are not expected again.
+const ROOM_MAX: usize = 512;
+
+impl Room {
+    /// Leaves room at the end of `out`; the body begins behind it.
+    pub fn leave(&self, out: &mut Vec<u8>, serialize: Serialize) -> Place<'_> {
+        let start = out.len();
+        out.resize(start + self.of(serialize).load(Ordering::Relaxed), 0);
+        Place {
+            start,
+            body_at: out.len(),
+            room: Some(self),
         }
-        _ => out[body_at..].rotate_right(length),
+    }
+
+    fn of(&self, serialize: Serialize) -> &AtomicUsize {
+        match serialize {
+            Serialize::Json => &self.json,
+            Serialize::Binary => &self.binary,
+        }
+    }
+}
+
+impl Place<'_> {
+    /// Moves the header, which lies from `header_at` to the end, before the body.
+    fn put(&self, out: &mut Vec<u8>, header_at: usize, serialize: Serialize) {
+        let Place { start, body_at, .. } = *self;
+        let length = out.len() - header_at;
+        if length == body_at - start {
+            out.copy_within(header_at.., start);
+            return out.truncate(header_at);
+        }
+        if let Some(room) = self.room
+            && header_at > body_at
+            && length <= ROOM_MAX
+        {
+            room.of(serialize).store(length, Ordering::Relaxed);
+        }
+        let mut small = [0u8; ROOM_MAX];
+        match small.get_mut(..length) {
+            Some(header) => {
+                header.copy_from_slice(&out[header_at..]);
+                out.copy_within(body_at..header_at, start + length);
+                out[start..start + length].copy_from_slice(header);
+                out.truncate(header_at + length - (body_at - start));
+            }
+            None => {
+                out[body_at..].rotate_right(length);
+                out.drain(start..body_at);
+            }
+        }
     }
 }
 
@@ -166,7 +237,8 @@ impl Prepared {
 }
 
 const USUAL: (i32, i32, Language, i32) = (0, 1, Language::Java, 479);
-const USUAL_START: &[u8] = br#"{"code":0,"flag":1,"language":"JAVA","serializeTypeCurrentRPC":"JSON","version":479,"opaque":"#;
+const USUAL_START: &[u8] = b"\0\0\0\0\0\0\0\0{\"code\":0,\"flag\":1,\"language\":\"JAVA\",\
+    \"serializeTypeCurrentRPC\":\"JSON\",\"version\":479,\"opaque\":";
 
 /// The header under construction. Its buffer is handed to each step.
 pub(crate) struct Writer {
@@ -186,7 +258,6 @@ impl Writer {
         language: Language,
         version: i32,
     ) -> Writer {
-        out.extend_from_slice(&[0; 8]);
         match head.serialize {
             // What nearly every answer begins with.
             Serialize::Json if (code, flag, language, version) == USUAL => {
@@ -194,7 +265,7 @@ impl Writer {
                 decimal(out, i64::from(head.opaque));
             }
             Serialize::Json => {
-                out.extend_from_slice(b"{\"code\":");
+                out.extend_from_slice(b"\0\0\0\0\0\0\0\0{\"code\":");
                 decimal(out, i64::from(code));
                 out.extend_from_slice(b",\"flag\":");
                 decimal(out, i64::from(flag));
@@ -207,11 +278,13 @@ impl Writer {
             }
             Serialize::Binary => {
                 // Codes and versions are 16 bits in this form; Java cuts them the same way.
-                out.extend_from_slice(&(code as i16).to_be_bytes());
-                out.push(language as u8);
-                out.extend_from_slice(&(version as i16).to_be_bytes());
-                out.extend_from_slice(&head.opaque.to_be_bytes());
-                out.extend_from_slice(&flag.to_be_bytes());
+                let mut fixed = [0; 21];
+                fixed[8..10].copy_from_slice(&(code as i16).to_be_bytes());
+                fixed[10] = language as u8;
+                fixed[11..13].copy_from_slice(&(version as i16).to_be_bytes());
+                fixed[13..17].copy_from_slice(&head.opaque.to_be_bytes());
+                fixed[17..21].copy_from_slice(&flag.to_be_bytes());
+                out.extend_from_slice(&fixed);
             }
         }
         Writer {
@@ -249,49 +322,67 @@ impl Writer {
         }
         match self.serialize {
             Serialize::Json => out.extend_from_slice(b",\"extFields\":{"),
+            Serialize::Binary if self.has_remark => out.extend_from_slice(&[0; 4]),
+            // The length of no remark, too.
             Serialize::Binary => {
-                if !self.has_remark {
-                    self.remark(out, "");
-                }
-                out.extend_from_slice(&[0; 4]);
+                self.has_remark = true;
+                out.extend_from_slice(&[0; 8]);
             }
         }
         self.fields_at = Some(out.len());
     }
 
-    #[inline]
     pub(crate) fn field(&mut self, out: &mut Vec<u8>, name: &str, value: &str) {
         self.some_fields(out);
         match self.serialize {
             Serialize::Json => {
-                self.json_name(out, name);
+                self.between(out);
+                escape(out, name.as_bytes());
+                out.extend_from_slice(b"\":\"");
+            }
+            Serialize::Binary => binary_name(out, name),
+        }
+        self.value(out, value);
+    }
+
+    fn value(&mut self, out: &mut Vec<u8>, value: &str) {
+        match self.serialize {
+            Serialize::Json => {
                 escape(out, value.as_bytes());
                 out.push(b'"');
             }
-            Serialize::Binary => {
-                binary_name(out, name);
-                long_string(out, value.as_bytes());
-            }
+            Serialize::Binary => long_string(out, value.as_bytes()),
         }
     }
 
-    #[inline]
-    fn plain(&mut self, out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    /// The name of a field, to its value: copied in line, it is a few moves.
+    #[inline(always)]
+    fn constant_name(&mut self, out: &mut Vec<u8>, name: &str) {
+        debug_assert!(is_plain(name.as_bytes()), "{name:?} needs escapes");
         self.some_fields(out);
         match self.serialize {
             Serialize::Json => {
-                self.json_name(out, name);
-                out.extend_from_slice(value);
-                out.push(b'"');
+                self.between(out);
+                out.extend_from_slice(name.as_bytes());
+                out.extend_from_slice(b"\":\"");
             }
-            Serialize::Binary => {
-                binary_name(out, name);
-                long_string(out, value);
-            }
+            Serialize::Binary => binary_name(out, name),
         }
     }
 
-    #[inline]
+    #[inline(always)]
+    fn plain(&mut self, out: &mut Vec<u8>, name: &str, value: &[u8]) {
+        self.constant_name(out, name);
+        match self.serialize {
+            Serialize::Json => {
+                out.extend_from_slice(value);
+                out.push(b'"');
+            }
+            Serialize::Binary => long_string(out, value),
+        }
+    }
+
+    #[inline(always)]
     pub(crate) fn number(&mut self, out: &mut Vec<u8>, name: &str, value: i64) {
         let mut digits = itoa::Buffer::new();
         self.plain(out, name, digits.format(value).as_bytes());
@@ -311,12 +402,13 @@ impl Writer {
         }
     }
 
+    /// What stands before a name in JSON.
     #[inline]
-    fn json_name(&mut self, out: &mut Vec<u8>, name: &str) {
-        out.extend_from_slice(if self.first { b"\"" } else { b",\"" });
-        self.first = false;
-        escape(out, name.as_bytes());
-        out.extend_from_slice(b"\":\"");
+    fn between(&mut self, out: &mut Vec<u8>) {
+        if !std::mem::take(&mut self.first) {
+            out.push(b',');
+        }
+        out.push(b'"');
     }
 
     /// Closes the header of the frame that begins at `start`, and patches its length.

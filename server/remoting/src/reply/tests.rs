@@ -66,6 +66,43 @@ fn a_header_can_follow_its_body() {
     }
 }
 
+#[test]
+fn room_that_is_left_for_a_header_is_used_up_however_long_that_becomes() {
+    for serialize in FORMS {
+        let room = Room::default();
+        // None is left, too little, as much as it takes, too much, far too little.
+        for (field, count) in [
+            (3, 50),
+            (8, 50),
+            (8, 0),
+            (8, 5000),
+            (2, 50),
+            (600, 50),
+            (2, 50),
+        ] {
+            let (body, field) = (vec![b'x'; count], "f".repeat(field));
+            let mut after = b"other".to_vec();
+            let place = room.leave(&mut after, serialize);
+            after.extend(&body);
+            Reply::placed(&mut after, place, head(serialize), 0)
+                .field("f", &field)
+                .finish();
+            let mut straight = b"other".to_vec();
+            Reply::new(&mut straight, head(serialize), 0)
+                .field("f", &field)
+                .body_bytes(&body);
+            assert_eq!(after, straight);
+        }
+        // As long as the last one that had a body and was of a usual length.
+        let mut out = Vec::new();
+        room.leave(&mut out, serialize);
+        let mut usual = Vec::new();
+        let reply = Reply::new(&mut usual, head(serialize), 0);
+        reply.field("f", "ff").finish();
+        assert_eq!(out.len(), usual.len());
+    }
+}
+
 /// The C++ client drops named fields that are no strings.
 #[test]
 fn numbers_are_written_as_strings() {
