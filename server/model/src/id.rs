@@ -43,6 +43,22 @@ impl OffsetId {
         id
     }
 
+    /// Appends a comma and the id of another record in the same log.
+    pub fn push_next(&self, offset: LogOffset, out: &mut Vec<u8>) {
+        match self.text.first_chunk::<16>().filter(|_| self.len == 32) {
+            Some(host) => {
+                let mut text = [b','; 33];
+                text[1..17].copy_from_slice(host);
+                text[17..].copy_from_slice(&hex(offset.0));
+                out.extend_from_slice(&text);
+            }
+            None => {
+                out.push(b',');
+                out.extend_from_slice(self.at(offset).as_bytes());
+            }
+        }
+    }
+
     fn push<const N: usize>(&mut self, digits: [u8; N]) {
         self.text[self.len..self.len + N].copy_from_slice(&digits);
         self.len += N;
@@ -164,6 +180,18 @@ mod tests {
                 assert_eq!(parse_offset_id(&id), Some((host, offset)));
                 assert!(id.ends_with(&format!("{byte:02X}").repeat(8)), "{id}");
             }
+        }
+    }
+
+    #[test]
+    fn ids_of_a_batch_are_told_with_commas() {
+        for host in ["127.0.0.1:10911", "[2001:db8::ff]:1"] {
+            let first = OffsetId::new(host.parse().unwrap(), LogOffset(7));
+            let mut out = first.as_bytes().to_vec();
+            first.push_next(LogOffset(0x1_2345), &mut out);
+            let second = OffsetId::new(host.parse().unwrap(), LogOffset(0x1_2345));
+            let both = format!("{},{}", first.as_str(), second.as_str());
+            assert_eq!(out, both.as_bytes());
         }
     }
 

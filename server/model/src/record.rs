@@ -28,6 +28,7 @@ pub const MAGIC_V2: u32 = 0xDAA3_20AB;
 pub const MAGIC_BLANK: u32 = 0xCBD4_3194;
 /// Bytes of `__CRC32#`, its separators and its ten digits.
 pub const CRC_PROPERTY: usize = 20;
+const LOG_OFFSET_AT: usize = 28;
 /// Where the record's fields are, up to the born host.
 const BORN_HOST_AT: usize = 48;
 
@@ -158,15 +159,25 @@ pub fn encode(record: &Record<'_>, out: &mut Vec<u8>) -> usize {
     fixed[28..36].copy_from_slice(&record.log_offset.0.to_be_bytes());
     fixed[36..40].copy_from_slice(&sys_flag.to_be_bytes());
     fixed[40..48].copy_from_slice(&record.born_at.to_be_bytes());
-    out.extend_from_slice(&fixed);
-    push_host(out, &record.born_host);
-    out.extend_from_slice(&record.stored_at.to_be_bytes());
-    push_host(out, &record.store_host);
-    let mut fixed = [0; 16];
-    fixed[0..4].copy_from_slice(&record.reconsume_times.to_be_bytes());
-    fixed[4..12].copy_from_slice(&record.prepared_offset.to_be_bytes());
-    fixed[12..16].copy_from_slice(&(record.body.len() as u32).to_be_bytes());
-    out.extend_from_slice(&fixed);
+    let mut end = [0; 16];
+    end[0..4].copy_from_slice(&record.reconsume_times.to_be_bytes());
+    end[4..12].copy_from_slice(&record.prepared_offset.to_be_bytes());
+    end[12..16].copy_from_slice(&(record.body.len() as u32).to_be_bytes());
+    if let (IpAddr::V4(born), IpAddr::V4(store)) = (record.born_host.ip(), record.store_host.ip()) {
+        let mut head = [0; BORN_HOST_AT + 40];
+        head[..48].copy_from_slice(&fixed);
+        head[48..56].copy_from_slice(&v4(born, record.born_host.port()));
+        head[56..64].copy_from_slice(&record.stored_at.to_be_bytes());
+        head[64..72].copy_from_slice(&v4(store, record.store_host.port()));
+        head[72..].copy_from_slice(&end);
+        out.extend_from_slice(&head);
+    } else {
+        out.extend_from_slice(&fixed);
+        push_host(out, &record.born_host);
+        out.extend_from_slice(&record.stored_at.to_be_bytes());
+        push_host(out, &record.store_host);
+        out.extend_from_slice(&end);
+    }
     out.extend_from_slice(record.body);
     if long_topic {
         out.extend_from_slice(&(record.topic.len() as u16).to_be_bytes());
@@ -190,17 +201,17 @@ pub fn encode(record: &Record<'_>, out: &mut Vec<u8>) -> usize {
 }
 
 fn push_host(out: &mut Vec<u8>, host: &SocketAddr) {
-    let port = u32::from(host.port());
     match host.ip() {
-        IpAddr::V4(ip) => {
-            let both = u64::from(u32::from(ip)) << 32 | u64::from(port);
-            out.extend_from_slice(&both.to_be_bytes());
-        }
+        IpAddr::V4(ip) => out.extend_from_slice(&v4(ip, host.port())),
         IpAddr::V6(ip) => {
             out.extend_from_slice(&ip.octets());
-            out.extend_from_slice(&port.to_be_bytes());
+            out.extend_from_slice(&u32::from(host.port()).to_be_bytes());
         }
     }
+}
+
+fn v4(ip: Ipv4Addr, port: u16) -> [u8; 8] {
+    (u64::from(u32::from(ip)) << 32 | u64::from(port)).to_be_bytes()
 }
 
 /// The eight digits of a number below 100,000,000, least significant first: halves, then their halves,
@@ -242,10 +253,16 @@ pub struct View<'a> {
     properties: &'a str,
 }
 
-impl<'a> View<'a> {
-    /// Reads the record at the head of `bytes`; what follows it is ignored. Checks every length and
-    /// the UTF-8 of the texts, not the checksum: see [`View::verify`].
-    pub fn parse(bytes: &'a [u8]) -> Result<View<'a>, RecordError> {
+/// Where the parts of a record lie. Every length was checked.
+struct Layout<'a> {
+    bytes: &'a [u8],
+    body_at: usize,
+    topic: &'a [u8],
+    properties: &'a [u8],
+}
+
+impl<'a> Layout<'a> {
+    fn read(bytes: &'a [u8]) -> Result<Layout<'a>, RecordError> {
         let (total, magic) = head(bytes).ok_or(RecordError::Short)?;
         if magic != MAGIC_V1 && magic != MAGIC_V2 {
             return Err(RecordError::Magic(magic));
@@ -271,12 +288,60 @@ impl<'a> View<'a> {
         if properties_at + usize::from(properties_len) != bytes.len() {
             return Err(RecordError::Lengths);
         }
-        let text = |bytes| std::str::from_utf8(bytes).map_err(|_| RecordError::Text);
-        Ok(View {
+        Ok(Layout {
             bytes,
             body_at,
-            topic: text(&bytes[topic_at..properties_len_at])?,
-            properties: text(&bytes[properties_at..])?,
+            topic: &bytes[topic_at..properties_len_at],
+            properties: &bytes[properties_at..],
+        })
+    }
+}
+
+/// Whether a whole record of `at` lies at the head of `bytes`, as [`View::verify`] says, for who only
+/// passes it on: how long it is. Its texts are not looked at again where the checksum covers them.
+///
+/// # Errors
+/// Those of [`View::verify`].
+pub fn verify(bytes: &[u8], at: LogOffset) -> Result<usize, RecordError> {
+    let layout = Layout::read(bytes)?;
+    let covered = layout.bytes.len().saturating_sub(CRC_PROPERTY);
+    let whole = u64_at(layout.bytes, LOG_OFFSET_AT) == Some(at.0)
+        && stored_crc(layout.properties).is_some_and(|sum| sum == crc(&layout.bytes[..covered]));
+    match whole {
+        true => Ok(layout.bytes.len()),
+        false => View::verify(bytes, at).map(|view| view.len()),
+    }
+}
+
+/// What the checksum at the end of a property string says, if there is one.
+fn stored_crc(properties: &[u8]) -> Option<u32> {
+    let property = properties.get(properties.len().checked_sub(CRC_PROPERTY)?..)?;
+    let digits = property
+        .strip_prefix(key::CRC32.as_bytes())?
+        .strip_prefix(&[NAME_END])?;
+    if digits.last() != Some(&VALUE_END) {
+        return None;
+    }
+    let digits = &digits[..10];
+    let sum = digits.iter().rev().try_fold(0u64, |sum, digit| {
+        digit
+            .is_ascii_digit()
+            .then(|| sum * 10 + u64::from(digit - b'0'))
+    })?;
+    u32::try_from(sum).ok()
+}
+
+impl<'a> View<'a> {
+    /// Reads the record at the head of `bytes`; what follows it is ignored. Checks every length and
+    /// the UTF-8 of the texts, not the checksum: see [`View::verify`].
+    pub fn parse(bytes: &'a [u8]) -> Result<View<'a>, RecordError> {
+        let layout = Layout::read(bytes)?;
+        let text = |bytes| std::str::from_utf8(bytes).map_err(|_| RecordError::Text);
+        Ok(View {
+            bytes: layout.bytes,
+            body_at: layout.body_at,
+            topic: text(layout.topic)?,
+            properties: text(layout.properties)?,
         })
     }
 
@@ -300,21 +365,7 @@ impl<'a> View<'a> {
     }
 
     fn stored_crc(&self) -> Option<u32> {
-        let properties = self.properties.as_bytes();
-        let property = properties.get(properties.len().checked_sub(CRC_PROPERTY)?..)?;
-        let digits = property
-            .strip_prefix(key::CRC32.as_bytes())?
-            .strip_prefix(&[NAME_END])?;
-        if digits.last() != Some(&VALUE_END) {
-            return None;
-        }
-        let digits = &digits[..10];
-        let sum = digits.iter().rev().try_fold(0u64, |sum, digit| {
-            digit
-                .is_ascii_digit()
-                .then(|| sum * 10 + u64::from(digit - b'0'))
-        })?;
-        u32::try_from(sum).ok()
+        stored_crc(self.properties.as_bytes())
     }
 
     /// All bytes of the record.
@@ -350,7 +401,7 @@ impl<'a> View<'a> {
 
     /// The position in the log.
     pub fn log_offset(&self) -> LogOffset {
-        LogOffset(self.u64(28))
+        LogOffset(self.u64(LOG_OFFSET_AT))
     }
 
     /// The system flag, host bits included.

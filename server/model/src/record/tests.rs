@@ -63,6 +63,8 @@ fn what_is_written_is_read() {
     record.prepared_offset = 77;
     record.reconsume_times = 3;
     let bytes = encoded(&record);
+    assert_eq!(verify(&bytes, LogOffset(1000)), Ok(bytes.len()));
+    assert_eq!(verify(&bytes, LogOffset(1001)), Err(RecordError::Position));
     let view = View::verify(&bytes, LogOffset(1000)).unwrap();
     assert_eq!(view.topic(), long);
     assert_eq!(view.born_host(), record.born_host);
@@ -81,7 +83,8 @@ fn every_flipped_bit_is_noticed() {
     for bit in 0..bytes.len() * 8 {
         let mut bad = bytes.clone();
         bad[bit / 8] ^= 1 << (bit % 8);
-        assert!(View::verify(&bad, LogOffset(1000)).is_err(), "bit {bit}");
+        let error = View::verify(&bad, LogOffset(1000)).unwrap_err();
+        assert_eq!(verify(&bad, LogOffset(1000)), Err(error), "bit {bit}");
     }
 }
 
@@ -115,6 +118,7 @@ fn properties_at_the_limit_keep_their_length_positive() {
             ..sample()
         };
         let bytes = encoded(&record);
+        assert_eq!(verify(&bytes, LogOffset(1000)), Ok(bytes.len()));
         let view = View::verify(&bytes, LogOffset(1000)).unwrap();
         assert_eq!(view.properties(), properties);
         assert!(view.stored_properties().len() <= PROPERTIES_MAX);
@@ -148,6 +152,7 @@ fn mutated_records_are_errors() {
         }
         if bad != bytes {
             assert!(View::verify(&bad, LogOffset(1000)).is_err());
+            assert!(verify(&bad, LogOffset(1000)).is_err());
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::ops::Range;
 use std::sync::{Arc, PoisonError};
 
-use model::record::{self, View};
+use model::record;
 
 use super::Log;
 use super::texts::{Group, TOGETHER};
@@ -218,8 +218,8 @@ impl Log {
             rest = behind;
             if start == 0 {
                 // All of it is here, so that a flipped bit cannot make it fit or not fit a filter.
-                match View::verify(tail, entry.log_offset) {
-                    Ok(view) if view.len() == tail.len() => {
+                match record::verify(tail, entry.log_offset) {
+                    Ok(length) if length == tail.len() => {
                         out.push(inside(entry, tail, tail).unwrap_or_default());
                     }
                     other => {

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 
 use model::LogOffset;
 use model::flag::sys;
-use model::record::{self, MAGIC_V1, MAGIC_V2, View};
+use model::record::{self, MAGIC_V1, MAGIC_V2};
 
 use super::Log;
 use super::stage::{FILLER, filler_end};
@@ -118,8 +118,8 @@ impl Log {
         let mut at = from;
         for entry in entries.iter().filter(|entry| entry.size > 0) {
             let end = at + entry.size as usize;
-            match View::verify(&out[at..end], entry.log_offset) {
-                Ok(view) if view.len() == entry.size as usize => at = end,
+            match record::verify(&out[at..end], entry.log_offset) {
+                Ok(length) if length == entry.size as usize => at = end,
                 other => {
                     let why = other.err().map(|error| error.to_string());
                     self.report_damaged(entry.log_offset, &why.unwrap_or_default());
@@ -165,7 +165,7 @@ impl Log {
             }
             other => return other,
         }
-        match View::verify(&out[from..], at) {
+        match record::verify(&out[from..], at) {
             Ok(_) => Ok(Reads::Done),
             Err(record::RecordError::Crc) => Err(ReadError::Damaged(at)),
             Err(_) => Err(ReadError::Missing(at)),
