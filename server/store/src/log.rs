@@ -31,11 +31,12 @@ use crate::lock;
 use crate::marks::Marks;
 use crate::options::Options;
 use crate::pending::Transition;
+use crate::queue::Entry;
 use cached::Cached;
 use dispatch::Dispatcher;
 use flush::Flusher;
 use segments::{Segment, Segments};
-use stage::{Pending, Piece, Stage};
+use stage::{Piece, Run, Stage};
 use tail::Tail;
 use texts::Texts;
 
@@ -71,7 +72,8 @@ pub(crate) struct Log {
 struct Writer {
     spare: Vec<u8>,
     pieces: Vec<Piece>,
-    pending: Vec<Pending>,
+    runs: Vec<Run>,
+    entries: Vec<Entry>,
     transitions: Vec<Transition>,
     keys: Vec<Item>,
     /// The segment written last.
@@ -104,7 +106,8 @@ impl Log {
             base: end,
             buffer: Vec::new(),
             full: Vec::new(),
-            pending: Vec::new(),
+            runs: Vec::new(),
+            entries: Vec::new(),
             transitions: Vec::new(),
             keys: Vec::new(),
             segment_end: segment.end(),
@@ -119,7 +122,8 @@ impl Log {
             writer: Mutex::new(Writer {
                 spare: Vec::new(),
                 pieces: Vec::new(),
-                pending: Vec::new(),
+                runs: Vec::new(),
+                entries: Vec::new(),
                 transitions: Vec::new(),
                 keys: Vec::new(),
                 segment: None,
@@ -200,7 +204,8 @@ impl Log {
         let mut stage = lock(&self.stage);
         let (base, end) = (stage.base, stage.end());
         writer.pieces.append(&mut stage.full);
-        writer.pending.append(&mut stage.pending);
+        writer.runs.append(&mut stage.runs);
+        writer.entries.append(&mut stage.entries);
         writer.transitions.append(&mut stage.transitions);
         writer.keys.append(&mut stage.keys);
         let bytes = std::mem::replace(&mut stage.buffer, spare);
@@ -229,7 +234,13 @@ impl Log {
     }
 
     fn write(&self, writer: &mut Writer) -> std::io::Result<()> {
-        lock(&self.dispatcher).extend(&mut writer.pending, &mut writer.transitions);
+        let Writer {
+            runs,
+            entries,
+            transitions,
+            ..
+        } = writer;
+        lock(&self.dispatcher).extend(runs, entries, transitions);
         if let Some(last) = writer.pieces.last() {
             lock(&self.feed).extend(&mut writer.keys, last.end);
         }

@@ -15,7 +15,7 @@ mod registry;
 #[cfg(test)]
 mod tests;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use model::{LogOffset, QueueId, QueueOffset, TopicName};
@@ -69,7 +69,8 @@ pub struct Queue {
     end: AtomicU64,
     next: AtomicU64,
     dropped: AtomicBool,
-    touched: AtomicBool,
+    /// Where its growth stands in the round of dispatch that runs, or stood in an earlier one.
+    place: AtomicUsize,
     list: Mutex<List>,
     /// For those who keep it longer than the call.
     me: Weak<Queue>,
@@ -88,7 +89,7 @@ impl Queue {
             end: AtomicU64::new(0),
             next: AtomicU64::new(0),
             dropped: AtomicBool::new(false),
-            touched: AtomicBool::new(false),
+            place: AtomicUsize::new(0),
             list: Mutex::default(),
         })
     }
@@ -122,9 +123,14 @@ impl Queue {
         self.dropped.store(true, Ordering::Relaxed);
     }
 
-    /// Sets or clears the mark that dispatch uses to name a queue once a round; returns what it was.
-    pub(crate) fn touch(&self, on: bool) -> bool {
-        self.touched.swap(on, Ordering::Relaxed)
+    /// Only used by who dispatches, under the lock of that.
+    pub(crate) fn place(&self) -> usize {
+        self.place.load(Ordering::Relaxed)
+    }
+
+    /// As [`Queue::place`].
+    pub(crate) fn set_place(&self, place: usize) {
+        self.place.store(place, Ordering::Relaxed);
     }
 
     fn list(&self) -> MutexGuard<'_, List> {

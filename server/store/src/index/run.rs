@@ -183,11 +183,12 @@ impl Writer {
             self.fences.push(item.hash);
             self.page.extend_from_slice(&[0; 4]);
         }
-        self.page.extend_from_slice(&item.hash.to_be_bytes());
-        let [_, _, at @ ..] = item.at.to_be_bytes();
-        let [_, _, time @ ..] = item.stored_at.to_be_bytes();
-        self.page.extend_from_slice(&at);
-        self.page.extend_from_slice(&time);
+        let mut entry = [0; 20];
+        // The lower six bytes of both; the upper ones of the first are written over.
+        entry[12..20].copy_from_slice(&item.stored_at.to_be_bytes());
+        entry[6..14].copy_from_slice(&item.at.to_be_bytes());
+        entry[0..8].copy_from_slice(&item.hash.to_be_bytes());
+        self.page.extend_from_slice(&entry);
         self.in_page += 1;
         self.count += 1;
         if self.in_page as usize == PER_PAGE {

@@ -67,11 +67,12 @@ pub struct Staged {
     pub stored_at: i64,
 }
 
-/// A queue entry on its way to being seen.
-pub(crate) struct Pending {
+/// Entries of one queue, one behind the other in the log too, on their way to being seen.
+pub(crate) struct Run {
     pub queue: Arc<Queue>,
-    pub at: QueueOffset,
-    pub entry: Entry,
+    /// The position of the first one.
+    pub at: u64,
+    pub count: usize,
 }
 
 /// Bytes on their way to one segment.
@@ -96,7 +97,9 @@ pub(crate) struct Stage {
     pub buffer: Vec<u8>,
     /// Filled pieces of earlier segments.
     pub full: Vec<Piece>,
-    pub pending: Vec<Pending>,
+    /// Whose the entries are, in their order.
+    pub runs: Vec<Run>,
+    pub entries: Vec<Entry>,
     /// What the records mean for what waits; most mean nothing.
     pub transitions: Vec<Transition>,
     /// Entries for the key index.
@@ -152,14 +155,23 @@ impl Stage {
         let record = self.draft(draft, queue_offset, draft.queue.topic.as_str());
         let size = record::encode(&record, &mut self.buffer) as u32;
         draft.queue.set_next(queue_offset + 1);
-        self.pending.push(Pending {
-            queue: Arc::clone(draft.queue),
-            at: QueueOffset(queue_offset),
-            entry: Entry {
-                log_offset,
-                size,
-                tags_code: draft.tags_code,
-            },
+        match self.runs.last_mut() {
+            Some(run)
+                if Arc::ptr_eq(&run.queue, draft.queue)
+                    && run.at + run.count as u64 == queue_offset =>
+            {
+                run.count += 1;
+            }
+            _ => self.runs.push(Run {
+                queue: Arc::clone(draft.queue),
+                at: queue_offset,
+                count: 1,
+            }),
+        }
+        self.entries.push(Entry {
+            log_offset,
+            size,
+            tags_code: draft.tags_code,
         });
         if let Some(seed) = draft.queue.key_seed {
             let place = (log_offset.0, self.stored_at);
@@ -316,7 +328,7 @@ impl Log {
         // The clock is not asked for each of the many records that one tick stages; but what comes at its
         // time must not say that it came before.
         let comes = drafts.iter().any(|draft| draft.prepared_offset != 0);
-        if comes || stage.pending.len().is_multiple_of(CLOCK_EVERY) {
+        if comes || stage.entries.len().is_multiple_of(CLOCK_EVERY) {
             stage.stored_at = stage.stored_at.max(self.clock.wall());
         }
         Ok(())

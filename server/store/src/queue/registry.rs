@@ -153,38 +153,52 @@ impl Queues {
         self.read().values().flatten().cloned().collect()
     }
 
-    /// Makes an entry visible. Entries of a queue come in order; one that is there already is
-    /// skipped, and positions that were left out (their records were lost) read as entries of size 0.
+    /// Makes an entry visible.
     pub fn append(&self, queue: &Queue, at: QueueOffset, entry: Entry) {
-        let mut list = queue.list();
-        let end = list.end();
-        if at.0 != end {
-            if at.0 < end {
+        self.append_all(queue, at.0, &[entry]);
+    }
+
+    /// Makes entries visible, the first of them at `at`. Entries of a queue come in order; those that are
+    /// there already are skipped, and positions that were left out (their records were lost) read as
+    /// entries of size 0.
+    pub fn append_all(&self, queue: &Queue, at: u64, entries: &[Entry]) {
+        let (mut at, mut rest) = (at, entries);
+        while !rest.is_empty() {
+            let mut list = queue.list();
+            let end = list.end();
+            if at < end {
+                let known = ((end - at) as usize).min(rest.len());
+                (at, rest) = (at + known as u64, &rest[known..]);
+                continue;
+            }
+            if at > end {
+                self.skip(queue, &mut list, at);
+            }
+            let room = BLOCK - list.tail.len();
+            let (now, later) = rest.split_at(room.min(rest.len()));
+            if list.tail.capacity() - list.tail.len() < now.len() {
+                self.grow(&mut list.tail, now.len());
+            }
+            list.tail.extend_from_slice(now);
+            (at, rest) = (at + now.len() as u64, later);
+            queue.end.store(at, Ordering::Release);
+            if list.tail.len() < BLOCK {
                 return;
             }
-            self.skip(queue, &mut list, at.0);
-        }
-        if list.tail.len() == list.tail.capacity() {
-            self.grow(&mut list.tail);
-        }
-        list.tail.push(entry);
-        queue.end.store(at.0 + 1, Ordering::Release);
-        if list.tail.len() < BLOCK {
-            return;
-        }
-        self.seal(queue, &mut list);
-        drop(list);
-        if self.unwritten_bytes.load(Ordering::Relaxed) > self.limits.unwritten
-            && let Err(e) = self.write_blocks()
-        {
-            tracing::warn!("writing queue blocks: {e}");
+            self.seal(queue, &mut list);
+            drop(list);
+            if self.unwritten_bytes.load(Ordering::Relaxed) > self.limits.unwritten
+                && let Err(e) = self.write_blocks()
+            {
+                tracing::warn!("writing queue blocks: {e}");
+            }
         }
     }
 
     #[cold]
-    fn grow(&self, tail: &mut Vec<Entry>) {
+    fn grow(&self, tail: &mut Vec<Entry>, count: usize) {
         let before = tail.capacity();
-        tail.reserve(1);
+        tail.reserve(count);
         let more = (tail.capacity() - before) * size_of::<Entry>();
         self.tail_bytes.fetch_add(more, Ordering::Relaxed);
     }
