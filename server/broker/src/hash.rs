@@ -60,6 +60,11 @@ impl Hasher for State {
         self.add(u64::from(byte));
     }
 
+    #[inline]
+    fn write_u64(&mut self, word: u64) {
+        self.add(word);
+    }
+
     fn finish(&self) -> u64 {
         self.state
     }

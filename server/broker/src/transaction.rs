@@ -19,6 +19,7 @@ mod fate;
 mod half;
 mod look;
 mod resume;
+mod said;
 mod state;
 
 use std::cell::RefCell;
@@ -40,6 +41,7 @@ use crate::{Answer, AskedFor, Broker, Caller, Error, Planted};
 use fate::{Fate, History};
 pub(crate) use half::{expires_at, is_half};
 pub use look::TransactionState;
+use said::Said;
 use state::State;
 pub(crate) use state::Transactions;
 
@@ -146,8 +148,9 @@ impl Broker {
             at if at == named => None,
             at => self.store.moved(named).filter(|moved| moved.to == at),
         };
-        check_half(&view, end, first)?;
-        let late = !end.from_check && self.is_late(&view);
+        let said = Said::of(view.properties());
+        check_half(&view, said.group, end, first)?;
+        let late = !end.from_check && self.is_late(&view, &said);
         let mut state = self.transactions.state();
         let mut place = Place::Half(view.log_offset());
         loop {
@@ -156,7 +159,7 @@ impl Broker {
             {
                 let done = match late {
                     true => Err(Error::TransactionLate),
-                    false => self.close(&mut state, at, &view, end.decision),
+                    false => self.close(&mut state, at, (&view, &said), end.decision),
                 };
                 return match done {
                     Ok(mark) => Ok(Some(Answer::After(mark, ()))),
@@ -200,7 +203,7 @@ impl Broker {
                         return Err(Error::HalfMissing);
                     };
                     // Nobody asks about a dead one any more: a decision is welcome at any time.
-                    let mark = self.close(&mut state, at, &view, end.decision)?;
+                    let mark = self.close(&mut state, at, (&view, &said), end.decision)?;
                     return Ok(Some(Answer::After(mark, ())));
                 }
             }
@@ -212,12 +215,12 @@ impl Broker {
         &self,
         state: &mut State,
         at: LogOffset,
-        half: &View<'_>,
+        half: (&View<'_>, &Said<'_>),
         decision: Decision,
     ) -> Result<Mark, Error> {
         let staged = match decision {
             Decision::Commit => self.stage_commit(at, half, state.checks_of(at))?,
-            Decision::Rollback => self.stage_rollback(at, half)?,
+            Decision::Rollback => self.stage_rollback(at, half.0)?,
         };
         state.closed(at, Fate::Ended(decision), staged.end);
         if decision == Decision::Commit && self.options.planted == Planted::CommittedInTwoSteps {
@@ -234,22 +237,24 @@ impl Broker {
     }
 
     /// The half message as the message it was meant to be.
-    fn stage_commit(&self, at: LogOffset, half: &View<'_>, checks: u32) -> Result<Staged, Error> {
-        let name = half.property(key::REAL_TOPIC).unwrap_or_default();
-        let topic = self.topics.find(name);
-        let missing = || topic_missing(name, AskedFor::Send);
+    fn stage_commit(
+        &self,
+        at: LogOffset,
+        (half, said): (&View<'_>, &Said<'_>),
+        checks: u32,
+    ) -> Result<Staged, Error> {
+        let topic = self.topics.find(said.topic);
+        let missing = || topic_missing(said.topic, AskedFor::Send);
         let topic = topic.ok_or_else(missing)?;
-        let wanted: u32 = half
-            .property(key::REAL_QID)
-            .and_then(|queue| queue.parse().ok())
-            .unwrap_or_default();
+        let wanted = said.queue.and_then(|queue| queue.parse().ok());
+        let wanted: u32 = wanted.unwrap_or_default();
         // The topic may have fewer queues than when the message was sent.
         let queue = (topic.queue(&self.store, wanted))
             .or_else(|| topic.queue(&self.store, wanted % topic.config.write_queues.max(1)))
             .ok_or_else(missing)?;
         let (mut text, mut shorter) = (String::new(), String::new());
         let mut properties = with_checks(half, checks, &mut text);
-        if half.property(key::EXPIRES_AT).is_some() {
+        if said.expires_at.is_some() {
             // It is between the producer and us.
             copy_without(properties, |name| name == key::EXPIRES_AT, &mut shorter);
             properties = &shorter;
@@ -260,7 +265,9 @@ impl Broker {
                 Planted::CommittedInTwoSteps => 0,
                 _ => at.0,
             },
-            ..copy(half, queue, at, properties)
+            tags_code: said.tags_code(),
+            keys: said.keys(),
+            ..plain_copy(half, queue, at, properties)
         };
         let staged = self.store.stage(&draft)?;
         self.stored(&topic, &staged);
@@ -293,8 +300,8 @@ impl Broker {
 
     /// Whether the producer set a time within which it is not asked, and it is over: then the producer
     /// may be answering a question right now.
-    fn is_late(&self, half: &View<'_>) -> bool {
-        let limit = half::immunity(half.properties());
+    fn is_late(&self, half: &View<'_>, said: &Said<'_>) -> bool {
+        let limit = said.immunity();
         limit.is_some_and(|limit| self.clock.wall() > half.stored_at().saturating_add(limit))
     }
 
@@ -351,6 +358,7 @@ impl Place {
 /// by its first place.
 fn check_half(
     half: &View<'_>,
+    group: &str,
     end: &EndTransaction<'_>,
     first: Option<Moved>,
 ) -> Result<(), Error> {
@@ -361,7 +369,7 @@ fn check_half(
     if half.topic() != system::HALVES {
         return Err(Error::HalfMissing);
     }
-    if half.property(key::PGROUP).unwrap_or_default() != end.group {
+    if group != end.group {
         return Err(Error::HalfDiffers("The producer group wrong"));
     }
     if queue_offset.0 as i64 != end.queue_offset {
@@ -383,6 +391,19 @@ fn copy<'a>(
     properties: &'a str,
 ) -> Draft<'a> {
     Draft {
+        tags_code: model::tag::tags_code(model::message::property(properties, key::TAGS)),
+        ..plain_copy(half, queue, at, properties)
+    }
+}
+
+/// The same without its tag.
+fn plain_copy<'a>(
+    half: &View<'a>,
+    queue: &'a Arc<store::Queue>,
+    at: LogOffset,
+    properties: &'a str,
+) -> Draft<'a> {
+    Draft {
         queue,
         flag: half.flag(),
         sys_flag: half.sys_flag() & !sys::TRANSACTION_MASK,
@@ -392,7 +413,7 @@ fn copy<'a>(
         prepared_offset: at.0,
         body: half.body(),
         properties,
-        tags_code: model::tag::tags_code(model::message::property(properties, key::TAGS)),
+        tags_code: 0,
         keys: Keys::Unread,
     }
 }

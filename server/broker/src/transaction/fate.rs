@@ -12,6 +12,7 @@ use model::{Level, LogOffset, Mark};
 use store::Store;
 
 use super::{Decision, read};
+use crate::hash::Seeded;
 use crate::offset::read_failed;
 use crate::topic::system;
 use crate::{Error, limits};
@@ -32,7 +33,7 @@ pub(crate) enum Fate {
 /// The newest fates.
 #[derive(Debug)]
 pub(crate) struct Fates {
-    known: HashMap<LogOffset, (Fate, LogOffset)>,
+    known: HashMap<LogOffset, (Fate, LogOffset), Seeded>,
     order: VecDeque<LogOffset>,
     max: usize,
     /// Every fate staged behind this is here.
@@ -42,7 +43,7 @@ pub(crate) struct Fates {
 impl Fates {
     pub fn new(since: LogOffset, max: usize) -> Fates {
         Fates {
-            known: HashMap::new(),
+            known: HashMap::default(),
             order: VecDeque::new(),
             max,
             since,

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use model::flag::sys;
-use model::message::{NAME_END, PROPERTIES_MAX, VALUE_END, append, key, property};
+use model::message::{NAME_END, PROPERTIES_MAX, VALUE_END, append, key};
 use model::record::View;
 use model::{Level, Mark};
 use store::{Draft, Flush, Keys, Queue};
 
+use super::said::Said;
 use crate::produce::{Facts, PROPERTIES, Produce, Produced, UniqueKey, rewrite};
 use crate::topic::{Topic, system, topic_missing};
 use crate::{Answer, AskedFor, Broker, Caller, Error};
@@ -22,9 +23,9 @@ pub(crate) fn is_half(send: &Produce<'_>, facts: &Facts<'_>) -> bool {
     (facts.transaction || prepared) && !old_retry
 }
 
-/// `CHECK_IMMUNITY_TIME_IN_SECONDS` of a half message, in milliseconds.
-pub(super) fn immunity(properties: &str) -> Option<i64> {
-    let seconds: i64 = property(properties, key::CHECK_IMMUNITY)?.parse().ok()?;
+/// The value of `CHECK_IMMUNITY_TIME_IN_SECONDS`, in milliseconds.
+pub(super) fn immunity_of(value: &str) -> Option<i64> {
+    let seconds: i64 = value.parse().ok()?;
     (seconds >= 0).then(|| seconds.saturating_mul(1000))
 }
 
@@ -34,8 +35,8 @@ pub(crate) fn expires_at(half: &View<'_>) -> Option<i64> {
 }
 
 /// The same of a send.
-fn deadline(properties: &str) -> Result<Option<i64>, Error> {
-    let Some(text) = property(properties, key::EXPIRES_AT) else {
+fn deadline(said: &Said<'_>) -> Result<Option<i64>, Error> {
+    let Some(text) = said.expires_at else {
         return Ok(None);
     };
     let deadline = text.parse().ok().filter(|&deadline: &i64| deadline > 0);
@@ -85,7 +86,8 @@ impl Broker {
             .and_then(|topic| topic.queue(&self.store, 0));
         let missing = || topic_missing(system::HALVES, AskedFor::Send);
         let half_queue = half_queue.ok_or_else(missing)?;
-        let deadline = deadline(send.properties)?;
+        let said = Said::of(send.properties);
+        let deadline = deadline(&said)?;
         let unique = match facts.unique_key {
             Some(sent) => UniqueKey::Sent(sent),
             None => UniqueKey::Made(self.new_unique_key()),
@@ -94,7 +96,7 @@ impl Broker {
             text.clear();
             text.push_str(&self.own.properties);
             rewrite(send.properties, facts.unclean, text);
-            self.push_half(send, (topic, queue), &unique, deadline, text);
+            self.push_half(send, &said, (topic, queue), &unique, deadline, text);
             if text.len() + ROOM > PROPERTIES_MAX {
                 return Err(self.too_large());
             }
@@ -109,7 +111,11 @@ impl Broker {
                 body: send.body,
                 properties: text,
                 tags_code: facts.tags_code,
-                keys: Keys::Unread,
+                keys: Keys::Read {
+                    unique: unique.as_str(),
+                    keys: facts.keys.unwrap_or_default(),
+                    once: facts.once.unwrap_or_default(),
+                },
             };
             let staged = self.store.stage(&draft);
             staged.map_err(|error| self.not_staged(error, send.topic))
@@ -133,6 +139,7 @@ impl Broker {
     fn push_half(
         &self,
         send: &Produce<'_>,
+        said: &Said<'_>,
         (topic, queue): (&Topic, &Queue),
         unique: &UniqueKey<'_>,
         deadline: Option<i64>,
@@ -141,14 +148,14 @@ impl Broker {
         if let UniqueKey::Made(made) = unique {
             append(text, key::UNIQ_KEY, made);
         }
-        if property(text, key::PGROUP).is_none() {
+        if said.group.is_empty() {
             append(text, key::PGROUP, send.group);
         }
         append(text, key::TRANSACTION_ID, unique.as_str());
         append(text, key::REAL_TOPIC, topic.config.name.as_str());
         append(text, key::REAL_QID, &queue.id.to_string());
         let timeout = self.options.transaction_timeout.as_millis() as i64;
-        let rest = immunity(text).unwrap_or(timeout);
+        let rest = said.immunity().unwrap_or(timeout);
         let due = self.clock.wall().saturating_add(rest);
         push_due(text, deadline.map_or(due, |deadline| deadline.min(due)));
     }
@@ -156,6 +163,8 @@ impl Broker {
 
 #[cfg(test)]
 mod tests {
+    use model::message::property;
+
     use super::*;
 
     #[test]
@@ -171,11 +180,14 @@ mod tests {
 
     #[test]
     fn an_immunity_is_whole_seconds_from_0_on() {
-        let of = |value| immunity(&format!("CHECK_IMMUNITY_TIME_IN_SECONDS\u{1}{value}\u{2}"));
+        let of = |value| {
+            let text = format!("CHECK_IMMUNITY_TIME_IN_SECONDS\u{1}{value}\u{2}");
+            Said::of(&text).immunity()
+        };
         assert_eq!(
             [of("0"), of("7"), of("-1"), of("x")],
             [Some(0), Some(7000), None, None]
         );
-        assert_eq!(immunity(""), None);
+        assert_eq!(Said::of("").immunity(), None);
     }
 }

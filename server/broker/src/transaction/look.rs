@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use model::LogOffset;
+use model::message::key;
 use model::record::View;
 
 use super::fate::{Fate, History};
@@ -71,6 +72,7 @@ impl Broker {
         let first = self.store.moved(LogOffset(named.log_offset as u64));
         check_half(
             &view,
+            view.property(key::PGROUP).unwrap_or_default(),
             named,
             first.filter(|first| first.to == view.log_offset()),
         )?;

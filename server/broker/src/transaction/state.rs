@@ -8,6 +8,7 @@ use model::{Level, LogOffset, Mark};
 use store::{Change, Store, Table};
 
 use super::fate::{Fate, Fates, History};
+use crate::hash::Seeded;
 use crate::stats::Counter;
 use crate::{Error, limits};
 
@@ -41,7 +42,7 @@ pub(crate) struct Asked {
 #[derive(Debug)]
 pub(crate) struct State {
     fates: Fates,
-    asked: HashMap<LogOffset, Asked>,
+    asked: HashMap<LogOffset, Asked, Seeded>,
     /// Rows that differ from [`State::asked`].
     changed: HashSet<LogOffset>,
     /// By producer group, the half messages that wait for one of its producers to come back.
