@@ -12,6 +12,7 @@ use store::{Store, Table};
 
 use forbidden::Forbidden;
 
+use crate::hash::Seeded;
 use crate::topic::table::stored_version;
 use crate::{Answer, AskedFor, Broker, Caller, Error, limits, row};
 
@@ -31,7 +32,7 @@ const VERSION_KEY: &[u8] = b"groups";
 
 /// All groups' configurations.
 pub(crate) struct Groups {
-    groups: RwLock<HashMap<GroupName, Arc<GroupConfig>>>,
+    groups: RwLock<HashMap<GroupName, Arc<GroupConfig>, Seeded>>,
     pub(crate) forbidden: Forbidden,
     /// Held while a change is made; what is inside is the version of the table.
     version: Mutex<DataVersion>,
@@ -43,7 +44,7 @@ impl Groups {
         let at_start = AT_START
             .iter()
             .filter_map(|name| GroupName::parse(name).ok());
-        let mut groups: HashMap<GroupName, Arc<GroupConfig>> = at_start
+        let mut groups: HashMap<GroupName, Arc<GroupConfig>, Seeded> = at_start
             .map(|name| (name.clone(), Arc::new(GroupConfig::new(name))))
             .collect();
         for (key, value) in store.rows(Table::Groups) {

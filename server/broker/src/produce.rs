@@ -120,8 +120,7 @@ impl Produced<'_> {
         let first = OffsetId::new(self.store_host, self.log_offset);
         out.extend_from_slice(first.as_bytes());
         for &offset in &self.more {
-            out.push(b',');
-            out.extend_from_slice(first.at(offset).as_bytes());
+            first.push_next(offset, out);
         }
     }
 }
@@ -141,21 +140,38 @@ impl Broker {
         caller: &Caller,
         send: &Produce<'a>,
     ) -> Result<Answer<Produced<'a>>, Error> {
-        let retried: Produce<'a>;
-        let (topic, send) = match self.topic_to_send(send)? {
-            Target::Plain(topic) => (topic, send),
-            Target::Retry(name) => match self.send_to_retry(caller, send, &name)? {
-                Retry::Dead(answer) => return Ok(answer),
-                Retry::Ordinary { topic, times } => {
-                    retried = Produce {
-                        reconsume_times: times,
-                        ..*send
-                    };
-                    (topic, &retried)
+        self.topics.with(send.topic, |found| {
+            let made: Arc<Topic>;
+            let retried: Produce<'a>;
+            let (topic, send) = match self.topic_to_send(found, send)? {
+                Target::There(topic) => (topic, send),
+                Target::Made(topic) => {
+                    made = topic;
+                    (&*made, send)
                 }
-            },
-        };
-        let queue = self.queue_to_send(caller, send, &topic)?;
+                Target::Retry(name) => match self.send_to_retry(caller, send, &name)? {
+                    Retry::Dead(answer) => return Ok(answer),
+                    Retry::Ordinary { topic, times } => {
+                        retried = Produce {
+                            reconsume_times: times,
+                            ..*send
+                        };
+                        made = topic;
+                        (&*made, &retried)
+                    }
+                },
+            };
+            self.produce_to(caller, send, topic)
+        })
+    }
+
+    fn produce_to<'a>(
+        &self,
+        caller: &Caller,
+        send: &Produce<'a>,
+        topic: &Topic,
+    ) -> Result<Answer<Produced<'a>>, Error> {
+        let queue = self.queue_to_send(caller, send, topic)?;
         let mut facts = facts(send.properties);
         if topic.config.name.is_retry() {
             // What a client sends back has the properties of its message: the key was that one's.
@@ -176,11 +192,11 @@ impl Broker {
                 let text = "a batch has no idempotency key";
                 return Err(Error::Invalid(text.to_owned()));
             }
-            return self.produce_once(caller, send, &topic, key, || {
-                self.produce_checked(caller, send, &topic, queue, facts, half)
+            return self.produce_once(caller, send, topic, key, || {
+                self.produce_checked(caller, send, topic, queue, facts, half)
             });
         }
-        self.produce_checked(caller, send, &topic, queue, facts, half)
+        self.produce_checked(caller, send, topic, queue, facts, half)
     }
 
     /// Stores what passed all checks.
@@ -211,12 +227,16 @@ impl Broker {
     }
 
     /// The topic of a send: there, or made now.
-    fn topic_to_send(&self, send: &Produce<'_>) -> Result<Target, Error> {
+    fn topic_to_send<'t>(
+        &self,
+        found: Option<&'t Arc<Topic>>,
+        send: &Produce<'_>,
+    ) -> Result<Target<'t>, Error> {
         let until = self.options.accept_sends_from;
         if until > 0 && self.clock.wall() < until {
             return Err(Error::NotYetServing { until });
         }
-        if let Some(topic) = self.topics.find(send.topic) {
+        if let Some(topic) = found {
             if topic.config.order && !self.options.permission.writable() {
                 return Err(Error::BrokerNotWritable {
                     broker: self.options.address,
@@ -227,7 +247,7 @@ impl Broker {
             }
             return Ok(match topic.config.name.is_retry() {
                 true => Target::Retry(topic.config.name.clone()),
-                false => Target::Plain(topic),
+                false => Target::There(topic),
             });
         }
         let name = TopicName::parse(send.topic)?;
@@ -239,15 +259,23 @@ impl Broker {
         }
         let (template, queues) = (send.template, send.template_queues);
         let made = self.create_topic_for_send(send.topic, template, queues, send.unit_mode)?;
-        Ok(Target::Plain(made))
+        Ok(Target::Made(made))
     }
 
     /// Looks whether a reply could be stored.
     pub(crate) fn check_reply(&self, caller: &Caller, send: &Produce<'_>) -> Result<(), Error> {
-        if let Target::Plain(topic) = self.topic_to_send(send)? {
-            self.queue_to_send(caller, send, &topic)?;
-        }
-        Ok(())
+        self.topics.with(send.topic, |found| {
+            let made;
+            let topic = match self.topic_to_send(found, send)? {
+                Target::There(topic) => topic,
+                Target::Made(topic) => {
+                    made = topic;
+                    &*made
+                }
+                Target::Retry(_) => return Ok(()),
+            };
+            self.queue_to_send(caller, send, topic).map(|_| ())
+        })
     }
 
     pub(crate) fn check_body(&self, body: &[u8]) -> Result<(), Error> {
@@ -482,8 +510,9 @@ impl Broker {
 }
 
 /// Where a send goes.
-enum Target {
-    Plain(Arc<Topic>),
+enum Target<'t> {
+    There(&'t Topic),
+    Made(Arc<Topic>),
     /// To a retry topic, there or not.
     Retry(TopicName),
 }

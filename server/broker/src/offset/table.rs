@@ -11,6 +11,7 @@ use model::{GroupName, TopicName};
 use store::{Store, Table};
 
 use crate::changes::Changes;
+use crate::hash::Seeded;
 use crate::stats::history::{Count, History, Windows};
 use crate::{Error, limits, row};
 
@@ -83,14 +84,15 @@ impl Progress {
     }
 }
 
-type Topics = HashMap<TopicName, Progress>;
+type Topics = HashMap<TopicName, Progress, Seeded>;
+type Groups = HashMap<GroupName, Topics, Seeded>;
 
 /// A group, a topic, and for each queue the committed offset.
 type Committed = (GroupName, TopicName, Vec<(u32, i64)>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    groups: HashMap<GroupName, Topics>,
+    groups: Groups,
     dirty: Vec<(GroupName, TopicName, u32)>,
     /// Resets that the group's consumer has not heard of. Then the committed offset is the target.
     resets: HashSet<(GroupName, TopicName, u32)>,
@@ -222,9 +224,9 @@ impl Offsets {
     /// positions already, it does not.
     pub fn pulled(&self, group: &GroupName, topic: &TopicName, queue: u32, next: i64, got: Count) {
         let mut inner = self.lock();
-        if let Ok(position) = inner.position(group, topic, queue) {
-            position.pulled = next;
-            inner.progress(group, topic).got.add(got);
+        if let Ok(progress) = inner.with_room(group, topic, queue) {
+            progress.at(queue).pulled = next;
+            progress.got.add(got);
         }
     }
 
@@ -379,6 +381,18 @@ impl Offsets {
     }
 }
 
+fn progress<'g>(groups: &'g mut Groups, group: &GroupName, topic: &TopicName) -> &'g mut Progress {
+    // Looked up first: the usual case must not clone the names.
+    if !groups.contains_key(group) {
+        groups.insert(group.clone(), Topics::default());
+    }
+    let topics = groups.get_mut(group).expect("was just put there");
+    if !topics.contains_key(topic) {
+        topics.insert(topic.clone(), Progress::default());
+    }
+    topics.get_mut(topic).expect("was just put there")
+}
+
 impl Inner {
     fn is_reset(&self, group: &GroupName, topic: &TopicName, queue: u32) -> bool {
         // Nearly always there is none, and then no name is copied.
@@ -395,15 +409,7 @@ impl Inner {
     }
 
     fn progress(&mut self, group: &GroupName, topic: &TopicName) -> &mut Progress {
-        // Looked up first: the usual case must not clone the names.
-        if !self.groups.contains_key(group) {
-            self.groups.insert(group.clone(), HashMap::new());
-        }
-        let topics = self.groups.get_mut(group).expect("was just put there");
-        if !topics.contains_key(topic) {
-            topics.insert(topic.clone(), Progress::default());
-        }
-        topics.get_mut(topic).expect("was just put there")
+        progress(&mut self.groups, group, topic)
     }
 
     fn position(
@@ -412,13 +418,27 @@ impl Inner {
         topic: &TopicName,
         queue: u32,
     ) -> Result<&mut Position, Error> {
-        let count = self.count;
-        let growth = self.progress(group, topic).growth(queue);
-        if growth > 0 && count + growth > limits::OFFSETS {
-            return Err(Error::Busy("there are too many consumer offsets"));
+        let progress = self.with_room(group, topic, queue)?;
+        Ok(progress.at(queue))
+    }
+
+    /// A progress that may have a position for this queue.
+    fn with_room(
+        &mut self,
+        group: &GroupName,
+        topic: &TopicName,
+        queue: u32,
+    ) -> Result<&mut Progress, Error> {
+        let progress = progress(&mut self.groups, group, topic);
+        let growth = progress.growth(queue);
+        if growth > 0 {
+            if self.count + growth > limits::OFFSETS {
+                return Err(Error::Busy("there are too many consumer offsets"));
+            }
+            self.count += growth;
+            progress.at(queue);
         }
-        self.count += growth;
-        Ok(self.progress(group, topic).at(queue))
+        Ok(progress)
     }
 
     fn remove(&mut self, group: &GroupName, topic: &TopicName) {

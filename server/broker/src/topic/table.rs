@@ -1,8 +1,10 @@
 //! The topics in memory, and how a change reaches the log, the readers and the name server: in this
 //! order, one change at a time.
 
+use std::cell::Cell;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::Duration;
 
 use model::flag::Perm;
@@ -62,9 +64,23 @@ impl Topic {
     }
 }
 
+thread_local! {
+    /// What this thread found last, and in which state of which table.
+    static LAST: Cell<Option<(u64, Arc<Topic>)>> = const { Cell::new(None) };
+}
+
+/// Numbers the states of all tables of the process.
+static STATES: AtomicU64 = AtomicU64::new(0);
+
+fn new_state() -> u64 {
+    STATES.fetch_add(1, Ordering::Relaxed)
+}
+
 /// All topics.
 pub(crate) struct Topics {
     topics: RwLock<HashMap<TopicName, Arc<Topic>, Seeded>>,
+    /// Another one as soon as a topic is another one.
+    state: AtomicU64,
     /// Held while a change is made; what is inside is the version of the table.
     version: Mutex<DataVersion>,
     system: Vec<TopicName>,
@@ -102,6 +118,7 @@ impl Topics {
         });
         Topics {
             topics: RwLock::new(topics),
+            state: AtomicU64::new(new_state()),
             version: Mutex::new(version),
             system,
             registrar,
@@ -113,6 +130,27 @@ impl Topics {
     pub fn find(&self, name: &str) -> Option<Arc<Topic>> {
         let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
         topics.get(name).cloned()
+    }
+
+    /// The same for a moment. Messages of a topic come together, and for all but the first of them no lock
+    /// is taken and nobody's count of users is touched.
+    pub fn with<T>(&self, name: &str, look: impl FnOnce(Option<&Arc<Topic>>) -> T) -> T {
+        let state = self.state.load(Ordering::Acquire);
+        let same =
+            |(of, topic): &(u64, Arc<Topic>)| *of == state && topic.config.name.as_str() == name;
+        let last = LAST.take().filter(same);
+        let found = last.or_else(|| Some((state, self.find(name)?)));
+        let result = look(found.as_ref().map(|(_, topic)| topic));
+        if found.is_some() {
+            LAST.set(found);
+        }
+        result
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, HashMap<TopicName, Arc<Topic>, Seeded>> {
+        let topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
+        self.state.store(new_state(), Ordering::Release);
+        topics
     }
 
     /// Whether the name belongs to the broker.
@@ -215,11 +253,7 @@ impl Change<'_> {
             .map(|config| self.topics.registered(config))
             .collect();
         {
-            let mut topics = self
-                .topics
-                .topics
-                .write()
-                .unwrap_or_else(PoisonError::into_inner);
+            let mut topics = self.topics.write();
             for config in configs {
                 let before = topics.get(&config.name).cloned();
                 let own = self.topics.is_system(config.name.as_str());
@@ -241,11 +275,7 @@ impl Change<'_> {
             (Table::Values, VERSION_KEY, Some(&version)),
         ])?;
         *self.version = next;
-        let mut topics = self
-            .topics
-            .topics
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut topics = self.topics.write();
         let gone = topics.remove(name.as_str());
         drop(topics);
         self.topics.registrar.removed(name, next);
