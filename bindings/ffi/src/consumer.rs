@@ -211,10 +211,11 @@ impl PushConsumer {
         if self.runtime.is_parents() || self.closed.swap(true, Ordering::AcqRel) {
             return;
         }
+        // What was not settled by now never will be: nothing waits for it.
+        self.deliveries.close();
         let inner = self.inner.get().clone();
         let leave = async move { inner.shutdown().await };
         let _ = self.runtime.wait_for(limit.max(GRACE * 2), leave);
-        self.deliveries.close();
     }
 }
 
@@ -222,15 +223,13 @@ impl Drop for PushConsumer {
     fn drop(&mut self) {
         if !self.runtime.is_parents() && !self.closed.swap(true, Ordering::AcqRel) {
             let (inner, deliveries) = (self.inner.get().clone(), self.deliveries.clone());
-            drop(self.runtime.spawn(async move {
-                inner.shutdown().await;
-                // What nobody settles any more holds the queue that holds the deliveries.
-                deliveries.close();
-            }));
+            // What nobody settles any more holds the queue that holds the deliveries.
+            deliveries.close();
+            drop(self.runtime.spawn(async move { inner.shutdown().await }));
         }
     }
 }
 
-/// The language waits for its own handlers before it closes; what it has not settled by then is not waited
-/// for.
+/// The language waits for its own handlers before it closes. This much is left to what was settled and is on its way
+/// back to its broker.
 const GRACE: Duration = Duration::from_millis(200);

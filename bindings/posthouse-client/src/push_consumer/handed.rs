@@ -16,8 +16,9 @@ use crate::received::Received;
 
 /// Takes messages, many at once.
 pub trait Takes: Send + Sync + 'static {
-    /// These are to be settled, each once: [`settle_all`]. One that never is stays taken, and comes to the next
-    /// member of the group as if for the first time. Called on the runtime's threads: it must not block.
+    /// These are to be settled, each once: [`settle_all`]. One whose [`Open`] is dropped instead stays taken, and comes
+    /// to the next member of the group as if for the first time; the end of the consumer does not wait for it. Called
+    /// on the runtime's threads: it must not block.
     fn take(&self, messages: Vec<Handed>);
 }
 
@@ -43,19 +44,30 @@ struct One {
     hands: Arc<Hands>,
     message: Received,
     begun: Instant,
+    /// Nobody said what became of it.
+    unsettled: bool,
+}
+
+impl Drop for One {
+    fn drop(&mut self) {
+        if self.unsettled {
+            self.hands.close(1);
+        }
+    }
 }
 
 /// Says what became of messages.
 pub fn settle_all(settled: impl IntoIterator<Item = (Open, Settle)>) {
     let mut done: Vec<(Arc<Hands>, Vec<u64>)> = Vec::new();
     for (Open(kind), settle) in settled {
-        let one = match kind {
+        let mut one = match kind {
             Kind::Alone(waiting) => {
                 let _ = waiting.send(settle);
                 continue;
             }
             Kind::One(one) => one,
         };
+        one.unsettled = false;
         one.hands.tell(&one, settle);
         if settle != Settle::Ack && one.hands.work.model == Model::Clustering {
             let runtime = one.hands.runtime.clone();
@@ -166,6 +178,7 @@ impl Hands {
                 hands: self.clone(),
                 message: message.clone(),
                 begun,
+                unsettled: true,
             };
             let message = names.received(message);
             if let Some((observer, group)) = &observer {
@@ -202,6 +215,11 @@ impl Hands {
 
     fn end(&self, count: usize) {
         self.work.places.add_permits(count);
+        self.close(count);
+    }
+
+    /// So many are open no more.
+    fn close(&self, count: usize) {
         if self.open.fetch_sub(count, Ordering::AcqRel) == count {
             self.none.notify_waiters();
         }
