@@ -217,6 +217,12 @@ impl Client {
         &self.runtime
     }
 
+    /// Whether its brokers are in this process.
+    pub(crate) fn is_inside(&self) -> bool {
+        let server = self.server.lock().unwrap_or_else(PoisonError::into_inner);
+        server.is_some()
+    }
+
     /// The client itself.
     ///
     /// # Errors

@@ -144,6 +144,10 @@ pub struct Producer {
     runtime: Arc<Runtime>,
     inner: Parents<posthouse_client::Producer>,
     bursts: Parents<mpsc::UnboundedSender<Burst>>,
+    /// Bursts that the runtime was given and has not sent.
+    queued: Arc<AtomicUsize>,
+    /// Whether its brokers are in this process.
+    inside: bool,
     credit: Arc<Credit>,
     /// Of one that is asked about its half messages.
     checks: Option<Arc<Checks>>,
@@ -194,12 +198,16 @@ impl Producer {
         let runtime = client.runtime().clone();
         let credit = Arc::new(credit);
         let (bursts, arriving) = mpsc::unbounded_channel();
+        let queued = Arc::<AtomicUsize>::default();
         // Ends with the sender.
-        drop(runtime.spawn(run(inner.clone(), credit.clone(), arriving)));
+        let run = run(inner.clone(), credit.clone(), arriving, queued.clone());
+        drop(runtime.spawn(run));
         Producer {
             runtime,
             inner: Parents::new(inner),
             bursts: Parents::new(bursts),
+            queued,
+            inside: client.is_inside(),
             credit,
             checks: None,
             closed: AtomicBool::new(false),
@@ -235,12 +243,46 @@ impl Producer {
     /// As [`Producer::get`]; then nothing was sent.
     pub fn submit(&self, messages: &mut VecDeque<Outgoing>, done: Arc<dyn Sink>) -> Result<()> {
         self.get()?;
+        match self.with_credit(messages) {
+            burst if burst.is_empty() => Ok(()),
+            burst => self.queue(burst, done),
+        }
+    }
+
+    /// As [`Producer::submit`], for a thread that waits for the results and may be held up: a broker of this
+    /// process does its work on it, which saves waking one thread and then the other.
+    ///
+    /// # Errors
+    /// As [`Producer::submit`].
+    pub fn submit_here(
+        &self,
+        messages: &mut VecDeque<Outgoing>,
+        done: Arc<dyn Sink>,
+    ) -> Result<()> {
+        let producer = self.get()?;
+        let burst = self.with_credit(messages);
+        // Behind what was submitted before.
+        let here = self.inside && self.queued.load(Ordering::Acquire) == 0;
+        match burst.is_empty() {
+            true => Ok(()),
+            false if here => {
+                self.runtime
+                    .enter(|| send(producer, &self.credit, burst, &done));
+                Ok(())
+            }
+            false => self.queue(burst, done),
+        }
+    }
+
+    /// Takes those that there is credit for, from the first on.
+    fn with_credit(&self, messages: &mut VecDeque<Outgoing>) -> Vec<Outgoing> {
         let has_credit = |outgoing: &Outgoing| self.credit.take(outgoing.message.body.len());
         let taken = messages.iter().take_while(|one| has_credit(one)).count();
-        if taken == 0 {
-            return Ok(());
-        }
-        let burst = messages.drain(..taken).collect();
+        messages.drain(..taken).collect()
+    }
+
+    fn queue(&self, burst: Vec<Outgoing>, done: Arc<dyn Sink>) -> Result<()> {
+        self.queued.fetch_add(1, Ordering::AcqRel);
         let sent = self.bursts.send((burst, done));
         sent.map_err(|_| Error::new(Code::Internal, "the sending task has ended"))
     }
@@ -302,27 +344,39 @@ async fn run(
     producer: posthouse_client::Producer,
     credit: Arc<Credit>,
     mut arriving: mpsc::UnboundedReceiver<Burst>,
+    queued: Arc<AtomicUsize>,
 ) {
     let mut bursts = Vec::with_capacity(BURSTS);
     while arriving.recv_many(&mut bursts, BURSTS).await > 0 {
         for (burst, done) in bursts.drain(..) {
-            let mut burst = burst.into_iter().peekable();
-            // Those with the same limit go together.
-            while let Some(limit) = burst.peek().map(|one| one.limit) {
-                let (mut messages, mut sent) = (Vec::new(), Vec::new());
-                while let Some(one) = burst.next_if(|one| one.limit == limit) {
-                    sent.push((one.id, one.message.body.len()));
-                    let (message, queue) = (one.message, one.queue);
-                    messages.push(Each { message, queue });
-                }
-                let ends = Sending {
-                    sent,
-                    credit: credit.clone(),
-                    done: done.clone(),
-                };
-                producer.send_each(messages, limit, Arc::new(ends));
-            }
+            send(&producer, &credit, burst, &done);
+            queued.fetch_sub(1, Ordering::AcqRel);
         }
+    }
+}
+
+/// Sends a burst. To be called inside the runtime.
+fn send(
+    producer: &posthouse_client::Producer,
+    credit: &Arc<Credit>,
+    burst: Vec<Outgoing>,
+    done: &Arc<dyn Sink>,
+) {
+    let mut burst = burst.into_iter().peekable();
+    // Those with the same limit go together.
+    while let Some(limit) = burst.peek().map(|one| one.limit) {
+        let (mut messages, mut sent) = (Vec::new(), Vec::new());
+        while let Some(one) = burst.next_if(|one| one.limit == limit) {
+            sent.push((one.id, one.message.body.len()));
+            let (message, queue) = (one.message, one.queue);
+            messages.push(Each { message, queue });
+        }
+        let ends = Sending {
+            sent,
+            credit: credit.clone(),
+            done: done.clone(),
+        };
+        producer.send_each(messages, limit, Arc::new(ends));
     }
 }
 

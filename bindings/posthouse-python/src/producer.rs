@@ -114,7 +114,7 @@ impl Producer {
         let mut open = left.len();
         while open > 0 {
             if !left.is_empty() {
-                let submitted = self.producer.submit(&mut left, inbox.clone());
+                let submitted = py.detach(|| self.producer.submit_here(&mut left, inbox.clone()));
                 submitted.map_err(|error| raised(py, &error))?;
             }
             let credit = self.producer.credit();
@@ -251,7 +251,7 @@ impl Producer {
     ) -> PyResult<()> {
         let begun = Instant::now();
         loop {
-            let submitted = self.producer.submit(outgoing, inbox.clone());
+            let submitted = py.detach(|| self.producer.submit_here(outgoing, inbox.clone()));
             submitted.map_err(|error| raised(py, &error))?;
             if outgoing.is_empty() {
                 return Ok(());

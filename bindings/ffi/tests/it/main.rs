@@ -88,6 +88,53 @@ fn what_is_sent_in_slabs_is_popped_and_acked() {
 }
 
 #[test]
+fn a_broker_of_this_process_works_on_the_thread_that_waits() {
+    let server = Server::start(&memory()).unwrap();
+    let client = client(&server);
+    let credit = Credit::new(64, 1 << 20);
+    let producer = Producer::open(&client, "p", ProducerOptions::default(), credit).unwrap();
+    let first = outgoing(0, Message::new("here", "first"));
+    assert_eq!(send_all(&producer, vec![first]), 1, "the route is known");
+    let done = Arc::new(Inbox::<Done>::default());
+    // The runtime cannot do it.
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let (held, holds) = std::sync::mpsc::channel();
+    drop(client.runtime().spawn(async move {
+        held.send(()).unwrap();
+        let _ = wait.recv();
+    }));
+    holds.recv().unwrap();
+    let mut messages: VecDeque<_> = (1..4)
+        .map(|n| outgoing(n, Message::new("here", n.to_string())))
+        .collect();
+    producer.submit_here(&mut messages, done.clone()).unwrap();
+    assert!(messages.is_empty());
+    let mut sent = done.take(8);
+    sent.sort_by_key(|(id, _)| *id);
+    let stored: Vec<_> = sent.iter().map(|(id, one)| (*id, one.is_ok())).collect();
+    assert_eq!(stored, [(1, true), (2, true), (3, true)]);
+    assert_eq!(producer.credit().in_flight(), 0);
+    // Behind one that waits for the runtime, it waits too.
+    for n in 4..6 {
+        let mut one = VecDeque::from([outgoing(n, Message::new("here", n.to_string()))]);
+        match n {
+            4 => producer.submit(&mut one, done.clone()).unwrap(),
+            _ => producer.submit_here(&mut one, done.clone()).unwrap(),
+        }
+    }
+    assert!(done.is_empty());
+    go.send(()).unwrap();
+    let mut order = Vec::new();
+    while order.len() < 2 {
+        order.extend(done.wait(1, LIMIT).into_iter().map(|(id, _)| id));
+    }
+    assert_eq!(order, [4, 5]);
+    producer.close(LIMIT);
+    client.close(LIMIT);
+    server.close();
+}
+
+#[test]
 fn what_is_pushed_is_taken_and_settled() {
     let server = Server::start(&memory()).unwrap();
     let client = Arc::new(client(&server));
