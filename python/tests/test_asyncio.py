@@ -70,6 +70,54 @@ def test_iterating_acks_and_stops(run: Callable[[Program], None]) -> None:
     run(program)
 
 
+def test_what_is_sent_begins_to_leave_before_the_loop_has_its_turn(run: Callable[[Program], None]) -> None:
+    async def program(server: posthouse.Server, client: posthouse.AsyncClient) -> None:
+        async with client.producer() as producer, client.producer() as first:
+            await first.send("t", "first")
+            futures = [producer.send_nowait(Message("t", str(n))) for n in range(128)]
+            # The loop gets no turn here.
+            with server.client() as blocking:
+                consumer = blocking.simple_consumer("g", "t")
+                bodies: set[str] = set()
+                while len(bodies) < 129:
+                    messages = consumer.receive(wait=30.0)
+                    assert messages
+                    consumer.ack(messages)
+                    bodies |= {message.text() for message in messages}
+            assert not any(future.done() for future in futures)
+            assert {result.status for result in await asyncio.gather(*futures)} == {"ok"}
+
+    run(program)
+
+
+def test_others_have_their_turn_however_much_comes(run: Callable[[Program], None]) -> None:
+    count = 5000
+
+    async def program(_server: posthouse.Server, client: posthouse.AsyncClient) -> None:
+        await client.producer().send_many([Message("t", "x") for _ in range(count)])
+        turns = 0
+
+        async def other() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        task = asyncio.create_task(other())
+        left = count
+        async with client.push_consumer("g", "t", start_from=FIRST) as consumer:
+            turns = 0
+            async for _ in consumer:
+                left -= 1
+                if not left:
+                    break
+            # One each time that more is fetched, which are 1024 messages at most.
+            assert turns >= count // 1024
+        task.cancel()
+
+    run(program)
+
+
 def test_a_cancelled_wait_loses_nothing(run: Callable[[Program], None]) -> None:
     async def program(_server: posthouse.Server, client: posthouse.AsyncClient) -> None:
         producer = client.producer()

@@ -76,8 +76,10 @@ impl Pump {
         self.theirs.as_raw_fd()
     }
 
-    /// What has come: pairs of id and result, a result being an exception if the call failed.
-    fn drain<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+    /// What has come. First the results of sends, many at once: the number of their producer, their ids, and the
+    /// results. Then pairs of id and result of everything else, a result being an exception if the call, or the
+    /// send, failed.
+    fn drain<'py>(&self, py: Python<'py>) -> PyResult<(Vec<Sent>, Bound<'py, PyList>)> {
         let mut bytes = [0_u8; 64];
         loop {
             match (&self.theirs).read(&mut bytes) {
@@ -86,7 +88,26 @@ impl Pump {
                 _ => break,
             }
         }
-        shown(py, self.inbox.drain())
+        let mut all: Vec<Sent> = Vec::new();
+        let mut others = Vec::new();
+        for event in self.inbox.drain() {
+            let (id, sent) = match event {
+                Event::Sent((id, Ok(sent))) => (id, Py::new(py, SendResult { sent })?),
+                other => {
+                    others.push(other);
+                    continue;
+                }
+            };
+            let producer = id >> SHIFT;
+            match all.last_mut() {
+                Some((last, ids, results)) if *last == producer => {
+                    ids.push(id);
+                    results.push(sent);
+                }
+                _ => all.push((producer, vec![id], vec![sent])),
+            }
+        }
+        Ok((all, shown(py, others)?))
     }
 
     /// The same, for a thread: waits for the first result, at most so long.
@@ -101,6 +122,12 @@ impl Pump {
         self.inbox.close();
     }
 }
+
+/// Results of sends: their producer's number, their ids, and they.
+type Sent = (u64, Vec<u64>, Vec<Py<SendResult>>);
+
+/// The ids of a producer's sends begin at its number, moved so far; `_aio.py` has the same.
+const SHIFT: u32 = 40;
 
 fn shown<'py>(
     py: Python<'py>,

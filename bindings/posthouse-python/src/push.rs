@@ -111,11 +111,10 @@ impl PushConsumer {
         self.consumer.deliveries().settle([(delivery, settle)]);
     }
 
-    /// Says of many deliveries that they are done.
-    fn settle_all(&self, deliveries: Vec<u64>) {
-        let done = deliveries
-            .into_iter()
-            .map(|delivery| (delivery, Settle::Ack));
+    /// Says of many messages that they are done.
+    fn settle_all(&self, messages: Vec<Bound<'_, ReceivedMessage>>) {
+        let done = messages.iter();
+        let done = done.map(|message| (message.get().delivery(), Settle::Ack));
         self.consumer.deliveries().settle(done);
     }
 

@@ -47,6 +47,11 @@ impl ReceivedMessage {
         &self.message
     }
 
+    /// By which a push consumer settles it.
+    pub fn delivery(&self) -> u64 {
+        self.delivery
+    }
+
     pub fn lease(&self) -> MutexGuard<'_, Option<Lease>> {
         self.lease.lock().unwrap_or_else(PoisonError::into_inner)
     }

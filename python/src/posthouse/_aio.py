@@ -33,7 +33,7 @@ from ._types import (
 # Who waits for a call, who gets what nobody waits for any more, and who is told that it is over.
 _Call: TypeAlias = tuple[asyncio.Future[Any], Callable[[Any], None] | None, Callable[[], None] | None]
 
-# A producer's messages have ids of their own, so that a slab of them is numbered through.
+# A producer's messages have ids of their own, so that a slab of them is numbered through; pump.rs has the same.
 SHIFT = 40
 
 
@@ -42,6 +42,7 @@ class Loop:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
+        self.create_future = loop.create_future
         self.pump = _native.Pump()
         self._calls: dict[int, _Call] = {}
         self._next = 1
@@ -78,7 +79,16 @@ class Loop:
 
     def take(self) -> None:
         """Hands out the results that have come."""
-        for ident, outcome in self.pump.drain():
+        sent, others = self.pump.drain()
+        for number, idents, results in sent:
+            pop = self.sends[number].pop
+            for ident, result in zip(idents, results):
+                try:
+                    pop(ident).set_result(result)
+                except (KeyError, asyncio.InvalidStateError):
+                    # Nobody waits any more: it was closed, or the wait was cancelled.
+                    pass
+        for ident, outcome in others:
             producer = ident >> SHIFT
             if producer:
                 future, lost, over = self.sends[producer].pop(ident, None), None, None

@@ -41,6 +41,9 @@ _log = logging.getLogger("posthouse.consumer")
 # Leaving a group gets this much, seconds, however long the rest took.
 _LEAVE = 0.5
 
+# Told to be done at once: Rust gets more while the rest of what is here is looked at.
+_TOLD = 128
+
 
 class AsyncPushConsumer(Closing):
     """Gets messages as they come: ``await run()`` with a handler, ``async for`` without one.
@@ -84,10 +87,11 @@ class AsyncPushConsumer(Closing):
         self._buffer: deque[ReceivedMessage] = deque()
         self._current: ReceivedMessage | None = None
         # Done, and to be told with what else is done until the loop's next turn.
-        self._done: list[int] = []
+        self._done: list[ReceivedMessage] = []
         self._running: set[asyncio.Task[None]] = set()
         self._closed = False
         self._hooks = client._hooks
+        self._hooked = bool(client._hooks)
         # Of the current message.
         self._tokens: list[Any] | None = None
 
@@ -128,6 +132,8 @@ class AsyncPushConsumer(Closing):
         native = self._native or await self._open()
         # What was done must not wait for what comes.
         self._tell()
+        # However much comes, others on this loop have their turn.
+        await asyncio.sleep(0)
         while not self._closed:
             try:
                 self._buffer.extend(native.take(BUFFERED))
@@ -148,15 +154,20 @@ class AsyncPushConsumer(Closing):
         current = self._current
         if current is not None:
             self._current = None
-            self._tell_hooks(None)
-            if not self._done:
+            if self._tokens is not None:
+                self._tell_hooks(None)
+            done = self._done
+            if not done:
                 asyncio.get_running_loop().call_soon(self._tell)
-            self._done.append(current._delivery)
-        if not self._buffer and not await self._fill():
+            done.append(current)
+            if len(done) >= _TOLD:
+                self._tell()
+        buffer = self._buffer
+        if not buffer and not await self._fill():
             raise StopAsyncIteration
-        message = self._buffer.popleft()
+        message = buffer.popleft()
         self._current = message
-        if self._hooks:
+        if self._hooked:
             self._tokens = self._hooks.deliver([message])
         return message
 

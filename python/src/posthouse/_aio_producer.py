@@ -1,4 +1,5 @@
-"""Sends, for asyncio: what one tick of the loop sends crosses to Rust together."""
+"""Sends, for asyncio: what one tick of the loop sends crosses to Rust together, or as soon as it is enough to keep Rust
+busy while the tick goes on."""
 
 from __future__ import annotations
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
+# As many as leave in one write.
+_CROSSING = 128
+
 
 def _look(message: object) -> None:
     """Raises if it is no message: it would cross with others of the same tick, who must not suffer from it."""
@@ -41,6 +45,7 @@ class AsyncProducer(Closing):
         self._max = max_in_flight
         self._strict = strict
         self._hooks = client._hooks
+        self._hooked = bool(client._hooks)
         self._loop: Loop | None = None
         self._open: dict[int, asyncio.Future[SendResult]] = {}
         self._pending: list[Message] = []
@@ -60,14 +65,22 @@ class AsyncProducer(Closing):
         return loop
 
     def _submit(self, message: Message) -> asyncio.Future[SendResult]:
-        loop = self._ready()
-        _look(message)
-        if not self._pending:
+        loop = self._loop
+        if loop is None or self._closed:
+            loop = self._ready()
+        # Nobody can derive from it.
+        if type(message) is not Message:
+            _look(message)
+        pending = self._pending
+        if not pending:
             loop.loop.call_soon(self._flush)
-        future: asyncio.Future[SendResult] = loop.loop.create_future()
-        self._open[self._next] = future
-        self._next += 1
-        self._pending.append(message)
+        future: asyncio.Future[SendResult] = loop.create_future()
+        ident = self._next
+        self._open[ident] = future
+        self._next = ident + 1
+        pending.append(message)
+        if len(pending) >= _CROSSING:
+            self._flush()
         return future
 
     def _flush(self) -> None:
@@ -181,7 +194,7 @@ class AsyncProducer(Closing):
         """
         if len(self._open) >= self._max:
             raise QueueFull(f"{self._max} messages are on their way", code="queue_full", retryable=True)
-        if not self._hooks:
+        if not self._hooked:
             return self._submit(message)
         self._ready()
         _look(message)
