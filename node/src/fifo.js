@@ -13,6 +13,16 @@ class Fifo {
     for (const item of items) this.#items.push(item)
   }
 
+  /** All of an array, which nobody else uses from then on. */
+  take(items) {
+    if (this.length > 0) {
+      for (const item of items) this.#items.push(item)
+      return
+    }
+    this.#items = items
+    this.#head = 0
+  }
+
   peek() {
     return this.#items[this.#head]
   }

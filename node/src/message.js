@@ -151,6 +151,13 @@ class ReceivedMessage {
     return [message.#frame.meta[at], message.#frame.meta[at + 1]]
   }
 
+  /** Puts them there. */
+  static putId(message, numbers, place) {
+    const at = message.#at + F.id
+    numbers[place] = message.#frame.meta[at]
+    numbers[place + 1] = message.#frame.meta[at + 1]
+  }
+
   /** The text of its lease, if it is on loan. */
   static leaseOf(message) {
     if (!message.#frame.leased) return undefined
@@ -173,7 +180,7 @@ class ReceivedMessage {
   }
 }
 
-const { idOf, isOne, leaseOf } = ReceivedMessage
+const { idOf, isOne, leaseOf, putId } = ReceivedMessage
 
 /** A host's address in hex, and its port: of `10.0.0.1:10911` or `[::1]:10911`. */
 function addressOf(host) {
@@ -276,4 +283,4 @@ function plainResult(sent, transactionId) {
   return Object.freeze({ ...sent, status: STATUS[sent.status], recallHandle: sent.recallHandle ?? undefined, transactionId })
 }
 
-module.exports = { ReceivedMessage, eachResult, idOf, isOne, leaseOf, messagesOf, plainResult }
+module.exports = { ReceivedMessage, eachResult, idOf, isOne, leaseOf, messagesOf, plainResult, putId }

@@ -22,6 +22,10 @@ const OPTIONS = {
   strictStore: ['boolean', false]
 }
 
+/** As many as leave in one write: they cross at once, so that Rust is busy while the tick goes on. */
+const CROSSING = 128
+const CROSSING_BYTES = 256 * 1024
+
 /** A message that is on its way, or waits for credit. */
 class Sending {
   constructor(message, body, resolve, reject) {
@@ -53,7 +57,8 @@ class Producer extends Closable {
   /** Numbers that wait in the slab begin here, and end before #next. */
   #first = 0
   #next = 0
-  #flushing = false
+  /** The rest of a tick crosses at its end. */
+  #ripening = false
   /** On their way, by number. */
   #sending = new Map()
   /** Wait for credit, first come first served. */
@@ -251,10 +256,19 @@ class Producer extends Closable {
     }
     this.#slab.add(sending.message, sending.body)
     this.#track(sending)
-    if (this.#flushing) return
-    this.#flushing = true
-    if (this.#options.lingerMs > 0) setTimeout(() => this.#flush(), this.#options.lingerMs)
-    else queueMicrotask(() => this.#flush())
+    if (this.#slab.count >= CROSSING || this.#slab.size >= CROSSING_BYTES) {
+      this.#flush()
+      return
+    }
+    if (this.#ripening) return
+    this.#ripening = true
+    if (this.#options.lingerMs > 0) setTimeout(() => this.#ripe(), this.#options.lingerMs)
+    else queueMicrotask(() => this.#ripe())
+  }
+
+  #ripe() {
+    this.#ripening = false
+    this.#flush()
   }
 
   #track(sending) {
@@ -272,7 +286,6 @@ class Producer extends Closable {
   }
 
   #flush() {
-    this.#flushing = false
     if (this.#slab.count > 0) this.#submit(null, null)
   }
 

@@ -7,7 +7,7 @@ const check = require('./check.js')
 const { Closable } = require('./dispose.js')
 const { PosthouseError, attempt, closedError, configError } = require('./errors.js')
 const { Fifo } = require('./fifo.js')
-const { idOf, messagesOf } = require('./message.js')
+const { idOf, messagesOf, putId } = require('./message.js')
 const { environment, native } = require('./port.js')
 const { Reject, Retry } = require('./verdicts.js')
 
@@ -33,8 +33,10 @@ const REJECT = 2
 const RETRY_AFTER = 3
 const LONGEST_MS = 0xffff_ffff - RETRY_AFTER
 
-/** Settled together at most. */
-const BURST = 512
+/** Settled together at most: Rust gets more while the rest of what is here is looked at. */
+const BURST = 128
+/** Of each two halves of its id, and how it is settled. */
+const NUMBERS = 3
 
 class PushConsumer extends Closable {
   #environment = environment()
@@ -43,7 +45,8 @@ class PushConsumer extends Closable {
   #native
   #ready = new Fifo()
   #waiting = new Fifo()
-  #settled = []
+  #settled = new Uint32Array(BURST * NUMBERS)
+  #settledEnd = 0
   #settling = false
   #running = new Map()
   #idle = []
@@ -114,7 +117,7 @@ class PushConsumer extends Closable {
     const { handler } = this.#options
     for (let frame = this.#native.take(); frame; frame = this.#native.take()) {
       const messages = messagesOf(frame)
-      if (handler === undefined) this.#ready.push(...messages)
+      if (handler === undefined) this.#ready.take(messages)
       else for (const message of messages) this.#handle(handler, message)
     }
     while (this.#ready.length > 0 && this.#waiting.length > 0) this.#waiting.shift()()
@@ -253,9 +256,11 @@ class PushConsumer extends Closable {
   // --- settling
 
   #settle(message, how) {
-    const [low, high] = idOf(message)
-    this.#settled.push(low, high, how)
-    if (this.#settled.length >= BURST * 3) this.#tell()
+    const at = this.#settledEnd
+    putId(message, this.#settled, at)
+    this.#settled[at + 2] = how
+    this.#settledEnd = at + NUMBERS
+    if (this.#settledEnd === this.#settled.length) this.#tell()
     else if (!this.#settling) {
       this.#settling = true
       setImmediate(() => this.#tell())
@@ -264,9 +269,9 @@ class PushConsumer extends Closable {
 
   #tell() {
     this.#settling = false
-    if (this.#settled.length === 0) return
-    this.#native.settle(Uint32Array.from(this.#settled))
-    this.#settled = []
+    if (this.#settledEnd === 0) return
+    this.#native.settle(this.#settled.subarray(0, this.#settledEnd))
+    this.#settledEnd = 0
   }
 
   async _close(limit) {

@@ -3,20 +3,35 @@
 
 const { invalidMessage } = require('./errors.js')
 
-const SMALL = 64 * 1024
+const SMALL = 4 * 1024
+/** A buffer that is larger than this is not kept. */
+const LARGE = 4 * 1024 * 1024
+/** Where the table of strings begins, and how many messages there are. */
+const HEAD = 8
 
 const NOW = 0
 const AFTER = 1
 const AT = 2
 const LEVEL = 3
 
-/** Collects messages. The strings of all of them lie in front, each once. */
+/** Collects messages in one buffer, which is used again. The strings of all of them lie behind them, each once. */
 class Slab {
   #strings = new Map()
   #stringBytes = 0
-  #buffer = Buffer.allocUnsafeSlow(SMALL)
-  #at = 0
+  #buffer
+  /** The same bytes, as numbers. */
+  #words
+  #at = HEAD
   count = 0
+
+  constructor() {
+    this.#use(Buffer.allocUnsafeSlow(SMALL))
+  }
+
+  /** Bytes that wait here. */
+  get size() {
+    return this.#at
+  }
 
   /** Adds a checked message, see `checked`. */
   add(message, body) {
@@ -29,46 +44,53 @@ class Slab {
     const isText = typeof body === 'string'
     // A UTF-16 unit takes at most three bytes of UTF-8.
     this.#room(48 + 4 * keys.length + 8 * properties.length + (isText ? body.length * 3 : body.byteLength))
-    this.#number(topic)
-    this.#number(tag)
-    this.#number(sharding)
-    this.#number(idempotency)
-    this.#number(message.flag ?? 0)
     const [kind, when] = whenOf(message)
-    this.#number(kind)
-    this.#number(when % 2 ** 32)
-    this.#number(Math.floor(when / 2 ** 32))
-    this.#number(keys.length)
-    for (const key of keys) this.#number(this.#string(key))
-    this.#number(properties.length)
+    const words = this.#words
+    let at = this.#at / 4
+    words[at] = topic
+    words[at + 1] = tag
+    words[at + 2] = sharding
+    words[at + 3] = idempotency
+    words[at + 4] = message.flag ?? 0
+    words[at + 5] = kind
+    words[at + 6] = when
+    words[at + 7] = when / 2 ** 32
+    words[at + 8] = keys.length
+    at += 9
+    for (const key of keys) words[at++] = this.#string(key)
+    words[at++] = properties.length
     for (const [name, value] of properties) {
-      this.#number(this.#string(name))
-      this.#number(this.#string(value))
+      words[at++] = this.#string(name)
+      words[at++] = this.#string(value)
     }
-    const start = this.#at + 4
+    const start = at * 4 + 4
     const length = isText ? this.#buffer.utf8Write(body, start) : body.byteLength
     if (!isText) this.#buffer.set(body, start)
-    this.#number(length)
-    this.#at += length
+    words[at] = length
+    const end = start + length
+    // To the next whole number; the buffer has older bytes.
+    this.#at = end + (-end & 3)
+    for (let zero = end; zero < this.#at; zero++) this.#buffer[zero] = 0
     this.count++
     return length
   }
 
-  /** Everything added, as one buffer; then it is empty. */
+  /** Everything added, as one buffer, good until something is added again; then it is empty. */
   take() {
-    const head = 8 + this.#stringBytes
-    const out = Buffer.allocUnsafe(head + this.#at)
-    let at = out.writeUInt32LE(this.#strings.size, 0)
+    this.#room(4 + this.#stringBytes)
+    this.#words[0] = this.#at
+    this.#words[1] = this.count
+    let at = this.#buffer.writeUInt32LE(this.#strings.size, this.#at)
     for (const text of this.#strings.keys()) {
-      const length = out.utf8Write(text, at + 4)
-      at = out.writeUInt32LE(length, at) + length
+      const length = this.#buffer.utf8Write(text, at + 4)
+      at = this.#buffer.writeUInt32LE(length, at) + length
     }
-    at = out.writeUInt32LE(this.count, at)
-    this.#buffer.copy(out, at, 0, this.#at)
-    if (SMALL * 64 < this.#buffer.length) this.#buffer = Buffer.allocUnsafeSlow(SMALL)
+    const whole = this.#buffer.subarray(0, at)
+    if (this.#buffer.length > LARGE) this.#use(Buffer.allocUnsafeSlow(SMALL))
     this.#strings.clear()
-    this.#stringBytes = this.#at = this.count = 0
-    return out
+    this.#at = HEAD
+    this.#stringBytes = this.count = 0
+    return whole
   }
 
   #string(text) {
@@ -80,20 +102,18 @@ class Slab {
     return number
   }
 
-  #number(number) {
-    const buffer = this.#buffer
-    buffer[this.#at++] = number
-    buffer[this.#at++] = number >>> 8
-    buffer[this.#at++] = number >>> 16
-    buffer[this.#at++] = number >>> 24
-  }
-
   #room(bytes) {
     const needed = this.#at + bytes
     if (needed <= this.#buffer.length) return
-    const larger = Buffer.allocUnsafeSlow(Math.max(needed, 2 * this.#buffer.length))
+    // Whole numbers fill it.
+    const larger = Buffer.allocUnsafeSlow(Math.max(needed + (-needed & 3), 2 * this.#buffer.length))
     this.#buffer.copy(larger, 0, 0, this.#at)
-    this.#buffer = larger
+    this.#use(larger)
+  }
+
+  #use(buffer) {
+    this.#buffer = buffer
+    this.#words = new Uint32Array(buffer.buffer)
   }
 }
 

@@ -56,6 +56,22 @@ test('many at once keep their order and each has its own result', async (t) => {
   assert.equal(new Set(texts(await receive(consumer, 499))).size, 499)
 })
 
+test('what one tick sends arrives whole and in order, whatever its length', async (t) => {
+  const { client } = await started(t, { topics: ['tick'] })
+  const producer = await client.producer()
+  // More than cross at once, whose lengths end at each place of a number; some are text, of characters of any width.
+  const bodies = Array.from({ length: 700 }, (_, n) => '€äx'.repeat((n % 5) + 1).slice(0, (n % 9) + 1) + n)
+  const of = (n) => ({ topic: 'tick', body: n % 2 ? bodies[n] : Buffer.from(bodies[n]), tag: `t${n % 3}`, shardingKey: 'one' })
+  const results = await Promise.all(bodies.map((_, n) => producer.send(of(n))))
+  assert.deepEqual(results.map((result) => result.queueOffset), [...bodies.keys()])
+  const consumer = await client.pullConsumer({ group: 'g', startFrom: 'first' })
+  await consumer.subscribe('tick')
+  const received = []
+  while (received.length < bodies.length) received.push(...(await consumer.poll()))
+  assert.deepEqual(texts(received), bodies)
+  assert.deepEqual(received.map((message) => message.tag), bodies.map((_, n) => `t${n % 3}`))
+})
+
 test('a send with a key is stored once', async (t) => {
   const { client } = await started(t, { topics: ['once'] })
   const producer = await client.producer()

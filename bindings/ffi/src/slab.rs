@@ -1,13 +1,15 @@
 //! Many messages as one buffer, for a language that makes its objects itself.
 //!
 //! All numbers are little-endian; a string is a number in the table of strings, which each slab carries, so
-//! that a topic is written once and not once a message.
+//! that a topic is written once and not once a message. The table lies behind the messages, which can then stay where
+//! they were written, and bodies are filled up with zeros to whole numbers, so that the next one can be written at once.
 //!
 //! ```text
-//! sends    := u32 strings, { u32 length, UTF-8 }*, u32 messages, message*
+//! sends    := u32 where the table begins, u32 messages, message*, table
+//! table    := u32 strings, { u32 length, UTF-8 }*
 //! message  := u32 topic, u32 tag + 1, u32 sharding key + 1, u32 idempotency key + 1, i32 flag,
 //!             u32 kind (0 now, 1 after ms, 2 at ms, 3 level), u64 when,
-//!             u32 keys, u32*, u32 properties, (u32 name, u32 value)*, u32 length, body
+//!             u32 keys, u32*, u32 properties, (u32 name, u32 value)*, u32 length, body, 0 to 3 zeros
 //! ```
 //! Received messages are the other way round: [`Received`]s become a [`Frame`], one buffer with all bodies
 //! and property texts, and [`META`] numbers a message that say where they lie.
@@ -26,11 +28,17 @@ use crate::error::{Code, Error, Result};
 /// # Errors
 /// [`Code::Internal`] for bytes that the language must not have written.
 pub fn read_sends(mut slab: Bytes) -> Result<Vec<Message>> {
+    let whole = slab.clone();
     let slab = &mut slab;
-    let count = number(slab)?;
+    let table = number(slab)?;
+    let mut table = match table <= whole.len() {
+        true => whole.slice(table..),
+        false => return Err(broken("a table beyond the end")),
+    };
+    let count = number(&mut table)?;
     let mut strings: Vec<Arc<str>> = Vec::with_capacity(count.min(1 << 16));
     for _ in 0..count {
-        let text = part(slab)?;
+        let text = part(&mut table)?;
         let text = std::str::from_utf8(&text).map_err(|_| broken("a string that is no UTF-8"))?;
         strings.push(text.into());
     }
@@ -71,6 +79,12 @@ fn message(slab: &mut Bytes, strings: &[Arc<str>]) -> Result<Message> {
         let (name, value) = (known(number(slab)?)?, known(number(slab)?)?);
         properties.push((name.to_string(), value.to_string()));
     }
+    let body = part(slab)?;
+    let zeros = body.len().next_multiple_of(4) - body.len();
+    if zeros > slab.len() {
+        return Err(broken("an end"));
+    }
+    slab.advance(zeros);
     Ok(Message {
         tag,
         keys,
@@ -79,7 +93,7 @@ fn message(slab: &mut Bytes, strings: &[Arc<str>]) -> Result<Message> {
         idempotency,
         when,
         flag,
-        ..Message::new(topic, part(slab)?)
+        ..Message::new(topic, body)
     })
 }
 
@@ -143,27 +157,29 @@ pub enum Field {
 }
 
 /// Puts received messages, each with the number by which it is settled or acked, into one buffer.
-pub fn write_received<'m>(messages: impl IntoIterator<Item = (u64, &'m Received)>) -> Frame {
-    let mut frame = Frame::default();
-    let mut known: HashMap<String, u32> = HashMap::new();
+pub fn write_received<'m>(
+    messages: impl IntoIterator<Item = (u64, &'m Received), IntoIter: Clone>,
+) -> Frame {
+    let messages = messages.into_iter();
+    let bytes = |(_, message): (u64, &Received)| message.body.len() + message.property_text().len();
+    let mut slab = Vec::with_capacity(messages.clone().map(bytes).sum());
+    let mut all = Vec::with_capacity(messages.size_hint().0 * META);
+    let mut strings = Strings::default();
+    let (mut topics, mut queue_topics, mut brokers) = <(Last<_>, Last<_>, Last<_>)>::default();
+    let (mut born_hosts, mut store_hosts) = <(Last<_>, Last<_>)>::default();
     for (id, message) in messages {
-        let mut string = |text: &str| match known.get(text) {
-            Some(number) => *number,
-            None => {
-                let number = frame.strings.len() as u32;
-                frame.strings.push(text.into());
-                known.insert(text.to_owned(), number);
-                number
-            }
-        };
+        let queue = &message.queue;
         let mut meta = [0_u32; META];
         let mut set = |field: Field, value: u32| meta[field as usize] = value;
-        set(Field::Topic, string(&message.topic));
-        set(Field::QueueTopic, string(&message.queue.topic));
-        set(Field::Broker, string(&message.queue.broker));
-        set(Field::BornHost, string(&message.born_host.to_string()));
-        set(Field::StoreHost, string(&message.store_host.to_string()));
-        set(Field::Queue, message.queue.id);
+        set(Field::Topic, topics.number(&message.topic, &mut strings));
+        let topic = queue_topics.number(&queue.topic, &mut strings);
+        set(Field::QueueTopic, topic);
+        set(Field::Broker, brokers.number(&queue.broker, &mut strings));
+        let host = born_hosts.number(&message.born_host, &mut strings);
+        set(Field::BornHost, host);
+        let host = store_hosts.number(&message.store_host, &mut strings);
+        set(Field::StoreHost, host);
+        set(Field::Queue, queue.id);
         set(Field::Flag, message.flag.cast_unsigned());
         set(Field::SysFlag, message.sys_flag.cast_unsigned());
         set(
@@ -172,12 +188,12 @@ pub fn write_received<'m>(messages: impl IntoIterator<Item = (u64, &'m Received)
         );
         set(Field::StoreSize, message.store_size);
         let properties = message.property_text().as_bytes();
-        set(Field::BodyStart, frame.slab.len() as u32);
+        set(Field::BodyStart, slab.len() as u32);
         set(Field::BodyLength, message.body.len() as u32);
-        frame.slab.extend_from_slice(&message.body);
-        set(Field::PropertiesStart, frame.slab.len() as u32);
+        slab.extend_from_slice(&message.body);
+        set(Field::PropertiesStart, slab.len() as u32);
         set(Field::PropertiesLength, properties.len() as u32);
-        frame.slab.extend_from_slice(properties);
+        slab.extend_from_slice(properties);
         for (field, value) in [
             (Field::QueueOffset, message.queue_offset),
             (Field::LogOffset, message.log_offset),
@@ -188,9 +204,60 @@ pub fn write_received<'m>(messages: impl IntoIterator<Item = (u64, &'m Received)
             meta[field as usize] = value as u32;
             meta[field as usize + 1] = (value >> 32) as u32;
         }
-        frame.meta.extend_from_slice(&meta);
+        all.extend_from_slice(&meta);
     }
-    frame
+    Frame {
+        slab,
+        meta: all,
+        strings: strings.all,
+    }
+}
+
+/// A table of strings that is being made: each is in it once.
+#[derive(Default)]
+pub struct Strings {
+    all: Vec<Arc<str>>,
+    known: HashMap<Arc<str>, u32>,
+}
+
+impl Strings {
+    fn number(&mut self, text: &str) -> u32 {
+        if let Some(number) = self.known.get(text) {
+            return *number;
+        }
+        let (number, text) = (self.all.len() as u32, Arc::<str>::from(text));
+        self.all.push(text.clone());
+        self.known.insert(text, number);
+        number
+    }
+
+    /// The strings, by their numbers.
+    pub fn into_texts(self) -> Vec<String> {
+        self.all.iter().map(|text| text.to_string()).collect()
+    }
+}
+
+/// The string that a field had last, which the next message has too, most often.
+pub struct Last<T>(Option<(T, u32)>);
+
+impl<T> Default for Last<T> {
+    fn default() -> Last<T> {
+        Last(None)
+    }
+}
+
+impl<T: Clone + PartialEq + ToString> Last<T> {
+    /// The number of a value's text.
+    pub fn number(&mut self, value: &T, strings: &mut Strings) -> u32 {
+        match &self.0 {
+            Some((last, number)) if last == value => *number,
+            _ => {
+                let number = strings.number(&value.to_string());
+                self.0 = Some((value.clone(), number));
+                number
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -205,17 +272,20 @@ mod tests {
 
     fn slab() -> Vec<u8> {
         let mut out = Vec::new();
+        // where the table begins, one message
+        number(&mut out, &[68, 1]);
+        // topic, tag, no sharding key, idempotency key, flag, level 3, one key, one property
+        number(&mut out, &[0, 2, 0, 6, 7, 3]);
+        out.extend_from_slice(&3_u64.to_le_bytes());
+        number(&mut out, &[1, 2, 1, 3, 4, 2]);
+        out.extend_from_slice(b"\0x\0\0");
+        assert_eq!(out.len(), 68);
         let strings = ["orders", "eu", "key-7", "colour", "red", "once"];
         number(&mut out, &[strings.len() as u32]);
         for text in strings {
             number(&mut out, &[text.len() as u32]);
             out.extend_from_slice(text.as_bytes());
         }
-        // topic, tag, no sharding key, idempotency key, flag, level 3, one key, one property
-        number(&mut out, &[1, 0, 2, 0, 6, 7, 3]);
-        out.extend_from_slice(&3_u64.to_le_bytes());
-        number(&mut out, &[1, 2, 1, 3, 4, 2]);
-        out.extend_from_slice(b"\0x");
         out
     }
 

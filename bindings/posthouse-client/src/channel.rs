@@ -40,6 +40,8 @@ enum Way {
     Local {
         local: Local,
         pushes: JoinHandle<()>,
+        /// Where many requests are written: memory that was used just now is near the processor.
+        spare: Mutex<Vec<u8>>,
     },
 }
 
@@ -274,7 +276,11 @@ impl Channels {
             let (hub, service) = (entrance.hub.clone(), entrance.service.clone());
             let (local, pushed) = Local::open_with_pushes(hub, service);
             let pushes = tokio::spawn(pushed.run((self.incoming)(address)));
-            return Ok(Way::Local { local, pushes });
+            return Ok(Way::Local {
+                local,
+                pushes,
+                spare: Mutex::default(),
+            });
         }
         let socket = resolve(address).await?;
         let tcp = Tcp::with_incoming(socket, (self.incoming)(address));

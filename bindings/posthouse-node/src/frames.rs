@@ -1,8 +1,6 @@
 //! Many results and many messages at once, as buffers that JavaScript reads when it needs to.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-
+use ffi::slab::{Last, Strings};
 use napi::bindgen_prelude::{Buffer, Uint32Array};
 use napi_derive::napi;
 use posthouse_client::{SendStatus, Sent};
@@ -51,10 +49,11 @@ pub struct Results {
 const META: usize = 14;
 
 /// Puts results into buffers.
-pub fn results(ended: impl IntoIterator<Item = (u64, ffi::Result<Sent>)>) -> Results {
-    let (mut slab, mut meta): (Vec<u8>, Vec<u32>) = Default::default();
-    let (mut strings, mut failures): (Vec<Arc<str>>, Vec<Failure>) = Default::default();
-    let mut known: HashMap<Arc<str>, u32> = HashMap::new();
+pub fn results(ended: Vec<(u64, ffi::Result<Sent>)>) -> Results {
+    let mut slab: Vec<u8> = Vec::with_capacity(ended.len() * TEXT);
+    let mut meta: Vec<u32> = Vec::with_capacity(ended.len() * META);
+    let (mut strings, mut failures) = (Strings::default(), Vec::new());
+    let (mut topics, mut brokers) = <(Last<_>, Last<_>)>::default();
     for (id, result) in ended {
         let mut numbers = [0_u32; META];
         numbers[..2].copy_from_slice(&halves(id));
@@ -64,18 +63,9 @@ pub fn results(ended: impl IntoIterator<Item = (u64, ffi::Result<Sent>)>) -> Res
                 numbers[META - 1] = failures.len() as u32;
             }
             Ok(sent) => {
-                let mut string = |text: &Arc<str>| match known.get(text) {
-                    Some(number) => *number,
-                    None => {
-                        let number = strings.len() as u32;
-                        strings.push(text.clone());
-                        known.insert(text.clone(), number);
-                        number
-                    }
-                };
                 numbers[2] = status(sent.status);
-                numbers[3] = string(&sent.queue.topic);
-                numbers[4] = string(&sent.queue.broker);
+                numbers[3] = topics.number(&sent.queue.topic, &mut strings);
+                numbers[4] = brokers.number(&sent.queue.broker, &mut strings);
                 numbers[5] = sent.queue.id;
                 numbers[6..8].copy_from_slice(&halves(sent.queue_offset));
                 numbers[8] = slab.len() as u32;
@@ -92,10 +82,13 @@ pub fn results(ended: impl IntoIterator<Item = (u64, ffi::Result<Sent>)>) -> Res
     Results {
         slab: slab.into(),
         meta: meta.into(),
-        strings: strings.iter().map(|text| text.to_string()).collect(),
+        strings: strings.into_texts(),
         failures,
     }
 }
+
+/// Bytes of the two ids of a result.
+const TEXT: usize = 64;
 
 fn halves(number: u64) -> [u32; 2] {
     [number as u32, (number >> 32) as u32]

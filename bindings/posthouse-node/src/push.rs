@@ -127,7 +127,9 @@ impl PushConsumer {
         let mut asking = self.lock_asking();
         let settled = settled.chunks_exact(3).map(|numbers| {
             let id = id_of(numbers[0], numbers[1]);
-            asking.remove(&id);
+            if !asking.is_empty() {
+                asking.remove(&id);
+            }
             let settle = match numbers[2] {
                 0 => Settle::Ack,
                 1 => Settle::Retry(None),

@@ -1,7 +1,7 @@
 //! Many requests to one server: written together, in order, and without a task or a future for any of them.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use remoting::client::{Answers, CallError};
@@ -25,6 +25,9 @@ pub(crate) trait Many: Send + Sync + 'static {
     /// The server did not say that it is: nothing was sent. Must not block.
     fn unsent(self: Arc<Self>);
 }
+
+/// Memory that is kept for the next requests, at most.
+const SPARE: usize = 1 << 20;
 
 /// [`Many`], as a connection knows them.
 struct Sent<M> {
@@ -107,12 +110,18 @@ impl Channel {
                 let answers: Arc<dyn Answers> = sent.clone();
                 tcp.send_each(sent.many.count(), until, encode, &answers)
             }
-            Way::Local { local, .. } => {
-                let mut requests = Vec::new();
+            Way::Local { local, spare, .. } => {
+                let lock = || spare.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut requests = std::mem::take(&mut *lock());
                 for number in 0..sent.many.count() {
                     encode(number, 1, &mut requests);
                 }
-                match local.answers(local.begin(&requests)) {
+                let begun = local.begin(&requests);
+                if requests.capacity() <= SPARE {
+                    requests.clear();
+                    *lock() = requests;
+                }
+                match local.answers(begun) {
                     Ok(told) => sent.clone().told(told),
                     Err(burst) => {
                         let sent = sent.clone();
