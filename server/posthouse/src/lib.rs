@@ -17,6 +17,8 @@ pub mod keys;
 pub mod lock;
 pub mod loops;
 pub mod machine;
+#[cfg(feature = "binary")]
+mod memory;
 pub mod node;
 pub mod ports;
 pub mod raw_config;

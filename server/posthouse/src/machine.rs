@@ -9,12 +9,20 @@ const MEMORY: u64 = 8 << 30;
 
 /// The machine's memory in bytes.
 pub fn memory() -> u64 {
-    let table = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let line = table
-        .lines()
-        .find_map(|line| line.strip_prefix("MemTotal:"));
-    let kib = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
-    kib.map_or(MEMORY, |kib| kib << 10)
+    bytes("/proc/meminfo", "MemTotal:").unwrap_or(MEMORY)
+}
+
+/// Bytes of this process in memory that are no file's; 0 where the system does not tell.
+pub fn anonymous() -> u64 {
+    bytes("/proc/self/status", "RssAnon:").unwrap_or(0)
+}
+
+/// An entry of one of the system's tables of sizes.
+fn bytes(table: &str, name: &str) -> Option<u64> {
+    let table = fs::read_to_string(table).ok()?;
+    let line = table.lines().find_map(|line| line.strip_prefix(name))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib << 10)
 }
 
 /// Takes as many descriptors as the system permits: every connection and every segment is one.

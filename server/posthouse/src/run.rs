@@ -21,7 +21,7 @@ use crate::clock::RealClock;
 use crate::config::{self, Config, Role};
 use crate::raw_config::RawConfig;
 use crate::server::{Server, StartError};
-use crate::{banner, stop, telemetry};
+use crate::{banner, memory, stop, telemetry};
 
 /// What is in flight at the end may take this long, for HTTP and again for remoting; the rest is for the disk.
 const GRACE: Duration = Duration::from_millis(2_500);
@@ -154,7 +154,10 @@ async fn serve(config: Config) -> Result<ExitCode, Error> {
     };
     // Standard output may be closed; a server runs on without its banner.
     let _ = writeln!(std::io::stdout(), "{}", banner::text(&server));
-    signals.next().await;
+    tokio::select! {
+        () = signals.next() => {}
+        () = memory::give_back_at_rest() => {}
+    }
     tracing::info!("ending: no new connections, and what is in flight is answered");
     let ending = in_thread("end", move || server.stop(GRACE))?;
     tokio::select! {

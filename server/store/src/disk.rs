@@ -8,6 +8,8 @@ pub mod real;
 pub mod sim;
 mod sys;
 
+pub use sys::give_back_memory;
+
 use std::any::Any;
 use std::io;
 use std::ops::Range;

@@ -232,3 +232,47 @@ fn two_thousand_malformed_requests_leave_the_server_as_it_was() {
     assert!(after <= before + before / 10, "{before} KiB became {after}");
     assert!(client.pull_all(TOPIC, 0).unwrap().len() > 1);
 }
+
+/// A send that never ends: the server holds what came of it.
+fn half_a_send(address: SocketAddr, length: usize) -> TcpStream {
+    let whole = send(TOPIC, 0, &vec![b'x'; 2 * length]).to_bytes();
+    let mut socket = TcpStream::connect(address).unwrap();
+    socket.write_all(&whole[..length]).unwrap();
+    socket
+}
+
+#[test]
+fn the_memory_of_hundreds_of_clients_comes_back_when_they_are_gone() {
+    const CLIENTS: usize = 800;
+    const EACH: usize = 120 << 10;
+    let data = tempfile::tempdir().unwrap();
+    let server = Posthouse::standalone(data.path());
+    let mut client = Client::connect(server.broker()).unwrap();
+    client.send(TOPIC, 0, b"first").unwrap();
+    let before = anonymous(&server);
+    let mut rng = fastrand::Rng::with_seed(7);
+    let mut open: Vec<_> = (0..CLIENTS)
+        .map(|_| half_a_send(server.broker(), rng.usize(EACH / 2..EACH)))
+        .collect();
+    let held = before + u64::try_from(CLIENTS * EACH / 2 / 1_024).unwrap();
+    let until = Instant::now() + LIMIT;
+    while anonymous(&server) < held {
+        assert!(Instant::now() < until, "nothing is held");
+        client.send(TOPIC, 0, b"meanwhile").unwrap();
+    }
+    rng.shuffle(&mut open);
+    // One stays, as there is always somebody.
+    open.truncate(1);
+    let until = Instant::now() + LIMIT;
+    let enough = before + (24 << 10);
+    while anonymous(&server) > enough {
+        let now = anonymous(&server);
+        assert!(
+            Instant::now() < until,
+            "{before} KiB, held {held}, now {now}"
+        );
+        // At rest, as a server at night.
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert!(client.send(TOPIC, 0, b"last").is_ok());
+}

@@ -1,4 +1,5 @@
-//! The only unsafe code of the project: read-only maps of segments, and what Linux says of them.
+//! The only unsafe code of the project: read-only maps of segments, what Linux says of them, and memory that
+//! its allocator keeps.
 //!
 //! A map is never handed out: callers get copies. Nothing writes through one, and a file is cut or
 //! reused only when no map of it is left, so no SIGBUS can come from our own doing.
@@ -77,4 +78,14 @@ pub(super) fn write_back(file: &File, range: Range<u64>) -> io::Result<()> {
 #[cfg(not(target_os = "linux"))]
 pub(super) fn write_back(_: &File, _: Range<u64>) -> io::Result<()> {
     Ok(())
+}
+
+/// Gives memory that the allocator keeps free back to the system, which takes milliseconds for each 100 MiB.
+/// glibc does so by itself only with what is free at the end of its heap. Elsewhere this does nothing.
+pub fn give_back_memory() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: it takes the allocator's own locks, and touches only pages that nobody has allocated.
+    unsafe {
+        libc::malloc_trim(0);
+    }
 }
