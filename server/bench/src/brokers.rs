@@ -20,6 +20,8 @@ pub enum Make {
     Posthouse(PathBuf),
     /// Apache's: the folder that [`fetch_apache`] filled.
     Apache(PathBuf),
+    /// None: [`crate::toy`], what our transport alone would do on this machine now.
+    Toy,
 }
 
 impl Make {
@@ -28,6 +30,7 @@ impl Make {
         match self {
             Make::Posthouse(_) => "posthouse",
             Make::Apache(_) => "apache",
+            Make::Toy => "toy",
         }
     }
 }
@@ -116,6 +119,11 @@ impl Broker {
                     .arg(&config);
                 command
             }
+            Make::Toy => {
+                let mut command = Command::new(std::env::current_exe()?);
+                command.args(["toy", "--addr", &self.address().to_string()]);
+                command
+            }
         };
         let process = self.spawn(command, "broker")?;
         self.processes.push(process);
@@ -133,7 +141,7 @@ impl Broker {
     }
 
     /// Waits until something listens.
-    fn wait(&self, address: SocketAddr) -> io::Result<()> {
+    pub fn wait(&self, address: SocketAddr) -> io::Result<()> {
         let until = Instant::now() + Duration::from_secs(60);
         while let Err(error) = std::net::TcpStream::connect(address) {
             if Instant::now() > until {
@@ -203,7 +211,7 @@ impl Broker {
         Target {
             address: self.address(),
             pid: self.pid(),
-            ordered: is_ours,
+            ordered: !matches!(self.make, Make::Apache(_)),
             http: is_ours.then(|| self.http()),
         }
     }

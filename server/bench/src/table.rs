@@ -14,6 +14,9 @@ use crate::meter::anonymous;
 use crate::send::{Sending, Wrong};
 use crate::template::Template;
 
+/// Time for a broker to come to rest before its memory is looked at.
+const REST: Duration = Duration::from_secs(12);
+
 /// What to run.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -88,6 +91,11 @@ pub fn run(plan: &Plan) -> Result<bool, Wrong> {
         }
     }
     let mut made: BTreeMap<&str, Made> = BTreeMap::new();
+    let mut toys = Toys::new();
+    let before_and_behind = plan.broker.as_deref() != Some("apache");
+    if before_and_behind {
+        transport(plan, &mut toys)?;
+    }
     for (number, make) in rounds.iter().enumerate() {
         let name = make.name();
         eprintln!("round {} of {}: {name}", number + 1, rounds.len());
@@ -100,7 +108,10 @@ pub fn run(plan: &Plan) -> Result<bool, Wrong> {
             made.recovered = Some(recovery(plan, make)?);
         }
     }
-    print(&made);
+    if before_and_behind && !plan.quick {
+        transport(plan, &mut toys)?;
+    }
+    print(&made, &toys);
     Ok(made.values().all(|made| made.wrong.is_empty()))
 }
 
@@ -116,14 +127,10 @@ fn times(plan: &Plan) -> Times {
 }
 
 fn round(plan: &Plan, make: &Make, made: &mut Made) -> Result<(), Wrong> {
-    let wanted = |cell: &&Cell| {
-        let named = plan.cells.iter().any(|part| cell.name.contains(part));
-        plan.cells.is_empty() || named
-    };
     for sync in [false, true] {
         let cells: Vec<_> = CELLS
             .iter()
-            .filter(wanted)
+            .filter(|cell| wanted(plan, cell))
             .filter(|cell| cell.sync == sync)
             .filter(|cell| !cell.is_http() || matches!(make, Make::Posthouse(_)))
             .collect();
@@ -168,6 +175,7 @@ fn round(plan: &Plan, make: &Make, made: &mut Made) -> Result<(), Wrong> {
             let _ = std::process::Command::new("sync").status();
         }
         if !sync {
+            thread::sleep(REST);
             made.after = broker.pid().and_then(anonymous);
             if matches!(make, Make::Posthouse(_)) && plan.cells.is_empty() {
                 many_topics(&broker, times(plan), made)?;
@@ -175,6 +183,34 @@ fn round(plan: &Plan, make: &Make, made: &mut Made) -> Result<(), Wrong> {
         }
     }
     Ok(())
+}
+
+/// What the transport alone did: a machine's state is as good as this. By the names of cells.
+type Toys = BTreeMap<&'static str, Vec<Row>>;
+
+/// Sends to [`crate::toy`], a process for each cell: its queues know no topics.
+fn transport(plan: &Plan, toys: &mut Toys) -> Result<(), Wrong> {
+    let data = plan.folder.join("data/toy");
+    let times = Times {
+        read_back: 0,
+        ..times(plan)
+    };
+    for cell in CELLS.iter().filter(|cell| wanted(plan, cell)) {
+        if cell.kind == Kind::Send && !cell.sync {
+            let toy = Broker::start(&Make::Toy, &data, false)?;
+            toy.wait(toy.address())?;
+            let row = cell.run(toy.target(), times)?;
+            print!("transport alone: ");
+            crate::print_row(cell, &row);
+            toys.entry(cell.name).or_default().push(row);
+        }
+    }
+    Ok(())
+}
+
+fn wanted(plan: &Plan, cell: &Cell) -> bool {
+    let named = plan.cells.iter().any(|part| cell.name.contains(part));
+    plan.cells.is_empty() || named
 }
 
 /// A JVM needs a minute of load before it shows what it can do.
@@ -250,15 +286,15 @@ fn recovery(plan: &Plan, make: &Make) -> Result<Duration, Wrong> {
     Ok(took)
 }
 
-fn print(made: &BTreeMap<&str, Made>) {
+fn print(made: &BTreeMap<&str, Made>, toys: &Toys) {
     let makes: Vec<_> = made.keys().copied().collect();
     println!();
     print!("| Cell |");
     for make in &makes {
         print!(" {make}: rate | CPU | p50 / p99 / max |");
     }
-    println!(" ratio | bar |");
-    println!("|---|{}---|---|", "---|---|---|".repeat(makes.len()));
+    println!(" transport alone | ratio | bar |");
+    println!("|---|{}---|---|---|", "---|---|---|".repeat(makes.len()));
     for cell in &CELLS {
         if !made
             .values()
@@ -274,7 +310,15 @@ fn print(made: &BTreeMap<&str, Made>) {
                 (None, None) => print!(" – | | |"),
             }
         }
-        println!(" {} | {} |", ratio(made, cell), bar(cell.name));
+        let alone = toys.get(cell.name).map_or(String::new(), |rows| {
+            let of = |what: &dyn Fn(&Row) -> f64| median(rows.iter().map(what).collect());
+            let (rate, us) = (
+                of(&|row| row.measured.rate()),
+                of(&|row| row.measured.broker_us()),
+            );
+            format!("{rate:.0}/s, {us:.2} µs")
+        });
+        println!(" {alone} | {} | {} |", ratio(made, cell), bar(cell.name));
     }
     println!();
     for (make, made) in made {
@@ -296,7 +340,7 @@ fn print(made: &BTreeMap<&str, Made>) {
             );
         }
         println!(
-            "- {make}: anonymous memory {} idle, {} after the cells",
+            "- {make}: anonymous memory {} idle, {} when it had rested for {REST:?} after the cells",
             mib(made.idle),
             mib(made.after)
         );
