@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 
@@ -88,6 +88,26 @@ def test_what_is_no_namespace_is_refused(name: str) -> None:
     for make in [posthouse.Client, posthouse.AsyncClient]:
         with pytest.raises(posthouse.ConfigError, match="namespace"):
             make("embedded:", namespace=name)
+
+
+def test_a_servers_own_clients_have_namespaces_and_hooks() -> None:
+    sent: list[str] = []
+
+    class Listening(posthouse.Hook):
+        def on_sent(self, messages: Sequence[Message], results: object, /) -> None:
+            sent.extend(message.topic for message in messages)
+
+    async def main(server: posthouse.Server) -> None:
+        async with server.async_client(namespace="eu", hooks=[Listening()]) as eu:
+            await eu.producer().send(Message("a", "x"))
+
+    with posthouse.Server.embedded() as server:
+        with server.client(namespace="eu", hooks=[Listening()]) as eu, server.client() as plain:
+            eu.producer().send("t", "x")
+            asyncio.run(main(server))
+            assert eu.admin().topics() == ["a", "t"]
+            assert {"eu%a", "eu%t"} <= set(plain.admin().topics())
+    assert sent == ["t", "a"]
 
 
 def test_asyncio_has_namespaces_too(address: str) -> None:

@@ -156,9 +156,9 @@ class AsyncClient:
         self._made: weakref.WeakKeyDictionary[Any, None] = weakref.WeakKeyDictionary()
 
     @classmethod
-    def _inside(cls, server: _native.Server) -> AsyncClient:
+    def _inside(cls, native: _native.Client, hooks: Sequence[Hook]) -> AsyncClient:
         client = cls.__new__(cls)
-        client._begin(_native.Client(server=server))
+        client._begin(native, hooks)
         return client
 
     def _on_loop(self) -> Loop:

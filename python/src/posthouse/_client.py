@@ -73,9 +73,9 @@ class Client(Closing):
         close_at_exit(self)
 
     @classmethod
-    def _inside(cls, server: _native.Server) -> Client:
+    def _inside(cls, native: _native.Client, hooks: Sequence[Hook]) -> Client:
         client = cls.__new__(cls)
-        client._begin(_native.Client(server=server))
+        client._begin(native, hooks)
         return client
 
     def producer(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Literal
 
@@ -10,7 +10,8 @@ from . import _native
 from ._client import Client
 from ._closing import Closing, close_at_exit
 from ._errors import ConfigError
-from ._types import Seconds
+from ._hooks import Hook
+from ._types import Seconds, seconds
 
 if TYPE_CHECKING:
     from ._aio import AsyncClient
@@ -85,15 +86,37 @@ class Server(Closing):
         path = self._native.path
         return f"embedded:{path}" if path is not None else f"rocketmq://{self.namesrv_addr}"
 
-    def client(self) -> Client:
-        """A client that reaches it by plain calls."""
-        return Client._inside(self._native)
+    def client(
+        self,
+        *,
+        namespace: str | None = None,
+        request_timeout: Seconds = 3.0,
+        instance: str | None = None,
+        hooks: Sequence[Hook] = (),
+    ) -> Client:
+        """A client that reaches it by plain calls. Arguments as for ``Client``."""
+        return Client._inside(self._reached(namespace, request_timeout, instance), hooks)
 
-    def async_client(self) -> AsyncClient:
+    def async_client(
+        self,
+        *,
+        namespace: str | None = None,
+        request_timeout: Seconds = 3.0,
+        instance: str | None = None,
+        hooks: Sequence[Hook] = (),
+    ) -> AsyncClient:
         """The same for asyncio."""
         from ._aio import AsyncClient
 
-        return AsyncClient._inside(self._native)
+        return AsyncClient._inside(self._reached(namespace, request_timeout, instance), hooks)
+
+    def _reached(self, namespace: str | None, request_timeout: Seconds, instance: str | None) -> _native.Client:
+        return _native.Client(
+            server=self._native,
+            namespace=namespace,
+            request_timeout=seconds(request_timeout),
+            instance=instance,
+        )
 
     def advance(self, by: Seconds) -> int:
         """Moves a manual clock: what is due on the way is delivered, leases end, checks fire, in order.
