@@ -38,11 +38,27 @@ impl Default for Members {
 
 #[derive(Default)]
 struct Table {
-    /// Producer groups, and how many producers each has.
-    producers: BTreeMap<Arc<str>, usize>,
+    producers: BTreeMap<Arc<str>, Producers>,
     /// Who decides about the half messages of a group.
     deciders: HashMap<Arc<str>, Arc<Decide>>,
     consumers: HashMap<Arc<str>, Arc<Reader>>,
+}
+
+/// How many producers a group has.
+#[derive(Default)]
+struct Producers {
+    own: usize,
+    /// That stand in for others.
+    stand_ins: usize,
+}
+
+impl Producers {
+    fn count(&mut self, stands_in: bool) -> &mut usize {
+        match stands_in {
+            true => &mut self.stand_ins,
+            false => &mut self.own,
+        }
+    }
 }
 
 impl Members {
@@ -50,25 +66,29 @@ impl Members {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn add_producer(&self, group: Arc<str>) {
-        *self.lock().producers.entry(group).or_default() += 1;
+    pub(crate) fn add_producer(&self, group: Arc<str>, stands_in: bool) {
+        *self
+            .lock()
+            .producers
+            .entry(group)
+            .or_default()
+            .count(stands_in) += 1;
     }
 
     /// Whether it was the group's last.
-    pub(crate) fn remove_producer(&self, group: &str) -> bool {
+    pub(crate) fn remove_producer(&self, group: &str, stands_in: bool) -> bool {
         let mut table = self.lock();
-        let left = match table.producers.get_mut(group) {
-            Some(count) => {
-                *count = count.saturating_sub(1);
-                *count
-            }
-            None => 1,
+        let Some(producers) = table.producers.get_mut(group) else {
+            return false;
         };
-        if left == 0 {
+        let count = producers.count(stands_in);
+        *count = count.saturating_sub(1);
+        let last = producers.own + producers.stand_ins == 0;
+        if last {
             table.producers.remove(group);
             table.deciders.remove(group);
         }
-        left == 0
+        last
     }
 
     /// `false` if the group has a consumer in this client.
@@ -94,8 +114,9 @@ impl Members {
     /// The heartbeat's body, `None` if there is nobody to speak for.
     pub(crate) fn heartbeat(&self, client_id: &str) -> Option<HeartbeatData> {
         let table = self.lock();
-        let producers = table.producers.keys().map(|group| ProducerData {
+        let producers = table.producers.iter().map(|(group, of)| ProducerData {
             group_name: group.to_string(),
+            stands_in: of.own == 0,
         });
         let data = HeartbeatData {
             client_id: client_id.to_owned(),

@@ -62,6 +62,8 @@ pub struct ProducerOptions {
     /// Whether brokers hear of the group. They ask only those producers about half messages, and hand
     /// replies only to those, that they hear of.
     pub announce: bool,
+    /// Whether it answers for producers elsewhere: brokers of Posthouse ask those first about half messages.
+    pub stands_in: bool,
     /// Whether brokers are asked how safe a message is, see [`Sent::durability`]. Only Posthouse says so.
     pub tell_durability: bool,
 }
@@ -78,6 +80,7 @@ impl Default for ProducerOptions {
             compression: Some(Compression::Zlib),
             serialize: Serialize::Binary,
             announce: true,
+            stands_in: false,
             tell_durability: false,
         }
     }
@@ -106,7 +109,9 @@ impl Producer {
     pub(crate) fn new(client: Arc<Inner>, group: &str, options: ProducerOptions) -> Result<Self> {
         let group: Arc<str> = GroupName::parse(&client.names.full(group))?.as_str().into();
         if options.announce {
-            client.members.add_producer(group.clone());
+            client
+                .members
+                .add_producer(group.clone(), options.stands_in);
         }
         let slow = Slow::default();
         let closed = AtomicBool::new(false);
@@ -216,7 +221,8 @@ impl Producer {
         let shared = &self.shared;
         let first = !shared.closed.swap(true, Ordering::AcqRel);
         let leaves = first && shared.options.announce;
-        if leaves && shared.client.members.remove_producer(&shared.group) {
+        let members = &shared.client.members;
+        if leaves && members.remove_producer(&shared.group, shared.options.stands_in) {
             shared.client.leave(Some(&shared.group), None).await;
         }
     }
@@ -493,7 +499,8 @@ fn home<'r>(all: &'r [Target], once: &str) -> Option<&'r Target> {
 impl Drop for Shared {
     fn drop(&mut self) {
         if self.options.announce && !self.closed.load(Ordering::Acquire) {
-            self.client.members.remove_producer(&self.group);
+            let members = &self.client.members;
+            members.remove_producer(&self.group, self.options.stands_in);
         }
     }
 }

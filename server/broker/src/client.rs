@@ -20,14 +20,23 @@ use crate::{Answer, AskedFor, Broker, Caller, ConnectionId, Error, Notice, limit
 pub struct Heartbeat {
     /// The client's id.
     pub client: String,
-    /// Producer groups of the client, unchecked.
-    pub producers: Vec<String>,
+    /// Producer groups of the client.
+    pub producers: Vec<ProducerData>,
     /// Consumer groups of the client.
     pub consumers: Vec<ConsumerData>,
     /// The fingerprint of the subscriptions (second version of the heartbeat), or 0.
     pub fingerprint: i32,
     /// The subscriptions were left out because the fingerprint did not change.
     pub without_subscriptions: bool,
+}
+
+/// One producer group in a heartbeat (Apache `ProducerData`).
+#[derive(Clone, Debug)]
+pub struct ProducerData {
+    /// The group, unchecked.
+    pub group: String,
+    /// It answers for producers that are away: others are asked about half messages before it.
+    pub stands_in: bool,
 }
 
 /// One consumer group in a heartbeat (Apache `ConsumerData`).

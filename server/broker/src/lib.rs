@@ -60,7 +60,7 @@ pub use call::{Answer, Caller, ConnectionId, Job};
 pub use checkers::Checker;
 pub use client::{
     Beat, Connection, ConsumeFrom, ConsumeType, ConsumerConnections, ConsumerData, Heartbeat,
-    MessageModel,
+    MessageModel, ProducerData,
 };
 pub use dead_letters::{Operation, OperationState, Started, Work};
 pub use delay::{Delayed, Recalled};

@@ -1,6 +1,8 @@
 //! What clients say, in the broker's words.
 
-use broker::{ConsumeFrom, ConsumeType, ConsumerData, Heartbeat, MessageModel, TopicChange};
+use broker::{
+    ConsumeFrom, ConsumeType, ConsumerData, Heartbeat, MessageModel, ProducerData, TopicChange,
+};
 use model::TopicName;
 use model::flag::Perm;
 use model::subscription::{ExpressionKind, Subscription};
@@ -14,10 +16,17 @@ pub(crate) fn heartbeat(data: body::HeartbeatData) -> Heartbeat {
     let producers = data.producer_data_set.into_iter();
     Heartbeat {
         client: data.client_id,
-        producers: producers.map(|producer| producer.group_name).collect(),
+        producers: producers.map(producer).collect(),
         consumers: data.consumer_data_set.into_iter().map(consumer).collect(),
         fingerprint: data.heartbeat_fingerprint,
         without_subscriptions: data.without_sub,
+    }
+}
+
+fn producer(data: body::ProducerData) -> ProducerData {
+    ProducerData {
+        group: data.group_name,
+        stands_in: data.stands_in,
     }
 }
 

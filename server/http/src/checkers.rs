@@ -1,6 +1,7 @@
 //! Stored checkers: a URL that is called, for as long as it stands here, to ask what became of transactions.
 //! Brokers keep them; every door calls for the questions that it is asked.
 
+mod calls;
 mod keep;
 
 use axum::response::Response;
@@ -22,7 +23,7 @@ use crate::publisher::Kind;
 use crate::webhook::{self, Confirmed, Failed, Refused, Url};
 use crate::{clock, etag, names, time, write};
 
-pub(crate) use keep::{Changed, keep};
+pub(crate) use keep::{Called, keep};
 
 pub(crate) const OPERATIONS: &[Operation] = &[
     row!(PUT "/v1/topics/{topic}/transaction-checker" "putChecker" put,
@@ -100,7 +101,7 @@ async fn put(mut call: Call) -> Result<Response, Problem> {
     may_replace(&call, found.as_ref())?;
     let same = |own: &&CheckerInfo| own.url == wanted.url && own.producer_group == group;
     if let Some(own) = found.as_ref().filter(same) {
-        return Ok(answer(StatusCode::OK, own, namespace, false));
+        return Ok(answer(&node, StatusCode::OK, own, namespace, false));
     }
     // A receiver elsewhere must not know what the one before it believes.
     let kept = found.as_ref().filter(|own| own.url == wanted.url);
@@ -122,9 +123,15 @@ async fn put(mut call: Call) -> Result<Response, Problem> {
     admin.put_checker(&new).await.map_err(full)?;
     node.checkers.tell();
     if found.is_some() {
-        return Ok(answer(StatusCode::OK, &new, namespace, is_new_secret));
+        return Ok(answer(
+            &node,
+            StatusCode::OK,
+            &new,
+            namespace,
+            is_new_secret,
+        ));
     }
-    let mut response = answer(StatusCode::CREATED, &new, namespace, true);
+    let mut response = answer(&node, StatusCode::CREATED, &new, namespace, true);
     let parts = ["topics", call.parameter(0), "transaction-checker"];
     if let Ok(location) = HeaderValue::try_from(names::location(&parts, namespace)) {
         response.headers_mut().insert(LOCATION, location);
@@ -186,12 +193,8 @@ async fn confirm(node: &Node, url: &Url, origin: String) -> Result<(), Problem> 
 async fn get(call: Call) -> Result<Response, Problem> {
     let named = Named::of(&call)?;
     let own = named.own(&call.node).await?;
-    Ok(answer(
-        StatusCode::OK,
-        &own,
-        named.namespace.as_deref(),
-        false,
-    ))
+    let namespace = named.namespace.as_deref();
+    Ok(answer(&call.node, StatusCode::OK, &own, namespace, false))
 }
 
 async fn delete(call: Call) -> Result<Response, Problem> {
@@ -216,19 +219,20 @@ async fn list(call: Call) -> Result<Response, Problem> {
     let (topics, next) = asked.take(topics, &call.node);
     let of = |topic: &String| {
         let own = all.iter().find(|own| own.topic == *topic);
-        own.map(|own| shown(own, namespace))
+        own.map(|own| shown(&call.node, own, namespace))
     };
     let items: Vec<Value> = topics.iter().filter_map(of).collect();
     Ok(page::answer(&call, items, next))
 }
 
 fn answer(
+    node: &Node,
     status: StatusCode,
     own: &CheckerInfo,
     namespace: Option<&str>,
     with_secret: bool,
 ) -> Response {
-    let mut shown = shown(own, namespace);
+    let mut shown = shown(node, own, namespace);
     if with_secret {
         shown["secret"] = json!(own.secret);
     }
@@ -237,12 +241,13 @@ fn answer(
     response
 }
 
-fn shown(own: &CheckerInfo, namespace: Option<&str>) -> Value {
+fn shown(node: &Node, own: &CheckerInfo, namespace: Option<&str>) -> Value {
     json!({
         "topic": write::plain_topic(&own.topic, namespace),
         "url": own.url,
         "producer_group": own.producer_group,
         "created_at": time::format(own.created_at),
+        "last_call": node.checkers.calls.shown(&own.topic),
     })
 }
 

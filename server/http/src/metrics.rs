@@ -19,6 +19,7 @@ struct Seen {
     requests: BTreeMap<(&'static str, u16), u64>,
     seconds: BTreeMap<&'static str, Times>,
     problems: BTreeMap<&'static str, u64>,
+    webhooks: BTreeMap<&'static str, u64>,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
@@ -45,6 +46,11 @@ impl Metrics {
     /// A problem was told.
     pub(crate) fn problem(&self, slug: &'static str) {
         *self.lock().problems.entry(slug).or_default() += 1;
+    }
+
+    /// A webhook was called, or was not to be reached.
+    pub(crate) fn webhook(&self, outcome: &'static str) {
+        *self.lock().webhooks.entry(outcome).or_default() += 1;
     }
 
     /// The lines; `gauges` are name, meaning and value of what counts up and down.
@@ -93,6 +99,11 @@ impl Metrics {
         head(out, name, "counter", "Problems told, by type.")?;
         for (slug, count) in &seen.problems {
             writeln!(out, "{name}{{type=\"{slug}\"}} {count}")?;
+        }
+        let name = "rocketmq_http_webhook_calls_total";
+        head(out, name, "counter", "Questions to webhooks, by outcome.")?;
+        for (outcome, count) in &seen.webhooks {
+            writeln!(out, "{name}{{outcome=\"{outcome}\"}} {count}")?;
         }
         for (name, help, value) in gauges {
             head(out, name, "gauge", help)?;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use posthouse_client::Client;
 use tokio::sync::watch;
 
-use crate::checkers::Changed;
+use crate::checkers::Called;
 use crate::checks::Desks;
 use crate::gauge::Gauge;
 use crate::idempotency::UnderWay;
@@ -37,8 +37,8 @@ pub(crate) struct Node {
     pub turns: Turns,
     /// Who answers brokers that ask about transactions.
     pub desks: Desks,
-    /// That stored checkers were changed here.
-    pub checkers: Changed,
+    /// Stored checkers, as far as brokers do not know them.
+    pub checkers: Called,
     /// The way to their URLs.
     pub webhooks: Webhooks,
     /// What group streams have out on leases.
@@ -72,7 +72,7 @@ impl Node {
             under_way: UnderWay::default(),
             turns: Turns::new(),
             desks: Desks::default(),
-            checkers: Changed::default(),
+            checkers: Called::default(),
             webhooks: Webhooks::new(&options.webhook_hosts, options.webhook_authorities.clone()),
             in_flight: InFlight::default(),
             pullers: Pullers::default(),

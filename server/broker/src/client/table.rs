@@ -13,7 +13,9 @@ use model::group::GroupConfig;
 use model::subscription::Subscription;
 use model::{GroupName, TopicName};
 
-use super::{Beat, Connection, ConsumeFrom, ConsumeType, ConsumerData, Heartbeat, MessageModel};
+use super::{
+    Beat, Connection, ConsumeFrom, ConsumeType, ConsumerData, Heartbeat, MessageModel, ProducerData,
+};
 use crate::filter::{Filter, Filters};
 use crate::{Caller, ConnectionId, Error, limits};
 use kept::Kept;
@@ -105,11 +107,20 @@ struct Known {
     clients: Vec<String>,
 }
 
+/// A live producer of a group.
+#[derive(Debug)]
+struct Producer {
+    who: Connection,
+    /// When it was last heard of.
+    seen: Duration,
+    stands_in: bool,
+}
+
 /// All live clients.
 #[derive(Debug, Default)]
 pub(crate) struct Clients {
     consumers: HashMap<GroupName, Group>,
-    producers: HashMap<GroupName, HashMap<ConnectionId, (Connection, Duration)>>,
+    producers: HashMap<GroupName, HashMap<ConnectionId, Producer>>,
     /// What a connection is or was, so that its end does not search everything.
     connections: HashMap<ConnectionId, Known>,
     /// The newest connection of each client id.
@@ -133,11 +144,15 @@ impl Clients {
             return Err(Error::Busy("too many clients are registered"));
         }
         self.name(who);
-        for group in &beat.producers {
+        for ProducerData { group, stands_in } in &beat.producers {
             if let Ok(group) = GroupName::parse(group) {
                 self.remember(who.caller.connection, &group);
                 let members = self.producers.entry(group).or_default();
-                let new = (who.connection(), who.now);
+                let new = Producer {
+                    who: who.connection(),
+                    seen: who.now,
+                    stands_in: *stands_in,
+                };
                 let before = members.insert(who.caller.connection, new);
                 self.registrations += usize::from(before.is_none());
             }
@@ -336,7 +351,7 @@ impl Clients {
             return;
         };
         let before = members.len();
-        members.retain(|&at, (_, seen)| keep(at, *seen));
+        members.retain(|&at, producer| keep(at, producer.seen));
         self.registrations -= before - members.len();
         if members.is_empty() {
             self.producers.remove(group);

@@ -98,7 +98,8 @@ impl Broker {
         }
         let clients = self.clients();
         state.away.retain(|group, halves| {
-            let back = !clients.producers_of(group).is_empty();
+            let (own, stand_ins) = clients.producers_of(group);
+            let back = !own.is_empty() || !stand_ins.is_empty();
             if back {
                 for &at in halves.iter() {
                     self.store.pending().postpone(at, now);
@@ -187,11 +188,16 @@ impl Broker {
         since.saturating_add(keep) < now
     }
 
-    /// Hands the question to a producer of the group, any that takes it.
+    /// Hands the question to a producer of the group, any that takes it, else to who stands in for them. By
+    /// turns the other way round: a producer that never answers, since it makes no transactions, say, must
+    /// not keep the question from who would.
     fn ask(&self, half: &View<'_>, group: &str, times: u32) -> Result<Asking, Error> {
-        let producers = self.clients().producers_of(group);
-        if producers.is_empty() {
+        let (mut first, mut then) = self.clients().producers_of(group);
+        if first.is_empty() && then.is_empty() {
             return Ok(Asking::Nobody);
+        }
+        if times.is_multiple_of(2) {
+            std::mem::swap(&mut first, &mut then);
         }
         let check = HalfCheck {
             queue_offset: half.queue_offset(),
@@ -202,9 +208,11 @@ impl Broker {
             record: real(half, times)?,
         };
         let notice = Notice::CheckTransaction(Box::new(check));
-        let from = self.random() as usize % producers.len();
-        let (before, behind) = producers.split_at(from);
-        let handed = (behind.iter().chain(before))
+        for producers in [&mut first, &mut then] {
+            let from = self.random() as usize % producers.len().max(1);
+            producers.rotate_left(from);
+        }
+        let handed = (first.iter().chain(&then))
             .any(|&producer| self.outlet.notice(producer, notice.clone()));
         Ok(match handed {
             true => Asking::Handed,

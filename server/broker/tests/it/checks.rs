@@ -87,6 +87,23 @@ fn another_member_of_the_group_is_asked_when_the_producer_is_gone() {
 }
 
 #[test]
+fn who_stands_in_is_asked_when_producers_are_away_or_do_not_answer() {
+    let house = house();
+    prepare(&house, "slow", TRAN);
+    beat_as(&house, 7, true);
+    pass(&house, 6, &[1]);
+    assert_eq!(whom(&house), [1]);
+    pass(&house, 30, &[1]);
+    assert_eq!(whom(&house), [7], "the producer did not answer");
+    pass(&house, 30, &[1]);
+    assert_eq!(whom(&house), [1]);
+    house.broker.closed(broker::ConnectionId(1));
+    prepare(&house, "other", TRAN);
+    pass(&house, 6, &[]);
+    assert_eq!(whom(&house), [7]);
+}
+
+#[test]
 fn a_question_that_nobody_took_does_not_count() {
     let house = house_with(|options| options.transaction_check_max = 1);
     let half = prepare(&house, "slow", TRAN);

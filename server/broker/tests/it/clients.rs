@@ -3,6 +3,7 @@
 use broker::{Error, Heartbeat, MessageQueue};
 
 use crate::house::{House, caller, consumer};
+use crate::transactions::producing;
 
 #[test]
 fn a_member_is_listed_straight_after_its_heartbeat_and_each_id_once() {
@@ -74,11 +75,9 @@ fn producers_are_known_by_their_group() {
     );
     let beat = Heartbeat {
         client: "one".into(),
-        producers: vec![
-            "p".into(),
-            "CLIENT_INNER_PRODUCER".into(),
-            "bad group".into(),
-        ],
+        producers: ["p", "CLIENT_INNER_PRODUCER", "bad group"]
+            .map(|group| producing(group, false))
+            .into(),
         ..Heartbeat::default()
     };
     let answer = house

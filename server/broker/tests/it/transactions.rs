@@ -1,6 +1,8 @@
 //! Half messages, the first decision about each, and the questions to producers.
 
-use broker::{Decision, EndTransaction, Error, HalfCheck, Heartbeat, Options, Produce, Pull};
+use broker::{
+    Decision, EndTransaction, Error, HalfCheck, Heartbeat, Options, Produce, ProducerData, Pull,
+};
 use model::flag::sys;
 use model::message::key;
 use model::record::View;
@@ -108,9 +110,14 @@ pub fn house_with(change: impl FnOnce(&mut Options)) -> House {
 
 /// A producer of the group `p` says that it lives.
 pub fn beat(house: &House, connection: u64) {
+    beat_as(house, connection, false);
+}
+
+/// The same, or somebody who answers for producers that are away.
+pub fn beat_as(house: &House, connection: u64, stands_in: bool) {
     let beat = Heartbeat {
         client: format!("client-{connection}"),
-        producers: vec!["p".to_owned()],
+        producers: vec![producing("p", stands_in)],
         ..Heartbeat::default()
     };
     house
@@ -118,6 +125,13 @@ pub fn beat(house: &House, connection: u64) {
             house.broker.heartbeat(caller, &beat)
         })
         .unwrap();
+}
+
+pub fn producing(group: &str, stands_in: bool) -> ProducerData {
+    ProducerData {
+        group: group.to_owned(),
+        stands_in,
+    }
 }
 
 pub fn asked(house: &House) -> Vec<(u64, HalfCheck)> {

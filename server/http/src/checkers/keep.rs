@@ -21,7 +21,8 @@ use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::sleep;
 
-use crate::checks::{Attendance, By, Taken, Wanted};
+use super::calls::{Calls, Outcome};
+use crate::checks::{Asked, Attendance, By, Taken, Wanted};
 use crate::clock;
 use crate::media;
 use crate::node::Node;
@@ -41,13 +42,18 @@ const KNOCK_MAX: Duration = Duration::from_secs(30);
 /// Before brokers that could not be told of us are told again.
 const AGAIN: Duration = Duration::from_secs(2);
 
-/// Says that checkers were changed.
+/// What the door knows of checkers besides what brokers keep.
 #[derive(Default)]
-pub(crate) struct Changed(Notify);
+pub(crate) struct Called {
+    changed: Notify,
+    /// How its calls ended.
+    pub calls: Calls,
+}
 
-impl Changed {
+impl Called {
+    /// Says that checkers were changed here.
     pub(crate) fn tell(&self) {
-        self.0.notify_one();
+        self.changed.notify_one();
     }
 }
 
@@ -76,7 +82,7 @@ pub(crate) async fn keep(node: Arc<Node>) {
         };
         tokio::select! {
             () = sleep(next) => {}
-            () = node.checkers.0.notified() => {}
+            () = node.checkers.changed.notified() => {}
             () = node.ended() => return,
         }
         while tasks.try_join_next().is_some() {}
@@ -94,6 +100,7 @@ fn call_these(
         let stays = checkers.contains(own);
         if !stays {
             task.abort();
+            node.checkers.calls.forget(&own.topic);
         }
         stays
     });
@@ -182,22 +189,51 @@ async fn until_away(
     }
 }
 
-/// Asks once, and does what is answered.
+/// Asks once, does what is answered, and notes how that ended.
 ///
 /// # Errors
 /// If the receiver cannot be reached: then the question lies at the desk again.
-async fn ask(node: Arc<Node>, own: Arc<Own>, mut taken: Taken) -> Result<(), Failed> {
+async fn ask(node: Arc<Node>, own: Arc<Own>, taken: Taken) -> Result<(), Failed> {
     let Some(asked) = taken.asked.first().cloned() else {
         return Ok(());
     };
+    let ended = |outcome: Outcome, status| {
+        node.metrics.webhook(outcome.as_str());
+        node.checkers
+            .calls
+            .ended(&own.wanted.topic, outcome, status);
+    };
+    match answer(&node, &own, &asked, taken).await {
+        Ok(None) => {}
+        Ok(Some((outcome, status))) => ended(outcome, Some(status)),
+        Err(failed @ (Failed::Forbidden(_) | Failed::Unreachable(_))) => {
+            ended(Outcome::Unreachable, None);
+            return Err(failed);
+        }
+        Err(failed) => {
+            ended(Outcome::NoAnswer, None);
+            let (topic, host) = (&own.wanted.topic, &own.url.host);
+            tracing::warn!(%topic, host, %failed, "a checker gave no answer about a transaction");
+        }
+    }
+    Ok(())
+}
+
+/// What a receiver answered, and what came of it; nothing if the server has no room to ask.
+async fn answer(
+    node: &Node,
+    own: &Own,
+    asked: &Asked,
+    mut taken: Taken,
+) -> Result<Option<(Outcome, StatusCode)>, Failed> {
     let check = &asked.check;
     let (topic, host) = (&own.wanted.topic, &own.url.host);
     let mut text = String::new();
-    own.wanted.write(&mut text, &node, &asked);
+    own.wanted.write(&mut text, node, asked);
     let Some(_held) = node.bodies.take(text.len()) else {
         tracing::warn!(%topic, "the server holds too many bytes just now: a checker was not called");
         taken.told();
-        return Ok(());
+        return Ok(None);
     };
     let body = Bytes::from(text);
     let id = format!("{}-{}", check.transaction.id(), check.times().max(1));
@@ -210,30 +246,28 @@ async fn ask(node: Arc<Node>, own: Arc<Own>, mut taken: Taken) -> Result<(), Fai
         headers,
         body,
     };
-    let answer = match node.webhooks.call(&own.url, request).await {
-        Ok(answer) => answer,
-        Err(failed @ (Failed::Forbidden(_) | Failed::Unreachable(_))) => return Err(failed),
-        Err(failed) => {
-            taken.told();
-            tracing::warn!(%topic, host, %failed, "a checker gave no answer about a transaction");
-            return Ok(());
-        }
-    };
-    taken.told();
-    let decision = match read(answer.status, &answer.body) {
-        Some(Decision::Unknown) => return Ok(()),
-        Some(decision) => decision,
+    let answer = node.webhooks.call(&own.url, request).await;
+    // Only who was not there at all is asked again at once.
+    if !matches!(answer, Err(Failed::Forbidden(_) | Failed::Unreachable(_))) {
+        taken.told();
+    }
+    let answer = answer?;
+    let status = answer.status;
+    let (decision, outcome) = match read(status, &answer.body) {
+        Some(Decision::Commit) => (Decision::Commit, Outcome::Commit),
+        Some(Decision::Rollback) => (Decision::Rollback, Outcome::Rollback),
+        Some(Decision::Unknown) => return Ok(Some((Outcome::Unknown, status))),
         None => {
-            let status = answer.status.as_u16();
-            tracing::warn!(%topic, host, status, "a checker's answer about a transaction is none");
-            return Ok(());
+            tracing::warn!(%topic, host, %status, "a checker's answer about a transaction is none");
+            return Ok(Some((Outcome::Invalid, status)));
         }
     };
     // As if the broker had asked for it: until the half message ends. What fails is asked about again.
     if let Err(error) = node.client.resolve_late(&check.transaction, decision).await {
         tracing::warn!(%topic, %error, "a checker's decision about a transaction was not taken");
+        return Ok(Some((Outcome::Refused, status)));
     }
-    Ok(())
+    Ok(Some((outcome, status)))
 }
 
 /// What an answer decides; `None` if it is none.

@@ -89,6 +89,7 @@ impl Desks {
                 let asked = desk.clone();
                 let options = ProducerOptions {
                     announce: true,
+                    stands_in: true,
                     ..publisher::options()
                 };
                 client.transaction_producer(group, options, move |check| {

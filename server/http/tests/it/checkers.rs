@@ -2,14 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::io::Read;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use posthouse_client::CheckerInfo;
+use posthouse_client::{Check, CheckerInfo, Decision, ProducerOptions};
 use serde_json::{Value, json};
 
 use crate::checks::{asked_after, begin, checks};
@@ -133,14 +134,40 @@ fn whoever_listens_goes_before_a_url() {
     );
 }
 
+#[test]
+fn a_producer_goes_before_a_url_and_the_url_is_asked_when_it_does_not_decide() {
+    let topic = topic("hook-behind");
+    let receiver = Receiver::new(|_| resolution("commit"));
+    put(&topic, &receiver.url("http")).expect(201);
+    run(async {
+        let client = client();
+        let (tell, mut asked) = tokio::sync::mpsc::unbounded_channel();
+        let options = ProducerOptions::default();
+        let producer = client.transaction_producer(&topic, options, move |check: Check| {
+            let _ = tell.send(check.times());
+            async { Decision::Unknown }
+        });
+        let producer = producer.unwrap();
+        producer.announce(&topic).await.unwrap();
+        let begun = begin(&topic);
+        let times = tokio::time::timeout(LIMIT, asked.recv()).await.unwrap();
+        assert_eq!(times, Some(1));
+        let call = receiver.next().json();
+        assert_eq!(call["transaction_id"], begun["transaction_id"]);
+        assert_eq!(call["attempt"], 2);
+        assert_eq!(decided(&topic, &begun), "committed");
+        client.shutdown().await;
+    });
+}
+
 /// A port that is taken, and that nobody listens on.
 fn closed_port() -> (rustix::fd::OwnedFd, u16) {
     use rustix::net::{AddressFamily, SocketAddrAny, SocketType, bind, getsockname, socket};
     let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
-    let any = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
     bind(&socket, &any).unwrap();
     let bound: SocketAddrAny = getsockname(&socket).unwrap();
-    let bound = std::net::SocketAddr::try_from(bound).unwrap();
+    let bound = SocketAddr::try_from(bound).unwrap();
     (socket, bound.port())
 }
 
@@ -241,6 +268,89 @@ fn an_https_receiver_must_be_who_it_is_meant_to_be() {
         begun["transaction_id"]
     );
     assert_eq!(decided(&topic, &begun), "committed");
+}
+
+/// A door that trusts 127.0.0.1, which the others do not: it alone calls what is there.
+fn trusting() -> http_door::Server {
+    let authorities = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/testdata/ca.pem");
+    own(http_door::Options {
+        webhook_hosts: vec!["127.0.0.1".to_owned()],
+        webhook_authorities: Some(authorities.into()),
+        ..http_door::Options::default()
+    })
+}
+
+/// Waits until a door says that its last call of a checker ended so.
+fn ended(at: SocketAddr, topic: &str, outcome: &str, status: &Value) {
+    let end = Instant::now() + LIMIT;
+    loop {
+        let shown = send_to(at, "GET", &door(topic), &[], b"")
+            .expect(200)
+            .json();
+        let last = &shown["last_call"];
+        if last["outcome"] == outcome && last["status"] == *status {
+            assert!(
+                last["at"].as_str() > shown["created_at"].as_str(),
+                "{shown}"
+            );
+            return;
+        }
+        assert!(Instant::now() < end, "not {outcome}: {shown}");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn how_the_last_call_ended_is_shown_and_counted() {
+    let topic = topic("hook-state");
+    let own = trusting();
+    let at = own.address().unwrap();
+    let (socket, port) = closed_port();
+    let body = json!({"url": format!("http://127.0.0.1:{port}/")}).to_string();
+    let headers = [("Content-Type", "application/json")];
+    let made = send_to(at, "PUT", &door(&topic), &headers, body.as_bytes()).expect(201);
+    assert_eq!(made.json()["last_call"], Value::Null);
+    let begun = begin(&topic);
+    ended(at, &topic, "unreachable", &Value::Null);
+    let (say, said) = channel::<String>();
+    let said = Mutex::new(said);
+    rustix::net::listen(&socket, 16).unwrap();
+    let _receiver = Receiver::on(TcpListener::from(socket), move |_| {
+        said.lock().unwrap().recv_timeout(LIMIT).unwrap()
+    });
+    for (answer, outcome, status) in [
+        (resolution("unknown"), "unknown", json!(200)),
+        (answer(503, "busy"), "invalid_answer", json!(503)),
+        (String::new(), "no_answer", Value::Null),
+        (resolution("commit"), "commit", json!(200)),
+    ] {
+        say.send(answer).unwrap();
+        ended(at, &topic, outcome, &status);
+    }
+    assert_eq!(decided(&topic, &begun), "committed");
+    let management = own.management_address().unwrap();
+    let text = send_to(management, "GET", "/metrics", &[], b"");
+    let text = String::from_utf8(text.body).unwrap();
+    for outcome in ["unknown", "invalid_answer", "no_answer", "commit"] {
+        let line = format!("rocketmq_http_webhook_calls_total{{outcome=\"{outcome}\"}} 1\n");
+        assert!(text.contains(&line), "{text}");
+    }
+    own.stop(LIMIT);
+}
+
+#[test]
+fn a_receiver_with_the_certificate_of_another_name_is_told_nothing() {
+    let topic = topic("hook-other-name");
+    let own = trusting();
+    let at = own.address().unwrap();
+    let receiver = Receiver::secured(|_| resolution("commit"));
+    let body = json!({"url": format!("https://127.0.0.1:{}/", receiver.port)}).to_string();
+    let headers = [("Content-Type", "application/json")];
+    send_to(at, "PUT", &door(&topic), &headers, body.as_bytes()).expect(201);
+    begin(&topic);
+    ended(at, &topic, "unreachable", &Value::Null);
+    assert_eq!(receiver.rest().len(), 0);
+    own.stop(LIMIT);
 }
 
 #[test]

@@ -101,6 +101,13 @@ pub struct ProducerData {
     /// The group.
     #[serde(deserialize_with = "lenient::or_default")]
     pub group_name: String,
+    /// Ours: it answers for producers that are away, and is asked about half messages behind those that are
+    /// there.
+    #[serde(
+        deserialize_with = "lenient::truth",
+        skip_serializing_if = "std::ops::Not::not"
+    )]
+    pub stands_in: bool,
 }
 
 /// One topic that a consumer wants.

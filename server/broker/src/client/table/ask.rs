@@ -112,16 +112,22 @@ impl Clients {
         let members = self.producers.get(group)?;
         let mut connections: Vec<Connection> = members
             .values()
-            .map(|(connection, _)| connection.clone())
+            .map(|producer| producer.who.clone())
             .collect();
         connections.sort_by(|a, b| (&a.client, a.remote).cmp(&(&b.client, b.remote)));
         Some(connections)
     }
 
-    /// The connections of a group's live producers.
-    pub fn producers_of(&self, group: &str) -> Vec<ConnectionId> {
-        let members = self.producers.get(group).map(|members| members.keys());
-        members.into_iter().flatten().copied().collect()
+    /// The connections of a group's live producers, and of those who stand in for producers.
+    pub fn producers_of(&self, group: &str) -> (Vec<ConnectionId>, Vec<ConnectionId>) {
+        let (mut own, mut stand_ins) = (Vec::new(), Vec::new());
+        for (&at, producer) in self.producers.get(group).into_iter().flatten() {
+            match producer.stands_in {
+                true => stand_ins.push(at),
+                false => own.push(at),
+            }
+        }
+        (own, stand_ins)
     }
 
     pub fn producers(&self) -> Vec<(GroupName, Vec<Connection>)> {
