@@ -10,7 +10,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Body as _;
 use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue, IF_MATCH};
 use hyper::http::request::Parts;
-use hyper::{HeaderMap, Method, StatusCode};
+use hyper::{HeaderMap, Method, StatusCode, Version};
 use serde::Serialize;
 
 use crate::gauge::Taken;
@@ -33,6 +33,8 @@ pub(crate) struct Call {
     pub query: String,
     /// Headers.
     pub headers: HeaderMap,
+    /// That of HTTP.
+    pub version: Version,
     /// The request's id.
     pub id: RequestId,
     body: Body,
@@ -54,6 +56,7 @@ impl Call {
             target: head.uri.path().to_owned(),
             query: head.uri.query().unwrap_or_default().to_owned(),
             headers: head.headers,
+            version: head.version,
             id,
             body,
             held: None,

@@ -9,6 +9,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
+use hyper::Version;
 use hyper::body::Frame;
 use hyper::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
@@ -117,10 +118,25 @@ pub(crate) fn open(node: &Node) -> (Out, Response) {
 
 /// An answer whose events this work sends. It is done by the connection itself: what wakes it finds its way to the
 /// socket without another task, and it ends with the connection.
-pub(crate) fn served<W>(node: &Node, work: impl FnOnce(Out) -> W) -> Response
+///
+/// Not so over HTTP/2: there a connection lives on whose reader takes nothing of this stream, and asks for nothing
+/// more of it. A task of its own notices.
+pub(crate) fn served<W>(node: &Node, version: Version, work: impl FnOnce(Out) -> W) -> Response
 where
     W: Future<Output = ()> + Send + 'static,
 {
+    if version == Version::HTTP_2 {
+        let (out, response) = open(node);
+        let frames = out.frames.clone();
+        let work = work(out);
+        tokio::spawn(async move {
+            tokio::select! {
+                () = work => {}
+                () = frames.closed() => {}
+            }
+        });
+        return response;
+    }
     let (frames, events) = mpsc::channel(AHEAD);
     let stall = node.options.limits.write_stall;
     let work = work(Out { frames, stall });

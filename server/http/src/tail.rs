@@ -101,7 +101,7 @@ async fn tail(call: Call) -> Result<Response, Problem> {
         events_left: max_events.unwrap_or(u64::MAX),
         max_duration,
     };
-    Ok(sse::served(node, |out| {
+    Ok(sse::served(node, call.version, |out| {
         let stream = stream(out);
         async move {
             stream.run().await;
