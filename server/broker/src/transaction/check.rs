@@ -209,8 +209,10 @@ impl Broker {
         };
         let notice = Notice::CheckTransaction(Box::new(check));
         for producers in [&mut first, &mut then] {
-            let from = self.random() as usize % producers.len().max(1);
-            producers.rotate_left(from);
+            if !producers.is_empty() {
+                let from = self.random() as usize % producers.len();
+                producers.rotate_left(from);
+            }
         }
         let handed = (first.iter().chain(&then))
             .any(|&producer| self.outlet.notice(producer, notice.clone()));
