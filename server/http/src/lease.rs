@@ -4,7 +4,6 @@ use posthouse_client::{Lease, Leased};
 
 use crate::problem::{self, Problem};
 use crate::token::{Kind, Tokens};
-use crate::write::number;
 
 /// What a `lease_id` says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,15 +79,12 @@ fn write(
     lease: &Lease,
     out: &mut String,
 ) {
-    let mut text = String::with_capacity(192);
+    let (mut text, mut digits) = (String::with_capacity(192), itoa::Buffer::new());
     text.push_str(group);
     text.push(END);
-    match u64::try_from(times) {
-        Ok(times) => number(&mut text, times),
-        Err(_) => text.push_str(&times.to_string()),
-    }
+    text.push_str(digits.format(times));
     text.push(END);
-    number(&mut text, log_offset);
+    text.push_str(digits.format(log_offset));
     text.push(END);
     text.push_str(message_id);
     text.push(END);

@@ -40,20 +40,6 @@ fn new() -> HeaderValue {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let process = PROCESS.get_or_init(|| RandomState::new().build_hasher().finish());
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    // Sixteen digits of the process, and as many as it takes of the count.
-    let mut text = [b'-'; 33];
-    let (of_process, of_count) = text.split_at_mut(17);
-    hex(&mut of_process[..16], *process);
-    let digits = 16 - (count | 1).leading_zeros() as usize / 4;
-    hex(&mut of_count[..digits], count);
-    let text = HeaderValue::from_bytes(&text[..17 + digits]);
-    text.unwrap_or(HeaderValue::from_static("unknown"))
-}
-
-/// Writes the last hexadecimal digits of a number, as many as there is room for.
-fn hex(out: &mut [u8], mut number: u64) {
-    for digit in out.iter_mut().rev() {
-        *digit = b"0123456789abcdef"[(number & 15) as usize];
-        number >>= 4;
-    }
+    let text = format!("{process:016x}-{count:x}");
+    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("unknown"))
 }

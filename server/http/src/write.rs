@@ -91,14 +91,7 @@ pub(crate) fn string(out: &mut String, text: &str) {
 }
 
 pub(crate) fn number(out: &mut String, number: u64) {
-    let (mut digits, mut from, mut rest) = ([b'0'; 20], 19, number);
-    while rest >= 10 {
-        digits[from] += (rest % 10) as u8;
-        rest /= 10;
-        from -= 1;
-    }
-    digits[from] += rest as u8;
-    out.push_str(std::str::from_utf8(&digits[from..]).unwrap_or_default());
+    out.push_str(itoa::Buffer::new().format(number));
 }
 
 /// Writes an object member by member.
