@@ -45,7 +45,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
 ];
 
 /// Bodies longer than this are read in the blocking pool: no step may hold up everybody else.
-const LONG: usize = 128 << 10;
+const LONG: usize = 64 << 10;
 
 /// Where a message goes, and how long that may take.
 pub(crate) struct Target {
