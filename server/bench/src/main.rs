@@ -82,7 +82,7 @@ enum Command {
         /// Short rounds: to see that nothing is broken.
         #[arg(long)]
         quick: bool,
-        /// Only cells whose name contains one of these.
+        /// Only cells whose name contains one of these; `many-topics` and `recovery` are rows of their own.
         #[arg(long, num_args = 1.., value_name = "CELL", alias = "cells")]
         only: Vec<String>,
         /// Where jars and data go.

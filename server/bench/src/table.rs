@@ -17,6 +17,11 @@ use crate::template::Template;
 /// Time for a broker to come to rest before its memory is looked at.
 const REST: Duration = Duration::from_secs(12);
 
+/// The name of the row that has 10,000 topics, for [`Plan::cells`].
+const MANY_TOPICS: &str = "many-topics";
+/// The name of the row that kills a broker, for [`Plan::cells`].
+const RECOVERY: &str = "recovery";
+
 /// What to run.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -103,7 +108,7 @@ pub fn run(plan: &Plan) -> Result<bool, Wrong> {
     }
     for make in &rounds {
         let made = made.entry(make.name()).or_default();
-        if made.recovered.is_none() && plan.cells.is_empty() {
+        if made.recovered.is_none() && wanted(plan, RECOVERY) {
             eprintln!("kill -9 and recovery: {}", make.name());
             made.recovered = Some(recovery(plan, make)?);
         }
@@ -126,60 +131,87 @@ fn times(plan: &Plan) -> Times {
     }
 }
 
+/// What shares a broker and its store. Each has one of its own: together they would fill a small machine's disk.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Phase {
+    /// Remoting, flushed behind the answers.
+    Remoting,
+    /// HTTP, flushed behind the answers.
+    Http,
+    /// Flushed before the answers.
+    Sync,
+}
+
+impl Phase {
+    fn has(self, cell: &Cell) -> bool {
+        self == match (cell.sync, cell.is_http()) {
+            (true, _) => Phase::Sync,
+            (false, true) => Phase::Http,
+            (false, false) => Phase::Remoting,
+        }
+    }
+}
+
 fn round(plan: &Plan, make: &Make, made: &mut Made) -> Result<(), Wrong> {
-    for sync in [false, true] {
+    let ours = matches!(make, Make::Posthouse(_));
+    for phase in [Phase::Remoting, Phase::Http, Phase::Sync] {
         let cells: Vec<_> = CELLS
             .iter()
-            .filter(|cell| wanted(plan, cell))
-            .filter(|cell| cell.sync == sync)
-            .filter(|cell| !cell.is_http() || matches!(make, Make::Posthouse(_)))
+            .filter(|cell| wanted(plan, cell.name) && phase.has(cell))
+            .filter(|cell| !cell.is_http() || ours)
             .collect();
-        if cells.is_empty() {
+        let topics = phase == Phase::Remoting && ours && wanted(plan, MANY_TOPICS);
+        if cells.is_empty() && !topics {
             continue;
         }
         let data = plan.folder.join("data").join(make.name());
         let begun = Instant::now();
-        let mut broker = Broker::start(make, &data, sync)?;
+        let mut broker = Broker::start(make, &data, phase == Phase::Sync)?;
         broker.wait_for_send()?;
-        if !sync {
+        if phase == Phase::Remoting {
             made.starts.push(begun.elapsed());
             thread::sleep(Duration::from_secs(2));
             made.idle = made.idle.or_else(|| broker.pid().and_then(anonymous));
         }
-        if matches!(make, Make::Apache(_)) {
+        if !ours {
             warm_up(
                 &broker,
                 Duration::from_secs(if plan.quick { 10 } else { 60 }),
             )?;
         }
         for cell in cells {
-            let row = match cell.kind {
-                Kind::JavaProducer => {
-                    let apache = plan.folder.join("apache");
-                    fetch_apache(&apache)?;
-                    java::produce(&broker, &apache, times(plan), plan.quick)
-                }
-                _ => cell.run(broker.target(), times(plan)),
-            };
-            match row {
-                Ok(row) => {
-                    crate::print_row(cell, &row);
-                    made.rows.entry(cell.name).or_default().push(row);
-                }
-                Err(wrong) => {
-                    println!("{:24} wrong: {wrong}", cell.name);
-                    made.wrong.insert(cell.name, wrong);
-                }
-            }
+            measure(plan, cell, &broker, made)?;
             // What is dirty is written before the next cell, so that they do not pay for each other.
             let _ = std::process::Command::new("sync").status();
         }
-        if !sync {
+        if phase != Phase::Sync {
             thread::sleep(REST);
-            made.after = broker.pid().and_then(anonymous);
-            if matches!(make, Make::Posthouse(_)) && plan.cells.is_empty() {
-                many_topics(&broker, times(plan), made)?;
-            }
+            made.after = made.after.max(broker.pid().and_then(anonymous));
+        }
+        if topics {
+            many_topics(&broker, times(plan), made)?;
+        }
+    }
+    Ok(())
+}
+
+fn measure(plan: &Plan, cell: &Cell, broker: &Broker, made: &mut Made) -> Result<(), Wrong> {
+    let row = match cell.kind {
+        Kind::JavaProducer => {
+            let apache = plan.folder.join("apache");
+            fetch_apache(&apache)?;
+            java::produce(broker, &apache, times(plan), plan.quick)
+        }
+        _ => cell.run(broker.target(), times(plan)),
+    };
+    match row {
+        Ok(row) => {
+            crate::print_row(cell, &row);
+            made.rows.entry(cell.name).or_default().push(row);
+        }
+        Err(wrong) => {
+            println!("{:24} wrong: {wrong}", cell.name);
+            made.wrong.insert(cell.name, wrong);
         }
     }
     Ok(())
@@ -195,7 +227,7 @@ fn transport(plan: &Plan, toys: &mut Toys) -> Result<(), Wrong> {
         read_back: 0,
         ..times(plan)
     };
-    for cell in CELLS.iter().filter(|cell| wanted(plan, cell)) {
+    for cell in CELLS.iter().filter(|cell| wanted(plan, cell.name)) {
         if cell.kind == Kind::Send && !cell.sync {
             let toy = Broker::start(&Make::Toy, &data, false)?;
             toy.wait(toy.address())?;
@@ -208,8 +240,8 @@ fn transport(plan: &Plan, toys: &mut Toys) -> Result<(), Wrong> {
     Ok(())
 }
 
-fn wanted(plan: &Plan, cell: &Cell) -> bool {
-    let named = plan.cells.iter().any(|part| cell.name.contains(part));
+fn wanted(plan: &Plan, name: &str) -> bool {
+    let named = plan.cells.iter().any(|part| name.contains(part));
     plan.cells.is_empty() || named
 }
 
