@@ -55,6 +55,8 @@ pub(crate) struct Log {
     /// Entries for the key index, of records from some position on.
     pub feed: Mutex<Feed>,
     flusher: Mutex<Flusher>,
+    /// Held during a flush.
+    flushing: Mutex<()>,
     /// Notified when there is something to flush.
     unflushed: Condvar,
     failure: OnceLock<Arc<str>>,
@@ -134,6 +136,7 @@ impl Log {
             dispatcher: Mutex::default(),
             feed: Mutex::new(Feed::new(end)),
             flusher: Mutex::new(Flusher::new(end)),
+            flushing: Mutex::default(),
             unflushed: Condvar::new(),
             failure: OnceLock::new(),
             skew,

@@ -10,7 +10,8 @@ use std::any::Any;
 use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 pub use crash::{Crash, Keep};
 
@@ -29,7 +30,12 @@ pub enum Fault {
     WriteShort,
     /// The flush fails.
     SyncError,
+    /// The flush fails, and says so only when another one of any file has succeeded, or none came for a while.
+    SyncErrorLate,
 }
+
+/// How long a [`Fault::SyncErrorLate`] waits for another flush.
+const LATE: Duration = Duration::from_millis(300);
 
 /// One thing that was done to the disk.
 #[derive(Clone, Debug)]
@@ -68,6 +74,8 @@ pub(crate) enum Op {
 /// A simulated disk.
 pub struct Sim {
     state: Arc<Mutex<State>>,
+    /// Notified when a flush succeeded.
+    synced: Arc<Condvar>,
 }
 
 struct State {
@@ -98,6 +106,7 @@ pub struct Trace {
 
 struct SimFile {
     state: Arc<Mutex<State>>,
+    synced: Arc<Condvar>,
     inode: usize,
 }
 
@@ -132,6 +141,7 @@ impl Sim {
                 total: 1 << 30,
                 used,
             })),
+            synced: Arc::default(),
         }
     }
 
@@ -238,6 +248,7 @@ impl Disk for Sim {
         });
         Ok(Arc::new(SimFile {
             state: Arc::clone(&self.state),
+            synced: Arc::clone(&self.synced),
             inode,
         }))
     }
@@ -249,6 +260,7 @@ impl Disk for Sim {
             .ok_or_else(|| missing(path))?;
         Ok(Arc::new(SimFile {
             state: Arc::clone(&self.state),
+            synced: Arc::clone(&self.synced),
             inode,
         }))
     }
@@ -350,11 +362,15 @@ impl File for SimFile {
     fn sync_data(&self) -> io::Result<()> {
         let mut state = lock(&self.state);
         let inode = self.inode;
-        let failed = state.fails(&[Fault::SyncError]).is_some();
+        let failed = state.fails(&[Fault::SyncError, Fault::SyncErrorLate]);
         let file = &mut state.inodes[inode];
         let dirty = std::mem::take(&mut file.dirty);
-        if failed {
+        if let Some(fault) = failed {
             state.trace.push(Op::SyncFailed { inode });
+            if fault == Fault::SyncErrorLate {
+                let waited = self.synced.wait_timeout(state, LATE);
+                drop(waited.unwrap_or_else(PoisonError::into_inner));
+            }
             return Err(broken());
         }
         file.flushed.resize(file.bytes.len(), 0);
@@ -365,6 +381,7 @@ impl File for SimFile {
             }
         }
         state.trace.push(Op::Sync { inode });
+        self.synced.notify_all();
         Ok(())
     }
 

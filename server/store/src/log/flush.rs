@@ -81,8 +81,17 @@ impl Log {
         Ok(())
     }
 
+    /// One at a time: Linux tells a failed write to one flush of a descriptor, and another that ran beside it would
+    /// succeed before the failure is known.
     fn flush_to(&self, target: u64) -> Result<(), WriteError> {
+        let _alone = lock(&self.flushing);
+        if let Some(reason) = self.failure() {
+            return Err(WriteError(reason));
+        }
         let from = self.marks.flushed().0;
+        if from >= target {
+            return Ok(());
+        }
         for segment in self.segments.all() {
             if segment.base < target && segment.end() > from {
                 let synced = segment.file.sync_data();

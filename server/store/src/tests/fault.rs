@@ -41,6 +41,33 @@ fn a_failed_flush_is_never_tried_again_and_a_restart_asks_the_disk() {
     assert_eq!(kit.send("t", 0, b"y").queue_offset, QueueOffset(1));
 }
 
+/// Who deletes a segment, writes a checkpoint or stops flushes too, beside the loop that always does.
+#[test]
+fn a_flush_beside_one_that_fails_does_not_succeed() {
+    let (mut kit, sim) = simulated(kit::options(Flush::Sync));
+    kit.send("t", 0, b"acked");
+    kit.commit();
+    let acked = kit.store.reached(Level::Confirmed);
+    kit.send("t", 0, b"not acked");
+    kit.store.write_out().unwrap();
+    sim.inject(Fault::SyncErrorLate, 0);
+    let both = std::sync::Barrier::new(2);
+    let failed = std::thread::scope(|scope| {
+        let flushes = [(); 2].map(|()| {
+            scope.spawn(|| {
+                both.wait();
+                kit.store.flush_step().is_err()
+            })
+        });
+        flushes.map(|flush| flush.join().unwrap())
+    });
+    assert_eq!(failed, [true, true]);
+    assert_eq!(kit.store.reached(Level::Confirmed), acked);
+    assert_eq!(kit.bodies("t", 0), [b"acked"]);
+    kit.reopen();
+    assert_eq!(kit.bodies("t", 0), [b"acked"]);
+}
+
 #[test]
 fn a_failed_or_short_write_seals_the_store_and_loses_nothing_acked() {
     for fault in [Fault::WriteError, Fault::WriteShort] {
