@@ -79,6 +79,14 @@ class Admin {
     const { frame } = await this.#environment.call((call) => this.#native.message(call, topic, messageId))
     return messagesOf(frame)[0]
   }
+
+  async messagesByKey(topic, key, given = {}) {
+    check.one('topic', topic, 'string')
+    check.one('key', key, 'string')
+    const { limit } = check.options('messagesByKey', given, { limit: ['positive', 32] })
+    const { frame } = await this.#environment.call((call) => this.#native.messagesByKey(call, topic, key, limit))
+    return messagesOf(frame)
+  }
 }
 
 module.exports = { Admin }

@@ -68,6 +68,10 @@ class Client extends Closable {
     return new Admin(this.#open())
   }
 
+  metrics() {
+    return Object.freeze({ ...attempt(() => this.#native.metrics()), wakeups: this.#environment.port.wakeups() })
+  }
+
   #open() {
     if (this._isClosing) throw closedError('client')
     return this.#native

@@ -41,6 +41,11 @@ async function use(): Promise<void> {
   const other = await connect('127.0.0.1:9876')
   await other.close({ timeoutMs: 1 })
   console.log(posthouse.version)
+  const { sent: confirmed, credits_free: free } = other.metrics()
+  const all: Readonly<Record<string, number>> = other.metrics()
+  console.log(confirmed + free, all)
+  const found: readonly ReceivedMessage[] = await other.admin().messagesByKey('t', 'k', { limit: 1 })
+  console.log(found.length)
 
   // @ts-expect-error a body is not a number
   await producer.send({ topic: 't', body: 5 })
@@ -52,6 +57,8 @@ async function use(): Promise<void> {
   new PosthouseError('x')
   // @ts-expect-error exact: undefined is not a signal
   await producer.send(message, { signal: undefined })
+  // @ts-expect-error there is no such number
+  console.log(other.metrics().recieved)
   // @ts-expect-error a check decides by these words
   await client.transactionProducer({ check: () => 'yes' })
 }

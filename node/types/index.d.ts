@@ -202,7 +202,38 @@ export interface Client extends Closable {
   pullConsumer(options: PullConsumerOptions): Promise<PullConsumer>
   simpleConsumer(options: SimpleConsumerOptions): Promise<SimpleConsumer>
   admin(): Admin
+  /** What it has done, and what it holds just now; also when it is closed. */
+  metrics(): Metrics
 }
+
+/**
+ * Counted since the client was made: `sent` (brokers have them), `send_failures`, `send_retries` (requests that were made
+ * again), `received`, `redelivered` (those of them that had been delivered before), `acknowledged` (handled or acked),
+ * `retried` and `rejected` (by push consumers' handlers), and `wakeups` of this thread's event loop, by all of its clients.
+ * As it is just now: `sends_in_flight`, `credits_free` and `credit_bytes_free` (what producers may send before they wait),
+ * `buffered` and `buffered_bytes` (what push and pull consumers have here, not done), and `connections` (none to a server in
+ * the process). The names are those of Python.
+ */
+export type Metrics = Readonly<
+  Record<
+    | 'sent'
+    | 'send_failures'
+    | 'send_retries'
+    | 'sends_in_flight'
+    | 'received'
+    | 'redelivered'
+    | 'acknowledged'
+    | 'retried'
+    | 'rejected'
+    | 'buffered'
+    | 'buffered_bytes'
+    | 'connections'
+    | 'credits_free'
+    | 'credit_bytes_free'
+    | 'wakeups',
+    number
+  >
+>
 
 export interface ProducerOptions {
   readonly group?: string
@@ -366,6 +397,8 @@ export interface Admin {
   /** Lets a group go on elsewhere; where, of each queue. */
   resetOffset(group: string, topic: string, to: StartFrom): Promise<ReadonlyArray<readonly [MessageQueue, number]>>
   message(topic: string, messageId: string): Promise<ReceivedMessage | undefined>
+  /** Messages with this key, newest first; 32. */
+  messagesByKey(topic: string, key: string, options?: { readonly limit?: number }): Promise<readonly ReceivedMessage[]>
 }
 
 export interface EmbeddedOptions {

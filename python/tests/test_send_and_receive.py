@@ -400,6 +400,8 @@ def test_operators_make_find_and_move(client: posthouse.Client) -> None:
     moved = admin.reset_offset("movers", "made", StartFrom.LAST)
     assert moved[sent.queue] == 1
     assert sum(admin.lag("movers", "made").values()) == 0
+    assert admin.lag("movers") == admin.lag("movers", "made")
+    assert admin.lag("nobody") == {}
     admin.delete_group("movers")
     admin.delete_topic("made")
     assert "made" not in admin.topics()

@@ -1,12 +1,13 @@
 //! A client: where it connects, and what keeps the server in the process alive for it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use posthouse_client::{Config, Credentials, Namespace, Tls};
 
 use crate::error::{Code, Error, Result};
+use crate::producer::Credit;
 use crate::runtime::{Parents, Runtime};
 use crate::server::{EmbeddedOptions, Server};
 use crate::target::{Target, shown};
@@ -122,6 +123,8 @@ pub struct Client {
     inner: Parents<posthouse_client::Client>,
     /// Kept alive, if it is in this process.
     server: Mutex<Option<Arc<Server>>>,
+    /// Of its producers, as long as there are.
+    credits: Mutex<Vec<Weak<Credit>>>,
     closed: AtomicBool,
 }
 
@@ -208,6 +211,7 @@ impl Client {
             runtime,
             inner: Parents::new(inner),
             server: Mutex::new(server),
+            credits: Mutex::default(),
             closed: AtomicBool::new(false),
         })
     }
@@ -233,6 +237,36 @@ impl Client {
             true => Err(Error::closed("client")),
             false => Ok(self.inner.get()),
         }
+    }
+
+    /// What it has done and what it holds, by name; also after it was closed. The names are those of
+    /// [`posthouse_client::Metrics::named`], and two for what producers may still send: `credits_free`, messages, and
+    /// `credit_bytes_free`.
+    ///
+    /// # Errors
+    /// [`Code::Forked`].
+    pub fn metrics(&self) -> Result<Vec<(&'static str, u64)>> {
+        self.runtime.check()?;
+        let (mut messages, mut bytes) = (0, 0);
+        for credit in self.lock_credits().iter().filter_map(Weak::upgrade) {
+            let (some, size) = credit.free();
+            messages += some as u64;
+            bytes += size as u64;
+        }
+        let credits = [("credits_free", messages), ("credit_bytes_free", bytes)];
+        let metrics = self.inner.get().metrics().named();
+        Ok(metrics.into_iter().chain(credits).collect())
+    }
+
+    /// Counts what this is the credit of.
+    pub(crate) fn count_credit(&self, credit: &Arc<Credit>) {
+        let mut credits = self.lock_credits();
+        credits.retain(|credit| credit.strong_count() > 0);
+        credits.push(Arc::downgrade(credit));
+    }
+
+    fn lock_credits(&self) -> std::sync::MutexGuard<'_, Vec<Weak<Credit>>> {
+        self.credits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether it was closed.

@@ -105,6 +105,12 @@ impl Credit {
         self.most.messages - self.lock().messages
     }
 
+    /// How many messages, and how many bytes of bodies, may still be sent.
+    pub fn free(&self) -> (usize, usize) {
+        let left = self.lock();
+        (left.messages, left.bytes)
+    }
+
     /// Waits until there is credit for a message, at most so long. Whether there is.
     pub fn wait(&self, limit: Duration) -> bool {
         self.wait_until(limit, |left| left.messages > 0 && left.bytes > 0)
@@ -197,6 +203,7 @@ impl Producer {
     fn over(client: &Client, inner: posthouse_client::Producer, credit: Credit) -> Producer {
         let runtime = client.runtime().clone();
         let credit = Arc::new(credit);
+        client.count_credit(&credit);
         let (bursts, arriving) = mpsc::unbounded_channel();
         let queued = Arc::<AtomicUsize>::default();
         // Ends with the sender.

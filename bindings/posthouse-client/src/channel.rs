@@ -287,6 +287,16 @@ impl Channels {
         Ok(Way::Tcp(Box::new(tcp.tls(self.tls.clone()))))
     }
 
+    /// How many connections stand.
+    pub(crate) fn connected(&self) -> u64 {
+        let table = self.table();
+        let stands = |channel: &&Arc<Channel>| match &channel.way {
+            Way::Tcp(tcp) => tcp.is_connected(),
+            Way::Local { .. } => false,
+        };
+        table.values().filter(stands).count() as u64
+    }
+
     /// Closes every connection, after what was staged is written.
     pub(crate) async fn close(&self) {
         let all: Vec<_> = self.table().drain().collect();

@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::ids::{self, Ids};
 use crate::members::Members;
+use crate::metrics::Counters;
 use crate::name_servers::NameServers;
 use crate::namespace::Names;
 use crate::producer::{Producer, ProducerOptions};
@@ -52,6 +53,8 @@ pub(crate) struct Inner {
     pub(crate) servers: NameServers,
     pub(crate) routes: Routes,
     pub(crate) members: Members,
+    /// Shared with what outlives the client.
+    pub(crate) counters: Arc<Counters>,
     upkeep: Mutex<Option<JoinHandle<()>>>,
     closed: AtomicBool,
 }
@@ -71,6 +74,7 @@ impl Client {
                 servers: NameServers::new(config.name_servers.clone()),
                 routes: Routes::default(),
                 members: Members::default(),
+                counters: Arc::default(),
                 upkeep: Mutex::new(None),
                 closed: AtomicBool::new(false),
                 config,

@@ -166,6 +166,16 @@ impl Members {
         self.lock().consumers.get(group).cloned()
     }
 
+    /// How many messages consumers have here, not done, and the bytes of their records.
+    pub(crate) fn buffered(&self) -> (u64, u64) {
+        let all: Vec<_> = self.lock().consumers.values().cloned().collect();
+        let held = all.iter().flat_map(|member| member.own());
+        held.fold((0, 0), |(messages, bytes), queue| {
+            let (more, longer) = queue.held();
+            (messages + more, bytes + longer)
+        })
+    }
+
     /// Lets every consumer end its work.
     pub(crate) async fn stop(&self) {
         let all: Vec<_> = self.lock().consumers.values().cloned().collect();

@@ -238,6 +238,12 @@ impl ProcessQueue {
         self.arrived.notify_one();
     }
 
+    /// How many messages are here, not done, and the bytes of their records.
+    pub(crate) fn held(&self) -> (u64, u64) {
+        let state = self.lock();
+        (state.open.len() as u64, state.bytes as u64)
+    }
+
     /// What tools are told of it.
     pub(crate) fn described(&self, now: Instant) -> HeldQueue {
         let locked = self.is_locked(now);

@@ -144,8 +144,11 @@ impl Producer {
     /// stored or not.
     pub async fn send(&self, message: Message) -> Result<Sent> {
         let shared = &*self.shared;
-        let outgoing = shared.outgoing(&message)?;
-        shared.deliver(&outgoing, None, shared.until()).await
+        let sending = async {
+            let outgoing = shared.outgoing(&message)?;
+            shared.deliver(&outgoing, None, shared.until()).await
+        };
+        shared.client.counters.sends(sending).await
     }
 
     /// Sends a message to this queue and no other.
@@ -154,11 +157,14 @@ impl Producer {
     /// As [`Producer::send`].
     pub async fn send_to(&self, queue: &Queue, message: Message) -> Result<Sent> {
         let shared = &*self.shared;
-        let outgoing = shared.outgoing(&message)?;
-        let queue = shared.client.names.full_queue(queue);
-        shared
-            .deliver(&outgoing, Some(&queue), shared.until())
-            .await
+        let sending = async {
+            let outgoing = shared.outgoing(&message)?;
+            let queue = shared.client.names.full_queue(queue);
+            shared
+                .deliver(&outgoing, Some(&queue), shared.until())
+                .await
+        };
+        shared.client.counters.sends(sending).await
     }
 
     /// Sends a message and does not ask what became of it. Returns when the socket took it.
@@ -167,17 +173,7 @@ impl Producer {
     /// If it could not even be sent.
     pub async fn send_oneway(&self, message: Message) -> Result<()> {
         let shared = &*self.shared;
-        let outgoing = shared.outgoing(&message)?;
-        let until = shared.until();
-        let route = shared.route_until(&outgoing.topic, until).await?;
-        let target = shared.choose(&route, &outgoing, None, None, Instant::now())?;
-        let channel = shared.way(target, &outgoing, until).await?;
-        let encode = |opaque, out: &mut Vec<u8>| {
-            let body = &outgoing.body;
-            shared.encode(&outgoing, target.queue.id, opaque, true, body, out);
-        };
-        let sent = timeout_at(until, channel.oneway(encode)).await;
-        sent.map_err(|_| late(target))?
+        shared.client.counters.sends(shared.oneway(&message)).await
     }
 
     /// Sends messages of one topic together, in as many requests as their size needs. They are stored in
@@ -189,7 +185,13 @@ impl Producer {
         &self,
         messages: Vec<Message>,
     ) -> std::result::Result<Vec<Sent>, BatchError> {
-        self.shared.send_batch(&messages).await
+        let sending = self.shared.client.counters.sending(messages.len());
+        let sent = self.shared.send_batch(&messages).await;
+        let well = match &sent {
+            Ok(sent) | Err(BatchError { sent, .. }) => sent.len(),
+        };
+        sending.ended(well as u64);
+        sent
     }
 
     /// The queues of a topic that can be written.
@@ -294,6 +296,20 @@ impl Shared {
         Instant::now() + self.options.timeout
     }
 
+    async fn oneway(&self, message: &Message) -> Result<()> {
+        let outgoing = self.outgoing(message)?;
+        let until = self.until();
+        let route = self.route_until(&outgoing.topic, until).await?;
+        let target = self.choose(&route, &outgoing, None, None, Instant::now())?;
+        let channel = self.way(target, &outgoing, until).await?;
+        let encode = |opaque, out: &mut Vec<u8>| {
+            let body = &outgoing.body;
+            self.encode(&outgoing, target.queue.id, opaque, true, body, out);
+        };
+        let sent = timeout_at(until, channel.oneway(encode)).await;
+        sent.map_err(|_| late(target))?
+    }
+
     /// Sends, and tells who is to be told.
     async fn deliver(
         &self,
@@ -344,6 +360,7 @@ impl Shared {
             if let Some(end) = tries.end(&self.options, outgoing, &queue, result) {
                 return end;
             }
+            self.client.counters.send_again();
             route = self.another_route(outgoing, tries.until, route).await;
         }
     }

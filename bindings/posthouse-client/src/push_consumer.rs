@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use crate::client::Client;
 use crate::error::{Error, Result};
 use crate::filter::Filter;
+use crate::metrics::Counters;
 use crate::process_queue::{FlowLimits, ProcessQueue};
 use crate::queue::Queue;
 use crate::reader::{ConsumeFrom, Direct, Membership, Model, ReadOptions, Reader};
@@ -129,6 +130,7 @@ struct Work {
     suspend: Duration,
     max_attempts: Option<u32>,
     model: Model,
+    counters: Arc<Counters>,
 }
 
 /// Runs the user's handler; a panic is its text.
@@ -156,8 +158,15 @@ fn text_of(panic: Box<dyn Any + Send>) -> String {
 }
 
 impl Work {
-    /// Runs the handler, and tells who is to be told.
+    /// Runs the handler, and counts what came of it.
     async fn settle(&self, reader: &Weak<Reader>, message: &Received) -> Settle {
+        let settle = self.settle_uncounted(reader, message).await;
+        self.counters.settled(settle);
+        settle
+    }
+
+    /// Runs the handler, and tells who is to be told.
+    async fn settle_uncounted(&self, reader: &Weak<Reader>, message: &Received) -> Settle {
         let Some(reader) = reader.upgrade() else {
             return Settle::Retry(None);
         };
@@ -247,6 +256,7 @@ impl Client {
             suspend: options.suspend,
             max_attempts: options.max_attempts,
             model: options.model,
+            counters: self.inner.counters.clone(),
         });
         let orderly = options.orderly;
         let handle = move |reader: &Arc<Reader>, queue: Arc<ProcessQueue>| {

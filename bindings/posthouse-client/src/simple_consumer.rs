@@ -25,6 +25,7 @@ use crate::client::{Client, Inner};
 use crate::error::{Error, Result};
 use crate::filter::{Filter, Wanted};
 use crate::lease::{Lease, Pop};
+use crate::push_consumer::Settle;
 use crate::queue::Queue;
 use crate::reader::ConsumeFrom;
 use crate::received::{Received, records};
@@ -182,6 +183,8 @@ impl SimpleConsumer {
                 let pop = (receive, once, hold);
                 let found = self.pop(&wanted, pop, name, channel).await?;
                 if !found.0.is_empty() {
+                    let messages = found.0.iter().map(|leased| &leased.message);
+                    self.client.counters.received(messages);
                     return Ok(found);
                 }
             }
@@ -200,6 +203,13 @@ impl SimpleConsumer {
     /// # Errors
     /// If the broker that lent it refuses or gives no answer. A lease that ended is no error.
     pub async fn ack(&self, lease: &Lease) -> Result<()> {
+        self.end(lease).await?;
+        self.client.counters.acknowledged(1);
+        Ok(())
+    }
+
+    /// The lease is over, and the message does not come again.
+    async fn end(&self, lease: &Lease) -> Result<()> {
         let topic = lease.real_topic(&self.group);
         let header = AckHeader {
             consumer_group: &self.group,
@@ -294,7 +304,8 @@ impl SimpleConsumer {
             .with("maxReconsumeTimes", 16);
         let channel = self.lender(&leased.lease).await?;
         channel.call(command, self.client.config.timeout).await?;
-        self.ack(&leased.lease).await
+        self.client.counters.settled(Settle::Reject);
+        self.end(&leased.lease).await
     }
 
     async fn lender(&self, lease: &Lease) -> Result<Arc<Channel>> {
@@ -366,7 +377,7 @@ impl SimpleConsumer {
                     message: self.client.names.received(one.message),
                     ..one
                 }),
-                false => self.ack(&one.lease).await?,
+                false => self.end(&one.lease).await?,
             }
         }
         Ok((kept, replayed))

@@ -1,6 +1,6 @@
 //! Topics, groups and offsets.
 
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 use ffi::slab::write_received;
 use napi_derive::napi;
@@ -156,6 +156,21 @@ impl Admin {
         self.run(call, async move |admin, names| {
             let found = admin.message(&names.full(&topic), &id).await?;
             let found = found.map(|message| names.received(message));
+            let found = found.iter().map(|message| (0, message));
+            Ok(Value::Messages(write_received(found)))
+        });
+    }
+
+    /// Messages with this key, newest first.
+    #[napi]
+    pub fn messages_by_key(&self, call: u32, topic: String, key: String, limit: u32) {
+        // As far as a clock that was moved by hand may have gone.
+        let between = (UNIX_EPOCH, UNIX_EPOCH + Duration::from_secs(1 << 40));
+        self.run(call, async move |admin, names| {
+            let topic = names.full(&topic);
+            let found = (admin.messages_by_key(&topic, &key, limit, between)).await?;
+            let found = found.into_iter().map(|message| names.received(message));
+            let found: Vec<_> = found.collect();
             let found = found.iter().map(|message| (0, message));
             Ok(Value::Messages(write_received(found)))
         });

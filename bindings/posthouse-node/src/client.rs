@@ -1,5 +1,6 @@
 //! Clients.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ffi::{Access, ClientOptions, Trust};
@@ -95,6 +96,15 @@ impl Client {
         };
         let inner = ffi::Client::open(&options).map_err(thrown)?;
         Client::new(port, inner)
+    }
+
+    /// What it has done and what it holds, by name.
+    #[napi]
+    pub fn metrics(&self) -> Result<BTreeMap<String, f64>> {
+        let metrics = self.inner.metrics().map_err(thrown)?.into_iter();
+        Ok(metrics
+            .map(|(name, value)| (name.to_owned(), value as f64))
+            .collect())
     }
 
     /// Takes leave.

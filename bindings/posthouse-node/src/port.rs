@@ -1,6 +1,7 @@
 //! How Rust reaches an environment (the main thread's, or a worker's): one weak thread-safe function that
 //! carries nothing, and what is ready to be taken.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ffi::{Inbox, Runtime, Wake};
@@ -20,6 +21,7 @@ pub struct Ring {
     waker: Waker,
     /// Who has something to be taken.
     rung: Mutex<Vec<u32>>,
+    wakeups: AtomicU64,
 }
 
 impl Ring {
@@ -29,6 +31,7 @@ impl Ring {
         rung.push(bell);
         drop(rung);
         if first {
+            self.wakeups.fetch_add(1, Ordering::Relaxed);
             // An environment that is ending answers with an error: then nobody is left to be told.
             self.waker.call((), ThreadsafeFunctionCallMode::NonBlocking);
         }
@@ -90,6 +93,7 @@ impl Port {
         let ring = Arc::new(Ring {
             waker,
             rung: Mutex::default(),
+            wakeups: AtomicU64::new(0),
         });
         let bell = Bell {
             ring: ring.clone(),
@@ -108,6 +112,12 @@ impl Port {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         std::mem::take(&mut *rung).into()
+    }
+
+    /// How often it was woken.
+    #[napi]
+    pub fn wakeups(&self) -> f64 {
+        self.ring.wakeups.load(Ordering::Relaxed) as f64
     }
 
     /// What became of calls.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ffi::Client as Shared;
+use posthouse_client::code::response;
 use posthouse_client::{
     GroupConfig, GroupName, Names, Queue, Received, ResetTo, TopicConfig, TopicName,
 };
@@ -165,22 +166,35 @@ impl Admin {
         call(py, self.client.runtime(), (pump, id), asking, texts)
     }
 
-    /// How far a group is behind in each queue of a topic.
-    #[pyo3(signature = (group, topic, pump=None, id=0))]
+    /// How far a group is behind in each queue of a topic, or of all that it has offsets in.
+    #[pyo3(signature = (group, topic=None, pump=None, id=0))]
     fn lag(
         &self,
         py: Python<'_>,
         group: String,
-        topic: String,
+        topic: Option<String>,
         pump: Option<&Bound<'_, Pump>>,
         id: u64,
     ) -> PyResult<Py<PyAny>> {
         let (admin, names) = (self.get(py)?, self.names(py)?);
-        let (group, topic) = (self.full(py, &group)?, self.full(py, &topic)?);
+        let group = self.full(py, &group)?;
+        let topic = topic.map(|topic| self.full(py, &topic)).transpose()?;
         // Not by the broker's own figures: they leave out a topic that the group's members do not subscribe
         // to, and count what is deleted already for a group without offsets.
         let asking = async move {
             let mut all = Vec::new();
+            let Some(topic) = topic else {
+                let progress = match admin.progress(&group, None).await {
+                    // It never committed anything.
+                    Err(error) if error.code() == Some(response::QUERY_NOT_FOUND) => Vec::new(),
+                    progress => progress?,
+                };
+                for one in progress {
+                    let lag = one.lag();
+                    all.push((names.short_queue(one.queue), lag));
+                }
+                return Ok(all);
+            };
             for queue in admin.queues(&topic).await? {
                 let end = admin.max_offset(&queue).await?;
                 let done = match admin.group_offset(&group, &queue).await? {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ffi::{Access, ClientOptions, Trust};
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 
 use crate::error::raised;
 use crate::server::Server;
@@ -67,6 +68,16 @@ impl Client {
     fn id(&self, py: Python<'_>) -> PyResult<String> {
         let client = self.client.get().map_err(|error| raised(py, &error))?;
         Ok(client.id().to_owned())
+    }
+
+    /// What it has done and what it holds, by name.
+    fn metrics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let metrics = self.client.metrics().map_err(|error| raised(py, &error))?;
+        let shown = PyDict::new(py);
+        for (name, value) in metrics {
+            shown.set_item(name, value as f64)?;
+        }
+        Ok(shown)
     }
 
     fn close(&self, py: Python<'_>, limit: f64) {

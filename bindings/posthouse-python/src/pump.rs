@@ -4,6 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ffi::{Done, Inbox, Wake};
@@ -29,10 +30,12 @@ impl From<Done> for Event {
 /// Wakes an event loop: a byte to the socket that it watches.
 pub struct Waker {
     ours: UnixStream,
+    wakeups: AtomicU64,
 }
 
 impl Wake for Waker {
     fn wake(&self) {
+        self.wakeups.fetch_add(1, Ordering::Relaxed);
         // A full socket has bytes enough to wake somebody; a closed one has nobody to wake.
         let _ = (&self.ours).write(&[1]);
     }
@@ -63,7 +66,10 @@ impl Pump {
         let (ours, theirs) = UnixStream::pair()?;
         ours.set_nonblocking(true)?;
         theirs.set_nonblocking(true)?;
-        let waker = Arc::new(Waker { ours });
+        let waker = Arc::new(Waker {
+            ours,
+            wakeups: AtomicU64::new(0),
+        });
         Ok(Pump {
             inbox: Arc::new(Inbox::waking(waker.clone())),
             waker,
@@ -74,6 +80,12 @@ impl Pump {
     /// What the event loop watches for reading.
     fn fileno(&self) -> i32 {
         self.theirs.as_raw_fd()
+    }
+
+    /// How often the event loop was woken.
+    #[getter]
+    fn wakeups(&self) -> u64 {
+        self.waker.wakeups.load(Ordering::Relaxed)
     }
 
     /// What has come. First the results of sends, many at once: the number of their producer, their ids, and the

@@ -51,8 +51,8 @@ class Admin:
         """Every group, RocketMQ's own included."""
         return self._native.groups()
 
-    def lag(self, group: str, topic: str) -> dict[MessageQueue, int]:
-        """How many messages a group has to do in each queue of a topic."""
+    def lag(self, group: str, topic: str | None = None) -> dict[MessageQueue, int]:
+        """How many messages a group has to do in each queue of a topic, or of all topics that it has offsets in."""
         return self._native.lag(group, topic)
 
     def reset_offset(self, group: str, topic: str, to: Start) -> dict[MessageQueue, int]:

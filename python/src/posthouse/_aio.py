@@ -150,6 +150,8 @@ class AsyncClient:
         self._native = native
         self._hooks = Hooks(hooks)
         self._loop: Loop | None = None
+        # Of a loop that it was closed on.
+        self._wakeups = 0
         self._producers = 0
         self._replying: AsyncProducer | None = None
         # In the order in which they were made.
@@ -178,9 +180,10 @@ class AsyncClient:
         compress_over: int | None = 4096,
         max_in_flight: int = 1024,
         max_in_flight_bytes: int = 64 << 20,
+        linger: Seconds = 0.0,
         strict_store: bool = False,
     ) -> AsyncProducer:
-        """As ``Client.producer``."""
+        """As ``Client.producer``. What one tick of the loop sends leaves together; ``linger`` waits for more."""
         native = _native.Producer(
             self._native,
             group,
@@ -191,7 +194,9 @@ class AsyncClient:
             max_in_flight_bytes=max_in_flight_bytes,
         )
         self._producers += 1
-        producer = AsyncProducer(self, native, self._producers, max_in_flight, strict_store)
+        producer = AsyncProducer(
+            self, native, self._producers, max_in_flight, strict_store, seconds(linger)
+        )
         self._made[producer] = None
         return producer
 
@@ -205,6 +210,7 @@ class AsyncClient:
         compress_over: int | None = 4096,
         max_in_flight: int = 1024,
         max_in_flight_bytes: int = 64 << 20,
+        linger: Seconds = 0.0,
         strict_store: bool = False,
     ) -> AsyncTransactionProducer:
         """As ``Client.transaction_producer``, with a coroutine function to be asked."""
@@ -219,7 +225,9 @@ class AsyncClient:
             transactional=True,
         )
         self._producers += 1
-        producer = AsyncTransactionProducer(self, native, self._producers, max_in_flight, strict_store)
+        producer = AsyncTransactionProducer(
+            self, native, self._producers, max_in_flight, strict_store, seconds(linger)
+        )
         producer._begin_checks(check)
         self._made[producer] = None
         return producer
@@ -278,6 +286,11 @@ class AsyncClient:
         """Topics, groups, offsets."""
         return AsyncAdmin(self)
 
+    def metrics(self) -> dict[str, float]:
+        """As ``Client.metrics``."""
+        wakeups = self._wakeups if self._loop is None else self._loop.pump.wakeups
+        return {**self._native.metrics(), "wakeups": float(wakeups)}
+
     async def aclose(self, timeout: Seconds = 10.0) -> None:
         """Closes what was made from it, and takes leave. A second time does nothing."""
         end = monotonic() + seconds(timeout)
@@ -287,6 +300,7 @@ class AsyncClient:
         loop, self._loop = self._loop, None
         await asyncio.to_thread(self._native.close, max(0.0, end - monotonic()))
         if loop is not None:
+            self._wakeups = loop.pump.wakeups
             loop.close()
 
     async def __aenter__(self) -> Self:

@@ -56,8 +56,8 @@ class AsyncAdmin:
         groups: list[str] = await self._call(self._native.groups)
         return groups
 
-    async def lag(self, group: str, topic: str) -> dict[MessageQueue, int]:
-        """How many messages a group has to do in each queue of a topic."""
+    async def lag(self, group: str, topic: str | None = None) -> dict[MessageQueue, int]:
+        """How many messages a group has to do in each queue of a topic, or of all topics that it has offsets in."""
         lag: dict[MessageQueue, int] = await self._call(self._native.lag, group, topic)
         return lag
 

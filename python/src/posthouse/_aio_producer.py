@@ -36,7 +36,13 @@ class AsyncProducer(Closing):
     """Sends messages."""
 
     def __init__(
-        self, client: AsyncClient, native: _native.Producer, number: int, max_in_flight: int, strict: bool
+        self,
+        client: AsyncClient,
+        native: _native.Producer,
+        number: int,
+        max_in_flight: int,
+        strict: bool,
+        linger: float,
     ) -> None:
         self._client = client
         self._native = native
@@ -44,6 +50,7 @@ class AsyncProducer(Closing):
         self._next = number << 40
         self._max = max_in_flight
         self._strict = strict
+        self._linger = linger
         self._hooks = client._hooks
         self._hooked = bool(client._hooks)
         self._loop: Loop | None = None
@@ -73,7 +80,10 @@ class AsyncProducer(Closing):
             _look(message)
         pending = self._pending
         if not pending:
-            loop.loop.call_soon(self._flush)
+            if self._linger:
+                loop.loop.call_later(self._linger, self._flush)
+            else:
+                loop.loop.call_soon(self._flush)
         future: asyncio.Future[SendResult] = loop.create_future()
         ident = self._next
         self._open[ident] = future
@@ -294,6 +304,7 @@ class AsyncProducer(Closing):
     async def flush(self) -> None:
         """Returns when nothing is on its way any more."""
         loop = self._on_loop()
+        self._flush()
         while self._open:
             self._drained = self._drained or asyncio.Event()
             self._drained.clear()

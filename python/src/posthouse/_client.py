@@ -191,6 +191,18 @@ class Client(Closing):
         """Topics, groups, offsets."""
         return Admin(self)
 
+    def metrics(self) -> dict[str, float]:
+        """What it has done, and what it holds just now, by name; also when it is closed.
+
+        Counted since the client was made: ``sent`` (brokers have them), ``send_failures``, ``send_retries`` (requests that
+        were made again), ``received``, ``redelivered`` (those of them that had been delivered before), ``acknowledged``
+        (handled or acked), ``retried`` and ``rejected`` (by push consumers' handlers), and ``wakeups`` of its event loop,
+        which a blocking client has none of. As it is just now: ``sends_in_flight``, ``credits_free`` and
+        ``credit_bytes_free`` (what producers may send before they wait), ``buffered`` and ``buffered_bytes`` (what push and
+        pull consumers have here, not done), and ``connections`` (none to a server in the process).
+        """
+        return {**self._native.metrics(), "wakeups": 0.0}
+
     def close(self, timeout: Seconds = 10.0) -> None:
         # Consumers first: their handlers may be sending.
         made = sorted(reversed(list(self._made)), key=lambda thing: isinstance(thing, Producer))

@@ -23,6 +23,7 @@ use super::{Producer, Shared};
 use crate::channel::{Channel, Many};
 use crate::error::{Error, Result};
 use crate::message::Message;
+use crate::metrics::Counters;
 use crate::queue::Queue;
 use crate::route::Route;
 
@@ -61,6 +62,11 @@ impl Producer {
             }
             part
         };
+        self.shared.client.counters.begun(messages.len());
+        let ends: Arc<dyn Ends> = Arc::new(Counted {
+            counters: self.shared.client.counters.clone(),
+            ends,
+        });
         let parts = messages.into_iter().enumerate().map(part).collect();
         self.send_parts(parts, until, &ends, true);
     }
@@ -179,6 +185,20 @@ impl Producer {
                 self.send_parts(parts, until, &ends, false);
             }
         }
+    }
+}
+
+/// Counts what is told.
+struct Counted {
+    counters: Arc<Counters>,
+    ends: Arc<dyn Ends>,
+}
+
+impl Ends for Counted {
+    fn ended(&self, ended: Vec<(usize, Result<Sent>)>) {
+        let well = ended.iter().filter(|(_, sent)| sent.is_ok()).count();
+        self.counters.ended(ended.len(), well);
+        self.ends.ended(ended);
     }
 }
 
@@ -340,7 +360,10 @@ impl Many for Write {
             let mut tries = Tries::of(&shared.options, &one.outgoing, to, self.until);
             match tries.end(&shared.options, &one.outgoing, &one.queue, sent) {
                 Some(end) => ended.push((one.at, end)),
-                None => self.clone().try_again(number, tries),
+                None => {
+                    shared.client.counters.send_again();
+                    self.clone().try_again(number, tries);
+                }
             }
         }
         if !ended.is_empty() {

@@ -70,6 +70,7 @@ pub fn settle_all(settled: impl IntoIterator<Item = (Open, Settle)>) {
         one.unsettled = false;
         one.hands.tell(&one, settle);
         if settle != Settle::Ack && one.hands.work.model == Model::Clustering {
+            one.hands.work.counters.settled(settle);
             let runtime = one.hands.runtime.clone();
             drop(runtime.spawn(again(one, settle)));
             continue;
@@ -81,6 +82,7 @@ pub fn settle_all(settled: impl IntoIterator<Item = (Open, Settle)>) {
         }
     }
     for (hands, offsets) in done {
+        hands.work.counters.acknowledged(offsets.len());
         hands.done(offsets);
     }
 }

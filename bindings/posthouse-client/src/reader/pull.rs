@@ -117,6 +117,7 @@ impl Reader {
             messages.retain(|(message, _)| wanted.accepts(message));
         }
         let some = !messages.is_empty();
+        (self.client.counters).received(messages.iter().map(|(message, _)| message));
         queue.put(messages, told.header.next_offset.unsigned_abs(), era);
         if some {
             self.arrived.notify_waiters();

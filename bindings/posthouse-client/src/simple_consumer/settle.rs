@@ -12,6 +12,7 @@ use remoting::code::{request, response};
 use super::SimpleConsumer;
 use crate::error::{Error, Result};
 use crate::lease::Lease;
+use crate::push_consumer::Settle;
 
 /// A lease's place beside those of the same pop must be so near, or it is acked by itself: bits are sent for
 /// all places between.
@@ -65,7 +66,8 @@ impl SimpleConsumer {
             .with("maxReconsumeTimes", 16);
         let channel = self.lender(lease).await?;
         channel.call(command, self.client.config.timeout).await?;
-        self.ack(lease).await
+        self.client.counters.settled(Settle::Reject);
+        self.end(lease).await
     }
 
     /// One request for leases of one broker. `false`: it does not know such requests.
@@ -82,7 +84,10 @@ impl SimpleConsumer {
         let request = BatchAckRequest { acks, broker_name };
         let command = Command::request(request::BATCH_ACK_MESSAGE).body(body::to_vec(&request));
         match channel.call(command, self.client.config.timeout).await {
-            Ok(_) => Ok(true),
+            Ok(_) => {
+                self.client.counters.acknowledged(places.len());
+                Ok(true)
+            }
             Err(error) if error.code() == Some(response::REQUEST_CODE_NOT_SUPPORTED) => Ok(false),
             Err(error) => Err(error),
         }

@@ -30,7 +30,7 @@ impl Ends for Told {
 }
 
 impl Told {
-    async fn wait_for(&self, count: usize) -> Vec<Result<Sent, Error>> {
+    pub async fn wait_for(&self, count: usize) -> Vec<Result<Sent, Error>> {
         while self.all.lock().unwrap().len() < count {
             self.some.notified().await;
         }
@@ -44,7 +44,7 @@ impl Told {
     }
 }
 
-fn each(message: Message) -> Each {
+pub fn each(message: Message) -> Each {
     Each {
         message,
         queue: None,

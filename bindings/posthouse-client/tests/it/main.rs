@@ -8,6 +8,7 @@ mod consume;
 mod each;
 mod java;
 mod later;
+mod metrics;
 mod namespace;
 mod places;
 mod pull;
