@@ -115,12 +115,20 @@ class PushConsumer extends Closable {
   #arrived() {
     if (this._isClosing) return
     const { handler } = this.#options
-    for (let frame = this.#native.take(); frame; frame = this.#native.take()) {
-      const messages = messagesOf(frame)
-      if (handler === undefined) this.#ready.take(messages)
-      else for (const message of messages) this.#handle(handler, message)
+    if (handler === undefined) {
+      while (this.#waiting.length > 0 && (this.#ready.length > 0 || this.#fetch())) this.#waiting.shift()()
+      return
     }
-    while (this.#ready.length > 0 && this.#waiting.length > 0) this.#waiting.shift()()
+    for (let frame = this.#native.take(); frame; frame = this.#native.take()) {
+      for (const message of messagesOf(frame)) this.#handle(handler, message)
+    }
+  }
+
+  /** Takes a buffer more of what Rust has; whether there was one. */
+  #fetch() {
+    const frame = this.#native.take()
+    if (frame) this.#ready.take(messagesOf(frame))
+    return Boolean(frame)
   }
 
   // --- handlers
@@ -198,7 +206,7 @@ class PushConsumer extends Closable {
   // --- iteration
 
   [Symbol.asyncIterator]() {
-    return this.#iterator((ready) => ready.shift(), (message, how) => this.#settle(message, how))
+    return this.#iterator(1, (ready) => ready.shift(), (message, how) => this.#settle(message, how))
   }
 
   batches(max = 256) {
@@ -211,10 +219,11 @@ class PushConsumer extends Closable {
     const settle = (batch, how) => {
       for (const message of batch) this.#settle(message, how)
     }
-    return { [Symbol.asyncIterator]: () => this.#iterator(take, settle) }
+    return { [Symbol.asyncIterator]: () => this.#iterator(max, take, settle) }
   }
 
-  #iterator(take, settle) {
+  /** `take` takes as many as `max` of those that are here. */
+  #iterator(max, take, settle) {
     if (this.#options.handler !== undefined) throw configError('this consumer has a handler; without one it can be iterated')
     let current
     const settleCurrent = (how) => {
@@ -231,10 +240,16 @@ class PushConsumer extends Closable {
         this.#tell()
         return new Promise((resolve) => {
           const arrived = () => {
-            if (this._isClosing) resolve({ done: true, value: undefined })
-            else resolve({ done: false, value: (current = take(this.#ready)) })
+            if (this._isClosing) {
+              resolve({ done: true, value: undefined })
+              return
+            }
+            while (this.#ready.length < max && this.#fetch());
+            resolve({ done: false, value: (current = take(this.#ready)) })
           }
           this.#waiting.push(arrived)
+          // Rust may have more already. However much it has, others on this loop have their turn.
+          if (this.#waiting.length === 1) setImmediate(() => this.#arrived())
         })
       },
       return: (value) => {

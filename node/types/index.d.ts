@@ -50,7 +50,10 @@ export interface MessageQueue {
   readonly queueId: number
 }
 
-/** A view of the buffer that it came in with others (1 MiB at most, unless one message is larger). */
+/**
+ * A view of the buffer that it came in with others: 128 KiB at most, unless one message is larger, when it was pushed; when
+ * it was polled or received, what that call brought.
+ */
 export interface ReceivedMessage {
   readonly topic: string
   readonly body: Buffer

@@ -100,9 +100,26 @@ impl<T> Inbox<T> {
 
     /// Takes up to so many, without waiting.
     pub fn take(&self, max: usize) -> Vec<T> {
+        self.take_first(|ready| max.min(ready.len()))
+    }
+
+    /// As [`Inbox::take`], and no more than have so many bytes together, but always one.
+    pub fn take_within(&self, max: usize, bytes: usize, size: impl Fn(&T) -> usize) -> Vec<T> {
+        let mut sum = 0;
+        self.take_first(|ready| {
+            let fits = |thing: &&T| {
+                let first = sum == 0;
+                sum += size(thing).max(1);
+                first || sum <= bytes
+            };
+            ready.iter().take(max).take_while(fits).count()
+        })
+    }
+
+    fn take_first(&self, count: impl FnOnce(&VecDeque<T>) -> usize) -> Vec<T> {
         let mut inside = self.lock();
         inside.rang = false;
-        let taken = max.min(inside.ready.len());
+        let taken = count(&inside.ready);
         let things = inside.ready.drain(..taken).collect();
         if !inside.ready.is_empty() {
             self.wake_after(inside);
@@ -198,6 +215,19 @@ mod tests {
         assert_eq!(count.0.load(Ordering::SeqCst), 2);
         assert_eq!(inbox.take(2), [2]);
         assert_eq!(count.0.load(Ordering::SeqCst), 2);
+    }
+
+    #[test]
+    fn what_is_taken_at_once_is_small_or_one() {
+        let inbox = Inbox::default();
+        inbox.push([3, 2, 1, 9, 0, 0]);
+        let take = |max| inbox.take_within(max, 5, |size| *size);
+        assert_eq!(take(10), [3, 2]);
+        assert_eq!(take(10), [1]);
+        assert_eq!(take(10), [9]);
+        assert_eq!(take(1), [0]);
+        assert_eq!(take(10), [0]);
+        assert!(take(10).is_empty());
     }
 
     #[test]

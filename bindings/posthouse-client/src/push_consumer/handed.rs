@@ -134,8 +134,13 @@ pub(super) async fn run(
     let (queue, places) = (&hands.queue, &hands.work.places);
     while !queue.is_dropped() {
         let arrived = queue.arrived.notified();
-        // Places first: a message that waits for one can still go to somebody else.
-        let Ok(first) = places.acquire().await else {
+        // Places first: a message that waits for one can still go to somebody else. At the end there may never be one:
+        // of what is not settled by then they do not come back.
+        let first = tokio::select! {
+            first = places.acquire() => first,
+            () = queue.until_dropped() => break,
+        };
+        let Ok(first) = first else {
             break;
         };
         first.forget();

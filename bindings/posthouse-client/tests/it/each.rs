@@ -270,37 +270,46 @@ fn many_are_handed_over_at_once_and_what_is_not_done_comes_again() {
 
 #[test]
 fn the_end_waits_for_nothing_that_nobody_will_settle() {
-    everywhere(async |client| {
-        let topic: Arc<str> = topic(client, 1).await.into();
-        let producer = client.producer("shop").unwrap();
-        let told = Arc::new(Told::default());
-        let message = |n: usize| each(Message::new(topic.clone(), n.to_string()));
-        producer.send_each((0..10).map(message).collect(), None, told.clone());
-        told.wait_for(10).await;
-        let options = PushOptions {
-            from: ConsumeFrom::First,
-            grace: Duration::from_secs(3600),
-            ..PushOptions::default()
-        };
-        let (taken, group) = (Arc::new(Taken::default()), fresh("gives-up"));
-        let wanted = [(&*topic, Filter::All)];
-        let consumer = client
-            .push_consumer_taking(&group, &wanted, options, taken.clone())
-            .await
-            .unwrap();
-        let mut all = Vec::new();
-        while all.len() < 10 {
-            all.extend(taken.next().await);
-        }
-        all.sort_by_key(|one| one.message.queue_offset);
-        let given_up = all.split_off(4);
-        settle_all(all.into_iter().map(|one| (one.open, Settle::Ack)));
-        drop(given_up);
-        let ended = tokio::time::timeout(Duration::from_secs(60), consumer.shutdown()).await;
-        assert!(ended.is_ok(), "it waits for an hour");
-        // What was not settled comes to the next member.
-        let queue = producer.queues(&topic).await.unwrap().remove(0);
-        let offset = client.admin().group_offset(&group, &queue).await.unwrap();
-        assert_eq!(offset, Some(4));
-    });
+    everywhere(async |client| gives_up(client, 20, 4).await);
+}
+
+#[test]
+fn the_end_waits_for_no_place_that_nobody_will_give_back() {
+    everywhere(async |client| gives_up(client, 10, 0).await);
+}
+
+/// A consumer that may have so many messages at once is handed ten, is done with so many, gives the others up, and ends.
+async fn gives_up(client: &Client, concurrency: usize, done: usize) {
+    let topic: Arc<str> = topic(client, 1).await.into();
+    let producer = client.producer("shop").unwrap();
+    let told = Arc::new(Told::default());
+    let message = |n: usize| each(Message::new(topic.clone(), n.to_string()));
+    producer.send_each((0..10).map(message).collect(), None, told.clone());
+    told.wait_for(10).await;
+    let options = PushOptions {
+        from: ConsumeFrom::First,
+        concurrency,
+        grace: Duration::from_secs(3600),
+        ..PushOptions::default()
+    };
+    let (taken, group) = (Arc::new(Taken::default()), fresh("gives-up"));
+    let wanted = [(&*topic, Filter::All)];
+    let consumer = client
+        .push_consumer_taking(&group, &wanted, options, taken.clone())
+        .await
+        .unwrap();
+    let mut all = Vec::new();
+    while all.len() < 10 {
+        all.extend(taken.next().await);
+    }
+    all.sort_by_key(|one| one.message.queue_offset);
+    let given_up = all.split_off(done);
+    settle_all(all.into_iter().map(|one| (one.open, Settle::Ack)));
+    drop(given_up);
+    let ended = tokio::time::timeout(Duration::from_secs(60), consumer.shutdown()).await;
+    assert!(ended.is_ok(), "it waits for an hour");
+    // What was not settled comes to the next member.
+    let queue = producer.queues(&topic).await.unwrap().remove(0);
+    let offset = client.admin().group_offset(&group, &queue).await.unwrap();
+    assert_eq!(offset.unwrap_or(0), done as u64);
 }
