@@ -1,13 +1,13 @@
 //! What Python and Node have in common: how they get on with Java and with Apache's brokers, and what a message costs
 //! from each, by its own program, with the server inside the process and over TCP.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::parts::{cargo, server, server_binary, target};
 use crate::report::Report;
 use crate::standalone::Standalone;
-use crate::{node, python};
+use crate::{beside, node, python};
 
 /// Runs the packages, as the parts before this one installed them, beside Java.
 pub fn beside_java(report: &mut Report) {
@@ -59,13 +59,46 @@ fn is_node_built(report: &mut Report) -> bool {
     }
 }
 
-/// Runs their programs and prints the rows.
+/// Runs their programs and prints the rows, then what else people use beside them.
 pub fn bench(report: &mut Report) {
-    if !server(report) {
-        return;
+    if let Some(there) = There::made(report) {
+        rows(report, &there);
+        there.beside(report);
     }
-    let python = python::installed(report);
-    let is_node = is_node_built(report);
+}
+
+/// Only what else people use, beside them.
+pub fn bench_beside(report: &mut Report) {
+    if let Some(there) = There::made(report) {
+        there.beside(report);
+    }
+}
+
+/// What is there to be measured.
+struct There {
+    python: Option<PathBuf>,
+    is_node: bool,
+}
+
+impl There {
+    fn made(report: &mut Report) -> Option<There> {
+        server(report).then(|| There {
+            python: python::installed(report),
+            is_node: is_node_built(report),
+        })
+    }
+
+    fn beside(&self, report: &mut Report) {
+        if self.python.is_some() {
+            beside::confluent(report);
+        }
+        if self.is_node {
+            beside::apache(report);
+        }
+    }
+}
+
+fn rows(report: &mut Report, there: &There) {
     println!("\n| From | What | Rate | CPU a message: the process, the server's |");
     println!("|---|---|---|---|");
     for over_tcp in [false, true] {
@@ -77,12 +110,12 @@ pub fn bench(report: &mut Report) {
             let pid = server.pid().to_string();
             ["--url", address, "--pid", &pid].map(str::to_owned).into()
         });
-        if let Some(python) = &python {
+        if let Some(python) = &there.python {
             let mut speed = Command::new(python);
             speed.arg(Path::new(python::FOLDER).join("bench/speed.py"));
             report.run("Python: its speed", speed.args(&elsewhere));
         }
-        if is_node {
+        if there.is_node {
             let mut speed = Command::new("node");
             speed.arg("speed.mjs").current_dir(node::FOLDER);
             report.run("Node: its speed", speed.args(&elsewhere));
@@ -91,7 +124,7 @@ pub fn bench(report: &mut Report) {
 }
 
 /// A server on a fresh folder, and where its name server is.
-fn started() -> Result<(Standalone, String), String> {
+pub fn started() -> Result<(Standalone, String), String> {
     let data = target().join("languages");
     let _ = std::fs::remove_dir_all(&data);
     let config = data.join("broker.conf");

@@ -4,6 +4,7 @@
 //! is read and changed like everything else.
 #![allow(clippy::disallowed_methods)] // starting processes is what this program is for
 
+mod beside;
 mod contract;
 mod languages;
 mod node;
@@ -25,7 +26,8 @@ cargo xtask contract  the HTTP contract alone: made into requests, and held agai
 cargo xtask soak    whether Python's and Node's memory grows while a million messages go through each, and whether
                     forks, signals and ends of threads and processes at any moment lose or break something
 cargo xtask bench   the load generator, beside Apache 5.3.3 unless told otherwise (see --help), then Python and Node;
-                    `bench languages`: those alone";
+                    `bench languages`: those alone; `bench beside`: those beside confluent-kafka and rocketmq-client-nodejs,
+                    which come from PyPI, npm and Maven Central for it";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
         Some("soak") => finish(alone(languages::soak)),
         Some("bench") => match arguments.collect::<Vec<_>>() {
             words if words == ["languages"] => finish(alone(languages::bench)),
+            words if words == ["beside"] => finish(alone(languages::bench_beside)),
             words => bench(words),
         },
         _ => {

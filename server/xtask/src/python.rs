@@ -34,7 +34,7 @@ pub fn interpreter() -> PathBuf {
 pub fn installed(report: &mut Report) -> Option<PathBuf> {
     let work = target().join("python");
     let (build, clean) = (work.join("build"), work.join("clean"));
-    let wheels = work.join("wheels");
+    let wheels = wheels();
     // Only the newest wheel is meant below; one from an earlier run would do no harm but confuse.
     let _ = std::fs::remove_dir_all(&wheels);
     let steps = report.run("Python: environments", &mut environment(&build, &BUILD))
@@ -47,7 +47,7 @@ pub fn installed(report: &mut Report) -> Option<PathBuf> {
             "Python: an empty environment",
             &mut environment(&clean, &JUDGE),
         )
-        && report.run("Python: installed", &mut install(&clean, &wheels));
+        && report.run("Python: installed", &mut install(&clean));
     steps.then(interpreter)
 }
 
@@ -113,12 +113,17 @@ fn size(wheels: &Path) -> Command {
     command
 }
 
-fn install(clean: &Path, wheels: &PathBuf) -> Command {
+fn wheels() -> PathBuf {
+    target().join("python/wheels")
+}
+
+/// Puts the wheel that [`installed`] made into an environment.
+pub fn install(environment: &Path) -> Command {
     let script = "exec \"$0\" install --quiet --no-index --no-deps \"$1\"/*.whl";
     let mut command = Command::new("sh");
     command
         .args(["-c", script])
-        .arg(clean.join("bin/pip"))
-        .arg(wheels);
+        .arg(environment.join("bin/pip"))
+        .arg(wheels());
     command
 }
