@@ -16,6 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
 
 use crate::gauge::{Gauge, Taken};
+use crate::line::Wire;
 use crate::options::Limits;
 use crate::router::Door;
 
@@ -58,15 +59,17 @@ pub(crate) async fn serve(
             continue;
         };
         prepare(&stream, &limits);
+        let wire = Wire::new(stream);
+        let line = wire.line().clone();
         let door = door.clone();
         let asked = Arc::new(Notify::new());
         let asks = asked.clone();
         let service = service_fn(move |request| {
             asks.notify_one();
-            let answer = door.clone().answer(request);
+            let answer = door.clone().answer(request, line.clone());
             async move { Ok::<_, std::convert::Infallible>(answer.await) }
         });
-        let serving = http.serve_connection(TokioIo::new(stream), service);
+        let serving = http.serve_connection(TokioIo::new(wire), service);
         let serving = open.watch(serving.into_owned());
         let patience = limits.header_time;
         tokio::spawn(async move {

@@ -14,6 +14,7 @@ use hyper::{HeaderMap, Method, StatusCode, Version};
 use serde::Serialize;
 
 use crate::gauge::Taken;
+use crate::line::Line;
 use crate::node::Node;
 use crate::problem::{self, Fault, Problem};
 use crate::request_id::RequestId;
@@ -37,6 +38,8 @@ pub(crate) struct Call {
     pub version: Version,
     /// The request's id.
     pub id: RequestId,
+    /// The connection that it came by.
+    pub line: Arc<Line>,
     body: Body,
     held: Option<Taken>,
 }
@@ -46,6 +49,7 @@ impl Call {
         node: Arc<Node>,
         path: Vec<String>,
         id: RequestId,
+        line: Arc<Line>,
         head: Parts,
         body: Body,
     ) -> Call {
@@ -58,6 +62,7 @@ impl Call {
             headers: head.headers,
             version: head.version,
             id,
+            line,
             body,
             held: None,
         }

@@ -31,6 +31,7 @@ mod in_flight;
 mod json;
 mod lease;
 mod leases;
+mod line;
 mod media;
 mod metrics;
 mod mq_headers;

@@ -17,6 +17,7 @@ use hyper::{Method, StatusCode};
 use crate::call::Call;
 use crate::cors;
 use crate::guard;
+use crate::line::Line;
 use crate::node::Node;
 use crate::operations::{Answer, COMMON, Operation};
 use crate::parameters::percent_decode;
@@ -58,6 +59,7 @@ impl Door {
     pub(crate) fn answer(
         self,
         request: hyper::Request<Incoming>,
+        line: Arc<Line>,
     ) -> impl Future<Output = Response> + Send {
         let started = Instant::now();
         let (head, body) = request.into_parts();
@@ -70,7 +72,7 @@ impl Door {
             Ok(()) if cross.is_some() && cors::is_preflight(&head) => Err(cors::preflight()),
             Ok(()) => {
                 let body = Body::new(Timed::new(body, &options.limits));
-                self.begin(head, body, &id)
+                self.begin(head, body, &id, line)
             }
         };
         let begun = begun.map_err(Box::new);
@@ -87,7 +89,13 @@ impl Door {
 
     /// Begins the operation that this path and method have.
     #[allow(clippy::result_large_err)] // not an error, but the answer; boxed where it is kept
-    fn begin(&self, head: Parts, body: Body, id: &RequestId) -> Result<Running, Response> {
+    fn begin(
+        &self,
+        head: Parts,
+        body: Body,
+        id: &RequestId,
+        line: Arc<Line>,
+    ) -> Result<Running, Response> {
         let Ok(found) = self.resources.at(head.uri.path()) else {
             let detail = "no operation has this path; /openapi.json lists all of them";
             let problem = Problem::new(&problem::NOT_FOUND).detail(detail);
@@ -106,7 +114,7 @@ impl Door {
         let path = found.params.iter().map(|(_, value)| decoded(value));
         let path = path.collect();
         let head_only = head.method == Method::HEAD;
-        let call = Call::new(self.node.clone(), path, id.clone(), head, body);
+        let call = Call::new(self.node.clone(), path, id.clone(), line, head, body);
         Ok(Running {
             operation,
             work: (operation.run)(call),

@@ -15,6 +15,8 @@ use hyper::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, 
 use serde_json::Value;
 use tokio::sync::mpsc;
 
+use crate::call::Call;
+use crate::line::Line;
 use crate::node::Node;
 use crate::problem::{self, Problem};
 use crate::told::Promise;
@@ -35,6 +37,8 @@ const REFUSED: Duration = Duration::from_secs(30);
 pub(crate) struct Out {
     frames: mpsc::Sender<Piece>,
     stall: Duration,
+    /// Where events may be written past this, as chunks, while nothing is under way here.
+    line: Option<Arc<Line>>,
 }
 
 /// Events that are written, and what they promise.
@@ -82,7 +86,15 @@ impl Out {
         self.hand(Piece { bytes, promise }).await
     }
 
+    /// The socket's line, if the answer goes over it in chunks and may be written past the connection.
+    pub(crate) fn line(&self) -> Option<&Arc<Line>> {
+        self.line.as_ref()
+    }
+
     async fn hand(&self, piece: Piece) -> Result<(), Gone> {
+        if let Some(line) = &self.line {
+            line.owe();
+        }
         match self.frames.try_send(piece) {
             Ok(()) => Ok(()),
             Err(mpsc::error::TrySendError::Closed(_)) => Err(Gone),
@@ -113,7 +125,15 @@ pub(crate) fn open(node: &Node) -> (Out, Response) {
     let (frames, events) = mpsc::channel(AHEAD);
     let stall = node.options.limits.write_stall;
     let response = answer(Body::new(Events(events)));
-    (Out { frames, stall }, response)
+    let line = None;
+    (
+        Out {
+            frames,
+            stall,
+            line,
+        },
+        response,
+    )
 }
 
 /// An answer whose events this work sends. It is done by the connection itself: what wakes it finds its way to the
@@ -121,11 +141,12 @@ pub(crate) fn open(node: &Node) -> (Out, Response) {
 ///
 /// Not so over HTTP/2: there a connection lives on whose reader takes nothing of this stream, and asks for nothing
 /// more of it. A task of its own notices.
-pub(crate) fn served<W>(node: &Node, version: Version, work: impl FnOnce(Out) -> W) -> Response
+pub(crate) fn served<W>(call: &Call, work: impl FnOnce(Out) -> W) -> Response
 where
     W: Future<Output = ()> + Send + 'static,
 {
-    if version == Version::HTTP_2 {
+    let node = &call.node;
+    if call.version == Version::HTTP_2 {
         let (out, response) = open(node);
         let frames = out.frames.clone();
         let work = work(out);
@@ -139,8 +160,14 @@ where
     }
     let (frames, events) = mpsc::channel(AHEAD);
     let stall = node.options.limits.write_stall;
-    let work = work(Out { frames, stall });
-    answer(Body::new(Served::new(work, events)))
+    // Before 1.1 there are no chunks.
+    let line = (call.version == Version::HTTP_11).then(|| call.line.clone());
+    let work = work(Out {
+        frames,
+        stall,
+        line: line.clone(),
+    });
+    answer(Body::new(Served::new(work, events, line)))
 }
 
 /// Does a stream's work until that is done, its time is over or the server ends, and tells the reader why.
@@ -279,6 +306,7 @@ pub(crate) fn accepted(headers: &HeaderMap, spelled_out: bool) -> Result<(), Pro
 struct Served {
     work: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     events: mpsc::Receiver<Piece>,
+    line: Option<Arc<Line>>,
     woken: Arc<Woken>,
 }
 
@@ -293,6 +321,7 @@ impl Served {
     fn new(
         work: impl Future<Output = ()> + Send + 'static,
         events: mpsc::Receiver<Piece>,
+        line: Option<Arc<Line>>,
     ) -> Served {
         let woken = Woken {
             can_go_on: AtomicBool::new(true),
@@ -301,13 +330,18 @@ impl Served {
         Served {
             work: Some(Box::pin(work)),
             events,
+            line,
             woken: Arc::new(woken),
         }
     }
 
     /// What was sent and is not taken yet.
     fn sent(&mut self) -> Option<Frame<Bytes>> {
-        self.events.try_recv().ok().map(Piece::taken)
+        let piece = self.events.try_recv().ok()?;
+        if let Some(line) = &self.line {
+            line.taken();
+        }
+        Some(piece.taken())
     }
 }
 
@@ -417,7 +451,15 @@ mod tests {
     fn channel() -> (Out, mpsc::Receiver<Piece>) {
         let (frames, events) = mpsc::channel(AHEAD);
         let stall = Duration::from_secs(60);
-        (Out { frames, stall }, events)
+        let line = None;
+        (
+            Out {
+                frames,
+                stall,
+                line,
+            },
+            events,
+        )
     }
 
     #[tokio::test]
@@ -435,7 +477,7 @@ mod tests {
                 }
             }
         };
-        let mut body = Served::new(work, events);
+        let mut body = Served::new(work, events, None);
         for number in 0..3 * AHEAD {
             assert_eq!(told.load(Ordering::Relaxed), number);
             let frame = body.frame().await.unwrap().unwrap();
@@ -460,7 +502,7 @@ mod tests {
             counted.fetch_add(1, Ordering::Relaxed);
             following.as_mut().poll(cx)
         });
-        let mut body = Served::new(work, events);
+        let mut body = Served::new(work, events, None);
         let mut ask = move || {
             let mut cx = Context::from_waker(Waker::noop());
             hyper::body::Body::poll_frame(Pin::new(&mut body), &mut cx)

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! broker --long polls--> Reader (one a topic and format) --ring of written events--> Stream, Stream, Stream
+//!                                                        --Fan: to the sockets of all that want every event-->
 //!        --pulls of its own, while it is behind the ring---------------> Stream
 //! ```
 //! An event is written once for all streams of a topic that want it in one format. A stream's place is an offset for each queue,
@@ -9,6 +10,7 @@
 //! twice over any number of reconnects, and any node can go on.
 
 mod cursor;
+mod fan;
 mod reader;
 mod stream;
 mod wanted;
@@ -101,7 +103,7 @@ async fn tail(call: Call) -> Result<Response, Problem> {
         events_left: max_events.unwrap_or(u64::MAX),
         max_duration,
     };
-    Ok(sse::served(node, call.version, |out| {
+    Ok(sse::served(&call, |out| {
         let stream = stream(out);
         async move {
             stream.run().await;

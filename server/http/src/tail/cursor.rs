@@ -13,6 +13,13 @@ use posthouse_client::Queue;
 pub(crate) struct Place(pub Vec<u64>);
 
 impl Place {
+    /// The next offset of one queue.
+    pub(crate) fn set(&mut self, queue: usize, next: u64) {
+        if let Some(own) = self.0.get_mut(queue) {
+            *own = next;
+        }
+    }
+
     /// The bytes of a cursor. `queues` are sorted, and their ids of each broker dense from 0.
     pub(crate) fn write(&self, topic: &str, queues: &[Queue]) -> Vec<u8> {
         let mut out = hash(topic).to_be_bytes().to_vec();

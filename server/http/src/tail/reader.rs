@@ -1,16 +1,17 @@
 //! The one reader of a topic in a format on this node: long polls on every queue, and a ring of events that
-//! are written once, whoever follows.
+//! are written once, whoever follows. Who wants all of them is served by its [`Fan`].
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use posthouse_client::{Filter, Pull, Pulled, Queue, Received};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::cursor::Place;
+use super::fan::{Fan, Point};
 use crate::node::Node;
 use crate::problem::Problem;
 use crate::write::{self, Bodies, Format};
@@ -25,6 +26,8 @@ const RING_BYTES: usize = 4 << 20;
 const RING_EVENTS: usize = 4_096;
 /// What the members of a message beside its body take, mostly.
 const MEMBERS: usize = 512;
+/// What is written to a rider at once, unless one event is longer.
+const ROUND_BYTES: usize = 32 << 10;
 /// Events handed to a stream at once, between two yields.
 pub(super) const SLICE: usize = 64;
 
@@ -43,7 +46,8 @@ pub(crate) struct Reader {
     node: Weak<Node>,
     ring: Mutex<Ring>,
     moved: watch::Sender<()>,
-    pulling: Mutex<Vec<JoinHandle<()>>>,
+    pub(super) fan: Fan,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
 struct Ring {
@@ -70,6 +74,8 @@ pub(crate) struct Event {
     pub data: Bytes,
     /// The whole event with the reader's place as its id.
     pub frame: Bytes,
+    /// The same as a chunk of an answer.
+    pub chunk: Bytes,
     /// Messages are skipped by filters; gaps are not.
     pub is_gap: bool,
 }
@@ -143,6 +149,7 @@ impl Reader {
             format,
             queues: queues.into(),
             node: Arc::downgrade(node),
+            fan: Fan::new(head.clone()),
             ring: Mutex::new(Ring {
                 first: 0,
                 events: VecDeque::new(),
@@ -152,7 +159,7 @@ impl Reader {
                 id,
             }),
             moved: watch::Sender::new(()),
-            pulling: Mutex::default(),
+            tasks: Mutex::default(),
         }
     }
 
@@ -161,8 +168,12 @@ impl Reader {
             let (reader, node) = (Arc::downgrade(self), node.clone());
             tokio::spawn(follow(reader, node, at))
         };
-        let tasks = (0..self.queues.len()).map(follow).collect();
-        *self.pulling.lock().unwrap_or_else(PoisonError::into_inner) = tasks;
+        let mut tasks: Vec<_> = (0..self.queues.len()).map(follow).collect();
+        tasks.push(tokio::spawn(fan_out(
+            Arc::downgrade(self),
+            self.subscribe(),
+        )));
+        *self.tasks.lock().unwrap_or_else(PoisonError::into_inner) = tasks;
     }
 
     /// Behind everything that the reader has seen.
@@ -201,6 +212,40 @@ impl Reader {
             true => Found::End(ring.id.clone()),
             false => Found::Events(events),
         }
+    }
+
+    /// Brings all riders to the end of the ring, or some way there. `false` if they are.
+    async fn round(&self) -> bool {
+        let mut end = Point::clone(&self.fan.end());
+        let chunks = match self.after(end.number) {
+            Found::End(_) => return false,
+            Found::Events(events) => {
+                let mut length = 0;
+                let fits = |event: &&Arc<Event>| {
+                    length += event.chunk.len();
+                    length == event.chunk.len() || length <= ROUND_BYTES
+                };
+                let events: Vec<_> = events.iter().take_while(fits).collect();
+                for event in &events {
+                    end.number += 1;
+                    end.place.set(event.queue, event.next);
+                }
+                Some(joined(&events))
+            }
+            Found::Lost => {
+                let ring = self.ring();
+                end.number = ring.first + ring.events.len() as u64;
+                end.place.clone_from(&ring.head);
+                None
+            }
+        };
+        self.fan.begin(end);
+        let mut at = 0;
+        while let Some(next) = self.fan.serve(at, chunks.as_ref()) {
+            at = next;
+            tokio::task::yield_now().await;
+        }
+        true
     }
 
     /// The id of a place of this topic.
@@ -248,7 +293,7 @@ impl Reader {
             *head = next;
         }
         ring.id = self.sign(&ring.head);
-        let frame = frame(is_gap, &ring.id, &data);
+        let (frame, chunk) = chunked(&frame(is_gap, &ring.id, &data));
         ring.bytes += data.len() + frame.len();
         ring.events.push_back(Arc::new(Event {
             queue,
@@ -257,6 +302,7 @@ impl Reader {
             tag,
             data,
             frame,
+            chunk,
             is_gap,
         }));
         while ring.bytes > RING_BYTES || ring.events.len() > RING_EVENTS {
@@ -289,10 +335,7 @@ impl Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        let tasks = self
-            .pulling
-            .get_mut()
-            .unwrap_or_else(PoisonError::into_inner);
+        let tasks = self.tasks.get_mut().unwrap_or_else(PoisonError::into_inner);
         for task in tasks {
             task.abort();
         }
@@ -315,6 +358,25 @@ pub(crate) fn frame(is_gap: bool, id: &str, data: &[u8]) -> Bytes {
     let name = is_gap.then_some("gap");
     sse::push(&mut text, name, Some(id), &String::from_utf8_lossy(data));
     Bytes::from(text)
+}
+
+/// An event, alone and as a chunk of an answer: both lie in the same memory.
+fn chunked(frame: &[u8]) -> (Bytes, Bytes) {
+    let head = format!("{:x}\r\n", frame.len());
+    let chunk = Bytes::from([head.as_bytes(), frame, b"\r\n"].concat());
+    (chunk.slice(head.len()..chunk.len() - 2), chunk)
+}
+
+/// The chunks of events, one behind the other.
+fn joined(events: &[&Arc<Event>]) -> Bytes {
+    if let [event] = events {
+        return event.chunk.clone();
+    }
+    let mut all = BytesMut::new();
+    events
+        .iter()
+        .for_each(|event| all.extend_from_slice(&event.chunk));
+    all.freeze()
 }
 
 fn sign(node: &Node, topic: &str, queues: &[Queue], place: &Place) -> Arc<str> {
@@ -347,6 +409,18 @@ async fn follow(reader: Weak<Reader>, node: Arc<Node>, at: usize) {
                 tracing::debug!(%queue, %error, "a followed queue gave no answer");
                 tokio::time::sleep(PAUSE).await;
             }
+        }
+    }
+}
+
+/// Serves riders for as long as somebody follows.
+async fn fan_out(reader: Weak<Reader>, mut moved: watch::Receiver<()>) {
+    while moved.changed().await.is_ok() {
+        let Some(reader) = reader.upgrade() else {
+            return;
+        };
+        while reader.round().await {
+            tokio::task::yield_now().await;
         }
     }
 }

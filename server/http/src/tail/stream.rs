@@ -72,6 +72,8 @@ impl Stream {
         // Set once for all events until the next sign of life.
         let beat = sleep_until(Instant::now() + sse::jittered(HEARTBEAT));
         let mut beat = std::pin::pin!(beat);
+        let reader = self.reader.clone();
+        let may_ride = self.wanted.is_everything() && self.events_left == u64::MAX;
         loop {
             moved.mark_unchanged();
             match self.reader.after(number) {
@@ -80,7 +82,7 @@ impl Stream {
                     for event in &events {
                         number += 1;
                         if !aligned {
-                            set(&mut seen, event.queue, event.next);
+                            seen.set(event.queue, event.next);
                         }
                         self.offer(event, aligned).await?;
                         aligned = aligned || seen == self.place;
@@ -92,13 +94,30 @@ impl Stream {
                     }
                 }
                 Found::End(id) => {
-                    tokio::select! {
-                        _ = moved.changed() => {}
-                        () = &mut beat => {
-                            let id = if aligned { id } else { self.reader.sign(&self.place) };
-                            self.out.send(sse::heartbeat(Some(&id))).await?;
-                            beat.as_mut().reset(Instant::now() + HEARTBEAT);
+                    if beat.is_elapsed() {
+                        let id = if aligned {
+                            id
+                        } else {
+                            reader.sign(&self.place)
+                        };
+                        self.out.send(sse::heartbeat(Some(&id))).await?;
+                        beat.as_mut().reset(Instant::now() + HEARTBEAT);
+                    }
+                    let line = self.out.line().filter(|_| aligned && may_ride);
+                    let Some(seat) = line.and_then(|line| reader.fan.mount(line, number)) else {
+                        tokio::select! {
+                            _ = moved.changed() => {}
+                            () = &mut beat => {}
                         }
+                        continue;
+                    };
+                    tokio::select! {
+                        () = seat.dismissed() => {}
+                        () = &mut beat => {}
+                    }
+                    if let Some(at) = seat.at() {
+                        number = at.number;
+                        self.place.clone_from(&at.place);
                     }
                 }
             }
@@ -115,7 +134,7 @@ impl Stream {
         if known {
             return Ok(());
         }
-        set(&mut self.place, event.queue, event.next);
+        self.place.set(event.queue, event.next);
         let wanted = match event.is_gap {
             true => self.wanted.has_queue(event.queue),
             false => self.wanted.accepts(event.queue, event.tag.as_deref()),
@@ -151,7 +170,7 @@ impl Stream {
         let head = self.reader.head();
         for at in 0..head.0.len() {
             if !self.wanted.has_queue(at) {
-                set(&mut self.place, at, head.0.get(at).copied().unwrap_or(0));
+                self.place.set(at, head.0.get(at).copied().unwrap_or(0));
             }
         }
         open.retain(|at| self.wanted.has_queue(*at));
@@ -182,19 +201,19 @@ impl Stream {
             && let Some(queue) = self.reader.queues.get(at)
         {
             let gap = gap(queue, from, pulled.next);
-            set(&mut self.place, at, pulled.next);
+            self.place.set(at, pulled.next);
             let whole = frame(true, &self.reader.sign(&self.place), &gap);
             self.send(whole, false).await?;
         }
         for message in &pulled.messages {
-            set(&mut self.place, at, message.queue_offset + 1);
+            self.place.set(at, message.queue_offset + 1);
             if self.wanted.is_sql() || self.wanted.accepts_pulled(at, message) {
                 let data = self.reader.data(message);
                 let whole = frame(false, &self.reader.sign(&self.place), &data);
                 self.send(whole, true).await?;
             }
         }
-        set(&mut self.place, at, pulled.next);
+        self.place.set(at, pulled.next);
         Ok(())
     }
 
@@ -241,11 +260,5 @@ impl Stream {
                 }
             }
         }
-    }
-}
-
-fn set(place: &mut Place, queue: usize, next: u64) {
-    if let Some(own) = place.0.get_mut(queue) {
-        *own = next;
     }
 }

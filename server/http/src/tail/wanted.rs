@@ -79,6 +79,11 @@ impl Wanted {
         self.queues.get(at).copied().unwrap_or(true)
     }
 
+    /// Whether nothing of the topic is left out.
+    pub(crate) fn is_everything(&self) -> bool {
+        matches!(self.filter, Filter::All) && self.queues.is_empty()
+    }
+
     pub(crate) fn is_sql(&self) -> bool {
         matches!(self.filter, Filter::Sql(_))
     }

@@ -7,7 +7,7 @@ use posthouse_client::{Client, Message, Producer, Queue};
 use serde_json::json;
 
 use crate::door::{ask, ask_json, client, fresh, own, send};
-use crate::events::{open, open_at};
+use crate::events::{Stream, open, open_at};
 
 /// Somebody who publishes to a topic of one or more queues.
 struct Publisher {
@@ -102,6 +102,39 @@ fn earliest_reads_everything_and_goes_on_live() {
     assert!(all.iter().copied().eq(0..100), "{all:?}");
     to.publish(1, "live");
     assert_eq!(stream.bodies(1), ["live"]);
+}
+
+#[test]
+fn who_reads_late_holds_up_nobody_and_loses_nothing() {
+    const MESSAGES: usize = 200;
+    // All of them are more than lies between two sockets, and more than is kept for who is behind.
+    let long = "x".repeat(60_000);
+    let to = Publisher::new("late", 1);
+    let (mut late, mut early) = (open(&to.path(""), None), open(&to.path(""), None));
+    let publish = |from: usize, count: usize, early: &mut Stream| {
+        for n in from..from + count {
+            to.publish(0, &format!("{n} {long}"));
+            assert_eq!(early.bodies(1), [format!("{n} {long}")]);
+        }
+    };
+    let in_order = |stream: &mut Stream, from: usize, count: usize| {
+        for n in from..from + count {
+            assert_eq!(stream.bodies(1), [format!("{n} {long}")]);
+        }
+    };
+    publish(0, MESSAGES, &mut early);
+    in_order(&mut late, 0, MESSAGES);
+    // They go on side by side.
+    for n in MESSAGES..MESSAGES + 5 {
+        publish(n, 1, &mut early);
+        in_order(&mut late, n, 1);
+    }
+    // And from where each of them is.
+    let ids = [late.cut(), early.cut()];
+    to.publish(0, "last");
+    for id in ids {
+        assert_eq!(open(&to.path(""), Some(&id)).bodies(1), ["last"]);
+    }
 }
 
 #[test]
