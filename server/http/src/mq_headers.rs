@@ -63,11 +63,13 @@ pub(crate) fn read(headers: &HeaderMap, topic: &Arc<str>, now: i64) -> Read {
         kind: None,
         misunderstood: false,
     };
+    let mut has_any = false;
     for name in headers
         .keys()
         .map(HeaderName::as_str)
         .filter(|name| name.starts_with("mq-"))
     {
+        has_any = true;
         if !KNOWN.contains(&name) {
             let detail = match nearest(name, &KNOWN) {
                 Some(near) => format!("unknown header; did you mean {near}?"),
@@ -76,7 +78,7 @@ pub(crate) fn read(headers: &HeaderMap, topic: &Arc<str>, now: i64) -> Read {
             read.add(name, detail);
         }
     }
-    for name in KNOWN {
+    for name in KNOWN.into_iter().filter(|_| has_any) {
         let mut values = headers.get_all(name).iter();
         let Some(value) = values.next() else {
             continue;
