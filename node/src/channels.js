@@ -17,6 +17,13 @@ function warn(message, error) {
   else process.emitWarning(`${message}: ${error?.stack ?? error}`, 'PosthouseWarning')
 }
 
+/** What the native part says of itself. Nobody listens: it is forgotten. */
+function tell({ lines, lost }) {
+  if (!log.hasSubscribers) return
+  for (const { level, area, message, at } of lines) log.publish({ level, area, message, time: new Date(at) })
+  if (lost > 0) log.publish({ level: 'warn', area: 'client', message: `${lost} log lines were lost: too many came at once`, time: new Date() })
+}
+
 /** A message that is being sent, as listeners know it. */
 class Sending {
   properties = {}
@@ -77,4 +84,4 @@ function handledAs(event, result, error, durationMs) {
   if (event !== undefined) handled.publish(Object.assign(event, { result, error, durationMs }))
 }
 
-module.exports = { begin, handle, handledAs, receive, warn, watched }
+module.exports = { begin, handle, handledAs, receive, tell, warn, watched }

@@ -4,8 +4,8 @@
 const check = require('./check.js')
 const { Admin } = require('./admin.js')
 const { Closable } = require('./dispose.js')
-const { attempt, closedError } = require('./errors.js')
-const { environment, native } = require('./port.js')
+const { attempt, closedError, configError } = require('./errors.js')
+const { LEVELS, environment, native } = require('./port.js')
 const { Producer } = require('./producer.js')
 const { PullConsumer } = require('./pull_consumer.js')
 const { PushConsumer } = require('./push_consumer.js')
@@ -19,12 +19,13 @@ const OPTIONS = {
   credentials: ['any', undefined],
   requestTimeoutMs: ['millis', 3000],
   instance: ['string', undefined],
-  logLevel: ['any', undefined]
+  logLevel: ['any', 'warn']
 }
 
 class Client extends Closable {
   #environment = environment()
   #native
+  #unlisten
   /** What was made and is open, in the order it was made. A producer that nobody has any more is not kept. */
   #made = new Set()
 
@@ -33,13 +34,20 @@ class Client extends Closable {
     const options = typeof given === 'string' ? { ...defaults(), url: given } : check.options('connect', given, OPTIONS)
     const signing = check.credentials(options.credentials)
     const sealing = check.tls(options.tls)
-    const { url, namespace, requestTimeoutMs, instance } = options
+    const { url, namespace, requestTimeoutMs, instance, logLevel } = options
+    if (!LEVELS.includes(logLevel)) throw configError(`connect: logLevel must be one of ${LEVELS.join(', ')}`)
     const { port } = this.#environment
-    this.#native = attempt(() =>
-      server === undefined
-        ? native.Client.open(port, url, namespace, requestTimeoutMs, instance, signing, sealing)
-        : native.Client.inside(port, server, namespace, requestTimeoutMs, instance)
-    )
+    this.#unlisten = this.#environment.listen(this, logLevel)
+    try {
+      this.#native = attempt(() =>
+        server === undefined
+          ? native.Client.open(port, url, namespace, requestTimeoutMs, instance, signing, sealing)
+          : native.Client.inside(port, server, namespace, requestTimeoutMs, instance)
+      )
+    } catch (error) {
+      this.#unlisten()
+      throw error
+    }
   }
 
   async producer(options) {
@@ -94,6 +102,7 @@ class Client extends Closable {
     await Promise.all(consumers.map((one) => one.close({ timeoutMs: left() })))
     await Promise.all(producers.map((one) => one.close({ timeoutMs: left() })))
     await this.#environment.call((call) => this.#native.close(call, left()))
+    this.#unlisten()
   }
 }
 

@@ -3,10 +3,14 @@
 // takes what is ready. The process stays alive while somebody waits, and no longer.
 
 const { setInterval } = require('node:timers')
+const { tell } = require('./channels.js')
 const native = require('./native.js')
 const { PosthouseError, attempt, failed } = require('./errors.js')
 
 const LONG = 2 ** 30
+
+/** Names of how much is logged, the least first. */
+const LEVELS = ['off', 'error', 'warn', 'info', 'debug']
 
 class Environment {
   #port = new native.Port(() => this.#woken())
@@ -15,6 +19,9 @@ class Environment {
   #lastCall = 0
   #lastBell = 0
   #held = 0
+  /** Who wants to have how much logged, and the bell of what is. */
+  #listeners = new Map()
+  #logBell
   #keeper = setInterval(() => {}, LONG).unref()
 
   get port() {
@@ -28,6 +35,28 @@ class Environment {
 
   release() {
     if (--this.#held === 0) this.#keeper.unref()
+  }
+
+  /** Has so much logged, until what is returned is called or `owner` is gone. All hear what one wants. */
+  listen(owner, level) {
+    const listener = {}
+    const end = () => {
+      this.#listeners.delete(listener)
+      this.#want()
+    }
+    this.#listeners.set(listener, LEVELS.indexOf(level))
+    this.#want()
+    gone.register(owner, end)
+    return end
+  }
+
+  #want() {
+    this.#logBell ??= this.bell(() => this.#tell())
+    this.#port.wantLines(this.#logBell, Math.max(0, ...this.#listeners.values()))
+  }
+
+  #tell() {
+    tell(this.#port.lines())
   }
 
   /** A number; `rung` is called when it rings, until it is taken off. It is held strongly. */
@@ -91,6 +120,8 @@ class Environment {
   }
 }
 
+const gone = new FinalizationRegistry((end) => end())
+
 let known
 
 /** This environment's door, made when it is first needed. */
@@ -113,4 +144,4 @@ function limited(options = {}) {
   return signal === undefined ? timeout.signal : AbortSignal.any([signal, timeout.signal])
 }
 
-module.exports = { environment, limited, native, valueOf }
+module.exports = { LEVELS, environment, limited, native, valueOf }

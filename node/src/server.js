@@ -25,12 +25,14 @@ class Server extends Closable {
   #path
   #address
   #topics
+  #unlisten
 
   constructor(secret, path, topics) {
     if (secret !== SECRET) throw new TypeError('a server is made by Server.embedded()')
     super()
     this.#path = path
     this.#topics = topics
+    this.#unlisten = this.#environment.listen(this, 'warn')
     this.#native = attempt(() => new native.Server(this.#environment.port))
   }
 
@@ -101,6 +103,7 @@ class Server extends Closable {
 
   async _close() {
     await this.#environment.call((call) => this.#native.close(call))
+    this.#unlisten()
   }
 }
 

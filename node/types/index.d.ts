@@ -188,6 +188,22 @@ export interface ClientOptions {
   readonly requestTimeoutMs?: Millis
   /** The second half of the client's id. */
   readonly instance?: string
+  /**
+   * How much is published to the channel `posthouse:log` of `node:diagnostics_channel`, as `LogEvent`s; `'warn'` if unset. The
+   * native part is one for all clients of a thread: each hears what the most curious of them wants.
+   */
+  readonly logLevel?: 'error' | 'warn' | 'info' | 'debug' | 'off'
+}
+
+/** What the channel `posthouse:log` of `node:diagnostics_channel` brings. */
+export interface LogEvent {
+  readonly level: 'error' | 'warn' | 'info' | 'debug'
+  readonly message: string
+  /** What it is about, and when it was said: of lines of the native part, a server's in this process among them. */
+  readonly area?: 'client' | 'producer' | 'consumer' | 'transaction' | 'server'
+  readonly time?: Date
+  /** What a handler or a check threw. */
+  readonly error?: unknown
 }
 
 /** A client. Nothing is connected before it is needed, but `embedded:` starts a server. */

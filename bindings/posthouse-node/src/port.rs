@@ -2,9 +2,10 @@
 //! carries nothing, and what is ready to be taken.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::UNIX_EPOCH;
 
-use ffi::{Inbox, Runtime, Wake};
+use ffi::{Inbox, Journal, Level, Runtime, Wake};
 use napi::bindgen_prelude::{Function, Uint32Array};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi_derive::napi;
@@ -69,11 +70,35 @@ pub struct Outcome {
     pub frame: Option<Frame>,
 }
 
+/// What Rust says of itself, for JavaScript.
+#[napi(object, object_from_js = false)]
+pub struct LogLine {
+    /// `error`, `warn`, `info` or `debug`.
+    pub level: &'static str,
+    /// What it is about.
+    pub area: &'static str,
+    /// What it says.
+    pub message: String,
+    /// When it was said, in milliseconds since 1970.
+    pub at: f64,
+}
+
+/// Lines that have come.
+#[napi(object, object_from_js = false)]
+pub struct LogLines {
+    /// They.
+    pub lines: Vec<LogLine>,
+    /// How many were lost because nobody came for them.
+    pub lost: u32,
+}
+
 /// The door of an environment.
 #[napi]
 pub struct Port {
     ring: Arc<Ring>,
     ended: Arc<Inbox<Ended>>,
+    /// Made when lines are first wanted.
+    journal: OnceLock<Arc<Journal>>,
 }
 
 /// The bell of the port itself.
@@ -100,7 +125,55 @@ impl Port {
             number: OWN,
         };
         let ended = Arc::new(Inbox::waking(Arc::new(bell)));
-        Ok(Port { ring, ended })
+        Ok(Port {
+            ring,
+            ended,
+            journal: OnceLock::new(),
+        })
+    }
+
+    /// Wants lines of this level and of graver ones: 0 none, 1 errors, 2 warnings, 3 what happened, 4 all. `bell`
+    /// rings when there are some.
+    #[napi]
+    pub fn want_lines(&self, bell: u32, level: u32) {
+        let journal = self.journal.get_or_init(|| Journal::new(self.bell(bell)));
+        let level = match level {
+            0 => Level::Off,
+            1 => Level::Error,
+            2 => Level::Warn,
+            3 => Level::Info,
+            _ => Level::Debug,
+        };
+        journal.want([level; ffi::AREAS.len()]);
+    }
+
+    /// Lines that have come.
+    #[napi]
+    pub fn lines(&self) -> LogLines {
+        let (lines, lost) = self
+            .journal
+            .get()
+            .map(|journal| journal.take())
+            .unwrap_or_default();
+        let shown = lines.iter().map(|line| LogLine {
+            level: match line.level {
+                Level::Off | Level::Error => "error",
+                Level::Warn => "warn",
+                Level::Info => "info",
+                Level::Debug => "debug",
+            },
+            area: line.area,
+            message: line.text.clone(),
+            at: line
+                .at
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default()
+                .as_millis() as f64,
+        });
+        LogLines {
+            lines: shown.collect(),
+            lost: u32::try_from(lost).unwrap_or(u32::MAX),
+        }
     }
 
     /// The bells that rang since it was last asked; 0 is for outcomes.

@@ -7,6 +7,7 @@ use ffi::{Error, Runtime};
 use pyo3::prelude::*;
 
 use crate::error::Stop;
+use crate::journal;
 use crate::pump::{Event, Pump};
 
 /// How long a blocking wait outside the runtime goes on before signals are looked for.
@@ -28,6 +29,7 @@ pub fn call<T: Send + 'static>(
     show: fn(Python<'_>, T) -> PyResult<Py<PyAny>>,
 ) -> PyResult<Py<PyAny>> {
     let (Some(pump), id) = to else {
+        journal::look(py)?;
         let result = py.detach(|| runtime.wait(future, signals).and_then(|done| Ok(done?)));
         return match result {
             Ok(value) => show(py, value),
@@ -49,9 +51,13 @@ pub fn call<T: Send + 'static>(
     Ok(py.None())
 }
 
-/// Lets Python's signal handlers run, if this is the main thread.
+/// Lets Python's signal handlers run, if this is the main thread, and its loggers have what there is for them.
 pub fn signals() -> Result<(), Stop> {
-    match Python::try_attach(|py| py.check_signals()) {
+    let look = |py: Python<'_>| {
+        journal::look(py)?;
+        py.check_signals()
+    };
+    match Python::try_attach(look) {
         Some(looked) => looked.map_err(Stop::Python),
         // The interpreter is gone, and the process goes with it. A thread that came back to it now would be
         // ended in the middle of our frames.
@@ -67,6 +73,7 @@ pub fn slices<T: Send>(
     limit: Option<Duration>,
     look: impl Fn(Duration) -> Option<T> + Send + Sync,
 ) -> PyResult<Option<T>> {
+    journal::look(py)?;
     let end = limit.and_then(|limit| Instant::now().checked_add(limit));
     let waiting = || loop {
         let left = end.map(|end| end.saturating_duration_since(Instant::now()));

@@ -8,6 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::error::raised;
+use crate::journal;
 use crate::server::Server;
 
 /// Access key, secret key, and the token of keys that are only lent.
@@ -38,6 +39,7 @@ impl Client {
         access: Option<Keys>,
         tls: Option<Sealing>,
     ) -> PyResult<Client> {
+        journal::begin(py)?;
         let tls = tls.map(|(sealed, pem, name, verified)| Trust::of(sealed, verified, pem, name));
         let options = ClientOptions {
             url,
@@ -80,8 +82,9 @@ impl Client {
         Ok(shown)
     }
 
-    fn close(&self, py: Python<'_>, limit: f64) {
+    fn close(&self, py: Python<'_>, limit: f64) -> PyResult<()> {
         let limit = Duration::try_from_secs_f64(limit).unwrap_or_default();
         py.detach(|| self.client.close(limit));
+        journal::look(py)
     }
 }

@@ -10,6 +10,7 @@ mod call;
 mod client;
 mod convert;
 mod error;
+mod journal;
 mod message;
 mod producer;
 mod pull;
@@ -33,6 +34,8 @@ mod _native {
     use super::admin::Admin;
     #[pymodule_export]
     use super::client::Client;
+    #[pymodule_export]
+    use super::journal::{log_lines, log_wanted};
     #[pymodule_export]
     use super::message::{Message, MessageQueue, Sql};
     #[pymodule_export]
@@ -60,6 +63,7 @@ mod _native {
     #[pyfunction]
     fn after_fork_in_child() {
         ffi::after_fork_in_child();
+        journal::forget();
     }
 
     /// A message from the arguments that made it; for pickle.
@@ -73,6 +77,7 @@ mod _native {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("LOG_AREAS", ffi::AREAS)?;
         module.add("__version__", ffi::VERSION)
     }
 }

@@ -13,6 +13,7 @@ use pyo3::types::{PyList, PyTuple};
 
 use crate::call::Later;
 use crate::error;
+use crate::journal;
 use crate::received::SendResult;
 
 /// A result, under the id by which Python knows it.
@@ -70,6 +71,7 @@ impl Pump {
             ours,
             wakeups: AtomicU64::new(0),
         });
+        journal::wakes(&waker);
         Ok(Pump {
             inbox: Arc::new(Inbox::waking(waker.clone())),
             waker,
@@ -92,6 +94,8 @@ impl Pump {
     /// results. Then pairs of id and result of everything else, a result being an exception if the call, or the
     /// send, failed.
     fn drain<'py>(&self, py: Python<'py>) -> PyResult<(Vec<Sent>, Bound<'py, PyList>)> {
+        // First: if a signal's handler raises meanwhile, the loop still finds something to read.
+        journal::look(py)?;
         let mut bytes = [0_u8; 64];
         loop {
             match (&self.theirs).read(&mut bytes) {
@@ -125,6 +129,7 @@ impl Pump {
     /// The same, for a thread: waits for the first result, at most so long.
     fn wait<'py>(&self, py: Python<'py>, limit: f64) -> PyResult<Bound<'py, PyList>> {
         let limit = Duration::try_from_secs_f64(limit).unwrap_or_default();
+        journal::look(py)?;
         let events = py.detach(|| self.inbox.wait(1024, limit));
         shown(py, events)
     }

@@ -8,6 +8,7 @@ use pyo3::prelude::*;
 
 use crate::convert;
 use crate::error::raised;
+use crate::journal;
 
 /// An embedded server.
 #[pyclass(frozen, module = "posthouse._native")]
@@ -27,6 +28,7 @@ impl Server {
         manual_clock: bool,
         settings: Vec<(String, String)>,
     ) -> PyResult<Server> {
+        journal::begin(py)?;
         let options = EmbeddedOptions {
             path,
             memory_bytes,
@@ -51,6 +53,7 @@ impl Server {
 
     fn advance(&self, py: Python<'_>, by: &Bound<'_, PyAny>) -> PyResult<usize> {
         let by = convert::seconds(by)?;
+        journal::look(py)?;
         let moved = py.detach(|| self.server.advance(by));
         moved.map_err(|error| raised(py, &error))
     }
@@ -61,7 +64,8 @@ impl Server {
         recalled.map_err(|error| raised(py, &error))
     }
 
-    fn close(&self, py: Python<'_>) {
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
         py.detach(|| self.server.close());
+        journal::look(py)
     }
 }
