@@ -81,7 +81,8 @@ def test_one_wheel_serves_every_later_python_and_names_the_systems_it_needs() ->
     assert native.name == "_native.abi3.so"
     needed = {int(version) for version in re.findall(rb"GLIBC_2\.(\d+)\0", Path(str(native.locate())).read_bytes())}
     promised = {int(version) for version in re.findall(r"manylinux_2_(\d+)_x86_64", " ".join(tags))}
-    assert max(needed) <= min(promised)
+    assert max(needed) <= min(promised) == 17
+    assert any(tag.endswith("-manylinux2014_x86_64") for tag in tags)
 
 
 def test_it_is_typed_and_small() -> None:

@@ -7,7 +7,7 @@ use std::process::Command;
 use crate::parts::{cargo, server, server_binary, target};
 use crate::report::Report;
 use crate::standalone::Standalone;
-use crate::{beside, node, python};
+use crate::{beside, natives, node, python};
 
 /// Runs the packages, as the parts before this one installed them, beside Java.
 pub fn beside_java(report: &mut Report) {
@@ -33,6 +33,9 @@ pub fn beside_java(report: &mut Report) {
 /// What tests are too short to see: whether memory grows while a million messages go through each language, and whether
 /// a fork, a signal or the end of a process at a bad moment loses something.
 pub fn soak(report: &mut Report) {
+    if !natives::build(report) {
+        return;
+    }
     if let Some(python) = python::installed(report) {
         let mut grows = Command::new(python);
         grows.arg(Path::new(python::FOLDER).join("bench/speed.py"));
@@ -41,7 +44,7 @@ pub fn soak(report: &mut Report) {
         ends.arg(Path::new(python::FOLDER).join("bench/soak.py"));
         report.run("Python: forks, signals and ends", &mut ends);
     }
-    if is_node_built(report) {
+    if is_node_there(report) {
         let mut grows = Command::new("node");
         grows.args(["--expose-gc", "speed.mjs", "--memory", "--count", "100000"]);
         report.run("Node: its memory", grows.current_dir(node::FOLDER));
@@ -51,12 +54,8 @@ pub fn soak(report: &mut Report) {
     }
 }
 
-fn is_node_built(report: &mut Report) -> bool {
-    !node::is_left_out() && {
-        let mut build = Command::new("node");
-        build.arg("build.mjs").current_dir(node::FOLDER);
-        report.run("Node: built", &mut build)
-    }
+fn is_node_there(report: &mut Report) -> bool {
+    !node::is_left_out() && node::laid_out(report)
 }
 
 /// Runs their programs and prints the rows, then what else people use beside them.
@@ -82,9 +81,9 @@ struct There {
 
 impl There {
     fn made(report: &mut Report) -> Option<There> {
-        server(report).then(|| There {
+        (server(report) && natives::build(report)).then(|| There {
             python: python::installed(report),
-            is_node: is_node_built(report),
+            is_node: is_node_there(report),
         })
     }
 

@@ -5,8 +5,10 @@
 #![allow(clippy::disallowed_methods)] // starting processes is what this program is for
 
 mod beside;
+mod checkout;
 mod contract;
 mod languages;
+mod natives;
 mod node;
 mod parts;
 mod python;
@@ -34,7 +36,7 @@ fn main() -> ExitCode {
     match arguments.next().as_deref() {
         Some("check") => finish(parts::check()),
         Some("test") => finish(parts::test()),
-        Some("python") => finish(alone(python::test)),
+        Some("python") => finish(alone(python::alone)),
         Some("node") => finish(alone(node::alone)),
         Some("contract") => finish(alone(contract::alone)),
         Some("soak") => finish(alone(languages::soak)),

@@ -1,15 +1,18 @@
-//! The Node package: built and installed from a checkout, then its own tests.
+//! The Node package: installed from a checkout, then put together around the native part that [`natives`] built, and
+//! tested.
 
 use std::io::ErrorKind;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use crate::checkout::plainly;
+use crate::natives;
 use crate::parts::{server, server_binary, target};
 use crate::report::Report;
 
 /// The part alone, with what it needs of the server.
 pub fn alone(report: &mut Report) {
-    if server(report) {
+    if server(report) && natives::build(report) {
         test(report);
     }
 }
@@ -45,16 +48,17 @@ pub fn test(report: &mut Report) {
     // As a user installs it: nothing of ours is there but the checkout.
     let _ = std::fs::remove_dir_all(node.join("node_modules"));
     let mut install = npm(&["install", "--no-audit", "--no-fund"], &empty);
-    install.arg(node);
-    if report.run("Node: npm install ./node in an empty folder", &mut install) {
+    if report.run(
+        "Node: npm install ./node in an empty folder",
+        plainly(install.arg(node)),
+    ) {
         let mut load = Command::new("node");
         load.args(["-e", "console.log(require('posthouse').version)"]);
         report.run("Node: it loads from there", load.current_dir(&empty));
     }
     let _ = std::fs::remove_dir_all(&empty);
-    // Built by now; again would be a second time.
     let mut ready = npm(&["ci", "--ignore-scripts", "--no-audit", "--no-fund"], node);
-    if report.run("Node: npm ci", &mut ready) {
+    if laid_out(report) && report.run("Node: npm ci", &mut ready) {
         let runtimes = target().join("runtimes");
         let _ = std::fs::create_dir_all(&runtimes);
         let mut others = npm(&["install", "--no-audit", "--no-fund", "--prefix"], node);
@@ -65,6 +69,14 @@ pub fn test(report: &mut Report) {
         tests.env("POSTHOUSE_RUNTIMES", runtimes);
         report.tests("Node: its tests", &mut tests);
     }
+}
+
+/// Puts the package together around the native part that was built for all runners.
+pub fn laid_out(report: &mut Report) -> bool {
+    let mut build = Command::new("node");
+    build.arg("build.mjs").current_dir(FOLDER);
+    build.env("POSTHOUSE_NATIVE", natives::node());
+    report.run("Node: laid out", &mut build)
 }
 
 fn npm(words: &[&str], folder: &Path) -> Command {

@@ -64,9 +64,11 @@ pub fn test() -> Report {
             .env("POSTHOUSE_BIN", server_binary()),
     );
     crate::contract::test(&mut report);
-    crate::node::test(&mut report);
-    crate::python::test(&mut report);
-    crate::languages::beside_java(&mut report);
+    if crate::natives::build(&mut report) {
+        crate::node::test(&mut report);
+        crate::python::test(&mut report);
+        crate::languages::beside_java(&mut report);
+    }
     report
 }
 
@@ -108,9 +110,11 @@ pub fn cargo(what: &str) -> Command {
     command
 }
 
-/// Where cargo puts what it builds.
+/// Where cargo puts what it builds: by the one name that the folder has, however this program was started. What is
+/// built with the name in its environment is built again when that differs.
 pub fn target() -> PathBuf {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
-    std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| PathBuf::from(root).join("target"), PathBuf::from)
+    let named = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| PathBuf::from(root).join("target"), PathBuf::from);
+    std::fs::canonicalize(&named).unwrap_or(named)
 }

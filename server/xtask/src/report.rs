@@ -37,6 +37,23 @@ impl Report {
         })
     }
 
+    /// Looks at something in this process: it counts as one test, and says what is wrong.
+    pub fn check(&mut self, name: &'static str, look: impl FnOnce() -> Result<(), String>) -> bool {
+        println!("\n== {name}");
+        let start = Instant::now();
+        let found = look();
+        if let Err(wrong) = &found {
+            println!("{wrong}");
+        }
+        let counts = Counts {
+            passed: found.is_ok().into(),
+            failed: found.is_err().into(),
+        };
+        let took = start.elapsed();
+        self.parts.push(Part { name, took, counts });
+        found.is_ok()
+    }
+
     /// Runs a runner of tests, which are counted from its closing lines. One that ends with an error although no
     /// test failed (it did not build, it crashed) counts as one failure; so does one that ran no test at all.
     pub fn tests(&mut self, name: &'static str, command: &mut Command) -> bool {

@@ -103,6 +103,94 @@ fn arrows_between_crates_point_one_way() {
     }
 }
 
+/// What is packed without the rest of the repository, as Python's sdist is, builds there only if this holds.
+#[test]
+fn what_the_packages_hold_includes_no_file_outside_its_crate() {
+    let mut seen = 0;
+    for folder in reachable() {
+        let packed = packed(&folder);
+        for file in rust_files(&folder.join("src")) {
+            let parts = || file.components().map(|part| part.as_os_str());
+            if parts().any(|part| part == "tests" || part == "tests.rs") {
+                continue;
+            }
+            let code = std::fs::read_to_string(&file).unwrap();
+            for after in code.split("include_").skip(1) {
+                let name = after.split(['(', ' ']).next();
+                if !matches!(name, Some("str!" | "bytes!")) {
+                    continue;
+                }
+                let named = file
+                    .parent()
+                    .unwrap()
+                    .join(after.split('"').nth(1).unwrap());
+                let included = named.canonicalize().unwrap();
+                assert!(
+                    included.starts_with(&folder),
+                    "{} includes {}",
+                    file.display(),
+                    included.display()
+                );
+                let inside = included.strip_prefix(&folder).unwrap();
+                assert!(
+                    is_test(&code, after) || packed.contains(inside),
+                    "{} is not packed, and {} includes it",
+                    included.display(),
+                    file.display()
+                );
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 0, "this looks for the wrong words");
+}
+
+/// Whether what follows in a file stands behind the opening of its tests.
+fn is_test(code: &str, after: &str) -> bool {
+    code[..code.len() - after.len()].contains("#[cfg(test)]")
+}
+
+/// What a crate is packed with, by its `exclude`.
+fn packed(folder: &Path) -> BTreeSet<PathBuf> {
+    let output = Command::new(env!("CARGO"))
+        .args(["package", "--list", "--allow-dirty", "--offline"])
+        .current_dir(folder)
+        .output()
+        .unwrap();
+    let listed = String::from_utf8(output.stdout).unwrap();
+    listed.lines().map(PathBuf::from).collect()
+}
+
+/// The folders of our crates that the Python and the Node package are made of, with the features that they ask for.
+fn reachable() -> Vec<PathBuf> {
+    let words = "tree --locked --edges normal,build --prefix none --format {p}";
+    let output = Command::new(env!("CARGO"))
+        .args(words.split(' '))
+        .args([
+            "--package",
+            "posthouse-python",
+            "--package",
+            "posthouse-node",
+        ])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    let listed = String::from_utf8(output.stdout).unwrap();
+    let of_path = |line: &str| Some(line.split_once('(')?.1.split_once(')')?.0.to_owned());
+    let folders: BTreeSet<_> = listed
+        .lines()
+        .filter_map(of_path)
+        .filter(|path| Path::new(path).is_absolute())
+        .map(|path| Path::new(&path).canonicalize().unwrap())
+        .collect();
+    assert!(
+        folders.contains(&root().join("bindings/ffi"))
+            && folders.contains(&root().join("server/posthouse")),
+        "{folders:?}"
+    );
+    folders.into_iter().collect()
+}
+
 #[test]
 fn dependencies_come_from_the_registry_under_licences_we_accept() {
     for package in metadata()["packages"].as_array().unwrap() {
@@ -273,8 +361,15 @@ fn text(value: &Value) -> &str {
 
 /// Every Rust file of the project.
 fn sources() -> Vec<PathBuf> {
+    ["server", "bindings"]
+        .iter()
+        .flat_map(|folder| rust_files(&root().join(folder)))
+        .collect()
+}
+
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
-    let mut folders = vec![root().join("server"), root().join("bindings")];
+    let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
