@@ -61,7 +61,7 @@ impl Channel {
         };
         let signed = credentials.sign(self.whole(encode)?);
         let encode = |opaque, out: &mut Vec<u8>| Command { opaque, ..signed }.encode(out);
-        self.unsigned(encode, limit).await
+        Box::pin(self.unsigned(encode, limit)).await
     }
 
     /// Sends a message: as [`Channel::request`], but within the process `body` is read where it lies. `encode` is
@@ -100,7 +100,7 @@ impl Channel {
             Way::Local { local, .. } => {
                 let mut frame = Vec::new();
                 encode(1, &mut frame);
-                let answer = local.request(frame, limit).await;
+                let answer = Box::pin(local.request(frame, limit)).await;
                 answer.and_then(|answer| answer.ok_or(CallError::Timeout))
             }
         };

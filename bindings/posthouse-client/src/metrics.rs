@@ -110,17 +110,6 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
-    /// Counts a message that `send` sends.
-    pub(crate) async fn sends<T, E>(
-        &self,
-        send: impl Future<Output = Result<T, E>>,
-    ) -> Result<T, E> {
-        let under_way = self.sending(1);
-        let sent = send.await;
-        under_way.ended(u64::from(sent.is_ok()));
-        sent
-    }
-
     /// So many messages are about to be sent.
     pub(crate) fn sending(&self, messages: usize) -> Sending<'_> {
         self.begun(messages);
@@ -189,6 +178,14 @@ pub(crate) struct Sending<'c> {
 }
 
 impl Sending<'_> {
+    /// The only one of them ended like this.
+    ///
+    /// Not a function that waits for a send: it would have the send's future inside twice.
+    pub(crate) fn ended_with<T, E>(self, sent: Result<T, E>) -> Result<T, E> {
+        self.ended(u64::from(sent.is_ok()));
+        sent
+    }
+
     /// So many of them ended well, the rest did not.
     pub(crate) fn ended(mut self, well: u64) {
         let messages = std::mem::take(&mut self.messages);

@@ -143,12 +143,24 @@ impl Producer {
     /// [`Error::Message`] if it was not sent. After [`Error::Call`] and [`Error::Timeout`] it may be
     /// stored or not.
     pub async fn send(&self, message: Message) -> Result<Sent> {
+        self.send_within(message, self.shared.options.timeout).await
+    }
+
+    /// As [`Producer::send`], but it may take this long, whatever [`ProducerOptions::timeout`] is.
+    ///
+    /// # Errors
+    /// As [`Producer::send`].
+    pub async fn send_within(&self, message: Message, limit: Duration) -> Result<Sent> {
         let shared = &*self.shared;
-        let sending = async {
-            let outgoing = shared.outgoing(&message)?;
-            shared.deliver(&outgoing, None, shared.until()).await
+        let sending = shared.client.counters.sending(1);
+        let sent = match shared.outgoing(&message) {
+            Ok(outgoing) => {
+                let until = Instant::now() + limit;
+                shared.deliver(&outgoing, None, until).await
+            }
+            Err(error) => Err(error),
         };
-        shared.client.counters.sends(sending).await
+        sending.ended_with(sent)
     }
 
     /// Sends a message to this queue and no other.
@@ -157,14 +169,16 @@ impl Producer {
     /// As [`Producer::send`].
     pub async fn send_to(&self, queue: &Queue, message: Message) -> Result<Sent> {
         let shared = &*self.shared;
-        let sending = async {
-            let outgoing = shared.outgoing(&message)?;
-            let queue = shared.client.names.full_queue(queue);
-            shared
-                .deliver(&outgoing, Some(&queue), shared.until())
-                .await
+        let queue = shared.client.names.full_queue(queue);
+        let sending = shared.client.counters.sending(1);
+        let sent = match shared.outgoing(&message) {
+            Ok(outgoing) => {
+                let until = shared.until();
+                shared.deliver(&outgoing, Some(&queue), until).await
+            }
+            Err(error) => Err(error),
         };
-        shared.client.counters.sends(sending).await
+        sending.ended_with(sent)
     }
 
     /// Sends a message and does not ask what became of it. Returns when the socket took it.
@@ -173,7 +187,8 @@ impl Producer {
     /// If it could not even be sent.
     pub async fn send_oneway(&self, message: Message) -> Result<()> {
         let shared = &*self.shared;
-        shared.client.counters.sends(shared.oneway(&message)).await
+        let sending = shared.client.counters.sending(1);
+        sending.ended_with(shared.oneway(&message).await)
     }
 
     /// Sends messages of one topic together, in as many requests as their size needs. They are stored in
@@ -262,7 +277,10 @@ impl Shared {
 
     /// The same, for a send: a name server that is silent takes its time from the send's, not its own on top.
     async fn route_until(&self, topic: &str, until: Instant) -> Result<Arc<Route>> {
-        let route = timeout_at(until, self.route(topic)).await;
+        if let Some(route) = self.client.routes.cached_to_publish(topic) {
+            return Ok(route);
+        }
+        let route = Box::pin(timeout_at(until, self.route(topic))).await;
         let no_route = || Error::NoRoute(topic.to_string());
         route.map_err(|_| Error::Timeout(Box::new(no_route())))?
     }
@@ -317,16 +335,16 @@ impl Shared {
         to: Option<&Queue>,
         until: Instant,
     ) -> Result<Sent> {
-        let Some(observer) = &self.client.config.observer else {
-            return self.deliver_unseen(outgoing, to, until).await;
-        };
-        let begun = Instant::now();
+        let observer = self.client.config.observer.as_ref();
+        let begun = observer.map(|_| Instant::now());
         let result = self.deliver_unseen(outgoing, to, until).await;
-        observer.sent(
-            &self.client.names.short(&outgoing.topic),
-            result.as_ref(),
-            begun.elapsed(),
-        );
+        if let (Some(observer), Some(begun)) = (observer, begun) {
+            observer.sent(
+                &self.client.names.short(&outgoing.topic),
+                result.as_ref(),
+                begun.elapsed(),
+            );
+        }
         result
     }
 
@@ -361,7 +379,7 @@ impl Shared {
                 return end;
             }
             self.client.counters.send_again();
-            route = self.another_route(outgoing, tries.until, route).await;
+            route = Box::pin(self.another_route(outgoing, tries.until, route)).await;
         }
     }
 
@@ -399,12 +417,18 @@ impl Shared {
         outgoing: &Outgoing,
         until: Instant,
     ) -> Result<Arc<Channel>> {
+        if let Some(channel) = self.client.channels.open_to(&target.master)
+            && (outgoing.needs.is_none() || channel.is_known_posthouse())
+        {
+            return Ok(channel);
+        }
         let found = async {
             let channel = self.client.channels.to(&target.master).await?;
             self.supported(&channel, outgoing).await?;
             Ok(channel)
         };
-        let found = timeout_at(until, found).await;
+        // Boxed: a send has no room for what it seldom does.
+        let found = Box::pin(timeout_at(until, found)).await;
         found.map_err(|_| late(target))?
     }
 

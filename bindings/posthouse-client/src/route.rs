@@ -187,7 +187,8 @@ impl Routes {
     pub(crate) async fn to_publish(&self, topic: &str, ask: &Ask<'_>) -> Result<Arc<Route>> {
         match self.cached_to_publish(topic) {
             Some(route) => Ok(route),
-            None => self.refresh_to_publish(topic, ask).await,
+            // Boxed: a send has no room for what it seldom does.
+            None => Box::pin(self.refresh_to_publish(topic, ask)).await,
         }
     }
 

@@ -143,7 +143,8 @@ impl Publisher {
         };
         match known {
             Some(known) => Ok(known),
-            None => self.learn(client, topic).await,
+            // Boxed: a publish has no room for what it seldom does.
+            None => Box::pin(self.learn(client, topic)).await,
         }
     }
 
@@ -245,10 +246,8 @@ pub(crate) async fn send(
     limit: Duration,
 ) -> Result<Sent, Problem> {
     let kind = Kind::of(&message);
-    match tokio::time::timeout(limit, producer.send(message)).await {
-        Ok(sent) => sent.map_err(|error| failed(error, kind)),
-        Err(_) => Err(unknown()),
-    }
+    let sent = producer.send_within(message, limit).await;
+    sent.map_err(|error| failed(error, kind))
 }
 
 /// Nobody knows whether a message is stored.

@@ -69,8 +69,8 @@ impl Producer {
         let (waiter, reply) = Awaited::new(client.clone(), id);
         let asks = async {
             shared.announce(&outgoing.topic).await?;
-            let sending = shared.deliver(&outgoing, None, shared.until());
-            client.counters.sends(sending).await?;
+            let sending = client.counters.sending(1);
+            sending.ended_with(shared.deliver(&outgoing, None, shared.until()).await)?;
             // The other end lives in the table until we leave.
             reply.await.map_err(|_| Error::Closed)
         };

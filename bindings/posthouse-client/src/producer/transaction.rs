@@ -101,8 +101,8 @@ impl Producer {
     /// # Errors
     /// As [`Producer::send`]; [`MessageError::Transaction`] if it is to be delivered later.
     pub async fn begin(&self, message: Message, begin: &Begin) -> Result<Half> {
-        let sending = self.shared.begin(&message, begin);
-        self.shared.client.counters.sends(sending).await
+        let sending = self.shared.client.counters.sending(1);
+        sending.ended_with(self.shared.begin(&message, begin).await)
     }
 
     /// Sends a half message, runs `local`, and does what that decides. If the decision does not get
