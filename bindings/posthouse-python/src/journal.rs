@@ -71,11 +71,14 @@ pub fn look(py: Python<'_>) -> PyResult<()> {
 fn hand_over(py: Python<'_>) -> PyResult<()> {
     let done = py
         .import("posthouse._log")
-        .and_then(|log| log.call_method0("look"));
+        .and_then(|log| log.call_method0("look"))
+        .and_then(|handed| handed.extract::<bool>());
     match done {
+        // Who was woken for a line meanwhile found us at it, and went on.
+        Ok(true) if JOURNAL.get().is_some_and(|journal| journal.is_waiting()) => AnyLoop.wake(),
         // A logger's failure is not the caller's, who sends or receives.
         Err(error) if error.is_instance_of::<PyException>(py) => error.write_unraisable(py, None),
-        other => drop(other?),
+        other => _ = other?,
     }
     Ok(())
 }

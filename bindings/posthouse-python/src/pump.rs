@@ -94,8 +94,6 @@ impl Pump {
     /// results. Then pairs of id and result of everything else, a result being an exception if the call, or the
     /// send, failed.
     fn drain<'py>(&self, py: Python<'py>) -> PyResult<(Vec<Sent>, Bound<'py, PyList>)> {
-        // First: if a signal's handler raises meanwhile, the loop still finds something to read.
-        journal::look(py)?;
         let mut bytes = [0_u8; 64];
         loop {
             match (&self.theirs).read(&mut bytes) {
@@ -103,6 +101,12 @@ impl Pump {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 _ => break,
             }
+        }
+        // Behind that: a line that comes from here on writes a byte that is read the next time. If a signal's handler raises
+        // meanwhile, what is here is not lost, and the loop is to come again for it.
+        if let Err(raised) = journal::look(py) {
+            self.waker.wake();
+            return Err(raised);
         }
         let mut all: Vec<Sent> = Vec::new();
         let mut others = Vec::new();

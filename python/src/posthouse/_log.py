@@ -15,11 +15,11 @@ _wanted: list[int] = []
 _busy = threading.Lock()
 
 
-def look() -> None:
-    """Hands the lines that there are to their loggers, and says what these want from now on."""
+def look() -> bool:
+    """Hands the lines that there are to their loggers, and says what these want from now on. False: another thread is at it."""
     global _wanted
     if not _busy.acquire(blocking=False):
-        return
+        return False
     try:
         wanted = [
             next((level for level in _LEVELS if logger.isEnabledFor(level)), logging.CRITICAL)
@@ -42,6 +42,7 @@ def look() -> None:
             _LOGGERS["client"].warning("%d log lines were lost: too many came at once", lost)
     finally:
         _busy.release()
+    return True
 
 
 def _forked() -> None:
