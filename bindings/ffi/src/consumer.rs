@@ -188,6 +188,12 @@ impl PushConsumer {
         &self.deliveries
     }
 
+    /// The same, but nothing in a forked child: a thread of the parent's may have been at them when it forked, and
+    /// nobody gives their lock back here.
+    pub fn own_deliveries(&self) -> Option<&Arc<Deliveries>> {
+        (!self.runtime.is_parents()).then_some(&self.deliveries)
+    }
+
     /// The consumer itself.
     ///
     /// # Errors

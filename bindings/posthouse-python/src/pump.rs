@@ -48,6 +48,8 @@ pub struct Pump {
     inbox: Arc<Inbox<Event>>,
     waker: Arc<Waker>,
     theirs: UnixStream,
+    /// The process that it was made in.
+    pid: u32,
 }
 
 impl Pump {
@@ -76,6 +78,7 @@ impl Pump {
             inbox: Arc::new(Inbox::waking(waker.clone())),
             waker,
             theirs,
+            pid: std::process::id(),
         })
     }
 
@@ -138,9 +141,12 @@ impl Pump {
         shown(py, events)
     }
 
-    /// Ends every wait; what is there, and what still comes, can be taken.
+    /// Ends every wait; what is there, and what still comes, can be taken. Nothing waits in a forked child, where nobody gives
+    /// back a lock that was taken when it was forked.
     fn close(&self) {
-        self.inbox.close();
+        if self.pid == std::process::id() {
+            self.inbox.close();
+        }
     }
 }
 

@@ -95,7 +95,9 @@ impl PushConsumer {
     /// Whom new messages wake from now on.
     fn wake(&self, pump: &Bound<'_, Pump>) {
         let waker = pump.get().waker();
-        self.consumer.deliveries().ready.set_wake(Some(waker));
+        if let Some(deliveries) = self.consumer.own_deliveries() {
+            deliveries.ready.set_wake(Some(waker));
+        }
     }
 
     /// Says what became of a delivery: 0 it is done, 1 again, 2 to the dead letters. A repetition may name
@@ -108,21 +110,26 @@ impl PushConsumer {
             1 => after.map_or(Settle::Retry(None), Settle::RetryAfter),
             _ => Settle::Reject,
         };
-        self.consumer.deliveries().settle([(delivery, settle)]);
+        if let Some(deliveries) = self.consumer.own_deliveries() {
+            deliveries.settle([(delivery, settle)]);
+        }
     }
 
     /// Says of many messages that they are done.
     fn settle_all(&self, messages: Vec<Bound<'_, ReceivedMessage>>) {
         let done = messages.iter();
         let done = done.map(|message| (message.get().delivery(), Settle::Ack));
-        self.consumer.deliveries().settle(done);
+        if let Some(deliveries) = self.consumer.own_deliveries() {
+            deliveries.settle(done);
+        }
     }
 
     /// Hands nothing over any more; ends every wait. What is settled still counts.
     fn stop(&self) {
-        let ready = &self.consumer.deliveries().ready;
-        ready.close();
-        drop(ready.drain());
+        if let Some(deliveries) = self.consumer.own_deliveries() {
+            deliveries.ready.close();
+            drop(deliveries.ready.drain());
+        }
     }
 
     fn pause(&self, py: Python<'_>) -> PyResult<()> {

@@ -233,7 +233,8 @@ class PushConsumer(Closing):
             return
         native.stop()
         for thread in self._threads:
-            if thread is not threading.current_thread():
+            # One whose start was interrupted is not there yet; it finds everything closed.
+            if thread is not threading.current_thread() and thread.is_alive():
                 thread.join(max(0.0, end - monotonic()))
         self._buffer.clear()
         native.close(max(0.5, end - monotonic()))
