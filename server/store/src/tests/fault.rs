@@ -16,14 +16,20 @@ fn simulated(options: Options) -> (Kit, Arc<Sim>) {
     (Kit::with(options, disk), sim)
 }
 
-#[test]
-fn a_failed_flush_is_never_tried_again_and_a_restart_asks_the_disk() {
-    let (mut kit, sim) = simulated(kit::options(Flush::Sync));
+/// A record that is acked, up to where, and one that is only written.
+fn with_one_acked() -> (Kit, Arc<Sim>, LogOffset) {
+    let (kit, sim) = simulated(kit::options(Flush::Sync));
     kit.send("t", 0, b"acked");
     kit.commit();
     let acked = kit.store.reached(Level::Confirmed);
     kit.send("t", 0, b"not acked");
     kit.store.write_out().unwrap();
+    (kit, sim, acked)
+}
+
+#[test]
+fn a_failed_flush_is_never_tried_again_and_a_restart_asks_the_disk() {
+    let (mut kit, sim, acked) = with_one_acked();
     sim.inject(Fault::SyncError, 0);
     assert!(kit.store.flush_step().is_err());
     // The disk works again, the store does not: what the failed flush dropped is gone for good.
@@ -44,12 +50,7 @@ fn a_failed_flush_is_never_tried_again_and_a_restart_asks_the_disk() {
 /// Who deletes a segment, writes a checkpoint or stops flushes too, beside the loop that always does.
 #[test]
 fn a_flush_beside_one_that_fails_does_not_succeed() {
-    let (mut kit, sim) = simulated(kit::options(Flush::Sync));
-    kit.send("t", 0, b"acked");
-    kit.commit();
-    let acked = kit.store.reached(Level::Confirmed);
-    kit.send("t", 0, b"not acked");
-    kit.store.write_out().unwrap();
+    let (mut kit, sim, acked) = with_one_acked();
     sim.inject(Fault::SyncErrorLate, 0);
     let both = std::sync::Barrier::new(2);
     let failed = std::thread::scope(|scope| {
