@@ -181,12 +181,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use std::sync::atomic::AtomicUsize;
 
+    /// How often somebody was woken.
     #[derive(Default)]
-    struct Count(AtomicUsize);
+    pub(crate) struct Count(pub AtomicUsize);
 
     impl Wake for Count {
         fn wake(&self) {

@@ -302,15 +302,7 @@ impl Visit for Text {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[derive(Default)]
-    struct Count(AtomicUsize);
-
-    impl Wake for Count {
-        fn wake(&self) {
-            self.0.fetch_add(1, Ordering::SeqCst);
-        }
-    }
+    use crate::inbox::tests::Count;
 
     /// One test: all journals of a process hear the same lines.
     #[test]

@@ -1,4 +1,4 @@
-//! What a client has done, in numbers. They are counted a batch at a time: no message costs anything.
+//! What a client has done, in numbers: relaxed additions, once for all messages that go or come together.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -177,12 +177,13 @@ impl AsyncWrite for Wire {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
 
-    async fn connected() -> (Wire, TcpStream) {
+    /// A connection, and its peer.
+    pub(crate) async fn connected() -> (Wire, TcpStream) {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let peer = TcpStream::connect(address).await.unwrap();

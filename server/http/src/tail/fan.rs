@@ -135,15 +135,57 @@ impl Seat<'_> {
         }
     }
 
-    /// Where the stream is.
-    pub(super) fn at(&self) -> Option<Arc<Point>> {
-        let state = self.fan.lock();
-        state.riders.get(self.key).map(|rider| rider.at.clone())
+    /// Gives the place up; returns where the stream is. From then on nothing is written for it: were it asked before it leaves,
+    /// a round on another thread could bring it further in between, and it would send that again.
+    pub(super) fn leave(self) -> Option<Arc<Point>> {
+        let rider = self.fan.lock().riders.try_remove(self.key);
+        // The key may be another's by now.
+        std::mem::forget(self);
+        rider.map(|rider| rider.at)
     }
 }
 
 impl Drop for Seat<'_> {
     fn drop(&mut self) {
         self.fan.lock().riders.try_remove(self.key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+    use crate::line::tests::connected;
+
+    fn point(number: u64) -> Point {
+        let place = Place(vec![number]);
+        Point { number, place }
+    }
+
+    #[tokio::test]
+    async fn who_left_is_where_it_was_told_and_its_place_is_the_next_ones() {
+        let fan = Fan::new(point(0).place);
+        let chunk = Bytes::from_static(b"event ");
+        let [mut first, mut second] = [connected().await, connected().await];
+        for (wire, _) in [&mut first, &mut second] {
+            wire.flush().await.unwrap();
+        }
+        let left = fan.mount(first.0.line(), 0).unwrap();
+        fan.begin(point(1));
+        fan.serve(0, Some(&chunk));
+        fan.begin(point(2));
+        assert_eq!(left.leave().unwrap().number, 1);
+        let stays = fan.mount(second.0.line(), 2).unwrap();
+        fan.serve(0, Some(&chunk));
+        fan.begin(point(3));
+        fan.serve(0, Some(&chunk));
+        assert_eq!(stays.leave().unwrap().place, point(3).place);
+        for (mut wire, mut peer) in [first, second] {
+            wire.shutdown().await.unwrap();
+            let mut read = String::new();
+            peer.read_to_string(&mut read).await.unwrap();
+            assert_eq!(read, "event ");
+        }
     }
 }

@@ -115,7 +115,7 @@ impl Stream {
                         () = seat.dismissed() => {}
                         () = &mut beat => {}
                     }
-                    if let Some(at) = seat.at() {
+                    if let Some(at) = seat.leave() {
                         number = at.number;
                         self.place.clone_from(&at.place);
                     }
