@@ -142,7 +142,7 @@ fn code_of(error: &ClientError) -> Code {
         ClientError::Address(_, None) => Code::Config,
         ClientError::Address(_, Some(_)) | ClientError::UnknownBroker(_) => Code::Connect,
         ClientError::NoRoute(_) | ClientError::NoQueue(..) => Code::TopicNotFound,
-        ClientError::NotAssigned(_) => Code::Offset,
+        ClientError::NotAssigned(_) | ClientError::LeaseEnded => Code::Offset,
         ClientError::Refused(refusal) => Code::of_response(refusal.code),
         ClientError::Handle(_) => Code::Config,
         ClientError::Unsupported { .. } => Code::Unsupported,

@@ -43,6 +43,9 @@ pub enum Error {
     /// The queue is not the consumer's own just now.
     #[error("{0} is not assigned to this consumer")]
     NotAssigned(Queue),
+    /// The message is not out on this lease any more: the lease ended, or another one is in its place.
+    #[error("the lease has ended")]
+    LeaseEnded,
     /// The text is no recall handle.
     #[error("{0} is no recall handle")]
     Handle(String),

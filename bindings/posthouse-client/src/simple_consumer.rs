@@ -198,18 +198,19 @@ impl SimpleConsumer {
         }
     }
 
-    /// The message is done.
+    /// The message is done. `false`: it is not, and comes again, since another lease is in the place of this
+    /// one, or none. Only Posthouse's brokers say so; of a lease that ran out, they may not know any more.
     ///
     /// # Errors
-    /// If the broker that lent it refuses or gives no answer. A lease that ended is no error.
-    pub async fn ack(&self, lease: &Lease) -> Result<()> {
-        self.end(lease).await?;
-        self.client.counters.acknowledged(1);
-        Ok(())
+    /// If the broker that lent it refuses or gives no answer.
+    pub async fn ack(&self, lease: &Lease) -> Result<bool> {
+        let done = self.end(lease).await?;
+        self.client.counters.acknowledged(usize::from(done));
+        Ok(done)
     }
 
-    /// The lease is over, and the message does not come again.
-    async fn end(&self, lease: &Lease) -> Result<()> {
+    /// The lease is over, and the message does not come again. `false`: it does.
+    async fn end(&self, lease: &Lease) -> Result<bool> {
         let topic = lease.real_topic(&self.group);
         let header = AckHeader {
             consumer_group: &self.group,
@@ -220,14 +221,16 @@ impl SimpleConsumer {
         };
         let command = header.fill(Command::request(request::ACK_MESSAGE));
         let channel = self.lender(lease).await?;
-        channel.call(command, self.client.config.timeout).await?;
-        Ok(())
+        let answer = channel.call(command, self.client.config.timeout).await?;
+        let held = answer.read(|frame| frame.ext.get("held") != Some("false"));
+        held.map_err(|error| Error::malformed(channel.address(), error))
     }
 
     /// Lends the message for so long from now on. The old lease is worth nothing any more.
     ///
     /// # Errors
-    /// If the lease has ended, or the broker that lent it gives no answer.
+    /// [`Error::LeaseEnded`] if the message is not out on this lease, which Apache's brokers do not say; or
+    /// the broker that lent it gives no answer.
     pub async fn extend(&self, lease: &Lease, invisible: Duration) -> Result<Lease> {
         let (lease, _) = self.renew(lease, invisible, None).await?;
         Ok(lease)
@@ -283,10 +286,15 @@ impl SimpleConsumer {
             let number = |name| frame.ext.get(name)?.parse::<i64>().ok();
             let revive = i32::try_from(number("reviveQid")?).ok()?;
             let lease = lease.again(number("popTime")?, number("invisibleTime")?, revive);
-            Some((lease, frame.ext.get("replayed") == Some("true")))
+            let held = frame.ext.get("held") != Some("false");
+            Some((held, lease, frame.ext.get("replayed") == Some("true")))
         });
         let read = read.map_err(|error| Error::malformed(channel.address(), error))?;
-        read.ok_or_else(|| Error::malformed(channel.address(), "no new lease"))
+        match read {
+            Some((true, lease, replayed)) => Ok((lease, replayed)),
+            Some((false, ..)) => Err(Error::LeaseEnded),
+            None => Err(Error::malformed(channel.address(), "no new lease")),
+        }
     }
 
     /// To the group's dead-letter topic with it, and the lease is over.
@@ -305,7 +313,8 @@ impl SimpleConsumer {
         let channel = self.lender(&leased.lease).await?;
         channel.call(command, self.client.config.timeout).await?;
         self.client.counters.settled(Settle::Reject);
-        self.end(&leased.lease).await
+        self.end(&leased.lease).await?;
+        Ok(())
     }
 
     async fn lender(&self, lease: &Lease) -> Result<Arc<Channel>> {
@@ -377,7 +386,7 @@ impl SimpleConsumer {
                     message: self.client.names.received(one.message),
                     ..one
                 }),
-                false => self.end(&one.lease).await?,
+                false => _ = self.end(&one.lease).await?,
             }
         }
         Ok((kept, replayed))

@@ -61,6 +61,7 @@ impl SimpleConsumer {
             let leases: Vec<Lease> = leases.collect::<ffi::Result<_>>()?;
             // All are told, whatever becomes of one.
             let outcomes = inner.ack_all(&leases).await.into_iter();
+            let outcomes = outcomes.map(|told| told.map(drop));
             outcomes.collect::<std::result::Result<(), _>>()?;
             ffi::Result::Ok(Value::Nothing)
         });

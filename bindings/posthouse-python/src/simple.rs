@@ -94,6 +94,7 @@ impl SimpleConsumer {
         // All are told, whatever becomes of one.
         let acking = async move {
             let outcomes = consumer.ack_all(&leases).await.into_iter();
+            let outcomes = outcomes.map(|told| told.map(drop));
             Ok(outcomes.collect::<Result<(), _>>()?)
         };
         call(py, self.client.runtime(), (pump, id), acking, nothing)

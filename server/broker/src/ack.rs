@@ -1,7 +1,8 @@
 //! What becomes of popped messages: acked one by one or in batches, or kept invisible for longer.
 //!
 //! A receipt handle means one message on one lease. A handle whose lease is over, or was given up for
-//! another, changes nothing and is answered like any other: the client can do nothing about it.
+//! another, changes nothing. Apache's clients are answered as if it did: they can do nothing about it.
+//! Whether it did is said beside that, for whoever wants to know.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -70,6 +71,9 @@ pub struct Changed {
     pub revive_queue: i32,
     /// An earlier request of this name made the lease.
     pub replayed: bool,
+    /// The message was out on the lease that was to be renewed. If not, nothing was done, and the new handle
+    /// means nothing.
+    pub held: bool,
 }
 
 /// A message on a lease.
@@ -93,31 +97,45 @@ pub(crate) struct Renewal {
     pub renewed: Option<Renewed>,
 }
 
+/// What an ack found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    /// The message, out on this lease. It is done now.
+    Held,
+    /// Nothing: the message was done before, or went elsewhere.
+    Settled,
+    /// The message, on another lease or on none. It comes again.
+    Elsewhere,
+}
+
 impl Broker {
-    /// A message is done.
+    /// A message is done. `false`: it is not, and comes again: it is out on another lease, or on none.
     ///
     /// # Errors
     /// In the order of the checks of Apache's `AckMessageProcessor`.
-    pub fn ack(&self, caller: &Caller, ack: &Ack<'_>) -> Result<Answer<()>, Error> {
+    pub fn ack(&self, caller: &Caller, ack: &Ack<'_>) -> Result<Answer<bool>, Error> {
         let receipt = self.check_ack(caller, ack)?;
         let Some(held) = self.held(ack, &receipt) else {
-            return Ok(Answer::Ready(()));
+            return Ok(Answer::Ready(true));
         };
         Ok(match self.settle(&held) {
-            true => Answer::After(Mark::REACHED, ()),
-            false => Answer::Ready(()),
+            Found::Held => Answer::After(Mark::REACHED, true),
+            Found::Settled => Answer::Ready(true),
+            Found::Elsewhere => Answer::Ready(false),
         })
     }
 
-    /// Many messages are done. What cannot be meant is passed over.
+    /// Many messages are done. Returns those that are not, and come again: which of the acks, and the offset.
+    /// What cannot be meant is passed over.
     ///
     /// # Errors
     /// [`Error::NoAcks`].
-    pub fn ack_batch(&self, acks: &[BatchAck<'_>]) -> Result<Answer<()>, Error> {
+    pub fn ack_batch(&self, acks: &[BatchAck<'_>]) -> Result<Answer<Vec<(usize, u64)>>, Error> {
         if acks.is_empty() {
             return Err(Error::NoAcks);
         }
-        for ack in acks {
+        let mut elsewhere = Vec::new();
+        for (place, ack) in acks.iter().enumerate() {
             let Some((line, is)) = self.pops.find(ack.group, ack.topic) else {
                 continue;
             };
@@ -140,11 +158,13 @@ impl Broker {
                         start: ack.start,
                         popped_at: ack.popped_at,
                     };
-                    self.settle(&held);
+                    if self.settle(&held) == Found::Elsewhere {
+                        elsewhere.push((place, held.at));
+                    }
                 }
             }
         }
-        Ok(Answer::After(Mark::REACHED, ()))
+        Ok(Answer::After(Mark::REACHED, elsewhere))
     }
 
     /// A message stays invisible; its old handle is dead, the new one has what is returned.
@@ -166,6 +186,7 @@ impl Broker {
             invisible: change.invisible,
             revive_queue: receipt.revive_queue,
             replayed: false,
+            held: false,
         };
         let Some(held) = self.held(&change.ack, &receipt) else {
             return Ok(Answer::Ready(changed));
@@ -183,11 +204,13 @@ impl Broker {
             changed.popped_at = popped_at;
             changed.revive_queue = lease.revive_queue;
             changed.replayed = true;
+            changed.held = true;
             return Ok(Answer::After(Mark::REACHED, changed));
         }
         let Some(key) = flight.find(held.at, held.start, held.popped_at) else {
             return Ok(Answer::Ready(changed));
         };
+        changed.held = true;
         // A name nobody has: the old handle must not mean the new lease.
         changed.popped_at = changed.popped_at.max(held.popped_at.saturating_add(1));
         while flight.is_taken(held.at, changed.popped_at) {
@@ -269,18 +292,19 @@ impl Broker {
         })
     }
 
-    /// A message is settled. Whether it was out on that lease.
-    fn settle(&self, held: &Held) -> bool {
+    /// A message is settled, if it is out on that lease.
+    fn settle(&self, held: &Held) -> Found {
         let mut state = held.line.lock();
         let id = (held.which, held.queue);
         let Some(flight) = state.flights.get_mut(&id) else {
-            return false;
+            return Found::Settled;
         };
-        let Some(key) = flight.find(held.at, held.start, held.popped_at) else {
-            return false;
-        };
-        let Some((_, group)) = flight.settle(key, held.at) else {
-            return false;
+        let key = flight.find(held.at, held.start, held.popped_at);
+        let Some((_, group)) = key.and_then(|key| flight.settle(key, held.at)) else {
+            return match flight.is_settled(held.at) {
+                true => Found::Settled,
+                false => Found::Elsewhere,
+            };
         };
         self.commit_popped(&held.line, id, flight);
         // A message group that is free again is for whoever waits.
@@ -294,7 +318,7 @@ impl Broker {
         self.pops.changed(&held.line, &state);
         drop(state);
         self.run_again(&woken);
-        true
+        Found::Held
     }
 
     /// Somebody committed an offset of a queue that may be popped too.

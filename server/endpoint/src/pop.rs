@@ -128,7 +128,11 @@ pub(crate) fn ack(endpoint: &Endpoint, ask: &mut Ask<'_>) -> Served {
         receipt: header.receipt,
     };
     let answer = endpoint.broker.ack(&ask.caller(), &ack)?;
-    ask.answer(answer, |ask, ()| ask.success())
+    ask.answer(answer, |ask, done| match done {
+        true => ask.success(),
+        // Success all the same, as with Apache.
+        false => ask.reply(response::SUCCESS).flag("held", false).finish(),
+    })
 }
 
 pub(crate) fn ack_batch(endpoint: &Endpoint, ask: &mut Ask<'_>) -> Served {
@@ -150,7 +154,18 @@ pub(crate) fn ack_batch(endpoint: &Endpoint, ask: &mut Ask<'_>) -> Served {
         })
         .collect();
     let answer = endpoint.broker.ack_batch(&acks)?;
-    ask.answer(answer, |ask, ()| ask.success())
+    ask.answer(answer, |ask, elsewhere| match elsewhere.as_slice() {
+        [] => ask.success(),
+        some => {
+            let some = some
+                .iter()
+                .map(|(place, offset)| format!("{place} {offset}"));
+            let some = some.collect::<Vec<_>>().join(";");
+            ask.reply(response::SUCCESS)
+                .field("notHeld", &some)
+                .finish();
+        }
+    })
 }
 
 pub(crate) fn change_invisible(endpoint: &Endpoint, ask: &mut Ask<'_>) -> Served {
@@ -173,9 +188,10 @@ pub(crate) fn change_invisible(endpoint: &Endpoint, ask: &mut Ask<'_>) -> Served
             .number("popTime", changed.popped_at)
             .number("invisibleTime", changed.invisible)
             .number("reviveQid", i64::from(changed.revive_queue));
-        match changed.replayed {
-            true => reply.flag("replayed", true).finish(),
-            false => reply.finish(),
+        match (changed.held, changed.replayed) {
+            (false, _) => reply.flag("held", false).finish(),
+            (true, true) => reply.flag("replayed", true).finish(),
+            (true, false) => reply.finish(),
         }
     })
 }

@@ -78,7 +78,7 @@ struct Wanted {
 
 fn wanted(call: &Call) -> Result<Wanted, Problem> {
     let mut parameters = Parameters::new(&call.query, KNOWN, &["topic"]);
-    let lease = parameters.duration("lease", Duration::ZERO..=Duration::MAX);
+    let lease = parameters.any_duration("lease", LEASE_RANGE);
     let max_in_flight = parameters.number("max_in_flight", 1..=IN_FLIGHT_MAX);
     let bodies = parameters.word("body", &["auto", "base64", "json"]);
     let format = Format::read(&mut parameters);

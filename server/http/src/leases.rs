@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use axum::response::Response;
 use hyper::StatusCode;
-use posthouse_client::SimpleConsumer;
 use posthouse_client::code::own_response::IDEMPOTENCY_DIFFERS;
+use posthouse_client::{Error, SimpleConsumer};
 
 use crate::call::Call;
 use crate::clock;
@@ -191,7 +191,7 @@ async fn ack(mut call: Call) -> Result<Response, Problem> {
         .iter_mut()
         .filter(|entry| entry.held.is_some());
     for (entry, acked) in held.zip(acked) {
-        entry.wrong = acked.err().map(Problem::from);
+        entry.wrong = ended(acked);
     }
     Ok(leases.answer(&call.node))
 }
@@ -342,10 +342,10 @@ async fn dead_letter(mut call: Call) -> Result<Response, Problem> {
 }
 
 /// What a broker that says whether a lease still lived means by its answer.
-fn ended(held: Result<bool, posthouse_client::Error>) -> Option<Problem> {
+fn ended(held: Result<bool, Error>) -> Option<Problem> {
     match held {
         Ok(true) => None,
-        Ok(false) => Some(Problem::new(&problem::LEASE_EXPIRED).detail("the lease had ended")),
+        Ok(false) => Some(Error::LeaseEnded.into()),
         Err(error) => Some(error.into()),
     }
 }

@@ -111,6 +111,15 @@ impl<'a> Parameters<'a> {
         number
     }
 
+    /// A duration of any length; `expected` says which are allowed.
+    pub(crate) fn any_duration(&mut self, name: &str, expected: &str) -> Option<Duration> {
+        let read = duration::parse(self.value(name)?);
+        if read.is_none() {
+            self.fault(name, expected);
+        }
+        read
+    }
+
     /// A duration in this range.
     pub(crate) fn duration(
         &mut self,

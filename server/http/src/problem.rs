@@ -39,7 +39,7 @@ macro_rules! kinds {
 kinds! {
     MALFORMED_JSON 400 "malformed-json" "Malformed JSON" Some(40000), false;
     INVALID_REQUEST 400 "invalid-request" "Invalid request" Some(40000), false;
-    INVALID_PARAMETER 400 "invalid-parameter" "Invalid parameter" Some(40018), false;
+    INVALID_PARAMETER 400 "invalid-parameter" "Invalid parameter" None, false;
     INVALID_PATH 400 "invalid-path" "Invalid path" None, false;
     INVALID_HOST 400 "invalid-host" "Invalid Host" None, false;
     INVALID_IDEMPOTENCY_KEY 400 "invalid-idempotency-key" "Invalid Idempotency-Key" None, false;

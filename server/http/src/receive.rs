@@ -141,7 +141,7 @@ fn wanted(call: &Call) -> Result<Wanted, Problem> {
     let mut parameters = Parameters::new(&call.query, &known, &[]);
     let max = parameters.number("max", 1..=32);
     let wait = parameters.duration("wait", Duration::ZERO..=WAIT_MAX);
-    let lease = parameters.duration("lease", Duration::ZERO..=Duration::MAX);
+    let lease = parameters.any_duration("lease", LEASE_RANGE);
     let bodies = parameters.word("body", &["auto", "base64", "json"]);
     parameters.finish()?;
     let lease = lease.unwrap_or(LEASE);
@@ -168,7 +168,7 @@ fn wanted(call: &Call) -> Result<Wanted, Problem> {
     })
 }
 
-pub(crate) const LEASE_RANGE: &str = "a duration from 1s to 12h expected";
+pub(crate) const LEASE_RANGE: &str = "a duration like \"30s\" from 1s to 12h expected";
 
 /// # Errors
 /// `invalid-lease-duration`.

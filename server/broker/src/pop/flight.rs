@@ -316,6 +316,11 @@ impl Flight {
             .find_map(|(&key, lease)| lease.positions(key.0).any(|held| held == at).then_some(key))
     }
 
+    /// Whether nobody gets a position any more: it is neither out on a lease nor open, and was looked at.
+    pub fn is_settled(&self, at: u64) -> bool {
+        at < self.next && !self.open.contains_key(&at) && self.held(at, i64::MAX).is_none()
+    }
+
     /// When the first lease that has run out at `now` was given, ms since the Unix epoch.
     pub fn lapsed_since(&self, now: Duration) -> Option<i64> {
         self.due(now).map(|(_, popped_at)| popped_at).min()

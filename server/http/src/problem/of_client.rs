@@ -5,9 +5,9 @@ use posthouse_client::{Error, MessageError, NameError, Refusal, code};
 
 use super::{
     BROKER_NOT_FOUND, BROKER_TIMEOUT, EMPTY_BODY, FORBIDDEN, GROUP_NOT_FOUND, INTERNAL,
-    INVALID_FILTER, INVALID_GROUP, INVALID_PROPERTY, INVALID_TOPIC, MESSAGE_TOO_LARGE,
-    PROPERTIES_TOO_LARGE, Problem, RESERVED_PROPERTY, TOPIC_NOT_FOUND, TOPIC_NOT_WRITABLE,
-    UNAVAILABLE, UNSUPPORTED_BY_BROKER,
+    INVALID_FILTER, INVALID_GROUP, INVALID_PROPERTY, INVALID_TOPIC, LEASE_EXPIRED,
+    MESSAGE_TOO_LARGE, PROPERTIES_TOO_LARGE, Problem, RESERVED_PROPERTY, TOPIC_NOT_FOUND,
+    TOPIC_NOT_WRITABLE, UNAVAILABLE, UNSUPPORTED_BY_BROKER,
 };
 
 impl Problem {
@@ -28,8 +28,9 @@ impl From<Error> for Problem {
             Error::NoRoute(topic) => {
                 Problem::new(&TOPIC_NOT_FOUND).detail(format!("there is no topic {topic}"))
             }
-            Error::NoQueue(topic, _) => {
-                Problem::new(&TOPIC_NOT_WRITABLE).detail(format!("topic {topic} takes no messages"))
+            Error::NoQueue(topic, what) => {
+                let detail = format!("topic {topic} has no queue that can be {what}");
+                Problem::new(&TOPIC_NOT_WRITABLE).detail(detail)
             }
             Error::UnknownBroker(broker) => {
                 Problem::new(&BROKER_NOT_FOUND).detail(format!("there is no broker {broker}"))
@@ -38,6 +39,9 @@ impl From<Error> for Problem {
             Error::Unsupported { what, .. } => {
                 Problem::new(&UNSUPPORTED_BY_BROKER).detail(format!("the broker {what}"))
             }
+            Error::LeaseEnded => Problem::new(&LEASE_EXPIRED).detail(
+                "the message is not out on this lease any more, and comes again unless it is done",
+            ),
             Error::NoReply(_) => Problem::new(&BROKER_TIMEOUT).detail("nobody replied in time"),
             Error::Timeout(_) => Problem::new(&BROKER_TIMEOUT).detail("no broker answered in time"),
             Error::Call { .. } if error.is_timeout() => {

@@ -49,6 +49,42 @@ fn leases_are_released_extended_and_given_up() {
 }
 
 #[test]
+fn a_lease_that_was_replaced_settles_nothing_and_says_so() {
+    let (topic, group) = (topic("replaced"), group("replaced"));
+    for body in ["a", "b", "c"] {
+        publish(&topic, &json!({"body": body, "message_group": "one"})).expect(201);
+    }
+    let mut got: Vec<Value> = Vec::new();
+    while got.len() < 3 {
+        got.extend(receive(&group, &topic, "&wait=10s&max=32"));
+    }
+    let old: Vec<&str> = got.iter().map(lease).collect();
+    let extended = settle(&group, "extend", &old[..2], json!({"lease": "1h"}));
+    let extended = extended.expect(200).json();
+    let new = |place: usize| extended["results"][place]["lease_id"].as_str().unwrap();
+    // Alone, beside others, and extended once more: the message is out on the new lease.
+    for (what, leases, more) in [
+        ("ack", &old[..1], json!({})),
+        ("ack", &old[..], json!({})),
+        ("extend", &old[..1], json!({"lease": "1h"})),
+        ("release", &old[1..2], json!({"delay": "0s"})),
+    ] {
+        let told = settle(&group, what, leases, more).expect(207).json();
+        assert_eq!(told["failed"], leases.len().min(2), "{what}: {told}");
+        let first = &told["results"][0];
+        assert_eq!(first["status"], 410, "{what}: {told}");
+        assert_eq!(first["problem"]["type"], "/problems/lease-expired");
+    }
+    settle(&group, "ack", &[new(0), new(1)], json!({})).expect(200);
+    let lag = ask("GET", &format!("/v1/groups/{group}/lag")).expect(200);
+    assert_eq!(lag.json()["lag"], 0, "the third one was done beside those");
+    // What is done is done, whichever lease says so.
+    settle(&group, "ack", &[old[0], new(0)], json!({})).expect(200);
+    let told = settle(&group, "extend", &[new(0)], json!({"lease": "1h"})).expect(207);
+    assert_eq!(told.json()["results"][0]["status"], 410);
+}
+
+#[test]
 fn what_is_wrong_with_a_lease_is_told_of_each() {
     let (topic, own, other) = (topic("lease"), group("lease"), group("stranger"));
     publish(&topic, &json!({"body": "x"})).expect(201);
@@ -137,6 +173,10 @@ fn what_is_wrong_with_a_receive_is_told() {
     let both = ask("POST", &target("max=33&wait=31s")).expect(400);
     assert_eq!(errors(&both), ["max", "wait"]);
     assert_eq!(both.json()["code"], 40018);
+    let lease = ask("POST", &target("lease=soon")).expect(400).json();
+    let expected = "a duration like \"30s\" from 1s to 12h expected";
+    assert_eq!(lease["errors"][0]["detail"], expected);
+    assert!(lease["code"].is_null(), "that code is of waits: {lease}");
 }
 
 #[test]
