@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 pub struct Recalled {
     /// The message's id.
     pub id: String,
-    /// Whether there was such a message and it will not be delivered. Only Posthouse says so: Apache's
+    /// Whether the message will surely not be delivered: it was called back, now or before. Only Posthouse says so: Apache's
     /// brokers answer the same to every handle that they can read.
     pub recalled: Option<bool>,
 }

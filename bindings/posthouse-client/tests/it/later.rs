@@ -31,7 +31,7 @@ async fn recall(client: Client, says: bool) {
         return client.shutdown().await;
     }
     let twice = producer.recall(&handle).await.unwrap();
-    assert_eq!(twice.recalled, Some(false));
+    assert_eq!(twice.recalled, Some(true), "as before");
 
     let soon = producer.send(later(50)).await.unwrap();
     let queue = client.admin().queues(&topic).await.unwrap()[0].clone();

@@ -1,7 +1,9 @@
 //! Calling a delayed message back (Apache `RECALL_MESSAGE`).
 //!
 //! Whoever claims a message first decides: it is delivered, or it is recalled, never both. Apache
-//! answers 0 to every handle it can read; whether a message was really called back we say beside that.
+//! answers 0 to every handle it can read; whether the message will surely not come we say beside that.
+//! A recall that is asked for again has the same answer, behind a restart too: what is due later and does
+//! not wait was called back.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -21,6 +23,9 @@ use crate::{Answer, AskedFor, Broker, Caller, Error};
 /// A message that was stored is seen so soon, mostly.
 const SOON: Duration = Duration::from_millis(50);
 
+/// A message that is due so soon, and does not wait, may be on its way.
+const DUE_SOON: i64 = 1_000;
+
 /// How many messages are called back before they are written out.
 const RECALLED_AT_ONCE: usize = 1024;
 
@@ -29,7 +34,7 @@ const RECALLED_AT_ONCE: usize = 1024;
 pub struct Recalled {
     /// The id in the handle.
     pub unique_key: String,
-    /// Whether a message was waiting, and will not come now.
+    /// Whether the message will surely not come: it was called back, now or before.
     pub recalled: bool,
 }
 
@@ -87,10 +92,18 @@ impl Broker {
         let Some(staged) = last else {
             let marks = self.store.marks();
             // It may be on its way: a send that did not wait for the disk is answered before it is seen.
-            return Ok(match caller.may_wait && marks.dispatched < marks.staged {
-                true => Answer::Hold(SOON),
-                false => Answer::Ready(answer(false)),
-            });
+            if caller.may_wait && marks.dispatched < marks.staged {
+                return Ok(Answer::Hold(SOON));
+            }
+            if left <= DUE_SOON {
+                return Ok(Answer::Ready(answer(false)));
+            }
+            // Whoever called it back may still wait for the disk.
+            let mark = Mark {
+                level: Level::Confirmed,
+                at: marks.staged,
+            };
+            return Ok(Answer::After(mark, answer(true)));
         };
         let mark = Mark {
             level: Level::Confirmed,

@@ -404,7 +404,9 @@ fn a_delayed_message_is_called_back_or_comes() {
     let other = crate::messages::topic("other");
     let wrong = ask("DELETE", &target(&other, handle)).expect(422);
     assert_eq!(wrong.problem(), "recall-mismatch");
-    ask("DELETE", &target(&topic, handle)).expect(204);
+    for _ in ["first", "again"] {
+        ask("DELETE", &target(&topic, handle)).expect(204);
+    }
     let garbled = ask("DELETE", &target(&topic, "nonsense")).expect(400);
     assert_eq!(garbled.problem(), "invalid-recall-handle");
     publish(&topic, &json!({"body": "soon", "delay": "1s"})).expect(201);
