@@ -20,8 +20,9 @@ use crate::operations::{Operation, row};
 use crate::problem::{self, Fault, Place, Problem};
 use crate::publish::batch::{self, Entry};
 use crate::publish::{self, Read, Target, read_body};
-use event::{Event, Faults, Key};
+use event::{Event, Faults, Key, OF_TEXT};
 
+pub(crate) use event::TYPED;
 pub(crate) use shown::event;
 
 pub(crate) const OPERATIONS: &[Operation] = &[
@@ -216,8 +217,16 @@ fn one(
             _ if value.kind() == json::Kind::Null && name != "data" => {}
             "data" => data = Some(value),
             "data_base64" => binary = Some(value),
+            name if OF_TEXT.contains(&name) && value.as_str().is_none() => {
+                faults.add(name, "a string expected");
+            }
             _ => match attribute(value) {
-                Some(text) => event.attributes.push((name.into_owned(), text)),
+                Some(text) => {
+                    if value.kind() != json::Kind::String {
+                        event.typed.push(name.clone().into_owned());
+                    }
+                    event.attributes.push((name.into_owned(), text));
+                }
                 None => faults.add(
                     &name,
                     "a string, a boolean or an integer of 32 bits expected",

@@ -1,5 +1,6 @@
 //! What may stand in a message: one rule a field, the same at every door that publishes.
 
+use crate::events::TYPED;
 use crate::problem::{self, Kind};
 
 /// The most keys of a message.
@@ -77,7 +78,7 @@ pub(crate) fn content_type(text: &str) -> Checked {
 }
 
 pub(crate) fn property(name: &str, value: &str) -> Checked {
-    if posthouse_client::is_reserved(name) || name == CONTENT_TYPE {
+    if posthouse_client::is_reserved(name) || [CONTENT_TYPE, TYPED].contains(&name) {
         let detail = "this name belongs to RocketMQ or to a field of its own";
         return checked(false, &problem::RESERVED_PROPERTY, detail);
     }

@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use posthouse_client::{Queue, Received, is_reserved};
 
+use crate::events::TYPED;
 use crate::json;
 use crate::parameters::Parameters;
 use crate::rules::CONTENT_TYPE;
@@ -213,7 +214,7 @@ pub(crate) fn message<'o>(
 
 /// The properties that its sender gave it.
 pub(crate) fn own_properties(message: &Received) -> impl Iterator<Item = (&str, &str)> {
-    let hidden = [CONTENT_TYPE, DLQ_TOPIC, DLQ_MESSAGE, DLQ_REASON];
+    let hidden = [CONTENT_TYPE, TYPED, DLQ_TOPIC, DLQ_MESSAGE, DLQ_REASON];
     message
         .properties()
         .filter(move |(name, _)| !is_reserved(name) && !hidden.contains(name))

@@ -19,6 +19,9 @@ use crate::time;
 pub(crate) const PREFIX: &str = "CE_";
 /// The property that the media type of an event's data is in.
 pub(crate) const CONTENT_TYPE: &str = "CE_contenttype";
+/// The property that names the extensions which are integers and booleans, with spaces between. All properties
+/// are text; in JSON an extension comes back as what it was.
+pub(crate) const TYPED: &str = "cloudevent_typed";
 /// What stands in for no data, since a message has at least one byte.
 pub(crate) const NO_DATA: &[u8] = &[0];
 /// The attributes without which it is no event.
@@ -30,6 +33,17 @@ pub(crate) const OF_LEASE: [&str; 4] = [
     "mqdeliveryattempt",
     "mqreplytoken",
 ];
+/// Attributes that are text; extensions may be integers and booleans too.
+pub(super) const OF_TEXT: [&str; 8] = [
+    "specversion",
+    "id",
+    "source",
+    "type",
+    "time",
+    "subject",
+    "dataschema",
+    "datacontenttype",
+];
 const VERSION: &str = "1.0";
 const NAME_MAX: usize = 64;
 
@@ -38,6 +52,8 @@ const NAME_MAX: usize = 64;
 pub(super) struct Event {
     /// Names and values, as they came.
     pub attributes: Vec<(String, String)>,
+    /// The names of those that came as integers and booleans.
+    pub typed: Vec<String>,
     pub data: Option<Bytes>,
 }
 
@@ -118,6 +134,10 @@ impl Event {
         let mut draft = Draft::new(topic, now);
         for (name, value) in &self.attributes {
             self.attribute(name, value, &mut draft, &mut faults);
+        }
+        if !self.typed.is_empty() {
+            let property = (TYPED.to_owned(), self.typed.join(" "));
+            draft.message.properties.push(property);
         }
         if draft.has_two_times() {
             let detail = "either mqdelay or mqdeliverat";

@@ -5,7 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use posthouse_client::{Received, is_reserved};
 
-use super::event::{CONTENT_TYPE, NO_DATA, OF_LEASE, PREFIX, REQUIRED, is_name};
+use super::event::{CONTENT_TYPE, NO_DATA, OF_LEASE, PREFIX, REQUIRED, TYPED, is_name};
 use super::{STRUCTURED, is_json};
 use crate::json;
 use crate::rules;
@@ -47,6 +47,8 @@ pub(crate) fn event<'o>(
 
 fn attributes(object: &mut Object<'_>, message: &Received) {
     let mut seen = Vec::new();
+    let typed = message.property(TYPED).unwrap_or_default();
+    let is_typed = |name: &str| typed.split(' ').any(|typed| typed == name);
     for (name, value) in message
         .properties()
         .filter(|(name, _)| *name != CONTENT_TYPE)
@@ -60,7 +62,11 @@ fn attributes(object: &mut Object<'_>, message: &Received) {
             is_name(name) && !ours && !seen.contains(name)
         };
         if let Some(attribute) = attribute.filter(may) {
-            object.string(attribute, value);
+            let is_value = || matches!(value, "true" | "false") || value.parse::<i32>().is_ok();
+            match is_typed(attribute) && is_value() {
+                true => object.value(attribute).push_str(value),
+                false => object.string(attribute, value),
+            }
             seen.push(attribute);
         }
     }

@@ -132,7 +132,7 @@ fn every_mode_gives_the_same_event_back() {
     );
     assert_eq!(
         (&all[2]["data_base64"], &all[2]["flag"], &all[2]["count"]),
-        (&json!("AP8="), &json!("true"), &json!("-7"))
+        (&json!("AP8="), &json!(true), &json!(-7))
     );
     let none = all[3].as_object().unwrap();
     assert!(
@@ -206,6 +206,8 @@ fn what_is_no_event_is_told_with_its_place() {
     for (change, pointer) in [
         (json!({"specversion": "0.3"}), "/specversion"),
         (json!({"id": ""}), "/id"),
+        (json!({"id": 5}), "/id"),
+        (json!({"subject": true}), "/subject"),
         (json!({"time": "today"}), "/time"),
         (json!({"Region": "hz"}), "/Region"),
         (json!({"region": {"a": 1}}), "/region"),
@@ -242,6 +244,42 @@ fn what_is_no_event_is_told_with_its_place() {
     }
     let twice = binary(&target, &[("ce-subject", "%ff")], b"x").expect(422);
     assert_eq!(twice.problem(), "invalid-cloudevent");
+}
+
+#[test]
+fn an_extension_comes_back_as_what_it_was() {
+    let topic = topic("events-typed");
+    let mut typed = event("typed", json!(1));
+    let extensions = json!({
+        "count": 5, "below": -7, "flag": true, "text": "5", "word": "true", "zero": "007"
+    });
+    for (name, value) in extensions.as_object().unwrap() {
+        typed[name] = value.clone();
+    }
+    post(&events(&topic, ""), STRUCTURED, &typed).expect(201);
+    post(&events(&topic, ""), BATCH, &json!([typed])).expect(200);
+    let more = [("ce-count", "5"), ("ce-flag", "true")];
+    binary(&events(&topic, ""), &more, b"x").expect(201);
+    let got = received(&topic, 2);
+    for (name, value) in extensions.as_object().unwrap() {
+        assert_eq!(&got[1][name], value, "{name}");
+    }
+    assert_eq!(
+        (&got[0]["count"], &got[0]["flag"]),
+        (&json!("5"), &json!("true")),
+        "headers have no types"
+    );
+    // As properties they are text, and say no more than the event did.
+    let target = format!("/v1/topics/{topic}/messages?sql=CE_count%20=%20'5'");
+    let found = ask("GET", &target).expect(200).json();
+    let properties = &found["messages"][0]["properties"];
+    assert_eq!(properties["CE_count"], "5");
+    assert!(properties.get("cloudevent_typed").is_none(), "{properties}");
+    let own = json!({"body": "x", "properties": {"cloudevent_typed": "count"}});
+    assert_eq!(
+        publish(&topic, &own).expect(422).problem(),
+        "reserved-property"
+    );
 }
 
 #[test]
