@@ -155,7 +155,8 @@ impl Admin {
         self.at_every_master(command).await
     }
 
-    /// A group's configuration on one broker; `None` if it has none there.
+    /// A group's configuration on one broker; `None` if it has none there. Asked for one group, Apache's
+    /// brokers make it where they make groups for their consumers; ours do not.
     ///
     /// # Errors
     /// If no broker answers.
@@ -164,7 +165,10 @@ impl Admin {
         let masters = self.masters().await?;
         let master = masters.first().ok_or(Error::NoNameServer)?;
         let channel = self.client.channels.to(master).await?;
-        let command = GroupHeader { group };
+        let command = GroupHeader {
+            group,
+            existing: Some(true),
+        };
         let command = command.fill(Command::request(request::GET_SUBSCRIPTIONGROUP_CONFIG));
         match channel.call(command, self.client.config.timeout).await {
             Ok(answer) => {

@@ -229,11 +229,22 @@ impl Broker {
     }
 
     /// One group's configuration. Where groups are created automatically, asking creates it, as with
-    /// Apache.
+    /// Apache, unless only one that exists is asked for.
     ///
     /// # Errors
     /// [`Error::GroupMissing`].
-    pub fn group(&self, _caller: &Caller, group: &str) -> Result<Answer<GroupConfig>, Error> {
+    pub fn group(
+        &self,
+        _caller: &Caller,
+        group: &str,
+        existing: bool,
+    ) -> Result<Answer<GroupConfig>, Error> {
+        if existing && self.groups.find(group).is_none() {
+            return Err(Error::GroupMissing {
+                group: group.to_owned(),
+                asked: AskedFor::Config,
+            });
+        }
         let (config, mark) = self.find_group(group, AskedFor::Config)?;
         let config = GroupConfig::clone(&config);
         Ok(match mark {

@@ -13,6 +13,7 @@ use posthouse_client::{Filter, Pull, Queue, Received};
 use crate::call::Call;
 use crate::clock;
 use crate::events;
+use crate::groups;
 use crate::media;
 use crate::mq_headers;
 use crate::names;
@@ -30,8 +31,8 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         INVALID_PAGE_TOKEN, RESERVED_TOPIC, TOPIC_NOT_FOUND, QUEUE_NOT_FOUND, PAGE_TOKEN_EXPIRED, INVALID_TOPIC,
         INVALID_FILTER, BROKER_NOT_FOUND, TOPIC_NOT_WRITABLE),
     row!(GET "/v1/groups/{group}/dead-letters" "browseDeadLetters" dead_letters,
-        INVALID_PAGE_TOKEN, PAGE_TOKEN_EXPIRED, INVALID_GROUP, BROKER_NOT_FOUND, TOPIC_NOT_FOUND,
-        TOPIC_NOT_WRITABLE),
+        INVALID_PAGE_TOKEN, PAGE_TOKEN_EXPIRED, INVALID_GROUP, GROUP_NOT_FOUND, BROKER_NOT_FOUND,
+        TOPIC_NOT_FOUND, TOPIC_NOT_WRITABLE),
     row!(GET "/v1/topics/{topic}/messages/{message_id}" "getMessage" get,
         RESERVED_TOPIC, TOPIC_NOT_FOUND, MESSAGE_NOT_FOUND, INVALID_TOPIC),
 ];
@@ -192,6 +193,7 @@ async fn dead_letters(call: Call) -> Result<Response, Problem> {
         }
         // The topic is made with the group's first dead letter.
         Err(problem) if std::ptr::eq(problem.kind(), &problem::TOPIC_NOT_FOUND) => {
+            groups::existing(&call.node.client.admin(), &group).await?;
             Ok(shown(&[], &wanted, None))
         }
         Err(problem) => Err(problem),

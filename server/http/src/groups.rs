@@ -158,7 +158,7 @@ fn only_namespace(call: &Call) -> Result<GroupName, Problem> {
     names::group(call.parameter(0), parameters.text(NAMESPACE))
 }
 
-/// A group's configuration, if it exists. Asked for one group alone, a broker that may make groups makes it.
+/// A group's configuration, if it exists. Asked for one group alone, an Apache broker may make it.
 async fn find(admin: &Admin, name: &GroupName) -> Result<Option<GroupConfig>, Problem> {
     let groups = admin.groups().await?;
     Ok(groups.into_iter().find(|group| group.name == *name))
@@ -173,8 +173,8 @@ pub(crate) async fn existing(admin: &Admin, name: &GroupName) -> Result<GroupCon
     found.ok_or_else(|| missing(name.as_str()))
 }
 
-/// A group's configuration for whoever consumes in it now, asked for alone: one small answer, and a broker that
-/// makes groups for their consumers may make this one.
+/// A group's configuration for whoever consumes in it now, asked for alone: one small answer. An Apache broker
+/// that makes groups for their consumers makes this one.
 ///
 /// # Errors
 /// `group-not-found`.

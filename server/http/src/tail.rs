@@ -36,7 +36,7 @@ use reader::Reader;
 pub(crate) use reader::Readers;
 use stream::Stream;
 use wanted::Wanted;
-pub(crate) use wanted::{filter, tags};
+pub(crate) use wanted::{TAGS_EXPECTED, filter, tags};
 
 pub(crate) const OPERATIONS: &[Operation] = &[row!(
     GET "/v1/topics/{topic}/stream" "tailTopic" tail,
@@ -115,13 +115,15 @@ async fn tail(call: Call) -> Result<Response, Problem> {
 /// `Last-Event-ID` goes before `last_event_id`, which a first connection of a browser can say, and that
 /// before `from`.
 fn from(call: &Call, parameters: &Parameters<'_>) -> From {
-    let header = call
-        .headers
-        .get(&LAST_EVENT_ID)
-        .and_then(|id| id.to_str().ok());
-    let came_back = header.or_else(|| parameters.text("last_event_id"));
+    // Whatever it is, whoever says it was here before: to begin with the latest would lose what is between.
+    let ids = call.headers.get_all(&LAST_EVENT_ID).iter();
+    let ids: Vec<_> = ids
+        .map(|id| String::from_utf8_lossy(id.as_bytes()))
+        .collect();
+    let header = (!ids.is_empty()).then(|| ids.join(", "));
+    let came_back = header.or_else(|| parameters.text("last_event_id").map(str::to_owned));
     if let Some(cursor) = came_back.filter(|id| !id.is_empty()) {
-        return From::Cursor(cursor.to_owned());
+        return From::Cursor(cursor);
     }
     match parameters.text("from") {
         None | Some("latest") => From::Latest,

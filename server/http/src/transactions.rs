@@ -21,7 +21,7 @@ use crate::json::{self, At, Faults, Value};
 use crate::media;
 use crate::node::Node;
 use crate::operations::{Operation, row};
-use crate::problem::{self, Fault, Problem};
+use crate::problem::{self, Fault, Problem, UNSUPPORTED_BY_BROKER};
 use crate::publish::{Target, key, read_body, replayed};
 use crate::publisher::{self, Kind};
 use crate::token;
@@ -357,6 +357,13 @@ async fn resolve(mut call: Call) -> Result<Response, Problem> {
             Ok(()) if named.is_over() && named.state(node).await? == TransactionState::TimedOut => {
                 Err(resolved_before("timed_out"))
             }
+            // Brokers let pass that somebody knows nothing of what is decided. Apache's cannot say how it stands.
+            Ok(()) if decision == Decision::Unknown => match named.state(node).await {
+                Ok(TransactionState::Pending { .. }) => Ok(()),
+                Ok(decided) => Err(resolved_before(word(decided))),
+                Err(problem) if problem.kind().slug == UNSUPPORTED_BY_BROKER.slug => Ok(()),
+                Err(problem) => Err(problem),
+            },
             Ok(()) => Ok(()),
             Err(error) if error.code() == Some(ILLEGAL_OPERATION) => {
                 let over = match named.is_over() {
@@ -391,7 +398,7 @@ async fn resolve(mut call: Call) -> Result<Response, Problem> {
 fn resolved_before(state: &str) -> Problem {
     let detail = match state {
         "timed_out" => "nobody decided in time: it was rolled back",
-        _ => "somebody decided otherwise before",
+        _ => "it was decided before",
     };
     Problem::new(&problem::TRANSACTION_ALREADY_RESOLVED)
         .detail(detail)

@@ -36,7 +36,7 @@ fn a_group_or_a_broker_may_keep_its_members_in_peace() {
     assert!(house.noticed().is_empty());
     let house = House::new();
     let mut config = house
-        .run(caller(9), |caller| house.broker.group(caller, "g"))
+        .run(caller(9), |caller| house.broker.group(caller, "g", false))
         .unwrap();
     config.notify_ids_changed_enable = false;
     house

@@ -77,7 +77,7 @@ fn topics_groups_and_their_versions_outlive_a_kill() {
         .unwrap();
     house.beat(2, "c", vec![consumer("g", &[("t", "*", 1)])]);
     let mut group = house
-        .run(caller(9), |caller| house.broker.group(caller, "g"))
+        .run(caller(9), |caller| house.broker.group(caller, "g", false))
         .unwrap();
     group.retry_max_times = 5;
     house

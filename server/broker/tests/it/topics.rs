@@ -280,8 +280,19 @@ fn a_retry_topic_is_made_as_its_group_says() {
 #[test]
 fn groups_are_made_changed_asked_for_and_deleted() {
     let house = House::new();
-    let ask =
-        |house: &House, name: &str| house.run(caller(9), |caller| house.broker.group(caller, name));
+    let existing = |house: &House| house.run(caller(9), |c| house.broker.group(c, "new", true));
+    assert!(matches!(existing(&house), Err(Error::GroupMissing { .. })));
+    assert!(
+        house
+            .broker
+            .groups()
+            .0
+            .iter()
+            .all(|group| group.name.as_str() != "new")
+    );
+    let ask = |house: &House, name: &str| {
+        house.run(caller(9), |caller| house.broker.group(caller, name, false))
+    };
     assert_eq!(
         ask(&house, "new").unwrap().retry_max_times,
         16,

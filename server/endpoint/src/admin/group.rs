@@ -40,7 +40,8 @@ pub(crate) fn delete(endpoint: &Endpoint, ask: &mut Ask<'_>) -> Served {
 
 pub(crate) fn one(endpoint: &Endpoint, ask: &mut Ask<'_>) -> Served {
     let header = GroupHeader::read(ask.frame)?;
-    let answer = endpoint.broker.group(&ask.caller(), header.group)?;
+    let existing = header.existing.unwrap_or_default();
+    let answer = (endpoint.broker).group(&ask.caller(), header.group, existing)?;
     ask.answer(answer, |ask, config| {
         ask.write_body(&SubscriptionGroupConfig::from(&config));
     })

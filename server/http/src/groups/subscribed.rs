@@ -15,7 +15,7 @@ use crate::page::{self, Page};
 use crate::parameters::{NAMESPACE, Parameters};
 use crate::problem::{self, Problem};
 use crate::subscriptions::{self, Subscription};
-use crate::tail::tags;
+use crate::tail::{TAGS_EXPECTED, tags};
 use crate::{clock, etag, names, time, write};
 
 /// Where a group begins in a topic that it never consumed.
@@ -297,7 +297,7 @@ fn read_filter(faults: &mut Faults, at: At<'_>, value: json::Value<'_>) -> Optio
             (!text.trim().is_empty()).then(|| Filter::sql(&*text)),
             "an SQL92 expression expected",
         ),
-        _ => (tags(&text), "tags separated by ||, or *"),
+        _ => (tags(&text), TAGS_EXPECTED),
     };
     if read.is_none() {
         faults.refuse(&problem::INVALID_FILTER, at.member("expression"), expected);

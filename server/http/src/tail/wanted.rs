@@ -4,7 +4,7 @@ use posthouse_client::{Filter, Queue, Received};
 
 use crate::parameters::Parameters;
 use crate::problem::{self, Fault, Problem};
-use crate::shown;
+use crate::{rules, shown};
 
 /// The filter that the parameters `tag` and `sql` say.
 ///
@@ -19,7 +19,7 @@ pub(crate) fn filter(parameters: &mut Parameters<'_>) -> Result<Filter, Problem>
         (Some(_), Some(_)) => invalid("sql", "either tag or sql, not both"),
         (Some(text), None) => match tags(text) {
             Some(filter) => Ok(filter),
-            None => invalid("tag", "tags separated by ||, or *"),
+            None => invalid("tag", TAGS_EXPECTED),
         },
         (None, Some(sql)) if sql.trim().is_empty() => invalid("sql", "an expression expected"),
         (None, Some(sql)) => Ok(Filter::sql(sql)),
@@ -27,11 +27,13 @@ pub(crate) fn filter(parameters: &mut Parameters<'_>) -> Result<Filter, Problem>
     }
 }
 
-/// A filter by tags, separated by `||`; `*` is everything.
+pub(crate) const TAGS_EXPECTED: &str = "tags, which have no '|', separated by ||; or *";
+
+/// A filter by tags, separated by `||`; `*` is everything. What no message can be tagged with is none.
 pub(crate) fn tags(text: &str) -> Option<Filter> {
     let mut tags = text.split("||").map(str::trim);
     match () {
-        () if tags.clone().any(str::is_empty) => None,
+        () if tags.clone().any(|tag| rules::tag(tag).is_err()) => None,
         () if tags.any(|tag| tag == "*") => Some(Filter::All),
         () => Some(Filter::tags(text)),
     }

@@ -97,6 +97,30 @@ fn a_group_is_made_changed_and_deleted() {
 }
 
 #[test]
+fn nobodys_typo_makes_a_group() {
+    let (topic, name) = (topic("typo"), fresh("typo"));
+    let group = format!("/v1/groups/{name}");
+    for (method, target) in [
+        (
+            "POST",
+            format!("{group}/messages:receive?topic={topic}&wait=0s"),
+        ),
+        (
+            "POST",
+            format!("{group}/messages:receive?topic={topic}&wait=0s&tag=*"),
+        ),
+        ("GET", format!("{group}/dead-letters")),
+        ("GET", format!("{group}/lag")),
+        ("GET", format!("{group}/stream?max_duration=1ms")),
+    ] {
+        let headers = [("Accept", "application/json, text/event-stream")];
+        let answer = send(method, &target, &headers, b"").expect(404);
+        assert_eq!(answer.problem(), "group-not-found", "{target}");
+        assert_eq!(ask("GET", &group).expect(404).problem(), "group-not-found");
+    }
+}
+
+#[test]
 fn a_group_is_seen_to_lag_and_sent_elsewhere() {
     let (topic, group) = (topic("counted"), group("counters"));
     store(&topic, 10);

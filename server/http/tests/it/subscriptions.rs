@@ -211,6 +211,11 @@ fn what_is_wrong_with_a_subscription_is_told() {
             "invalid-filter",
         ),
         (
+            json!({"filter": {"expression": "a | b"}}),
+            422,
+            "invalid-filter",
+        ),
+        (
             json!({"filter": {"type": "sql", "expression": "a >"}}),
             422,
             "invalid-filter",

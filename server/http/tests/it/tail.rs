@@ -225,6 +225,7 @@ fn what_is_wrong_with_a_stream_is_said_before_it_begins() {
         ("max_duration=1x", 400, "invalid-parameter"),
         ("tag=a&sql=n%20=%201", 422, "invalid-filter"),
         ("tag=a||", 422, "invalid-filter"),
+        ("tag=a|b", 422, "invalid-filter"),
         ("sql=n%20LIKE%20'x'", 422, "invalid-filter"),
         ("queue=broker-a:9", 404, "queue-not-found"),
     ] {
@@ -245,6 +246,12 @@ fn what_is_wrong_with_a_stream_is_said_before_it_begins() {
             .problem(),
         "topic-not-found"
     );
+    // Whoever comes back with what is no id was here before: to begin with the latest would lose messages.
+    for ids in [vec!["é"], vec!["x"], vec![&*cursor, &*cursor]] {
+        let ids: Vec<_> = ids.iter().map(|id| ("Last-Event-ID", *id)).collect();
+        let garbled = send("GET", &to.path(""), &ids, b"").expect(400);
+        assert_eq!(garbled.problem(), "invalid-cursor");
+    }
     let json = [("Accept", "application/json")];
     let unwilling = send("GET", &to.path(""), &json, b"").expect(406);
     assert_eq!(unwilling.problem(), "not-acceptable");

@@ -49,9 +49,11 @@ fn a_half_message_is_seen_once_it_is_committed_and_once_only() {
             (&json!("committed"), &told["message_id"])
         );
     }
-    let otherwise = resolve(&topic, id, "rollback").expect(409);
-    assert_eq!(otherwise.problem(), "transaction-already-resolved");
-    assert_eq!(otherwise.json()["state"], "committed");
+    for otherwise in ["rollback", "unknown"] {
+        let otherwise = resolve(&topic, id, otherwise).expect(409);
+        assert_eq!(otherwise.problem(), "transaction-already-resolved");
+        assert_eq!(otherwise.json()["state"], "committed");
+    }
     let got = receive(&group, &topic, "&wait=10s");
     assert_eq!(
         (got.len(), &got[0]["body"], &got[0]["keys"]),

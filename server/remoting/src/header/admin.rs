@@ -49,6 +49,8 @@ header! {
     GroupHeader<'a> {
         /// The group.
         group: &'a str = b"group",
+        /// Ours: only one that exists is meant; asking makes none.
+        existing: Option<bool> = b"existing",
     }
 }
 
