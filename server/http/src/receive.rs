@@ -278,6 +278,10 @@ async fn next(
         if !again.is_empty() {
             return Ok(again);
         }
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(again);
+        }
         tokio::time::sleep(AGAIN.min(left)).await;
     }
 }

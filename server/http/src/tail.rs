@@ -86,13 +86,20 @@ async fn tail(call: Call) -> Result<Response, Problem> {
         let problem = Problem::new(&problem::QUOTA_EXCEEDED).detail("too many streams are open");
         return Ok(sse::refused(&problem, call.id.as_str()));
     };
-    let admin = node.client.admin();
-    if let Filter::Sql(_) = &filter {
-        admin.check_filter(topic.as_str(), &filter).await?;
-    }
-    let reader = Readers::of(node, topic.as_str(), format).await?;
-    let wanted = Wanted::new(filter, &queues, &reader.queues)?;
-    let place = begin(node, &reader, &from).await?;
+    let begun = async {
+        if let Filter::Sql(_) = &filter {
+            let admin = node.client.admin();
+            admin.check_filter(topic.as_str(), &filter).await?;
+        }
+        let reader = Readers::of(node, topic.as_str(), format).await?;
+        let wanted = Wanted::new(filter, &queues, &reader.queues)?;
+        let place = begin(node, &reader, &from).await?;
+        Ok((reader, wanted, place))
+    };
+    let (reader, wanted, place) = match begun.await {
+        Ok(begun) => begun,
+        Err(problem) => return sse::refused_if_it_passes(problem, call.id.as_str()),
+    };
     let stream = |out| Stream {
         node: node.clone(),
         behind: !matches!(from, From::Latest),

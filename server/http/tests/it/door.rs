@@ -92,12 +92,24 @@ fn ways() -> ClientConfig {
 
 /// Another door to the shared cluster, with options of its own.
 pub fn own(options: Options) -> http_door::Server {
+    to(client(), options)
+}
+
+/// A door to a cluster that nobody reaches.
+pub fn away() -> http_door::Server {
+    to(
+        Client::new(ClientConfig::new("127.0.0.1:1")),
+        Options::default(),
+    )
+}
+
+fn to(client: Client, options: Options) -> http_door::Server {
     let port = || Some(TcpListener::bind("127.0.0.1:0").unwrap());
     let ports = Ports {
         public: port(),
         management: port(),
     };
-    http_door::Server::start(ports, options, &Secret::fresh().unwrap(), client()).unwrap()
+    http_door::Server::start(ports, options, &Secret::fresh().unwrap(), client).unwrap()
 }
 
 /// A name that no other test has.

@@ -6,7 +6,7 @@ use http_door::{Limits, Options};
 use posthouse_client::{Client, Message, Producer, Queue};
 use serde_json::json;
 
-use crate::door::{ask, ask_json, client, fresh, own, send};
+use crate::door::{ask, ask_json, client, fresh, own, send, send_to};
 use crate::events::{Stream, open, open_at};
 
 /// Somebody who publishes to a topic of one or more queues.
@@ -211,6 +211,28 @@ fn a_filter_and_queues_choose_and_the_place_moves_on_all_the_same() {
     let mut replayed = open(&to.path("from=earliest&tag=b&max_events=1"), None);
     assert_eq!(replayed.bodies(1), ["2"]);
     assert!(replayed.next().is_none(), "max_events ends it");
+}
+
+#[test]
+fn a_stream_of_a_cluster_that_is_away_is_refused_so_that_browsers_come_back() {
+    let door = crate::door::away();
+    let at = door.address().unwrap();
+    let stream = [("Accept", "text/event-stream")];
+    for path in [
+        "topics/t/stream",
+        "topics/t/stream?from=earliest&tag=a",
+        "topics/t/stream?sql=n%20=%201",
+        "groups/g/stream",
+        "topics/t/transaction-checks/stream",
+    ] {
+        let answer = send_to(at, "GET", &format!("/v1/{path}"), &stream, b"").expect(200);
+        let text = String::from_utf8(answer.body).unwrap();
+        assert!(text.starts_with("retry: "), "{path}: {text}");
+        assert!(text.contains("event: problem\n"), "{path}: {text}");
+        assert!(text.contains("/problems/unavailable"), "{path}: {text}");
+    }
+    let plain = send_to(at, "GET", "/v1/topics", &[], b"").expect(503);
+    assert_eq!(plain.problem(), "unavailable");
 }
 
 #[test]
