@@ -6,6 +6,7 @@ mod dead_letters;
 mod modes;
 mod offsets;
 mod query;
+mod settings;
 mod stats;
 mod waiting;
 
@@ -33,6 +34,7 @@ use crate::route::TEMPLATE;
 
 pub use consumers::ResetTo;
 pub use dead_letters::Redrive;
+pub use settings::ClientInfo;
 pub use stats::{Progress, QueueStats};
 pub use waiting::TransactionState;
 

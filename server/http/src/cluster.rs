@@ -1,4 +1,6 @@
-//! The cluster as a whole, and who asks.
+//! The cluster as a whole, its brokers' settings, who is connected, and who asks.
+
+mod settings;
 
 use axum::response::Response;
 use hyper::StatusCode;
@@ -15,6 +17,10 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     row!(GET "/v1/cluster" "getCluster" cluster),
     row!(GET "/v1/brokers" "listBrokers" brokers, INVALID_PAGE_TOKEN, PAGE_TOKEN_EXPIRED),
     row!(GET "/v1/brokers/{broker}" "getBroker" broker, BROKER_NOT_FOUND),
+    row!(GET "/v1/brokers/{broker}/config" "getBrokerConfig" settings::get, BROKER_NOT_FOUND),
+    row!(PATCH "/v1/brokers/{broker}/config" "patchBrokerConfig" settings::patch,
+        MALFORMED_JSON, INVALID_REQUEST, UNSUPPORTED_MEDIA_TYPE, BROKER_NOT_FOUND, INVALID_SETTING, PRECONDITION_FAILED),
+    row!(GET "/v1/clients" "listClients" clients, INVALID_PAGE_TOKEN, PAGE_TOKEN_EXPIRED),
     row!(GET "/v1/me" "whoAmI" me),
 ];
 
@@ -83,6 +89,29 @@ fn shown(broker: &posthouse_client::BrokerData) -> Value {
     };
     let members: Vec<Value> = broker.broker_addrs.iter().map(member).collect();
     json!({"name": broker.broker_name, "cluster": broker.cluster, "members": members})
+}
+
+/// Who is connected to the brokers.
+async fn clients(call: Call) -> Result<Response, Problem> {
+    let mut parameters = Parameters::new(&call.query, &["limit", "page_token"], &[]);
+    let asked = Page::asked(&mut parameters, &call.node)?;
+    let all = call.node.client.admin().clients().await?;
+    let names = all.iter().map(|one| one.connection.client_id.clone());
+    let (names, next) = asked.take(names.collect(), &call.node);
+    let one = |client: &posthouse_client::ClientInfo| {
+        json!({
+            "client_id": client.connection.client_id,
+            "protocol": "remoting",
+            "language": client.connection.language,
+            "address": client.connection.client_addr,
+            "consumes": client.consumes,
+            "produces": client.produces,
+        })
+    };
+    let on_page = all
+        .iter()
+        .filter(|client| names.contains(&client.connection.client_id));
+    Ok(page::answer(&call, on_page.map(one).collect(), next))
 }
 
 /// Who asks: nobody has to say so yet.

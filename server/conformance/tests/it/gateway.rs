@@ -129,10 +129,18 @@ fn topics(door: &mut Door) {
         ("getCluster", "/v1/cluster"),
         ("listBrokers", "/v1/brokers"),
         ("getBroker", "/v1/brokers/broker-a"),
+        ("listClients", "/v1/clients"),
         ("whoAmI", "/v1/me"),
     ] {
         door.run(operation, "GET", path, None);
     }
+    let config = json!({"transaction_check_max": 16});
+    let path = "/v1/brokers/broker-a/config";
+    let status = door.call("GET", path, None);
+    // Which settings there are is the broker's business.
+    door.body = json!({"broker_name": door.body["broker_name"]});
+    door.note("getBrokerConfig", status);
+    door.run("patchBrokerConfig", "PATCH", path, Some(&config));
     door.run("putTopic", "PUT", topic, None);
     let queues = json!({"queues": 4});
     door.run("patchTopic", "PATCH", topic, Some(&queues));

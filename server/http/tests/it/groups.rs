@@ -1,9 +1,10 @@
 //! Groups, their positions, and the cluster by HTTP.
 
-use posthouse_client::{Message, Queue};
+use posthouse_client::{Filter, Message, PullOptions, Queue};
 use serde_json::{Value, json};
 
 use crate::door::{ask, ask_json, client, fresh, send};
+use crate::messages::run;
 
 fn topic(name: &str) -> String {
     let topic = fresh(name);
@@ -94,6 +95,121 @@ fn a_group_is_made_changed_and_deleted() {
         ask("PUT", "/v1/groups/a%20b").expect(422).problem(),
         "invalid-group"
     );
+}
+
+#[test]
+fn a_brokers_settings_are_shown_and_what_cannot_be_changed_is_told() {
+    let path = "/v1/brokers/broker-a/config";
+    let shown = ask("GET", path).expect(200);
+    let settings = shown.json();
+    assert_eq!(settings["broker_name"], "broker-a");
+    assert_eq!(settings["transaction_check_interval"], 1000);
+    assert_eq!(settings["flush_disk_type"], "ASYNC_FLUSH");
+    assert!(settings.get("secret_key").is_none(), "{settings}");
+    let kind = ("Content-Type", "application/merge-patch+json");
+    let patch = |body: Value, more: &[(&str, &str)]| {
+        let headers = [&[kind], more].concat();
+        send("PATCH", path, &headers, body.to_string().as_bytes())
+    };
+    let etag = shown.header("etag");
+    let same = json!({"transaction_check_interval": 1000, "flushDiskType": "ASYNC_FLUSH"});
+    let unchanged = patch(same.clone(), &[("If-Match", etag)]).expect(200);
+    assert_eq!(
+        (unchanged.header("etag"), unchanged.json()),
+        (etag, settings)
+    );
+    let stale = patch(same, &[("If-Match", "\"stale\"")]).expect(412);
+    assert_eq!(stale.problem(), "precondition-failed");
+    for (body, status, slug, detail) in [
+        (
+            json!({"transaction_check_interval": 2000}),
+            422,
+            "invalid-setting",
+            "reads its settings when it starts",
+        ),
+        (
+            json!({"transaction_chek_interval": 1}),
+            422,
+            "invalid-setting",
+            "did you mean \"transaction_check_interval\"?",
+        ),
+        (
+            json!({"secret_key": "x"}),
+            422,
+            "invalid-setting",
+            "no such setting",
+        ),
+        (
+            json!({"broker_name": null}),
+            400,
+            "invalid-request",
+            "a string",
+        ),
+        (
+            json!({"broker_name": {}}),
+            400,
+            "invalid-request",
+            "a string",
+        ),
+        (json!([]), 400, "invalid-request", "an object expected"),
+    ] {
+        let refused = patch(body.clone(), &[]).expect(status);
+        assert_eq!(refused.problem(), slug, "{body}");
+        let told = refused.json()["errors"][0]["detail"]
+            .to_string()
+            .replace("\\\"", "\"");
+        assert!(told.contains(detail), "{body}: {told}");
+    }
+    for method in ["GET", "PATCH"] {
+        let body: &[u8] = if method == "PATCH" { b"{}" } else { b"" };
+        let nobody = send(method, "/v1/brokers/none/config", &[kind], body).expect(404);
+        assert_eq!(nobody.problem(), "broker-not-found");
+    }
+}
+
+#[test]
+fn who_is_connected_is_listed_with_its_groups() {
+    let (topic, name) = (topic("connected"), group("connected"));
+    let listed = |id: &str| {
+        let mut next = String::new();
+        loop {
+            let page = ask("GET", &format!("/v1/clients?limit=1{next}"))
+                .expect(200)
+                .json();
+            let items = page["items"].as_array().unwrap();
+            if let Some(own) = items.iter().find(|own| own["client_id"] == id) {
+                return Some(own.clone());
+            }
+            next = format!("&page_token={}", page["next_page_token"].as_str()?);
+        }
+    };
+    run(async {
+        let client = client();
+        let producer = client.producer(&name).unwrap();
+        producer
+            .send(Message::new(topic.as_str(), "x"))
+            .await
+            .unwrap();
+        let consumer = client.pull_consumer(&name, PullOptions::default()).unwrap();
+        consumer.subscribe(&topic, &Filter::All).await.unwrap();
+        let id = client.id().to_owned();
+        let end = std::time::Instant::now() + crate::door::LIMIT;
+        let own = loop {
+            let own = listed(&id).unwrap_or_default();
+            if own["consumes"] == json!([name]) && own["produces"] == json!([name]) {
+                break own;
+            }
+            assert!(std::time::Instant::now() < end, "{own}");
+            tokio::task::yield_now().await;
+        };
+        assert_eq!(
+            (&own["protocol"], &own["language"]),
+            (&json!("remoting"), &json!("RUST"))
+        );
+        client.shutdown().await;
+    });
+    let none = ask("GET", "/v1/clients?page_token=pt_x").expect(400);
+    assert_eq!(none.problem(), "invalid-page-token");
 }
 
 #[test]
