@@ -39,6 +39,7 @@ mod names;
 mod node;
 mod operations;
 mod options;
+mod packed;
 mod page;
 mod parameters;
 mod problem;

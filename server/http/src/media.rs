@@ -37,6 +37,18 @@ pub(crate) fn content_type(headers: &HeaderMap) -> Option<(String, bool)> {
     Some((kind, utf8))
 }
 
+/// The caller takes JSON.
+///
+/// # Errors
+/// `not-acceptable`.
+pub(crate) fn takes_json(headers: &HeaderMap) -> Result<(), Problem> {
+    match headers.get(ACCEPT).map(|said| said.as_bytes()) {
+        // What nearly everybody says.
+        None | Some(b"*/*" | b"application/json") => Ok(()),
+        Some(_) => accepted(headers, &[JSON]).map(drop),
+    }
+}
+
 /// The first of the types that the caller takes; the first one, if it says nothing.
 ///
 /// # Errors

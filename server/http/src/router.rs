@@ -18,8 +18,10 @@ use crate::call::Call;
 use crate::cors;
 use crate::guard;
 use crate::line::Line;
+use crate::media;
 use crate::node::Node;
 use crate::operations::{Answer, COMMON, Operation};
+use crate::packed;
 use crate::parameters::percent_decode;
 use crate::problem::{self, Fault, Kind, Problem};
 use crate::request_id::{RequestId, X_REQUEST_ID};
@@ -29,6 +31,16 @@ static MQ_DRAINING: HeaderName = HeaderName::from_static("mq-draining");
 
 /// The label of an answer that no operation gave.
 const NO_OPERATION: &str = "none";
+
+/// Operations that look at `Accept` themselves, or have nothing to show.
+const OWN_TYPES: [&str; 6] = [
+    "receiveMessages",
+    "browseMessages",
+    "getMessage",
+    "tailTopic",
+    "streamGroup",
+    "streamChecks",
+];
 
 /// Which operation answered, in an answer's extensions.
 #[derive(Clone, Copy)]
@@ -65,6 +77,7 @@ impl Door {
         let (head, body) = request.into_parts();
         let id = RequestId::of(&head.headers);
         let options = &self.node.options;
+        let packs = packed::is_taken(&head.headers);
         let cross = guard::allowed_origin(&head.headers, options).map(str::to_owned);
         let refused = guard::check(&head, options).and_then(|()| plain_body(&head));
         let begun = match refused {
@@ -81,6 +94,9 @@ impl Door {
                 Ok(running) => running.end(&id).await,
                 Err(response) => *response,
             };
+            if packs {
+                response = packed::packed(response);
+            }
             self.sign(&mut response, id, cross.as_deref());
             self.note(&response, started);
             response
@@ -109,6 +125,13 @@ impl Door {
         let Some(operation) = operations.find(|own| own.method == *method) else {
             return Err(other_method(found.value, &head.method, id));
         };
+        if shows_json(operation)
+            && let Err(problem) = media::takes_json(&head.headers)
+        {
+            let mut response = problem.answer(Some(id.as_str()));
+            response.extensions_mut().insert(OperationId(operation.id));
+            return Err(response);
+        }
         // Whatever cannot be decoded was refused before.
         let decoded = |value| percent_decode(value).unwrap_or_default().into_owned();
         let path = found.params.iter().map(|(_, value)| decoded(value));
@@ -155,6 +178,13 @@ impl Door {
             metrics.problem(kind.slug);
         }
     }
+}
+
+/// Whether an operation answers in JSON and nothing else: refused before it does anything.
+fn shows_json(operation: &Operation) -> bool {
+    operation.path.starts_with("/v1/")
+        && operation.method != Method::DELETE
+        && !OWN_TYPES.contains(&operation.id)
 }
 
 /// A decompression bomb is not worth the bytes saved.

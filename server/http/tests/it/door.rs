@@ -230,6 +230,15 @@ pub fn read(socket: &mut TcpStream, head_only: bool) -> Answer {
     if let Some(length) = headers.get("content-length").filter(|_| !head_only) {
         assert_eq!(length.parse::<usize>().unwrap(), body.len());
     }
+    let body = match headers.get("content-encoding").map(String::as_str) {
+        Some("gzip") if !body.is_empty() => {
+            let mut plain = Vec::new();
+            let mut packed = flate2::read::GzDecoder::new(&body[..]);
+            packed.read_to_end(&mut plain).unwrap();
+            plain
+        }
+        _ => body,
+    };
     Answer {
         status: status.parse().unwrap(),
         headers,

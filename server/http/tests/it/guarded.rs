@@ -3,8 +3,10 @@
 use std::io::Write;
 
 use http_door::{Limits, Options};
+use serde_json::json;
 
 use crate::door::{address, ask, connect, own, read, send, send_to};
+use crate::messages::{group, lease, publish, settle, topic};
 
 #[test]
 fn a_request_without_one_good_host_is_refused() {
@@ -190,4 +192,70 @@ fn the_bytes_of_all_bodies_together_are_limited() {
     );
     assert_eq!(full.header("retry-after"), "1");
     assert_eq!(full.expect(503).problem(), "unavailable");
+}
+
+#[test]
+fn who_takes_no_json_is_told_so_before_anything_is_done() {
+    let topic = topic("unwilling");
+    let path = format!("/v1/topics/{topic}/messages");
+    for accept in [
+        "text/html",
+        "application/json;q=0",
+        "application/xml, */*;q=0",
+    ] {
+        let headers = [("Accept", accept), ("Content-Type", "application/json")];
+        let refused = send("POST", &path, &headers, br#"{"body":"x"}"#).expect(406);
+        assert_eq!(refused.problem(), "not-acceptable", "{accept}");
+        send("GET", "/v1/topics", &headers[..1], b"").expect(406);
+        // Probes say what they like.
+        send("GET", "/livez", &headers[..1], b"").expect(200);
+    }
+    for accept in [
+        "text/html, */*;q=0.1",
+        "application/*",
+        "text/html, *; q=.2, */*; q=.2",
+    ] {
+        send("GET", "/v1/topics", &[("Accept", accept)], b"").expect(200);
+    }
+    let page = ask("GET", &path).expect(200).json();
+    assert_eq!(page["messages"], json!([]), "nothing was published");
+}
+
+#[test]
+fn answers_are_packed_for_whom_asks_and_mean_the_same() {
+    let (topic, group) = (topic("packed"), group("packed"));
+    let long = "abc ".repeat(20_000);
+    let id = publish(&topic, &json!({"body": long})).expect(201).json();
+    let id = id["message_id"].as_str().unwrap();
+    let packs = ("Accept-Encoding", "br, gzip;q=0.5");
+    let encoding = |target: &str, headers: &[(&str, &str)]| {
+        let answer = send("GET", target, headers, b"").expect(200);
+        answer.header("content-encoding").to_owned()
+    };
+    let document = send("GET", "/openapi.json", &[packs], b"").expect(200);
+    assert_eq!(document.header("content-encoding"), "gzip");
+    assert!(document.header("vary").contains("Accept-Encoding"));
+    assert_eq!(document.json(), ask("GET", "/openapi.json").json());
+    let read = format!("/v1/topics/{topic}/messages/{id}");
+    assert_eq!(encoding(&read, &[packs]), "gzip");
+    let as_it_is = [
+        ("/livez", vec![packs]),
+        ("/openapi.json", vec![]),
+        ("/openapi.json", vec![("Accept-Encoding", "gzip;q=0")]),
+        (&*read, vec![packs, ("Accept", "application/octet-stream")]),
+    ];
+    for (target, headers) in as_it_is {
+        assert_eq!(encoding(target, &headers), "", "{target} {headers:?}");
+    }
+    let stream = format!("/v1/topics/{topic}/stream?from=earliest&max_events=1");
+    assert_eq!(encoding(&stream, &[packs]), "");
+    // What is lent in a packed answer was told.
+    let target = format!("/v1/groups/{group}/messages:receive?topic={topic}&tag=*&wait=20s");
+    let got = send("POST", &target, &[packs], b"").expect(200);
+    assert_eq!(got.header("content-encoding"), "gzip");
+    let got = got.json();
+    assert_eq!(got["messages"][0]["body"], long);
+    settle(&group, "ack", &[lease(&got["messages"][0])], json!({})).expect(200);
+    let problem = send("GET", "/v1/topics/none", &[packs], b"").expect(404);
+    assert_eq!(problem.header("content-encoding"), "", "it is short");
 }

@@ -1,0 +1,169 @@
+//! Answers in gzip, for callers who ask for it: not streams, not what somebody published as bytes, and not what is
+//! so short that it gains nothing.
+
+use std::future::Future;
+use std::io::Write;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::{Bytes, BytesMut};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use hyper::header::{
+    ACCEPT_ENCODING, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE,
+    HeaderMap, HeaderValue, VARY,
+};
+use tokio::task::JoinHandle;
+
+/// What is shorter is answered as it is.
+const SHORTEST: u64 = 1024;
+/// What is longer is no work for a thread that serves connections.
+const AT_ONCE: usize = 8 << 10;
+
+/// Whether the caller takes gzip.
+pub(crate) fn is_taken(headers: &HeaderMap) -> bool {
+    let said = headers.get_all(ACCEPT_ENCODING).iter();
+    let all = said
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','));
+    let mut gzip = None;
+    let mut any = false;
+    for one in all {
+        let (name, parameters) = one.split_once(';').unwrap_or((one, ""));
+        let quality = parameters.trim().strip_prefix("q=").map(str::trim);
+        let wanted =
+            quality.is_none_or(|quality| quality.parse::<f32>().is_ok_and(|quality| quality > 0.0));
+        match name.trim() {
+            name if name.eq_ignore_ascii_case("gzip") || name.eq_ignore_ascii_case("x-gzip") => {
+                gzip = Some(wanted)
+            }
+            "*" => any = wanted,
+            _ => {}
+        }
+    }
+    gzip.unwrap_or(any)
+}
+
+/// The same answer in gzip, if that is worth it.
+pub(crate) fn packed(mut response: Response) -> Response {
+    if !is_worth_it(&response) {
+        return response;
+    }
+    let headers = response.headers_mut();
+    headers.remove(CONTENT_LENGTH);
+    headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    headers.append(VARY, HeaderValue::from_static("Accept-Encoding"));
+    let whole = std::mem::take(response.body_mut());
+    *response.body_mut() = Body::new(Packed::Reading(whole, BytesMut::new()));
+    response
+}
+
+fn is_worth_it(response: &Response) -> bool {
+    let headers = response.headers();
+    let kind = headers
+        .get(CONTENT_TYPE)
+        .and_then(|kind| kind.to_str().ok());
+    let kind = kind
+        .and_then(|kind| kind.split(';').next())
+        .unwrap_or_default();
+    let is_text = match kind {
+        "text/event-stream" => false,
+        "application/json" | "application/yaml" => true,
+        kind => kind.starts_with("text/") || kind.ends_with("+json"),
+    };
+    let length = response.body().size_hint().exact();
+    is_text
+        && length.is_some_and(|length| length >= SHORTEST)
+        && !headers.contains_key(CONTENT_DISPOSITION)
+        && !headers.contains_key(CONTENT_ENCODING)
+}
+
+/// A body that is packed when the connection asks for it: whoever waits to hear that the caller has the answer
+/// hears it no sooner than without.
+enum Packed {
+    Reading(Body, BytesMut),
+    Packing(JoinHandle<Bytes>),
+    Done,
+}
+
+impl HttpBody for Packed {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        loop {
+            match &mut *self {
+                Packed::Reading(body, whole) => match ready!(Pin::new(body).poll_frame(cx)) {
+                    Some(Ok(frame)) => {
+                        if let Ok(data) = frame.into_data() {
+                            whole.extend_from_slice(&data);
+                        }
+                    }
+                    Some(Err(error)) => {
+                        *self = Packed::Done;
+                        return Poll::Ready(Some(Err(error)));
+                    }
+                    None => {
+                        let whole = std::mem::take(whole).freeze();
+                        if whole.len() <= AT_ONCE {
+                            *self = Packed::Done;
+                            return Poll::Ready(Some(Ok(Frame::data(gzip(&whole)))));
+                        }
+                        *self = Packed::Packing(tokio::task::spawn_blocking(move || gzip(&whole)));
+                    }
+                },
+                Packed::Packing(job) => {
+                    let packed = ready!(Pin::new(job).poll(cx)).map_err(axum::Error::new);
+                    *self = Packed::Done;
+                    return Poll::Ready(Some(packed.map(Frame::data)));
+                }
+                Packed::Done => return Poll::Ready(None),
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self, Packed::Done)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::default()
+    }
+}
+
+fn gzip(whole: &[u8]) -> Bytes {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(whole.len() / 4), Compression::fast());
+    // Memory takes whatever is written.
+    let _ = encoder.write_all(whole);
+    encoder.finish().unwrap_or_default().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gzip_is_for_whom_it_is_asked_by() {
+        for (said, is) in [
+            ("gzip", true),
+            ("GZIP", true),
+            ("br, x-gzip;q=0.1", true),
+            ("*", true),
+            ("*;q=0", false),
+            ("gzip;q=0, *", false),
+            ("gzip; q=0.000", false),
+            ("deflate, br", false),
+            ("", false),
+        ] {
+            let headers = HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static(said))]);
+            assert_eq!(is_taken(&headers), is, "{said}");
+        }
+        assert!(!is_taken(&HeaderMap::new()));
+    }
+}
