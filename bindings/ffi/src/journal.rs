@@ -73,13 +73,24 @@ pub struct Line {
 /// The lines for one language's logger.
 pub struct Journal {
     wanted: [AtomicU8; AREAS.len()],
-    put: SyncSender<Arc<Line>>,
-    lines: Mutex<Receiver<Arc<Line>>>,
+    /// Of each generation of forks its own, see [`Journal::after_fork_in_child`].
+    ways: [Way; GENERATIONS],
+    /// How many forks lie between the process that made it and this one.
+    generation: AtomicUsize,
     lost: AtomicUsize,
     /// Somebody was woken who has not taken since.
     rang: AtomicBool,
     wake: Arc<dyn Wake>,
 }
+
+/// How lines come to who takes them.
+struct Way {
+    put: SyncSender<Arc<Line>>,
+    lines: Mutex<Receiver<Arc<Line>>>,
+}
+
+/// A child of a child of a child goes the first one's way again, whose like nobody left in the middle of a line by then.
+const GENERATIONS: usize = 3;
 
 static JOURNALS: RwLock<Vec<Weak<Journal>>> = RwLock::new(Vec::new());
 
@@ -92,11 +103,15 @@ impl Journal {
         static LISTENS: OnceLock<bool> = OnceLock::new();
         // A process has one listener. If a program of Rust's has set its own, lines go there.
         LISTENS.get_or_init(|| tracing::subscriber::set_global_default(Listener).is_ok());
-        let (put, lines) = sync_channel(KEPT);
+        let way = |_| {
+            let (put, lines) = sync_channel(KEPT);
+            let lines = Mutex::new(lines);
+            Way { put, lines }
+        };
         let journal = Arc::new(Journal {
             wanted: [const { AtomicU8::new(0) }; AREAS.len()],
-            put,
-            lines: Mutex::new(lines),
+            ways: [0; GENERATIONS].map(way),
+            generation: AtomicUsize::new(0),
             lost: AtomicUsize::new(0),
             rang: AtomicBool::new(false),
             wake,
@@ -122,7 +137,7 @@ impl Journal {
 
     /// What there is, and how many lines were lost since it was last asked.
     pub fn take(&self) -> (Vec<Arc<Line>>, usize) {
-        let lines = match self.lines.try_lock() {
+        let lines = match self.way().lines.try_lock() {
             Ok(lines) => lines,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             // Another thread is at it.
@@ -134,8 +149,19 @@ impl Journal {
         (taken, self.lost.swap(0, Ordering::Relaxed))
     }
 
+    /// For a child right after a fork: what its parent said is told by that. A thread that was not forked may have been
+    /// in the middle of a line, and a reader would wait for its end: here lines take another way.
+    pub fn after_fork_in_child(&self) {
+        self.generation.fetch_add(1, Ordering::Relaxed);
+        drop(self.take());
+    }
+
+    fn way(&self) -> &Way {
+        &self.ways[self.generation.load(Ordering::Relaxed) % GENERATIONS]
+    }
+
     fn put(&self, line: Arc<Line>) {
-        if self.put.try_send(line).is_err() {
+        if self.way().put.try_send(line).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
         if !self.rang.swap(true, Ordering::SeqCst) {

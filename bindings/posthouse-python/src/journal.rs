@@ -86,7 +86,7 @@ fn hand_over(py: Python<'_>) -> PyResult<()> {
 /// In a child right after a fork: its parent tells these lines.
 pub fn forget() {
     if let Some(journal) = JOURNAL.get() {
-        drop(journal.take());
+        journal.after_fork_in_child();
     }
 }
 
