@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 from datetime import datetime, timezone
+from typing import Any
 
 import pytest
 
@@ -33,6 +34,44 @@ def test_a_value_survives_pickle_and_copy(value: object) -> None:
     assert repr(again) == repr(value)
 
 
+def test_what_came_and_what_became_of_a_send_survive_pickle_and_copy(
+    server: posthouse.Server, client: posthouse.Client
+) -> None:
+    message = Message("t", b"\0x", tag="a", keys=["k", "l"], properties={"p": "q"}, sharding_key="s", flag=3)
+    producer = client.transaction_producer("p", lambda _: None)
+    later = producer.send(Message("t", b"y", deliver_after=90))
+    assert later.recall_handle
+    with producer.begin(message) as transaction:
+        half = transaction.result
+    assert half.transaction_id and later.transaction_id is None
+    for result in (later, half):
+        again = pickle.loads(pickle.dumps(result))
+        assert again == result and hash(again) == hash(result) and repr(again) == repr(result)
+        assert facts(again) == facts(result)
+        assert copy.copy(result) is copy.deepcopy(result) is result
+    consumer = client.simple_consumer("g", "t")
+    [received] = consumer.receive()
+    assert received.transaction_id == half.transaction_id
+    elsewhere = pickle.loads(pickle.dumps(received))
+    assert elsewhere == received and hash(elsewhere) == hash(received) and repr(elsewhere) == repr(received)
+    assert facts(elsewhere) == facts(received)
+    with pytest.raises(posthouse.ConfigError):
+        consumer.ack(elsewhere)
+    consumer.ack(copy.deepcopy(received))
+
+
+def facts(value: object) -> dict[str, object]:
+    names = [name for name in dir(value) if not name.startswith("_")]
+    return {name: got for name in names if not callable(got := getattr(value, name))}
+
+
+def test_what_a_handler_raises_survives_pickle() -> None:
+    retry = pickle.loads(pickle.dumps(posthouse.Retry(90, "busy")))
+    assert (type(retry), retry.after, str(retry)) == (posthouse.Retry, 90, "busy")
+    reject = pickle.loads(pickle.dumps(posthouse.Reject("poison")))
+    assert (type(reject), str(reject)) == (posthouse.Reject, "poison")
+
+
 def test_a_message_is_matched_and_changed_by_copy() -> None:
     message = Message("orders", b"x", tag="new", deliver_after=5)
     match message:
@@ -46,6 +85,12 @@ def test_a_message_is_matched_and_changed_by_copy() -> None:
     assert message != later
     with pytest.raises(AttributeError):
         message.tag = "other"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("where", [{"body": "\ud800"}, {"body": "x", "properties": {"half": "\ud800"}}])
+def test_half_a_character_is_refused_where_it_is_said(where: dict[str, Any]) -> None:
+    with pytest.raises(UnicodeEncodeError):
+        Message("t", **where)
 
 
 def test_bytes_are_kept_by_reference() -> None:

@@ -51,6 +51,29 @@ pub struct Received {
 }
 
 impl Received {
+    /// One that is put together by hand, as for a test, or from what was kept of one. Its numbers and times are nought,
+    /// and can be set; its properties are written as [`Received::property_text`] gives them.
+    pub fn bare(queue: Queue, body: Bytes, property_text: &str) -> Received {
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        Received {
+            topic: queue.topic.clone(),
+            queue,
+            queue_offset: 0,
+            log_offset: 0,
+            store_size: 0,
+            body,
+            flag: 0,
+            born_at: 0,
+            born_host: nowhere,
+            stored_at: 0,
+            store_host: nowhere,
+            reconsume_times: 0,
+            sys_flag: 0,
+            prepared_offset: 0,
+            properties: property_text.into(),
+        }
+    }
+
     /// A reply, as a broker hands it to who waits for it. It lies in no queue.
     pub(crate) fn from_reply(command: &Command) -> Received {
         let number = |name| {
@@ -137,23 +160,9 @@ impl Received {
 #[cfg(test)]
 impl Received {
     pub(crate) fn for_tests(topic: &str, offset: u64) -> Received {
-        let host = SocketAddr::from(([127, 0, 0, 1], 10911));
         Received {
-            topic: topic.into(),
-            queue: Queue::new(topic, "b", 0),
             queue_offset: offset,
-            log_offset: 0,
-            store_size: 0,
-            body: Bytes::new(),
-            flag: 0,
-            born_at: 0,
-            born_host: host,
-            stored_at: 0,
-            store_host: host,
-            reconsume_times: 0,
-            sys_flag: 0,
-            prepared_offset: 0,
-            properties: "".into(),
+            ..Received::bare(Queue::new(topic, "b", 0), Bytes::new(), "")
         }
     }
 }

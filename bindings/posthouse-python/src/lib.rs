@@ -21,6 +21,7 @@ mod request;
 mod server;
 mod simple;
 mod transaction;
+mod view;
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -47,7 +48,7 @@ mod _native {
     #[pymodule_export]
     use super::push::PushConsumer;
     #[pymodule_export]
-    use super::received::{ReceivedMessage, SendResult};
+    use super::received::{ReceivedMessage, SendResult, received_of, sent_of};
     #[pymodule_export]
     use super::request::{recall, reply, request};
     #[pymodule_export]

@@ -86,7 +86,7 @@ impl Producer {
         let done = slices(py, None, |slice| inbox.wait(1, slice).pop())?;
         let (_, result) = done.expect("a wait without a limit ends with a result");
         match result {
-            Ok(sent) => Ok(Py::new(py, SendResult { sent })?.into_any()),
+            Ok(sent) => Ok(Py::new(py, SendResult::from(sent))?.into_any()),
             Err(error) => Err(raised(py, &error)),
         }
     }
@@ -213,7 +213,7 @@ impl Producer {
             |py, sent: Vec<Sent>| {
                 let list = PyList::empty(py);
                 for sent in sent {
-                    list.append(SendResult { sent })?;
+                    list.append(SendResult::from(sent))?;
                 }
                 Ok(list.into_any().unbind())
             },

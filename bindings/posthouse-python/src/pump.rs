@@ -115,7 +115,7 @@ impl Pump {
         let mut others = Vec::new();
         for event in self.inbox.drain() {
             let (id, sent) = match event {
-                Event::Sent((id, Ok(sent))) => (id, Py::new(py, SendResult { sent })?),
+                Event::Sent((id, Ok(sent))) => (id, Py::new(py, SendResult::from(sent))?),
                 other => {
                     others.push(other);
                     continue;
@@ -180,7 +180,7 @@ fn shown<'py>(
 /// What became of a send, or the exception that says why nothing did.
 pub fn sent(py: Python<'_>, result: ffi::Result<posthouse_client::Sent>) -> PyResult<Py<PyAny>> {
     match result {
-        Ok(sent) => Ok(Py::new(py, SendResult { sent })?.into_any()),
+        Ok(sent) => Ok(Py::new(py, SendResult::from(sent))?.into_any()),
         Err(failed) => error::exception(py, &failed),
     }
 }

@@ -1,15 +1,18 @@
 //! Values that Python gets: a message that came, and what became of one that was sent. Their fields are made
 //! when they are looked at.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use posthouse_client::{Lease, Received, SendStatus, Sent};
+use posthouse_client::{Lease, Queue, Received, SendStatus, Sent};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyMemoryView, PyTuple};
 
 use crate::message::MessageQueue;
+use crate::view::Body;
 
 /// A message that came.
 #[pyclass(frozen, module = "posthouse._native")]
@@ -151,8 +154,12 @@ impl ReceivedMessage {
     }
 
     #[getter]
-    fn transaction_id(&self) -> Option<&str> {
-        self.message.property("__transactionId__")
+    fn transaction_id(&self) -> Option<Cow<'_, str>> {
+        let half = || self.message.property("TRAN_MSG") == Some("true");
+        match self.message.property("__transactionId__") {
+            Some(id) => Some(id.into()),
+            None => half().then(|| self.message.id().into()),
+        }
     }
 
     #[getter]
@@ -161,7 +168,8 @@ impl ReceivedMessage {
     }
 
     fn memory<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyMemoryView>> {
-        PyMemoryView::from(self.body(py).as_any())
+        let bytes = self.message.body.clone();
+        PyMemoryView::from(Bound::new(py, Body { bytes })?.as_any())
     }
 
     #[pyo3(signature = (encoding="utf-8"))]
@@ -184,6 +192,39 @@ impl ReceivedMessage {
         self.message.log_offset
     }
 
+    /// A value never changes, so it is its own copy.
+    fn __copy__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    fn __deepcopy__<'py>(slf: Bound<'py, Self>, _memo: &Bound<'py, PyAny>) -> Bound<'py, Self> {
+        slf
+    }
+
+    /// For pickle: all that was said of it. Elsewhere it is nothing to settle or ack.
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        let make = py.import("posthouse._native")?.getattr("_received_of")?;
+        let Received {
+            topic, queue, body, ..
+        } = &self.message;
+        let numbers = numbers(&self.message);
+        let hosts = (
+            self.message.born_host.to_string(),
+            self.message.store_host.to_string(),
+        );
+        let queue = (&*queue.topic, &*queue.broker, queue.id);
+        let text = self.message.property_text();
+        let all = (
+            &**topic,
+            queue,
+            numbers,
+            hosts,
+            text,
+            PyBytes::new(py, body),
+        );
+        (make, all).into_pyobject(py)
+    }
+
     fn __repr__(&self) -> String {
         let Received {
             topic,
@@ -201,6 +242,53 @@ impl ReceivedMessage {
             body.len()
         )
     }
+}
+
+/// The numbers of a message: queue offset, log offset, store size, flag, when it was born and stored, how often it was
+/// delivered before, system flag, and the offset it was prepared at.
+type Numbers = (u64, u64, u32, i32, i64, i64, i32, i32, u64);
+
+fn numbers(message: &Received) -> Numbers {
+    (
+        message.queue_offset,
+        message.log_offset,
+        message.store_size,
+        message.flag,
+        message.born_at,
+        message.stored_at,
+        message.reconsume_times,
+        message.sys_flag,
+        message.prepared_offset,
+    )
+}
+
+/// A message from what pickle kept of it.
+#[pyfunction]
+#[pyo3(name = "_received_of")]
+pub fn received_of(
+    topic: &str,
+    queue: (String, String, u32),
+    numbers: Numbers,
+    hosts: (String, String),
+    property_text: &str,
+    body: Vec<u8>,
+) -> PyResult<ReceivedMessage> {
+    let host = |text: String| text.parse::<SocketAddr>().map_err(PyValueError::new_err);
+    let (name, broker, id) = queue;
+    let mut message = Received::bare(Queue::new(name, broker, id), body.into(), property_text);
+    message.topic = topic.into();
+    message.queue_offset = numbers.0;
+    message.log_offset = numbers.1;
+    message.store_size = numbers.2;
+    message.flag = numbers.3;
+    message.born_at = numbers.4;
+    message.stored_at = numbers.5;
+    message.reconsume_times = numbers.6;
+    message.sys_flag = numbers.7;
+    message.prepared_offset = numbers.8;
+    message.born_host = host(hosts.0)?;
+    message.store_host = host(hosts.1)?;
+    Ok(ReceivedMessage::new(message))
 }
 
 impl ReceivedMessage {
@@ -226,7 +314,27 @@ fn utc(py: Python<'_>, ms: i64) -> PyResult<Bound<'_, PyAny>> {
 /// What became of a message that was sent.
 #[pyclass(frozen, module = "posthouse._native")]
 pub struct SendResult {
-    pub sent: Sent,
+    sent: Sent,
+    /// Of a half message.
+    transaction_id: Option<String>,
+}
+
+impl From<Sent> for SendResult {
+    fn from(sent: Sent) -> SendResult {
+        SendResult {
+            sent,
+            transaction_id: None,
+        }
+    }
+}
+
+impl SendResult {
+    pub fn of_half(sent: Sent, transaction_id: &str) -> SendResult {
+        SendResult {
+            sent,
+            transaction_id: Some(transaction_id.to_owned()),
+        }
+    }
 }
 
 #[pymethods]
@@ -237,12 +345,10 @@ impl SendResult {
 
     #[getter]
     fn status(&self) -> &'static str {
-        match self.sent.status {
-            SendStatus::Stored => "ok",
-            SendStatus::FlushDiskTimeout => "flush_disk_timeout",
-            SendStatus::FlushSlaveTimeout => "flush_replica_timeout",
-            SendStatus::SlaveNotAvailable => "replica_not_available",
-        }
+        let known = STATUSES
+            .iter()
+            .find(|(status, _)| *status == self.sent.status);
+        known.map_or("ok", |(_, name)| name)
     }
 
     #[getter]
@@ -265,6 +371,11 @@ impl SendResult {
     #[getter]
     fn queue_offset(&self) -> u64 {
         self.sent.queue_offset
+    }
+
+    #[getter]
+    fn transaction_id(&self) -> Option<&str> {
+        self.transaction_id.as_deref()
     }
 
     #[getter]
@@ -294,6 +405,33 @@ impl SendResult {
         self.sent.queue_offset
     }
 
+    fn __copy__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    fn __deepcopy__<'py>(slf: Bound<'py, Self>, _memo: &Bound<'py, PyAny>) -> Bound<'py, Self> {
+        slf
+    }
+
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        let make = py.import("posthouse._native")?.getattr("_sent_of")?;
+        let Sent {
+            id,
+            offset_id,
+            queue,
+            queue_offset,
+            recall_handle,
+            durability,
+            stored_at,
+            replayed,
+            ..
+        } = &self.sent;
+        let ids = (id, offset_id, recall_handle, &self.transaction_id);
+        let queue = (&*queue.topic, &*queue.broker, queue.id, queue_offset);
+        let safety = (self.status(), durability, stored_at, replayed);
+        (make, (ids, queue, safety)).into_pyobject(py)
+    }
+
     fn __repr__(&self) -> String {
         let Sent {
             id,
@@ -309,4 +447,41 @@ impl SendResult {
             queue.id
         )
     }
+}
+
+const STATUSES: [(SendStatus, &str); 4] = [
+    (SendStatus::Stored, "ok"),
+    (SendStatus::FlushDiskTimeout, "flush_disk_timeout"),
+    (SendStatus::FlushSlaveTimeout, "flush_replica_timeout"),
+    (SendStatus::SlaveNotAvailable, "replica_not_available"),
+];
+
+/// A result from what pickle kept of it.
+#[pyfunction]
+#[pyo3(name = "_sent_of")]
+pub fn sent_of(
+    ids: (String, String, Option<String>, Option<String>),
+    queue: (String, String, u32, u64),
+    safety: (String, Option<String>, Option<i64>, bool),
+) -> PyResult<SendResult> {
+    let (id, offset_id, recall_handle, transaction_id) = ids;
+    let (topic, broker, number, queue_offset) = queue;
+    let (status, durability, stored_at, replayed) = safety;
+    let status = STATUSES.iter().find(|(_, name)| *name == status);
+    let (status, _) = status.ok_or_else(|| PyValueError::new_err("an unknown status"))?;
+    let sent = Sent {
+        id,
+        offset_id,
+        queue: Queue::new(topic, broker, number),
+        queue_offset,
+        status: *status,
+        recall_handle,
+        durability,
+        stored_at,
+        replayed,
+    };
+    Ok(SendResult {
+        sent,
+        transaction_id,
+    })
 }

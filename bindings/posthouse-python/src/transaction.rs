@@ -25,9 +25,10 @@ impl Half {
     /// What the broker said.
     #[getter]
     fn result(&self) -> SendResult {
-        SendResult {
-            sent: self.half.sent.clone(),
-        }
+        let Sent {
+            sent, transaction, ..
+        } = &self.half;
+        SendResult::of_half(sent.clone(), transaction.id())
     }
 
     /// The text by which any process may decide.

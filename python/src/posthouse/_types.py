@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 from os import PathLike
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from ._errors import ConfigError
 from ._native import Message, ReceivedMessage, Sql
@@ -92,6 +92,9 @@ class Retry(Exception):
     def __init__(self, after: Seconds | None = None, reason: str = "") -> None:
         super().__init__(reason)
         self.after = None if after is None else seconds(after)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Retry, (self.after, str(self)))
 
 
 class Reject(Exception):

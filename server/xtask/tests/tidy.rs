@@ -62,8 +62,11 @@ const TWICE: [&str; 2] = ["syn", "getrandom"];
 /// The most packages the lock file may hold.
 const PACKAGES: usize = 320;
 
-/// Where `unsafe` may stand.
-const UNSAFE: &str = "server/store/src/disk/sys.rs";
+/// Where `unsafe` may stand: maps of files, and buffers of Python.
+const UNSAFE: [&str; 2] = [
+    "server/store/src/disk/sys.rs",
+    "bindings/posthouse-python/src/view.rs",
+];
 
 /// What stands at the top of the repository.
 const TOP: &[&str] = &[
@@ -266,7 +269,7 @@ fn every_crate_takes_the_workspaces_lints() {
 }
 
 #[test]
-fn unsafe_stands_in_one_file() {
+fn unsafe_stands_in_two_files() {
     for file in sources() {
         let code = std::fs::read_to_string(&file).unwrap();
         let allows = code.contains(concat!("allow(unsafe", "_code)"));
@@ -275,7 +278,10 @@ fn unsafe_stands_in_one_file() {
             .unwrap()
             .to_string_lossy()
             .into_owned();
-        assert!(!allows || here == UNSAFE, "{here} allows unsafe code");
+        assert!(
+            !allows || UNSAFE.contains(&&*here),
+            "{here} allows unsafe code"
+        );
     }
 }
 
