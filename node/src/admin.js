@@ -22,13 +22,19 @@ class Admin {
 
   async createTopic(topic, given = {}) {
     check.one('topic', topic, 'string')
-    const { queues, kind } = check.options('createTopic', given, { queues: ['positive', 8], kind: ['any', 'mixed'] })
+    const shape = { queues: ['positive', 8], existOk: ['boolean', true], kind: ['any', 'mixed'] }
+    const { queues, existOk, kind } = check.options('createTopic', given, shape)
     if (!KINDS.includes(kind)) throw configError(`kind must be one of ${KINDS.join(', ')}`)
+    if (!existOk && (await this.topics()).includes(topic)) throw configError(`topic ${topic} is there already`)
     await this.#value((call) => this.#native.createTopic(call, topic, queues, kind))
   }
 
-  async deleteTopic(topic) {
+  async deleteTopic(topic, given = {}) {
     check.one('topic', topic, 'string')
+    const { missingOk } = check.options('deleteTopic', given, { missingOk: ['boolean', true] })
+    if (!missingOk && !(await this.topics()).includes(topic)) {
+      throw new PosthouseError('ERR_POSTHOUSE_TOPIC_NOT_FOUND', `there is no topic ${topic}`, { topic })
+    }
     await this.#value((call) => this.#native.deleteTopic(call, topic))
   }
 

@@ -399,12 +399,17 @@ export interface SimpleConsumer extends Closable {
 }
 
 export interface Admin {
-  /** Makes a topic, or changes it. 8 queues. */
+  /** Makes a topic, or changes it if `existOk` is not `false`. 8 queues, `'mixed'`. */
   createTopic(
     topic: string,
-    options?: { readonly queues?: number; readonly kind?: 'normal' | 'fifo' | 'delay' | 'transaction' | 'mixed' }
+    options?: {
+      readonly queues?: number
+      readonly existOk?: boolean
+      readonly kind?: 'normal' | 'fifo' | 'delay' | 'transaction' | 'mixed'
+    }
   ): Promise<void>
-  deleteTopic(topic: string): Promise<void>
+  /** Deletes it with its messages. One that is not there is deleted already, unless `missingOk` is `false`. */
+  deleteTopic(topic: string, options?: { readonly missingOk?: boolean }): Promise<void>
   topics(): Promise<readonly string[]>
   /** Of each queue its first and its next offset. */
   offsets(topic: string): Promise<ReadonlyArray<readonly [MessageQueue, number, number]>>

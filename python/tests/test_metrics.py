@@ -108,3 +108,31 @@ def test_a_producer_that_lingers_sends_less_often(server: posthouse.Server) -> N
             assert all(send.result().status == "ok" for send in sends)
 
     asyncio.run(asyncio.wait_for(main(), 60))
+
+
+def test_a_blocking_producer_that_lingers_does_so_too(server: posthouse.Server) -> None:
+    with server.client() as client:
+        producer = client.producer(linger=3600, max_in_flight=200)
+        one = producer.submit(Message("t", "one"))
+        assert client.metrics()["sent"] == 0 and not one.done()
+        # A send takes along what was submitted before, and overtakes nothing.
+        queue = producer.send("t", "two").queue
+        assert one.result(60).status == "ok"
+        # As many as leave in one write do.
+        many = [producer.submit(Message("t", str(n))) for n in range(130)]
+        assert all(future.result(60).status == "ok" for future in many[:128])
+        assert not any(future.done() for future in many[128:])
+        producer.flush(60)
+        assert all(future.result(0).status == "ok" for future in many)
+        with pytest.raises(TypeError):
+            producer.submit("no message")  # type: ignore[arg-type]
+        last = producer.submit(Message("t", "last"))
+        producer.close()
+        assert last.result(0).status == "ok"
+        assert client.metrics()["sent"] == 133 and queue.topic == "t"
+        # So does what would wait for the credit of those that wait for it.
+        few = client.producer(linger=3600, max_in_flight=4)
+        futures = [few.submit(Message("t", str(n))) for n in range(10)]
+        assert all(future.result(60).status == "ok" for future in futures[:4])
+        soon = client.producer(linger=0.01)
+        assert soon.submit(Message("t", "soon")).result(60).status == "ok"

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from collections.abc import Iterator, Sequence
 
 import pytest
 from opentelemetry import trace
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader, NumberDataPoint
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -219,6 +222,41 @@ def test_asyncio_has_the_same_spans(traced: Traced) -> None:
     assert {span.parent.span_id for span in sent if span.parent} == orders
     processed = traced.spans("process t")
     assert {span.parent.span_id for span in processed if span.parent} == {span.context.span_id for span in sent}
+
+
+def test_what_clients_count_are_gauges(traced: Traced) -> None:
+    reader = InMemoryMetricReader()
+    hooks = [posthouse.otel.Instrument(meter_provider=MeterProvider([reader], shutdown_on_exit=False))]
+
+    def gauges(name: str) -> list[float]:
+        data = reader.get_metrics_data()
+        found: list[float] = []
+        for resource in data.resource_metrics if data else []:
+            for scope in resource.scope_metrics:
+                assert scope.scope.name == "posthouse"
+                for metric in scope.metrics:
+                    if metric.name == f"posthouse.client.{name}":
+                        for point in metric.data.data_points:
+                            assert (point.attributes or {})["messaging.system"] == "rocketmq"
+                            assert isinstance(point, NumberDataPoint)
+                            found.append(point.value)
+        return sorted(found)
+
+    with posthouse.Client(traced.address, hooks=hooks, instance="one") as client:
+        client.producer().send_many([Message("t", str(n)) for n in range(3)])
+        assert gauges("sent") == [3]
+
+        async def main() -> None:
+            async with posthouse.AsyncClient(traced.address, hooks=hooks, instance="two") as other:
+                await other.producer().send("t", "x")
+                assert gauges("sent") == [1, 3]
+                for name in other.metrics():
+                    assert len(gauges(name)) == 2, name
+
+        asyncio.run(main())
+    del client
+    gc.collect()
+    assert gauges("sent") == []
 
 
 def test_a_hook_that_fails_breaks_nothing(server: posthouse.Server, caplog: pytest.LogCaptureFixture) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -119,3 +120,31 @@ def test_an_address_that_nobody_answers_and_one_that_is_none() -> None:
     for url in ["http://a:1", "a", "a:1?x=1"]:
         with pytest.raises(posthouse.ConfigError, match="URL"):
             posthouse.Client(url)
+
+
+def test_two_servers_of_a_process_have_ports_clocks_and_threads_of_their_own() -> None:
+    before = threads()
+    with (
+        posthouse.Server.embedded(listen="127.0.0.1:0", clock="manual") as one,
+        posthouse.Server.embedded(listen="127.0.0.1:0", clock="manual") as two,
+        one.client() as ones,
+        two.client() as twos,
+    ):
+        assert one.namesrv_addr != two.namesrv_addr
+        for client in (ones, twos):
+            client.producer().send("t", "later", deliver_after=60)
+        assert one.advance(60) == 1
+        assert [message.text() for message in ones.simple_consumer("g", "t").receive()] == ["later"]
+        assert twos.simple_consumer("g", "t").receive(wait=0) == []
+        assert two.advance(60) == 1
+    # What stays is the package's own, shared by all that is made later.
+    with posthouse.Server.embedded() as server, server.client() as client:
+        client.producer().submit(Message("t", "x")).result(60)
+        client.push_consumer("g", "t", lambda _: None, handler_timeout=1).start()
+    end = time.monotonic() + 60
+    while len(left := threads() - before) > 2:
+        assert time.monotonic() < end, left
+
+
+def threads() -> set[str]:
+    return {f"{task.name} {(task / 'comm').read_text().strip()}" for task in Path("/proc/self/task").iterdir()}

@@ -41,7 +41,7 @@ impl Admin {
         py: Python<'_>,
         topic: &str,
         queues: u32,
-        kind: Option<&str>,
+        kind: &str,
         exist_ok: bool,
         pump: Option<&Bound<'_, Pump>>,
         id: u64,
@@ -51,7 +51,8 @@ impl Admin {
         let name = TopicName::parse(&self.full(py, topic)?);
         let name = name.map_err(|error| raised(py, &named(error)))?;
         let mut config = TopicConfig::new(name, queues);
-        if let Some(kind) = kind {
+        // Without the attribute it takes every kind; with that, brokers refuse it unless they are configured to.
+        if kind != "mixed" {
             let kind = kind.to_uppercase();
             config.attributes.insert("message.type".to_owned(), kind);
         }
@@ -69,16 +70,26 @@ impl Admin {
         call(py, self.client.runtime(), (pump, id), making, nothing)
     }
 
-    #[pyo3(signature = (topic, pump=None, id=0))]
+    #[pyo3(signature = (topic, missing_ok, pump=None, id=0))]
     fn delete_topic(
         &self,
         py: Python<'_>,
         topic: String,
+        missing_ok: bool,
         pump: Option<&Bound<'_, Pump>>,
         id: u64,
     ) -> PyResult<Py<PyAny>> {
-        let (admin, topic) = (self.get(py)?, self.full(py, &topic)?);
-        let deleting = async move { Ok(admin.delete_topic(&topic).await?) };
+        let (admin, full) = (self.get(py)?, self.full(py, &topic)?);
+        let deleting = async move {
+            if !missing_ok && !admin.topics().await?.contains(&full) {
+                let text = format!("there is no topic {topic}");
+                return Err(ffi::Error {
+                    topic: Some(topic),
+                    ..ffi::Error::new(ffi::Code::TopicNotFound, text)
+                });
+            }
+            Ok(admin.delete_topic(&full).await?)
+        };
         call(py, self.client.runtime(), (pump, id), deleting, nothing)
     }
 

@@ -22,7 +22,7 @@ from ._aio import AsyncClient
 from ._aio_admin import AsyncAdmin
 from ._aio_consumers import AsyncPullConsumer, AsyncPushConsumer, AsyncSimpleConsumer
 from ._aio_producer import AsyncProducer
-from ._aio_transaction import AsyncTransaction, AsyncTransactionProducer
+from ._aio_transaction import AsyncCheckFn, AsyncTransaction, AsyncTransactionProducer
 from ._admin import Admin
 from ._client import Client
 from ._consumers import PullConsumer, SimpleConsumer
@@ -51,15 +51,38 @@ from ._native import Message, MessageQueue, ReceivedMessage, SendResult, Sql
 from ._producer import Producer
 from ._push import PushConsumer
 from ._server import Server
-from ._transaction import Transaction, TransactionProducer
-from ._types import Credentials, RecallResult, Reject, Reply, Result, Retry, StartFrom, Tls, TxState
+from ._transaction import CheckFn, Transaction, TransactionProducer
+from ._types import (
+    AsyncBatchHandler,
+    AsyncHandler,
+    BatchHandler,
+    Body,
+    Credentials,
+    Filter,
+    Handler,
+    HandlerResult,
+    RecallResult,
+    Reject,
+    Reply,
+    Result,
+    Retry,
+    Seconds,
+    SendStatus,
+    StartFrom,
+    Subscriptions,
+    Tls,
+    TxState,
+)
 
 __version__ = _native.__version__
 
 __all__ = [
     "Admin",
     "AsyncAdmin",
+    "AsyncBatchHandler",
+    "AsyncCheckFn",
     "AsyncClient",
+    "AsyncHandler",
     "AsyncProducer",
     "AsyncPullConsumer",
     "AsyncPushConsumer",
@@ -67,14 +90,20 @@ __all__ = [
     "AsyncTransaction",
     "AsyncTransactionProducer",
     "AuthError",
+    "BatchHandler",
+    "Body",
+    "CheckFn",
     "Client",
     "ClosedError",
     "ConfigError",
     "ConnectError",
     "Credentials",
+    "Filter",
     "FilterError",
     "ForkedError",
     "GroupNotFound",
+    "Handler",
+    "HandlerResult",
     "Hook",
     "InvalidMessage",
     "Message",
@@ -94,11 +123,14 @@ __all__ = [
     "RequestTimeout",
     "Result",
     "Retry",
+    "Seconds",
     "SendResult",
+    "SendStatus",
     "Server",
     "SimpleConsumer",
     "Sql",
     "StartFrom",
+    "Subscriptions",
     "ThrottledError",
     "Tls",
     "TopicNotFound",

@@ -22,14 +22,14 @@ class Admin:
         self._client = client
 
     def create_topic(
-        self, topic: str, *, queues: int = 8, exist_ok: bool = True, kind: TopicKind | None = None
+        self, topic: str, *, queues: int = 8, exist_ok: bool = True, kind: TopicKind = "mixed"
     ) -> None:
-        """Makes a topic, or changes it if it is there. Without a ``kind`` it takes every kind of message."""
+        """Makes a topic, or changes it if it is there. A ``mixed`` one takes every kind of message."""
         self._native.create_topic(topic, queues, kind, exist_ok)
 
-    def delete_topic(self, topic: str) -> None:
-        """Deletes a topic with its messages. One that is not there is deleted already."""
-        self._native.delete_topic(topic)
+    def delete_topic(self, topic: str, *, missing_ok: bool = True) -> None:
+        """Deletes a topic with its messages. One that is not there is deleted already, or raises ``TopicNotFound``."""
+        self._native.delete_topic(topic, missing_ok)
 
     def topics(self) -> list[str]:
         """Every topic, RocketMQ's own included."""

@@ -159,6 +159,7 @@ class AsyncClient:
 
     @classmethod
     def _inside(cls, native: _native.Client, hooks: Sequence[Hook]) -> AsyncClient:
+        self._hooks.made(self)
         client = cls.__new__(cls)
         client._begin(native, hooks)
         return client

@@ -24,14 +24,14 @@ class AsyncAdmin:
         return await self._client._on_loop().call(lambda pump, ident: begin(*arguments, pump, ident))
 
     async def create_topic(
-        self, topic: str, *, queues: int = 8, exist_ok: bool = True, kind: TopicKind | None = None
+        self, topic: str, *, queues: int = 8, exist_ok: bool = True, kind: TopicKind = "mixed"
     ) -> None:
-        """Makes a topic, or changes it if it is there. Without a ``kind`` it takes every kind of message."""
+        """Makes a topic, or changes it if it is there. A ``mixed`` one takes every kind of message."""
         await self._call(self._native.create_topic, topic, queues, kind, exist_ok)
 
-    async def delete_topic(self, topic: str) -> None:
-        """Deletes a topic with its messages. One that is not there is deleted already."""
-        await self._call(self._native.delete_topic, topic)
+    async def delete_topic(self, topic: str, *, missing_ok: bool = True) -> None:
+        """Deletes a topic with its messages. One that is not there is deleted already, or raises ``TopicNotFound``."""
+        await self._call(self._native.delete_topic, topic, missing_ok)
 
     async def topics(self) -> list[str]:
         """Every topic, RocketMQ's own included."""

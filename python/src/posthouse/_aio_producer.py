@@ -294,10 +294,12 @@ class AsyncProducer(Closing):
             lambda pump, ident: _native.reply(self._native, request, body, properties, pump, ident)
         )
 
-    async def recall(self, recall_handle: str, /) -> RecallResult:
-        """Calls a delayed message back, by its result's ``recall_handle``."""
+    async def recall(self, topic: str, recall_handle: str | None = None, /) -> RecallResult:
+        """Calls a delayed message back, by its result's ``recall_handle``; that says its topic as well, which may be
+        left out."""
+        handle = topic if recall_handle is None else recall_handle
         told = await self._on_loop().call(
-            lambda pump, ident: _native.recall(self._native, recall_handle, pump, ident)
+            lambda pump, ident: _native.recall(self._native, handle, pump, ident)
         )
         return RecallResult(*told)
 

@@ -73,6 +73,7 @@ class Client(Closing):
         close_at_exit(self)
 
     @classmethod
+        self._hooks.made(self)
     def _inside(cls, native: _native.Client, hooks: Sequence[Hook]) -> Client:
         client = cls.__new__(cls)
         client._begin(native, hooks)
@@ -89,7 +90,10 @@ class Client(Closing):
         max_in_flight_bytes: int = 64 << 20,
         strict_store: bool = False,
     ) -> Producer:
-        """Sends messages. With ``strict_store`` a message that is stored less safely than configured raises."""
+        linger: Seconds = 0.0,
+        """Sends messages. With ``strict_store`` a message that is stored less safely than configured raises. What is
+        ``submit``ted waits for more to leave with, up to ``linger``; it leaves sooner with other sends and when nothing
+        more may be on its way."""
         native = _native.Producer(
             self._native,
             group,
@@ -99,7 +103,7 @@ class Client(Closing):
             max_in_flight=max_in_flight,
             max_in_flight_bytes=max_in_flight_bytes,
         )
-        producer = Producer(self, native, strict_store)
+        producer = Producer(self, native, strict_store, max_in_flight, seconds(linger))
         self._made[producer] = None
         return producer
 
@@ -116,6 +120,7 @@ class Client(Closing):
         max_in_flight_bytes: int = 64 << 20,
         strict_store: bool = False,
     ) -> TransactionProducer:
+        linger: Seconds = 0.0,
         """Sends transactions. ``check`` is asked, on a thread of its own, about those that nobody decided about:
         also those of other producers of the group."""
         native = _native.Producer(
@@ -128,7 +133,9 @@ class Client(Closing):
             max_in_flight_bytes=max_in_flight_bytes,
             transactional=True,
         )
-        producer = TransactionProducer(self, native, strict_store, check, check_threads)
+        producer = TransactionProducer(
+            self, native, strict_store, max_in_flight, seconds(linger), check, check_threads
+        )
         self._made[producer] = None
         return producer
 

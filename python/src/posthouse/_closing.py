@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import atexit
+import os
 import weakref
 from collections.abc import Iterable
 from time import monotonic
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from ._types import Seconds
 
@@ -47,6 +48,30 @@ def close_all(things: Iterable[Closing], timeout: float) -> float:
     for thing in things:
         thing.close(max(0.0, end - monotonic()))
     return max(0.0, end - monotonic())
+
+
+class Locked(Protocol):
+    """Something with a lock."""
+
+    def _unlock(self) -> None:
+        """Makes its lock, free."""
+
+
+_locked: weakref.WeakSet[Locked] = weakref.WeakSet()
+
+
+def unlocked_when_forked(thing: Locked) -> None:
+    """Makes its lock, now and in every child: there nobody would give back what a thread of the parent's held."""
+    thing._unlock()
+    _locked.add(thing)
+
+
+def _forked() -> None:
+    for thing in _locked:
+        thing._unlock()
+
+
+os.register_at_fork(after_in_child=_forked)
 
 
 @atexit.register

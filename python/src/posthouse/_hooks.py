@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ._errors import PosthouseError
 from ._native import Message, ReceivedMessage, SendResult
+from ._types import HandlerResult
+
+if TYPE_CHECKING:
+    from ._aio import AsyncClient
+    from ._client import Client
 
 _log = logging.getLogger("posthouse.hooks")
 
 
 class Hook(Protocol):
-    """Is told, once a batch, on the thread or task that sends or handles it. What it raises is logged."""
+    """Is told, once a batch, on the thread or task that sends or handles it. What it raises is logged. One that has a
+    method ``on_client(client)`` as well is told of each client that has it, when that is made."""
 
-    def on_send(self, messages: Sequence[Message], /) -> Sequence[dict[str, str]] | None:
+    def on_send(self, messages: Sequence[Message], /) -> Sequence[Mapping[str, str]] | None:
         """Messages are about to be sent. It may return properties to add, for each message. To one with an idempotency
         key nothing is added: sent again, it would be another message."""
 
@@ -29,7 +35,7 @@ class Hook(Protocol):
     def on_deliver(self, messages: Sequence[ReceivedMessage], /) -> Any:
         """Messages are handed to a handler, or to who iterates. What it returns is given to ``on_done``."""
 
-    def on_done(self, token: Any, results: Sequence[Any], /) -> None:
+    def on_done(self, token: Any, results: Sequence[HandlerResult | int | BaseException], /) -> None:
         """They are done: of each, what the handler returned or raised."""
 
 
@@ -41,6 +47,12 @@ class Hooks:
 
     def __bool__(self) -> bool:
         return bool(self._hooks)
+
+    def made(self, client: Client | AsyncClient) -> None:
+        for hook in self._hooks:
+            # Of its class: what an object makes up for any name is not meant.
+            if hasattr(type(hook), "on_client"):
+                _told(hook, "on_client", client)
 
     def send(self, messages: list[Message]) -> list[Message]:
         """The messages with what hooks add."""

@@ -11,7 +11,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, TypeVar, cast, overload
 
 from . import _native
-from ._closing import Closing
+from ._closing import Closing, unlocked_when_forked
 from ._errors import ClosedError, PosthouseError
 from ._hooks import Hooks
 from ._native import Message, MessageQueue, ReceivedMessage, SendResult
@@ -53,20 +53,36 @@ def told(hooks: Hooks, message: Message, ended: Future[SendResult] | asyncio.Fut
         hooks.failed([message], error)
 
 
+# As many as leave in one write.
+CROSSING = 128
+
+
 class Producer(Closing):
     """Sends messages. Safe to use from many threads."""
 
-    def __init__(self, client: Client, native: _native.Producer, strict: bool) -> None:
+    def __init__(
+        self, client: Client, native: _native.Producer, strict: bool, max_in_flight: int, linger: float
+    ) -> None:
         self._client = client
         self._native = native
         self._strict = strict
         self._hooks = client._hooks
-        self._lock = threading.Lock()
         self._futures: dict[int, Future[SendResult]] = {}
         self._next = 1
         self._pump: _native.Pump | None = None
         self._resolver: threading.Thread | None = None
         self._closed = False
+        self._max = max_in_flight
+        # Submitted, and waiting for others to leave with: the last ones that have numbers.
+        self._linger = linger
+        self._lingering: list[Message] = []
+        self._since = 0.0
+        self._lingerer: threading.Thread | None = None
+        unlocked_when_forked(self)
+
+    def _unlock(self) -> None:
+        self._lock = threading.Lock()
+        self._more = threading.Condition(self._lock)
 
     @overload
     def send(
@@ -110,6 +126,7 @@ class Producer(Closing):
             message, body, tag, keys, properties, sharding_key, deliver_after, deliver_at, idempotency_key
         )
         limit = None if timeout is None else seconds(timeout)
+        self._leave()
         if self._hooks:
             sent = self._told(
                 [whole], lambda messages: self._native.send(messages[0], queue, limit), lambda sent: [sent]
@@ -125,6 +142,7 @@ class Producer(Closing):
         results: Callable[[_T], Sequence[SendResult | PosthouseError]],
     ) -> _T:
         """Sends messages that all end together, and tells the hooks their results."""
+        self._leave()
         if not self._hooks:
             return send(messages)
         messages = self._hooks.send(messages)
@@ -151,15 +169,67 @@ class Producer(Closing):
 
     def _submit(self, message: Message, future: Future[SendResult]) -> Future[SendResult]:
         future.set_running_or_notify_cancel()
+        if self._lingering and len(self._futures) >= self._max:
+            # It would wait for the credit of those that wait for it.
+            self._leave()
         self._native.wait_credit()
         with self._lock:
             if self._closed:
                 raise ClosedError("the producer is closed", code="closed")
             ident = self._next
-            self._native.submit([message], ident, self._pumped())
+            if not self._linger:
+                self._native.submit([message], ident, self._pumped())
+                self._next += 1
+                self._futures[ident] = future
+                return future
+            if type(message) is not Message:
+                raise TypeError(f"a message must be a Message, not {type(message).__name__}")
             self._next += 1
             self._futures[ident] = future
+            self._lingering.append(message)
+            if len(self._lingering) == 1:
+                self._lingers()
+            is_enough = len(self._lingering) >= CROSSING
+        if is_enough:
+            self._leave()
         return future
+
+    def _lingers(self) -> None:
+        """Something waits for more; the lock is held."""
+        self._since = monotonic()
+        if self._lingerer is None:
+            self._lingerer = threading.Thread(target=self._wait_for_more, name="posthouse-linger", daemon=True)
+            self._lingerer.start()
+        self._more.notify()
+
+    def _wait_for_more(self) -> None:
+        while True:
+            with self._lock:
+                if self._closed:
+                    return
+                # Others may take them along meanwhile, and what is here then has come later.
+                left = self._since + self._linger - monotonic() if self._lingering else None
+                if left is None or left > 0:
+                    self._more.wait(left)
+                    continue
+            self._leave()
+
+    def _leave(self) -> None:
+        """What waits for more leaves now: nothing overtakes it."""
+        if not self._lingering:
+            return
+        refused: dict[Future[SendResult], PosthouseError] = {}
+        with self._lock:
+            messages, self._lingering = self._lingering, []
+            first = self._next - len(messages)
+            try:
+                if messages:
+                    self._native.submit(messages, first, self._pumped())
+            except PosthouseError as error:
+                refused = {self._futures.pop(ident): error for ident in range(first, self._next)}
+        # Without the lock: who hears of it may send.
+        for future, reason in refused.items():
+            future.set_exception(reason)
 
     def _pumped(self) -> _native.Pump:
         if self._pump is None:
@@ -221,13 +291,16 @@ class Producer(Closing):
         """Answers a request. A handler may return a ``Reply`` instead."""
         _native.reply(self._native, request, body, properties)
 
-    def recall(self, recall_handle: str, /) -> RecallResult:
-        """Calls a delayed message back, by its result's ``recall_handle``."""
-        return RecallResult(*_native.recall(self._native, recall_handle))
+    def recall(self, topic: str, recall_handle: str | None = None, /) -> RecallResult:
+        """Calls a delayed message back, by its result's ``recall_handle``; that says its topic as well, which may be
+        left out."""
+        handle = topic if recall_handle is None else recall_handle
+        return RecallResult(*_native.recall(self._native, handle))
 
     def flush(self, timeout: Seconds | None = None) -> None:
         """Returns when nothing is on its way any more."""
         end = None if timeout is None else monotonic() + seconds(timeout)
+        self._leave()
         self._wait_results(end)
         if not self._native.flush(None if end is None else max(0.0, end - monotonic())):
             raise TimeoutError("messages are still on their way")
@@ -244,9 +317,11 @@ class Producer(Closing):
 
     def close(self, timeout: Seconds = 10.0) -> None:
         end = monotonic() + seconds(timeout)
+        self._leave()
         self._wait_results(end)
         with self._lock:
             self._closed = True
+            self._more.notify_all()
         self._native.close(max(0.0, end - monotonic()))
         with self._lock:
             pump, self._pump = self._pump, None

@@ -88,9 +88,16 @@ class TransactionProducer(Producer):
     """Sends transactions. Its function is asked about those of its group that nobody decided about."""
 
     def __init__(
-        self, client: Client, native: _native.Producer, strict: bool, check: CheckFn, check_threads: int
+        self,
+        client: Client,
+        native: _native.Producer,
+        strict: bool,
+        max_in_flight: int,
+        linger: float,
+        check: CheckFn,
+        check_threads: int,
     ) -> None:
-        super().__init__(client, native, strict)
+        super().__init__(client, native, strict, max_in_flight, linger)
         self._check = check
         self._ended = threading.Event()
         self._checkers = [

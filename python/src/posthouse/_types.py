@@ -135,12 +135,12 @@ HandlerResult: TypeAlias = Result | Reply | bool | None
 Handler: TypeAlias = Callable[[ReceivedMessage], HandlerResult]
 AsyncHandler: TypeAlias = Callable[[ReceivedMessage], Awaitable[HandlerResult]]
 BatchHandler: TypeAlias = Callable[[Sequence[ReceivedMessage]], HandlerResult | int]
+AsyncBatchHandler: TypeAlias = Callable[[Sequence[ReceivedMessage]], Awaitable[HandlerResult | int]]
 Start: TypeAlias = StartFrom | datetime
 
 ACK = 0
 RETRY = 1
 REJECT = 2
-
 
 
 def seconds(value: Seconds) -> float:

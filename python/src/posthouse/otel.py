@@ -1,24 +1,31 @@
-"""Spans of OpenTelemetry: ``pip install posthouse[otel]``, then ``Client(url, hooks=[posthouse.otel.Instrument()])``.
+"""Spans and gauges of OpenTelemetry: ``pip install posthouse[otel]``, then
+``Client(url, hooks=[posthouse.otel.Instrument()])``.
 
 A ``send`` span for every message, whose context travels in the message's property ``traceparent`` (W3C); a ``process``
-span around every handler, the child of that of its message; and a ``receive`` span of what was polled or received. The
-names of attributes are those of the semantic conventions for messaging, which stand here alone: for RocketMQ they are
+span around every handler, the child of that of its message; and a ``receive`` span of what was polled or received. Each
+number of ``metrics()`` is an observable gauge, ``posthouse.client.sent`` and so on, of every client by its id. The names of attributes are those of the semantic conventions for messaging, which stand here alone: for RocketMQ they are
 still "development".
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from typing import Any
+import weakref
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
-from opentelemetry import context, trace
+from opentelemetry import context, metrics, trace
 from opentelemetry.context import Context
+from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
 from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode, TracerProvider
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from ._errors import PosthouseError
 from ._native import Message, ReceivedMessage, SendResult, __version__
+
+if TYPE_CHECKING:
+    from ._aio import AsyncClient
+    from ._client import Client
 
 __all__ = ["Instrument"]
 
@@ -28,13 +35,37 @@ _Attributes = dict[str, str | int | Sequence[str]]
 
 
 class Instrument:
-    """A hook that makes spans. One may serve many clients, blocking and asyncio."""
+    """A hook that makes spans, and gauges of what its clients count. One may serve many, blocking and asyncio."""
 
-    def __init__(self, tracer_provider: TracerProvider | None = None) -> None:
-        """``tracer_provider``: the global one unless it is given."""
+    def __init__(
+        self, tracer_provider: TracerProvider | None = None, meter_provider: MeterProvider | None = None
+    ) -> None:
+        """Providers: the global ones unless they are given."""
         self._tracer = trace.get_tracer("posthouse", __version__, tracer_provider)
+        self._meter = metrics.get_meter("posthouse", __version__, meter_provider)
+        self._clients: weakref.WeakSet[Client | AsyncClient] = weakref.WeakSet()
+        self._gauges: set[str] = set()
         # Of messages on their way, by the context that travels with them, or the message itself.
         self._sending: dict[str, Span] = {}
+
+    def on_client(self, client: Client | AsyncClient, /) -> None:
+        self._clients.add(client)
+        for name in client.metrics().keys() - self._gauges:
+            self._gauges.add(name)
+            unit = "By" if name.endswith("bytes") or name.endswith("bytes_free") else "1"
+            self._meter.create_observable_gauge(
+                f"posthouse.client.{name}", [_observe(weakref.ref(self), name)], unit, "As metrics() has it"
+            )
+
+    def _observed(self, name: str) -> Iterable[Observation]:
+        for client in list(self._clients):
+            try:
+                value = client.metrics()[name]
+            except PosthouseError:
+                # Its parent's, in a forked child.
+                continue
+            attributes = {"messaging.system": "rocketmq", "messaging.client.id": client._native.id}
+            yield Observation(value, attributes)
 
     def on_send(self, messages: Sequence[Message], /) -> Sequence[dict[str, str]]:
         return [self._begin(message) for message in messages]
@@ -97,6 +128,18 @@ class Instrument:
                 _failed(span, result, type(result).__qualname__)
                 break
         span.end()
+
+
+def _observe(
+    instrument: weakref.ref[Instrument], name: str
+) -> Callable[[CallbackOptions], Iterable[Observation]]:
+    """For a meter, which keeps what it calls for as long as there is a process."""
+
+    def observe(_options: CallbackOptions) -> Iterable[Observation]:
+        living = instrument()
+        return () if living is None else living._observed(name)
+
+    return observe
 
 
 def _itself(message: Message) -> str:
