@@ -74,6 +74,11 @@ function startFrom(given) {
   throw configError(`a start must be 'last', 'first' or a Date, not ${shown(given)}`)
 }
 
+/** Only a member that broadcasts keeps its offsets itself. */
+function offsetsFile(broadcast, file) {
+  if (file !== undefined && !broadcast) throw configError('offsetsFile: only a member that broadcasts keeps its offsets itself')
+}
+
 /** A queue, checked. */
 function queue(given) {
   const right = typeof given?.topic === 'string' && typeof given.broker === 'string' && Number.isInteger(given.queueId) && given.queueId >= 0
@@ -107,4 +112,4 @@ function tls(given) {
   return { sealed: true, verified: verify, ca: ca === undefined ? undefined : Buffer.from(ca), name }
 }
 
-module.exports = { credentials, offset, one, options, queue, startFrom, subscriptions, tls, wanted }
+module.exports = { credentials, offset, offsetsFile, one, options, queue, startFrom, subscriptions, tls, wanted }

@@ -13,6 +13,7 @@ const OPTIONS = {
   group: ['string'],
   autoCommitMs: ['any', 5000],
   broadcast: ['boolean', false],
+  offsetsFile: ['string', undefined],
   startFrom: ['any', 'last']
 }
 const POLL = { max: ['positive', 256], timeoutMs: ['millis', 5000], signal: ['signal', undefined] }
@@ -30,10 +31,17 @@ class PullConsumer extends Closable {
 
   constructor(client, given) {
     super()
-    const { group, autoCommitMs, broadcast, startFrom } = check.options('pullConsumer', given, OPTIONS)
-    if (broadcast) throw new PosthouseError('ERR_POSTHOUSE_UNSUPPORTED', 'a pull consumer that broadcasts is not supported yet')
+    const { group, autoCommitMs, broadcast, offsetsFile, startFrom } = check.options('pullConsumer', given, OPTIONS)
+    check.offsetsFile(broadcast, offsetsFile)
     if (autoCommitMs !== false) check.one('autoCommitMs', autoCommitMs, 'millis')
-    const pulling = { group, autoCommitMs: autoCommitMs === false ? undefined : autoCommitMs, startFrom: check.startFrom(startFrom), batch: 256 }
+    const pulling = {
+      group,
+      autoCommitMs: autoCommitMs === false ? undefined : autoCommitMs,
+      broadcast,
+      offsetsFile,
+      startFrom: check.startFrom(startFrom),
+      batch: 256
+    }
     this.#native = attempt(() => new native.PullConsumer(client, pulling))
   }
 

@@ -18,6 +18,7 @@ const OPTIONS = {
   signal: ['signal', undefined],
   orderly: ['boolean', false],
   broadcast: ['boolean', false],
+  offsetsFile: ['string', undefined],
   concurrency: ['positive', 20],
   startFrom: ['any', 'last'],
   maxAttempts: ['positive', undefined],
@@ -59,6 +60,7 @@ class PushConsumer extends Closable {
   constructor(client, given) {
     super()
     const options = (this.#options = check.options('pushConsumer', given, OPTIONS))
+    check.offsetsFile(options.broadcast, options.offsetsFile)
     options.wanted = check.subscriptions(options.subscribe)
     options.from = check.startFrom(options.startFrom)
     this.#bell = this.#environment.bell()
@@ -66,11 +68,12 @@ class PushConsumer extends Closable {
   }
 
   async _start() {
-    const { group, wanted, handler, orderly, broadcast, from, maxAttempts, cacheMessages, cacheBytes, signal } = this.#options
+    const { group, wanted, handler, orderly, broadcast, offsetsFile, from, maxAttempts, cacheMessages, cacheBytes, signal } = this.#options
     signal?.throwIfAborted()
     // Who iterates takes from what is here; a handler says how many at a time.
     const concurrency = handler === undefined ? Math.max(cacheMessages, this.#options.concurrency) : this.#options.concurrency
-    const consuming = { group, wanted, orderly, broadcast, concurrency, startFrom: from, maxAttempts, cacheMessages, cacheBytes }
+    const limits = { concurrency, maxAttempts, cacheMessages, cacheBytes }
+    const consuming = { group, wanted, orderly, broadcast, offsetsFile, startFrom: from, ...limits }
     this.#environment.hear(this.#bell, () => this.#arrived())
     await this.#environment.call((call) => this.#native.open(call, consuming))
     this.#opened = true
@@ -156,6 +159,8 @@ class PushConsumer extends Closable {
   }
 
   #handled(running, value) {
+    // It was too late.
+    if (!this.#running.has(running)) return
     if (value === undefined || value === true || value === 'ack') this.#done(running, ACK)
     else if (value === false || value === 'retry') this.#done(running, RETRY)
     else if (typeof value === 'object' && value !== null && 'reply' in value) this.#reply(running, value.reply)
@@ -177,6 +182,7 @@ class PushConsumer extends Closable {
   }
 
   #failed(running, error) {
+    if (!this.#running.has(running)) return
     if (error instanceof Reject) this.#done(running, REJECT, error)
     else if (error instanceof Retry) this.#done(running, retryIn(error.afterMs), error)
     else {
@@ -197,9 +203,14 @@ class PushConsumer extends Closable {
     const overdue = performance.now() - this.#options.handlerTimeoutMs
     for (const running of this.#running.keys()) {
       if (running.begun > overdue) return
-      const error = new PosthouseError('ERR_POSTHOUSE_TIMEOUT', `a handler took longer than ${this.#options.handlerTimeoutMs} ms`)
+      if (running.isLate) continue
+      running.isLate = true
+      const text = `a handler took longer than ${this.#options.handlerTimeoutMs} ms`
+      const error = new PosthouseError('ERR_POSTHOUSE_TIMEOUT', text, { retryable: true })
       running.abort(error)
-      this.#failed(running, error)
+      // In order nothing behind it may be handled while it goes on: what it says still counts.
+      if (this.#options.orderly) warn(`${text}; its queue waits for it`, error)
+      else this.#failed(running, error)
     }
   }
 
@@ -311,6 +322,7 @@ class PushConsumer extends Closable {
 class Running {
   #controller
   #reason
+  isLate = false
 
   constructor(message) {
     this.message = message

@@ -1,5 +1,8 @@
 'use strict'
 const assert = require('node:assert/strict')
+const { mkdtemp, rm } = require('node:fs/promises')
+const { tmpdir } = require('node:os')
+const { join } = require('node:path')
 const { test } = require('node:test')
 const { numbered, started, texts } = require('./helpers.js')
 
@@ -106,8 +109,44 @@ test('topics, groups, offsets and messages are administered', async (t) => {
   assert.equal((await admin.lag('g', 'made')).reduce((sum, [, lag]) => sum + lag, 0), 0)
   await admin.deleteGroup('g')
   assert.ok(!(await admin.groups()).includes('g'))
+  await assert.rejects(admin.createTopic('made', { existOk: false }), { code: 'ERR_POSTHOUSE_CONFIG' })
+  await admin.deleteTopic('made', { missingOk: false })
   await admin.deleteTopic('made')
+  await assert.rejects(admin.deleteTopic('made', { missingOk: false }), { code: 'ERR_POSTHOUSE_TOPIC_NOT_FOUND', topic: 'made' })
   assert.ok(!(await admin.topics()).includes('made'))
   await assert.rejects(admin.offsets('made'), { code: 'ERR_POSTHOUSE_TOPIC_NOT_FOUND' })
   await assert.rejects(admin.createTopic('a b'), { code: 'ERR_POSTHOUSE_CONFIG' })
+})
+
+test('each member of a broadcasting group reads all, and keeps its own offsets', async (t) => {
+  const { server, client } = await started(t, { topics: ['told'] })
+  const folder = await mkdtemp(join(tmpdir(), 'posthouse-'))
+  t.after(() => rm(folder, { recursive: true }))
+  const other = await server.connect()
+  t.after(() => other.close())
+  const producer = await client.producer()
+  await producer.sendMany(numbered('told', 20, { shardingKey: 'one' }))
+  const options = { group: 'g', broadcast: true, startFrom: 'first', autoCommitMs: false }
+  const one = await client.pullConsumer({ ...options, offsetsFile: join(folder, 'offsets.json') })
+  const two = await other.pullConsumer(options)
+  for (const member of [one, two]) {
+    await member.subscribe('told')
+    assert.equal(new Set(texts(await poll(member, 20))).size, 20)
+  }
+  const { queue } = (await client.admin().offsets('told')).map(([queue, , end]) => ({ queue, end })).find(({ end }) => end === 20)
+  assert.equal(await one.committed(queue), undefined)
+  await one.commit([[queue, 15]])
+  assert.equal(await one.committed(queue), 15)
+  assert.equal(await two.committed(queue), undefined)
+  await one.close()
+  const again = await client.pullConsumer({ ...options, offsetsFile: join(folder, 'offsets.json') })
+  await again.subscribe('told')
+  assert.deepEqual(texts(await poll(again, 5)), ['15', '16', '17', '18', '19'])
+  await again.close()
+  await two.close()
+  // No broker was told: a group that shares begins anew.
+  const shares = await client.pullConsumer({ group: 'g', startFrom: 'first' })
+  await shares.subscribe('told')
+  assert.equal((await poll(shares, 20)).length, 20)
+  await assert.rejects(client.pullConsumer({ group: 'x', offsetsFile: 'x' }), { code: 'ERR_POSTHOUSE_CONFIG' })
 })

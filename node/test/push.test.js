@@ -221,3 +221,63 @@ test('every member of a broadcasting group gets all', async (t) => {
   assert.equal(new Set(texts(await one.all)).size, 20)
   assert.equal(new Set(texts(await two.all)).size, 20)
 })
+
+test('what a handler has too long comes again, and what it says late does not count', { timeout: 60_000 }, async (t) => {
+  const { server, client } = await started(t, { topics: ['slow'], clock: 'manual' })
+  const told = []
+  const log = (event) => told.push(event)
+  diagnostics.subscribe('posthouse:log', log)
+  t.after(() => diagnostics.unsubscribe('posthouse:log', log))
+  await (await client.producer()).send({ topic: 'slow', body: 'x' })
+  const attempts = []
+  const twice = after(2)
+  let late
+  const handler = async (message, { signal }) => {
+    attempts.push(message.attempt)
+    if (message.attempt === 2) return twice.call('again')
+    await new Promise((resolve) => signal.addEventListener('abort', resolve))
+    late = signal.reason
+    await twice.all.catch(() => {})
+    throw new Reject('too late to say so')
+  }
+  const options = { group: 'g', subscribe: 'slow', startFrom: 'first', concurrency: 1, handlerTimeoutMs: 50, handler }
+  const consumer = await client.pushConsumer(options)
+  // Its place is free while it goes on.
+  while (!attempts.includes(2)) {
+    await server.advance(11_000)
+    await new Promise(setImmediate)
+  }
+  twice.call('done')
+  await twice.all
+  await consumer.close()
+  assert.deepEqual(attempts, [1, 2])
+  assert.equal(late.code, 'ERR_POSTHOUSE_TIMEOUT')
+  const { retried, rejected, acknowledged } = client.metrics()
+  assert.deepEqual({ retried, rejected, acknowledged }, { retried: 1, rejected: 0, acknowledged: 1 })
+  assert.equal(told.filter((event) => event.error?.code === 'ERR_POSTHOUSE_TIMEOUT').length, 1)
+})
+
+test('in order a message waits for its handler, which is told that it is late', { timeout: 60_000 }, async (t) => {
+  const { client } = await started(t, { topics: ['patient'] })
+  const told = []
+  const log = (event) => told.push(event.message)
+  diagnostics.subscribe('posthouse:log', log)
+  t.after(() => diagnostics.unsubscribe('posthouse:log', log))
+  const producer = await client.producer()
+  for (const body of ['a', 'b']) await producer.send({ topic: 'patient', body, shardingKey: 'one' })
+  const seen = []
+  const both = after(2)
+  const handler = async (message, { signal }) => {
+    seen.push([message.text(), message.attempt])
+    if (message.text() === 'a') {
+      await new Promise((resolve) => signal.addEventListener('abort', resolve))
+      await new Promise(setImmediate)
+      assert.equal(seen.length, 1)
+    }
+    both.call(message)
+  }
+  await client.pushConsumer({ group: 'g', subscribe: 'patient', startFrom: 'first', orderly: true, handlerTimeoutMs: 50, handler })
+  await both.all
+  assert.deepEqual(seen, [['a', 1], ['b', 1]])
+  assert.equal(told.filter((text) => /its queue waits/.test(text)).length, 1)
+})

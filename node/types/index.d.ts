@@ -329,6 +329,11 @@ export interface PushConsumerOptions {
   readonly orderly?: boolean
   /** Each member of the group gets all. */
   readonly broadcast?: boolean
+  /**
+   * Where a member that broadcasts keeps what it has done, as Java writes it; for it alone. Unset: it begins as a new group
+   * does.
+   */
+  readonly offsetsFile?: string
   /** Handlers that run at the same time; 20. */
   readonly concurrency?: number
   readonly startFrom?: StartFrom
@@ -338,7 +343,10 @@ export interface PushConsumerOptions {
   readonly cacheMessages?: number
   /** Of each queue; 64 MiB. */
   readonly cacheBytes?: number
-  /** 15 min. */
+  /**
+   * 15 min; 0: without end. What a handler has longer comes again, its signal aborts, and what it says in the end does not
+   * count. In order its message waits for it all the same, and what it says counts.
+   */
   readonly handlerTimeoutMs?: Millis
 }
 
@@ -359,6 +367,13 @@ export interface PullConsumerOptions {
   readonly group: string
   /** What was polled counts as done, and brokers are told this often; 5 s. `false`: by `commit` only. */
   readonly autoCommitMs?: Millis | false
+  /** Each member of the group reads all; what it has done it keeps itself, and no broker is told. */
+  readonly broadcast?: boolean
+  /**
+   * Where a member that broadcasts keeps what it has done, as Java writes it; for it alone. Unset: it begins as a new group
+   * does.
+   */
+  readonly offsetsFile?: string
   readonly startFrom?: StartFrom
 }
 

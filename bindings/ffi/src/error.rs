@@ -144,7 +144,7 @@ fn code_of(error: &ClientError) -> Code {
         ClientError::NoRoute(_) | ClientError::NoQueue(..) => Code::TopicNotFound,
         ClientError::NotAssigned(_) | ClientError::LeaseEnded => Code::Offset,
         ClientError::Refused(refusal) => Code::of_response(refusal.code),
-        ClientError::Handle(_) => Code::Config,
+        ClientError::Handle(_) | ClientError::OffsetsFile { .. } => Code::Config,
         ClientError::Unsupported { .. } => Code::Unsupported,
         ClientError::NoReply(_) => Code::Timeout,
         error if error.is_timeout() => Code::Timeout,

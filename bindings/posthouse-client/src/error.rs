@@ -52,8 +52,8 @@ pub enum Error {
     /// A request was sent, and nobody replied to it in this time.
     #[error("no reply within {0:?}")]
     NoReply(Duration),
-    /// A broadcasting member's file of offsets cannot be read.
-    #[error("the offsets in {} cannot be read", path.display())]
+    /// A broadcasting member's file of offsets cannot be read, or not be written.
+    #[error("the file of offsets {} cannot be used", path.display())]
     OffsetsFile {
         /// The file.
         path: PathBuf,

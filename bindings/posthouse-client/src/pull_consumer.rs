@@ -1,5 +1,6 @@
 //! Messages for who asks for them (Java's lite pull consumer).
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -18,6 +19,12 @@ use crate::strategy::Strategy;
 /// How a pull consumer works.
 #[derive(Clone, Debug)]
 pub struct PullOptions {
+    /// Whether the group's members share the queues of subscribed topics or each reads all of them. A broadcasting member
+    /// counts by itself what it has done: no broker is told.
+    pub model: Model,
+    /// The file where a broadcasting member keeps what it has done, as Java's `LocalFileOffsetStore` writes it; no two
+    /// members may share one. Unset, a member that starts anew begins as a new group does.
+    pub offsets_file: Option<PathBuf>,
     /// Where a group without an offset begins.
     pub from: ConsumeFrom,
     /// How members share the queues of subscribed topics. All members must use the same.
@@ -39,6 +46,8 @@ pub struct PullOptions {
 impl Default for PullOptions {
     fn default() -> Self {
         PullOptions {
+            model: Model::Clustering,
+            offsets_file: None,
             from: ConsumeFrom::Last,
             strategy: Strategy::Average,
             limits: FlowLimits::default(),
@@ -84,7 +93,7 @@ impl Client {
     pub fn pull_consumer(&self, group: &str, options: PullOptions) -> Result<PullConsumer> {
         self.keep_up()?;
         let read = ReadOptions {
-            model: Model::Clustering,
+            model: options.model,
             from: options.from,
             strategy: options.strategy,
             limits: options.limits,
@@ -96,7 +105,10 @@ impl Client {
             auto_commit: options.auto_commit,
             lite: true,
             grace: Duration::ZERO,
-            offsets_file: None,
+            offsets_file: match options.model {
+                Model::Broadcasting => options.offsets_file,
+                Model::Clustering => None,
+            },
         };
         let reader = Reader::new(self.inner.clone(), group, read, Box::new(|_, _| None), None)?;
         let membership = Membership::of(reader);
@@ -113,12 +125,13 @@ impl PullConsumer {
         &self.membership.0
     }
 
-    /// Shares a topic's queues with the other members of the group.
+    /// Shares a topic's queues with the other members of the group, or reads all of them if it broadcasts.
     ///
     /// # Errors
-    /// If the topic has no route, or a broker refuses the filter.
+    /// If the topic has no route, or a broker refuses the filter; [`Error::OffsetsFile`].
     pub async fn subscribe(&self, topic: &str, filter: &Filter) -> Result<()> {
         let reader = self.reader();
+        reader.read_offsets().await?;
         let topic = &*reader.client.names.full(topic);
         reader.client.route(topic).await?;
         reader.subscribe(topic, filter)?;
@@ -131,9 +144,10 @@ impl PullConsumer {
     /// Reads these queues and no others, whoever else reads them.
     ///
     /// # Errors
-    /// If a queue's offset cannot be had.
+    /// If a queue's offset cannot be had; [`Error::OffsetsFile`].
     pub async fn assign(&self, queues: &[Queue]) -> Result<()> {
         let reader = self.reader();
+        reader.read_offsets().await?;
         let queues = reader.client.names.full_queues(queues);
         let mut topics: Vec<&Arc<str>> = queues.iter().map(|queue| &queue.topic).collect();
         topics.sort();
@@ -273,22 +287,33 @@ impl PullConsumer {
         reader.arrived.notify_waiters();
     }
 
-    /// Tells brokers what was handed out.
+    /// Tells brokers what was handed out; if it broadcasts, counts it as done.
     ///
     /// # Errors
-    /// The first broker that does not take it.
+    /// The first broker that does not take it; [`Error::OffsetsFile`].
     pub async fn commit(&self) -> Result<()> {
         self.reader().commit().await
     }
 
-    /// What the group has done in a queue, as its broker knows it.
+    /// The same of one queue, at this offset whatever was handed out.
     ///
     /// # Errors
-    /// If its broker gives no answer.
-    pub async fn committed(&self, queue: &Queue) -> Result<Option<u64>> {
+    /// If its broker does not take it; [`Error::OffsetsFile`].
+    pub async fn commit_at(&self, queue: &Queue, offset: u64) -> Result<()> {
         let reader = self.reader();
         let queue = reader.client.names.full_queue(queue);
-        (reader.client.group_offset(&reader.group, &queue, None)).await
+        reader.commit_at(&queue, offset).await
+    }
+
+    /// What the group has done in a queue, as its broker knows it; if it broadcasts, what this member has done.
+    ///
+    /// # Errors
+    /// If its broker gives no answer; [`Error::OffsetsFile`].
+    pub async fn committed(&self, queue: &Queue) -> Result<Option<u64>> {
+        let reader = self.reader();
+        reader
+            .committed(&reader.client.names.full_queue(queue))
+            .await
     }
 
     /// Ends: offsets are told if it commits by itself, queues are given up.

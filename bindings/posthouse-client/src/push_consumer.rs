@@ -280,7 +280,7 @@ impl Client {
             reader.subscribe(topic, filter)?;
             reader.check(&self.inner.names.full(topic)).await?;
         }
-        reader.load_offsets().await?;
+        reader.read_offsets().await?;
         if options.model == Model::Clustering {
             let retry = format!("{}{}", model::name::RETRY_PREFIX, reader.group);
             reader.subscribe(&retry, &Filter::All)?;

@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::client::Client;
 use crate::error::{Result, thrown};
 use crate::port::Calls;
-use crate::value::{QueueName, Value, Wanted, from_of, millis, queue_json, time_of};
+use crate::value::{QueueName, Value, Wanted, from_of, millis, model_of, queue_json, time_of};
 
 /// How a pull consumer works.
 #[napi(object)]
@@ -19,6 +19,10 @@ pub struct Pulling {
     pub group: String,
     /// How often offsets are told; nothing: only when asked to.
     pub auto_commit_ms: Option<f64>,
+    /// Whether each member gets all.
+    pub broadcast: bool,
+    /// Where such a member keeps its offsets.
+    pub offsets_file: Option<String>,
     /// Where a group without an offset begins; see [`from_of`].
     pub start_from: f64,
     /// Messages handed out at once.
@@ -31,7 +35,6 @@ pub struct PullConsumer {
     calls: Calls,
     inner: Inner,
     client: posthouse_client::Client,
-    group: String,
 }
 
 #[napi]
@@ -43,6 +46,8 @@ impl PullConsumer {
         let runtime = client.inner().runtime();
         let defaults = PullOptions::default();
         let pulling = PullOptions {
+            model: model_of(options.broadcast),
+            offsets_file: options.offsets_file.map(Into::into),
             from: from_of(options.start_from),
             batch: options.batch as usize,
             auto_commit: options.auto_commit_ms.is_some(),
@@ -56,7 +61,6 @@ impl PullConsumer {
             calls: client.calls().clone(),
             inner: inner.map_err(thrown)?,
             client: owner,
-            group: options.group,
         })
     }
 
@@ -146,13 +150,9 @@ impl PullConsumer {
     /// Tells a broker that the group goes on at this offset of a queue.
     #[napi]
     pub fn commit_at(&self, call: u32, queue: QueueName, offset: f64) {
-        let (admin, names) = (self.client.admin(), self.client.names());
-        let group = names.full(&self.group).into_owned();
-        let queue = names.full_queue(&queue.into());
+        let inner = self.inner.clone();
         self.calls.start(call, async move {
-            admin
-                .set_group_offset(&group, &queue, offset as u64)
-                .await?;
+            inner.commit_at(&queue.into(), offset as u64).await?;
             ffi::Result::Ok(Value::Nothing)
         });
     }

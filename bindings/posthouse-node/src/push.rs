@@ -10,14 +10,14 @@ use ffi::slab::write_received;
 use napi::bindgen_prelude::Uint32Array;
 use napi_derive::napi;
 use posthouse_client::{
-    FlowLimits, Model, Producer, ProducerOptions, PushOptions, Queue, Received, Settle,
+    FlowLimits, Producer, ProducerOptions, PushOptions, Queue, Received, Settle,
 };
 
 use crate::client::Client;
 use crate::error::{Result, thrown};
 use crate::frames::Frame;
 use crate::port::{Calls, Port};
-use crate::value::{QueueName, Value, Wanted, from_of, millis, wrong};
+use crate::value::{QueueName, Value, Wanted, from_of, millis, model_of, wrong};
 
 /// How a push consumer works.
 #[napi(object)]
@@ -40,6 +40,8 @@ pub struct Consuming {
     pub cache_messages: u32,
     /// Bytes of a queue that may be here.
     pub cache_bytes: f64,
+    /// Where a member that gets all keeps its offsets.
+    pub offsets_file: Option<String>,
 }
 
 /// A push consumer.
@@ -84,10 +86,8 @@ impl PushConsumer {
             ..FlowLimits::default()
         };
         let pushing = PushOptions {
-            model: match options.broadcast {
-                true => Model::Broadcasting,
-                false => Model::Clustering,
-            },
+            model: model_of(options.broadcast),
+            offsets_file: options.offsets_file.map(Into::into),
             from: from_of(options.start_from),
             orderly: options.orderly,
             concurrency: options.concurrency as usize,

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use ffi::{Code, Error};
 use napi_derive::napi;
-use posthouse_client::{ConsumeFrom, Filter, Queue};
+use posthouse_client::{ConsumeFrom, Filter, Model, Queue};
 use serde_json::{Value as Json, json};
 
 /// What a call returns.
@@ -68,6 +68,14 @@ pub fn from_of(from: f64) -> ConsumeFrom {
         -1 => ConsumeFrom::Last,
         -2 => ConsumeFrom::First,
         time => ConsumeFrom::Time(time),
+    }
+}
+
+/// Whether each member of a group gets all.
+pub fn model_of(broadcast: bool) -> Model {
+    match broadcast {
+        true => Model::Broadcasting,
+        false => Model::Clustering,
     }
 }
 

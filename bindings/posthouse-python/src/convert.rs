@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use posthouse_client::{ConsumeFrom, Filter, Queue};
+use posthouse_client::{ConsumeFrom, Filter, Model, Queue};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyMemoryView, PyString};
@@ -132,6 +132,14 @@ pub fn start(value: &Bound<'_, PyAny>) -> PyResult<ConsumeFrom> {
             format!("{other:?} is no start; give StartFrom.FIRST, StartFrom.LAST or a datetime"),
         )),
         Err(_) => Ok(ConsumeFrom::Time(millis(moment(value)?))),
+    }
+}
+
+/// Whether each member of a group gets all.
+pub fn model(broadcast: bool) -> Model {
+    match broadcast {
+        true => Model::Broadcasting,
+        false => Model::Clustering,
     }
 }
 

@@ -1,5 +1,6 @@
 //! Messages for who asks for them.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -19,18 +20,20 @@ use crate::{admin, convert};
 pub struct PullConsumer {
     client: Arc<Shared>,
     consumer: Parents<posthouse_client::PullConsumer>,
-    group: String,
 }
 
 #[pymethods]
 impl PullConsumer {
     #[new]
-    #[pyo3(signature = (client, group, *, auto_commit, start_from, batch))]
+    #[pyo3(signature = (client, group, *, auto_commit, broadcast, offsets_file, start_from, batch))]
+    #[allow(clippy::too_many_arguments)] // Python's keywords
     fn new(
         py: Python<'_>,
         client: &Bound<'_, Client>,
         group: &str,
         auto_commit: Option<f64>,
+        broadcast: bool,
+        offsets_file: Option<PathBuf>,
         start_from: &Bound<'_, PyAny>,
         batch: usize,
     ) -> PyResult<PullConsumer> {
@@ -39,6 +42,8 @@ impl PullConsumer {
         let defaults = PullOptions::default();
         let every = auto_commit.and_then(|every| Duration::try_from_secs_f64(every).ok());
         let options = PullOptions {
+            model: convert::model(broadcast),
+            offsets_file,
             from: convert::start(start_from)?,
             auto_commit: auto_commit.is_some(),
             persist_period: every.unwrap_or(defaults.persist_period),
@@ -49,7 +54,6 @@ impl PullConsumer {
         let consumer = consumer.map_err(|error| raised(py, &error.into()))?;
         Ok(PullConsumer {
             consumer: Parents::new(consumer),
-            group: group.to_owned(),
             client,
         })
     }
@@ -150,12 +154,10 @@ impl PullConsumer {
         pump: Option<&Bound<'_, Pump>>,
         id: u64,
     ) -> PyResult<Py<PyAny>> {
-        let (consumer, admin) = (self.get(py)?, self.inner(py)?.admin());
-        let names = self.inner(py)?.names();
-        let group = names.full(&self.group).into_owned();
+        let consumer = self.get(py)?;
         let offsets = offsets.map(|offsets| {
             let pair = |(queue, offset): (Bound<'_, MessageQueue>, u64)| {
-                (names.full_queue(&queue.get().queue), offset)
+                (queue.get().queue.clone(), offset)
             };
             offsets.into_iter().map(pair).collect::<Vec<_>>()
         });
@@ -164,7 +166,7 @@ impl PullConsumer {
                 return Ok(consumer.commit().await?);
             };
             for (queue, offset) in offsets {
-                admin.set_group_offset(&group, &queue, offset).await?;
+                consumer.commit_at(&queue, offset).await?;
             }
             Ok(())
         };

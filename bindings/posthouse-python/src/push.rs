@@ -1,9 +1,10 @@
 //! Messages that are pushed: taken by Python's threads, and settled by them.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use posthouse_client::{FlowLimits, Model, PushOptions, Settle};
+use posthouse_client::{FlowLimits, PushOptions, Settle};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
@@ -26,7 +27,7 @@ impl PushConsumer {
     /// Starts a consumer; gives a `PushConsumer`.
     #[staticmethod]
     #[pyo3(signature = (client, group, wanted, *, orderly, broadcast, concurrency, start_from, max_attempts,
-        cache_messages, cache_bytes, pump=None, id=0))]
+        cache_messages, cache_bytes, offsets_file=None, pump=None, id=0))]
     #[allow(clippy::too_many_arguments)] // Python's keywords
     fn open(
         py: Python<'_>,
@@ -40,14 +41,13 @@ impl PushConsumer {
         max_attempts: Option<u32>,
         cache_messages: usize,
         cache_bytes: usize,
+        offsets_file: Option<PathBuf>,
         pump: Option<&Bound<'_, Pump>>,
         id: u64,
     ) -> PyResult<Py<PyAny>> {
         let options = PushOptions {
-            model: match broadcast {
-                true => Model::Broadcasting,
-                false => Model::Clustering,
-            },
+            model: convert::model(broadcast),
+            offsets_file,
             from: convert::start(start_from)?,
             orderly,
             concurrency,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections.abc import Callable, Sequence
+from os import PathLike
 from time import monotonic
 from types import TracebackType
 from typing import Any, Self, TypeAlias
@@ -17,6 +18,7 @@ from ._aio_transaction import AsyncCheckFn, AsyncTransactionProducer
 from ._errors import ConfigError
 from ._hooks import Hook, Hooks
 from ._types import (
+    AsyncBatchHandler,
     AsyncHandler,
     Credentials,
     Seconds,
@@ -25,6 +27,7 @@ from ._types import (
     Subscriptions,
     TlsChoice,
     access,
+    offsets_path,
     sealed,
     seconds,
     wanted,
@@ -156,10 +159,10 @@ class AsyncClient:
         self._replying: AsyncProducer | None = None
         # In the order in which they were made.
         self._made: weakref.WeakKeyDictionary[Any, None] = weakref.WeakKeyDictionary()
+        self._hooks.made(self)
 
     @classmethod
     def _inside(cls, native: _native.Client, hooks: Sequence[Hook]) -> AsyncClient:
-        self._hooks.made(self)
         client = cls.__new__(cls)
         client._begin(native, hooks)
         return client
@@ -242,15 +245,18 @@ class AsyncClient:
         self,
         group: str,
         subscribe: Subscriptions,
-        handler: AsyncHandler | None = None,
+        handler: AsyncHandler | AsyncBatchHandler | None = None,
         *,
         orderly: bool = False,
         broadcast: bool = False,
         concurrency: int = 20,
+        batch_size: int = 1,
         start_from: Start = StartFrom.LAST,
         max_attempts: int = 16,
         cache_messages: int = 1000,
         cache_bytes: int = 64 << 20,
+        handler_timeout: Seconds = 900.0,
+        offsets_file: str | PathLike[str] | None = None,
     ) -> AsyncPushConsumer:
         """As ``Client.push_consumer``, with a coroutine function as handler."""
         consumer = AsyncPushConsumer(
@@ -261,19 +267,29 @@ class AsyncClient:
             orderly=orderly,
             broadcast=broadcast,
             concurrency=concurrency,
+            batch_size=batch_size,
             start_from=start_from,
             max_attempts=max_attempts,
             cache_messages=cache_messages,
             cache_bytes=cache_bytes,
+            handler_timeout=handler_timeout,
+            offsets_file=offsets_path(broadcast, offsets_file),
         )
         self._made[consumer] = None
         return consumer
 
     def pull_consumer(
-        self, group: str, *, auto_commit: Seconds | None = 5.0, start_from: Start = StartFrom.LAST
+        self,
+        group: str,
+        *,
+        auto_commit: Seconds | None = 5.0,
+        broadcast: bool = False,
+        start_from: Start = StartFrom.LAST,
+        offsets_file: str | PathLike[str] | None = None,
     ) -> AsyncPullConsumer:
         """As ``Client.pull_consumer``."""
-        consumer = AsyncPullConsumer(self, group, auto_commit, start_from)
+        kept = offsets_path(broadcast, offsets_file)
+        consumer = AsyncPullConsumer(self, group, auto_commit, start_from, broadcast, kept)
         self._made[consumer] = None
         return consumer
 

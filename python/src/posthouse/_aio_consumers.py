@@ -8,6 +8,7 @@ import logging
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Mapping
 from datetime import datetime
+from pathlib import Path
 from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -16,10 +17,12 @@ from . import _native
 from ._aio_closing import Closing
 from ._errors import ClosedError, ConfigError, PosthouseError
 from ._native import MessageQueue, ReceivedMessage
+from ._overdue import Overdue
 from ._push import BUFFERED
 from ._types import (
     ACK,
     RETRY,
+    AsyncBatchHandler,
     AsyncHandler,
     Filter,
     Reply,
@@ -50,6 +53,9 @@ class AsyncPushConsumer(Closing):
 
     Asking for the next message acks the one before; an exception that leaves the ``async with`` block retries the
     current one. A cancelled wait loses nothing.
+
+    A handler that takes longer than ``handler_timeout`` is cancelled. Its message comes again, and what it says all the
+    same does not count; in order it has until its end, and that counts.
     """
 
     def __init__(
@@ -57,29 +63,38 @@ class AsyncPushConsumer(Closing):
         client: AsyncClient,
         group: str,
         subscribed: list[tuple[str, Filter]],
-        handler: AsyncHandler | None,
+        handler: AsyncHandler | AsyncBatchHandler | None,
         *,
         orderly: bool,
         broadcast: bool,
         concurrency: int,
+        batch_size: int,
         start_from: Start,
         max_attempts: int,
         cache_messages: int,
         cache_bytes: int,
+        handler_timeout: Seconds,
+        offsets_file: Path | None,
     ) -> None:
+        if concurrency < 1 or batch_size < 1:
+            raise ConfigError("concurrency and batch_size begin at 1", code="config")
         self._client = client
         self._handler = handler
         self._concurrency = concurrency
+        self._batch_size = batch_size
+        self._orderly = orderly
+        self._overdue: Overdue[asyncio.Task[None]] = Overdue(seconds(handler_timeout), orderly)
         self._arguments: dict[str, Any] = {
             "group": group,
             "wanted": subscribed,
             "orderly": orderly,
             "broadcast": broadcast,
-            "concurrency": concurrency if handler else BUFFERED,
+            "concurrency": concurrency * batch_size if handler else BUFFERED,
             "start_from": start(start_from),
             "max_attempts": None if orderly and max_attempts == 16 else max_attempts,
             "cache_messages": cache_messages,
             "cache_bytes": cache_bytes,
+            "offsets_file": offsets_file,
         }
         self._native: _native.PushConsumer | None = None
         self._opening = asyncio.Lock()
@@ -182,37 +197,74 @@ class AsyncPushConsumer(Closing):
         if handler is None:
             raise ConfigError("this consumer has no handler; iterate over it", code="config")
         native = await self._open()
-        running = self._running
+        running, buffer = self._running, self._buffer
+        # A consumer of its own may be run again.
+        watch = asyncio.create_task(self._watch(native)) if self._overdue.limit else None
         try:
-            while self._buffer or await self._fill():
+            while buffer or await self._fill():
                 while len(running) >= self._concurrency:
                     await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-                task = asyncio.create_task(self._handle(native, handler, self._buffer.popleft()))
+                messages = [buffer.popleft() for _ in range(min(self._batch_size, len(buffer)))]
+                if not messages:
+                    # It was closed meanwhile.
+                    continue
+                task = asyncio.create_task(self._handle(native, handler, messages))
                 running.add(task)
                 task.add_done_callback(running.discard)
         finally:
             if running:
                 await asyncio.wait(set(running))
+            if watch is not None:
+                watch.cancel()
+
+    async def _watch(self, native: _native.PushConsumer) -> None:
+        """Takes from handlers what they have had for too long."""
+        left = self._overdue.limit
+        while True:
+            await asyncio.sleep(left)
+            late, left = self._overdue.look()
+            for handling in late:
+                _log.warning("%s; %r comes again", self._overdue.error(), handling.messages[0])
+                if not self._orderly:
+                    for message in handling.messages:
+                        native.settle(message._delivery, RETRY)
+                handling.who.cancel()
 
     async def _handle(
-        self, native: _native.PushConsumer, handler: AsyncHandler, message: ReceivedMessage
+        self, native: _native.PushConsumer, handler: Any, messages: list[ReceivedMessage]
     ) -> None:
-        tokens = self._hooks.deliver([message]) if self._hooks else None
+        task = asyncio.current_task()
+        assert task is not None
+        number = self._overdue.begin(messages, task)
+        tokens = self._hooks.deliver(messages) if self._hooks else None
         outcome: Any = None
+        acked, how, after = 0, RETRY, None
         try:
-            result = outcome = await handler(message)
-            how, after = verdict(result)
-            if isinstance(result, Reply):
-                await self._reply(message, result)
+            result = outcome = await handler(messages if self._batch_size > 1 else messages[0])
+            if self._batch_size > 1 and type(result) is int:
+                acked = result
+            else:
+                how, after = verdict(result)
         except Exception as error:
             outcome = error
             how, after = failed(error)
             if after is None and how == RETRY:
-                _log.exception("a handler failed; %r comes again", message)
+                _log.exception("a handler failed; %r comes again", messages[0])
+        except BaseException as error:
+            # It was cancelled: by the time limit, or by itself.
+            outcome = error
+            raise
         finally:
+            is_in_time = self._overdue.end(number)
+            if not is_in_time:
+                outcome = self._overdue.error()
+            elif isinstance(outcome, Reply):
+                await self._reply(messages[0], outcome)
             if tokens is not None:
-                self._hooks.done(tokens, [outcome])
-        native.settle(message._delivery, how, after)
+                self._hooks.done(tokens, [outcome] * len(messages))
+            if is_in_time:
+                for place, message in enumerate(messages):
+                    native.settle(message._delivery, ACK if place < acked else how, after)
 
     async def _reply(self, request: ReceivedMessage, reply: Reply) -> None:
         try:
@@ -272,13 +324,21 @@ class AsyncPullConsumer(Closing):
     """Gets messages when it asks for them. It reads nothing before ``subscribe`` or ``assign``."""
 
     def __init__(
-        self, client: AsyncClient, group: str, auto_commit: Seconds | None, start_from: Start
+        self,
+        client: AsyncClient,
+        group: str,
+        auto_commit: Seconds | None,
+        start_from: Start,
+        broadcast: bool,
+        offsets_file: Path | None,
     ) -> None:
         self._client = client
         self._native = _native.PullConsumer(
             client._native,
             group,
             auto_commit=None if auto_commit is None else seconds(auto_commit),
+            broadcast=broadcast,
+            offsets_file=offsets_file,
             start_from=start(start_from),
             batch=256,
         )
@@ -345,12 +405,12 @@ class AsyncPullConsumer(Closing):
         return known if known is not None else (await self.committed(queue) or 0)
 
     async def committed(self, queue: MessageQueue) -> int | None:
-        """What the group has done in a queue, as its broker knows it."""
+        """What the group has done in a queue, as its broker knows it; or this member, if it broadcasts."""
         offset: int | None = await self._call(lambda pump, ident: self._native.committed(queue, pump, ident))
         return offset
 
     async def commit(self, offsets: Mapping[MessageQueue, int] | None = None) -> None:
-        """Tells brokers what it got, or these offsets."""
+        """Tells brokers what it got, or these offsets; a member that broadcasts keeps them itself."""
         pairs = None if offsets is None else list(offsets.items())
         await self._call(lambda pump, ident: self._native.commit(pairs, pump, ident))
 
@@ -366,26 +426,31 @@ class AsyncPullConsumer(Closing):
         )
         return found
 
-    def assignment(self) -> list[MessageQueue]:
+    async def assignment(self) -> list[MessageQueue]:
         """The queues that are its own just now."""
         return self._native.assignment()
 
-    def pause(self, queues: Iterable[MessageQueue]) -> None:
+    async def pause(self, queues: Iterable[MessageQueue]) -> None:
         """Reads nothing more of these queues until they are resumed."""
         self._native.pause(list(queues))
 
-    def resume(self, queues: Iterable[MessageQueue]) -> None:
+    async def resume(self, queues: Iterable[MessageQueue]) -> None:
         """Goes on with these queues."""
         self._native.resume(list(queues))
 
-    async def __aiter__(self) -> AsyncIterator[ReceivedMessage]:
+    def __aiter__(self) -> AsyncIterator[ReceivedMessage]:
+        return self
+
+    async def __anext__(self) -> ReceivedMessage:
+        """The next message, polled by itself: who leaves the loop has got every message that counts as done."""
         while not self._closed:
             try:
-                messages = await self.poll()
+                messages = await self.poll(max_messages=1)
             except ClosedError:
-                return
-            for message in messages:
-                yield message
+                break
+            if messages:
+                return messages[0]
+        raise StopAsyncIteration
 
     async def _call(self, begin: Any) -> Any:
         return await self._client._on_loop().call(begin)

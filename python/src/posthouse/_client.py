@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Sequence
+from os import PathLike
 
 from . import _native
 from ._admin import Admin
@@ -24,6 +25,7 @@ from ._types import (
     Subscriptions,
     TlsChoice,
     access,
+    offsets_path,
     sealed,
     seconds,
     wanted,
@@ -71,9 +73,9 @@ class Client(Closing):
         self._lock = threading.Lock()
         self._replying: Producer | None = None
         close_at_exit(self)
+        self._hooks.made(self)
 
     @classmethod
-        self._hooks.made(self)
     def _inside(cls, native: _native.Client, hooks: Sequence[Hook]) -> Client:
         client = cls.__new__(cls)
         client._begin(native, hooks)
@@ -88,9 +90,9 @@ class Client(Closing):
         compress_over: int | None = 4096,
         max_in_flight: int = 1024,
         max_in_flight_bytes: int = 64 << 20,
+        linger: Seconds = 0.0,
         strict_store: bool = False,
     ) -> Producer:
-        linger: Seconds = 0.0,
         """Sends messages. With ``strict_store`` a message that is stored less safely than configured raises. What is
         ``submit``ted waits for more to leave with, up to ``linger``; it leaves sooner with other sends and when nothing
         more may be on its way."""
@@ -118,9 +120,9 @@ class Client(Closing):
         compress_over: int | None = 4096,
         max_in_flight: int = 1024,
         max_in_flight_bytes: int = 64 << 20,
+        linger: Seconds = 0.0,
         strict_store: bool = False,
     ) -> TransactionProducer:
-        linger: Seconds = 0.0,
         """Sends transactions. ``check`` is asked, on a thread of its own, about those that nobody decided about:
         also those of other producers of the group."""
         native = _native.Producer(
@@ -159,8 +161,12 @@ class Client(Closing):
         max_attempts: int = 16,
         cache_messages: int = 1000,
         cache_bytes: int = 64 << 20,
+        handler_timeout: Seconds = 900.0,
+        offsets_file: str | PathLike[str] | None = None,
     ) -> PushConsumer:
-        """Gets messages as they come: with a handler, ``run()`` or ``start()``; without one, iterate."""
+        """Gets messages as they come: with a handler, ``run()`` or ``start()``; without one, iterate. What a handler has
+        longer than ``handler_timeout`` comes again; 0 is without end. A member that ``broadcast``s begins where its
+        ``offsets_file`` says, which is its own, or without one as a new group does."""
         consumer = PushConsumer(
             self,
             group,
@@ -174,15 +180,26 @@ class Client(Closing):
             max_attempts=max_attempts,
             cache_messages=cache_messages,
             cache_bytes=cache_bytes,
+            handler_timeout=handler_timeout,
+            offsets_file=offsets_path(broadcast, offsets_file),
         )
         self._made[consumer] = None
         return consumer
 
     def pull_consumer(
-        self, group: str, *, auto_commit: Seconds | None = 5.0, start_from: Start = StartFrom.LAST
+        self,
+        group: str,
+        *,
+        auto_commit: Seconds | None = 5.0,
+        broadcast: bool = False,
+        start_from: Start = StartFrom.LAST,
+        offsets_file: str | PathLike[str] | None = None,
     ) -> PullConsumer:
-        """Gets messages when it asks for them, and may go anywhere in a queue."""
-        consumer = PullConsumer(self, group, auto_commit, start_from)
+        """Gets messages when it asks for them, and may go anywhere in a queue. Each
+        member of the group reads everything if they ``broadcast``; what it has done it keeps itself, in ``offsets_file`` (in
+        Java's format, for it alone) or, without one, as long as it lives."""
+        kept = offsets_path(broadcast, offsets_file)
+        consumer = PullConsumer(self, group, auto_commit, start_from, broadcast, kept)
         self._made[consumer] = None
         return consumer
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
+from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -20,11 +21,21 @@ if TYPE_CHECKING:
 class PullConsumer(Closing):
     """Gets messages when it asks for them. It reads nothing before ``subscribe`` or ``assign``."""
 
-    def __init__(self, client: Client, group: str, auto_commit: Seconds | None, start_from: Start) -> None:
+    def __init__(
+        self,
+        client: Client,
+        group: str,
+        auto_commit: Seconds | None,
+        start_from: Start,
+        broadcast: bool,
+        offsets_file: Path | None,
+    ) -> None:
         self._native = _native.PullConsumer(
             client._native,
             group,
             auto_commit=None if auto_commit is None else seconds(auto_commit),
+            broadcast=broadcast,
+            offsets_file=offsets_file,
             start_from=start(start_from),
             batch=256,
         )
@@ -63,11 +74,11 @@ class PullConsumer(Closing):
         return known if known is not None else (self.committed(queue) or 0)
 
     def committed(self, queue: MessageQueue) -> int | None:
-        """What the group has done in a queue, as its broker knows it."""
+        """What the group has done in a queue, as its broker knows it; or this member, if it broadcasts."""
         return self._native.committed(queue)
 
     def commit(self, offsets: Mapping[MessageQueue, int] | None = None) -> None:
-        """Tells brokers what it got, or these offsets."""
+        """Tells brokers what it got, or these offsets; a member that broadcasts keeps them itself."""
         self._native.commit(None if offsets is None else list(offsets.items()))
 
     def offset_at(self, queue: MessageQueue, when: datetime) -> int:
@@ -91,9 +102,10 @@ class PullConsumer(Closing):
         self._native.resume(list(queues))
 
     def __iter__(self) -> Iterator[ReceivedMessage]:
+        """Polls them one by one: who leaves the loop has got every message that counts as done."""
         while not self._closed:
             try:
-                messages = self.poll()
+                messages = self.poll(max_messages=1)
             except ClosedError:
                 return
             yield from messages

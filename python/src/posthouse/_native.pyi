@@ -261,6 +261,7 @@ class PushConsumer:
         max_attempts: int | None,
         cache_messages: int,
         cache_bytes: int,
+        offsets_file: PathLike[str] | None = None,
         pump: Pump | None = None,
         id: int = 0,
     ) -> PushConsumer: ...
@@ -278,7 +279,15 @@ class PushConsumer:
 @final
 class PullConsumer:
     def __new__(
-        cls, client: Client, group: str, *, auto_commit: float | None, start_from: str | datetime, batch: int
+        cls,
+        client: Client,
+        group: str,
+        *,
+        auto_commit: float | None,
+        broadcast: bool,
+        offsets_file: PathLike[str] | None,
+        start_from: str | datetime,
+        batch: int,
     ) -> Self: ...
     def subscribe(self, topic: str, filter: Filter, pump: Pump | None = None, id: int = 0) -> None: ...
     def assign(self, queues: list[MessageQueue], pump: Pump | None = None, id: int = 0) -> None: ...

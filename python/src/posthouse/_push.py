@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextvars
 import logging
 import threading
 from collections import deque
 from collections.abc import Iterator
+from pathlib import Path
 from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from . import _native
-from ._closing import Closing
+from ._closing import Closing, unlocked_when_forked
 from ._errors import ClosedError, ConfigError, PosthouseError
 from ._native import MessageQueue, ReceivedMessage
+from ._overdue import Overdue
 from ._types import (
     ACK,
     RETRY,
@@ -42,7 +45,10 @@ class PushConsumer(Closing):
     """Gets messages as they come.
 
     With a handler: ``run()`` handles messages until ``close()`` or Ctrl-C, ``start()`` does so in the background.
-    A handler that returns acks; one that raises retries, ``Reject`` dead-letters.
+    A handler that returns acks; one that raises retries, ``Reject`` dead-letters. It runs in a copy of the context in
+    which the consumer was started. One that takes longer than ``handler_timeout`` is too late: its message comes again,
+    another thread takes its place, and what it says in the end does not count. In order its message waits for it all
+    the same, and what it says counts; the log has it.
 
     Without one, iterate: asking for the next message acks the one before. An exception that leaves the ``with``
     block retries the current one.
@@ -63,6 +69,8 @@ class PushConsumer(Closing):
         max_attempts: int,
         cache_messages: int,
         cache_bytes: int,
+        handler_timeout: Seconds,
+        offsets_file: Path | None,
     ) -> None:
         if concurrency < 1 or batch_size < 1:
             raise ConfigError("concurrency and batch_size begin at 1", code="config")
@@ -80,16 +88,25 @@ class PushConsumer(Closing):
             "max_attempts": None if orderly and max_attempts == 16 else max_attempts,
             "cache_messages": cache_messages,
             "cache_bytes": cache_bytes,
+            "offsets_file": offsets_file,
         }
         self._native: _native.PushConsumer | None = None
-        self._lock = threading.Lock()
-        self._threads: list[threading.Thread] = []
+        # Those that handle messages, and those whose handler is too late.
+        self._threads: set[threading.Thread] = set()
+        self._late: set[threading.Thread] = set()
+        self._begun = 0
+        self._orderly = orderly
+        self._overdue: Overdue[threading.Thread] = Overdue(seconds(handler_timeout), orderly)
         self._ended = threading.Event()
         self._buffer: deque[ReceivedMessage] = deque()
         self._current: ReceivedMessage | None = None
         self._hooks = client._hooks
         # Of the current message.
         self._tokens: list[Any] | None = None
+        unlocked_when_forked(self)
+
+    def _unlock(self) -> None:
+        self._lock = threading.Lock()
 
     def _tell(self, outcome: object) -> None:
         """The current message is done."""
@@ -111,14 +128,64 @@ class PushConsumer(Closing):
             raise ConfigError("this consumer has no handler; iterate over it", code="config")
         native = self._open()
         with self._lock:
-            if self._threads:
+            if self._begun:
                 return
-            for number in range(self._threads_wanted):
-                name = f"posthouse-handler-{number}"
-                thread = threading.Thread(target=self._work, args=(native,), name=name, daemon=True)
-                self._threads.append(thread)
-        for thread in self._threads:
+            threads = [self._thread(native) for _ in range(self._threads_wanted)]
+        if self._overdue.limit:
+            # In the same context: so are the threads that it starts.
+            watch = threading.Thread(
+                target=contextvars.copy_context().run,
+                args=(self._watch, native),
+                name="posthouse-overdue",
+                daemon=True,
+            )
+            threads.append(watch)
+        for thread in threads:
             thread.start()
+
+    def _thread(self, native: _native.PushConsumer) -> threading.Thread:
+        """One more that handles messages; the lock is held."""
+        work = contextvars.copy_context().run
+        name = f"posthouse-handler-{self._begun}"
+        thread = threading.Thread(target=work, args=(self._work, native), name=name, daemon=True)
+        self._begun += 1
+        self._threads.add(thread)
+        return thread
+
+    def _watch(self, native: _native.PushConsumer) -> None:
+        """Takes from handlers what they have had for too long."""
+        left = self._overdue.limit
+        while not self._ended.wait(left):
+            late, left = self._overdue.look()
+            for handling in late:
+                if self._orderly:
+                    _log.warning("%s; %r waits for it", self._overdue.error(), handling.messages[0])
+                    continue
+                _log.warning("%s; %r comes again", self._overdue.error(), handling.messages[0])
+                for message in handling.messages:
+                    native.settle(message._delivery, RETRY)
+                self._replace(native, handling.who)
+
+    def _replace(self, native: _native.PushConsumer, late: threading.Thread) -> None:
+        with self._lock:
+            self._threads.discard(late)
+            # One of them may have ended by now.
+            self._late = {thread for thread in self._late | {late} if thread.is_alive()}
+            # Handlers that never end do not cost ever more threads.
+            if self._ended.is_set() or len(self._late) > self._threads_wanted:
+                return
+            thread = self._thread(native)
+        thread.start()
+
+    def _goes_on(self) -> bool:
+        """Whether this thread handles more; one that was late does if nobody has its place."""
+        thread = threading.current_thread()
+        with self._lock:
+            self._late.discard(thread)
+            if len(self._threads) >= self._threads_wanted:
+                return False
+            self._threads.add(thread)
+            return True
 
     def run(self) -> None:
         """Handles messages until ``close()``, or until Ctrl-C: then it drains first."""
@@ -134,18 +201,18 @@ class PushConsumer(Closing):
                 messages = native.wait(self._batch_size, None)
             except ClosedError:
                 return
-            if messages:
-                self._handle(native, messages)
+            if messages and not self._handle(native, messages) and not self._goes_on():
+                return
 
-    def _handle(self, native: _native.PushConsumer, messages: list[ReceivedMessage]) -> None:
+    def _handle(self, native: _native.PushConsumer, messages: list[ReceivedMessage]) -> bool:
+        """Whether it was in time."""
         handler: Any = self._handler
+        number = self._overdue.begin(messages, threading.current_thread())
         acked = 0
         tokens = self._hooks.deliver(messages) if self._hooks else None
         outcome: Any = None
         try:
             result = outcome = handler(messages if self._batch_size > 1 else messages[0])
-            if isinstance(result, Reply):
-                self._reply(messages[0], result)
             if self._batch_size > 1 and type(result) is int:
                 acked, (how, after) = result, (RETRY, None)
             else:
@@ -155,10 +222,17 @@ class PushConsumer(Closing):
             how, after = failed(error)
             if after is None and how == RETRY:
                 _log.exception("a handler failed; %r comes again", messages[0])
+        is_in_time = self._overdue.end(number)
+        if not is_in_time:
+            outcome = self._overdue.error()
+        elif isinstance(outcome, Reply):
+            self._reply(messages[0], outcome)
         if tokens is not None:
             self._hooks.done(tokens, [outcome] * len(messages))
-        for number, message in enumerate(messages):
-            native.settle(message._delivery, ACK if number < acked else how, after)
+        if is_in_time:
+            for place, message in enumerate(messages):
+                native.settle(message._delivery, ACK if place < acked else how, after)
+        return is_in_time
 
     def _reply(self, request: ReceivedMessage, reply: Reply) -> None:
         try:
@@ -232,11 +306,12 @@ class PushConsumer(Closing):
         if native is None or not first:
             return
         native.stop()
-        for thread in self._threads:
+        with self._lock:
+            threads = list(self._threads)
+        # Those that are late are not waited for: nothing that they say counts.
+        for thread in threads:
             # One whose start was interrupted is not there yet; it finds everything closed.
             if thread is not threading.current_thread() and thread.is_alive():
                 thread.join(max(0.0, end - monotonic()))
         self._buffer.clear()
         native.close(max(0.5, end - monotonic()))
-
-

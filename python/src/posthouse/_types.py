@@ -165,6 +165,15 @@ def start(value: Start) -> str | datetime:
     return value.value if isinstance(value, StartFrom) else value
 
 
+def offsets_path(broadcast: bool, path: str | PathLike[str] | None) -> Path | None:
+    """The file of a broadcasting member."""
+    if path is None:
+        return None
+    if not broadcast:
+        raise ConfigError("offsets_file: only a member that broadcasts keeps its offsets itself", code="config")
+    return Path(path)
+
+
 def verdict(result: HandlerResult) -> tuple[int, float | None]:
     """What a handler's answer means."""
     if result is None or result is True or result is Result.ACK or isinstance(result, Reply):

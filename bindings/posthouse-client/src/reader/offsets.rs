@@ -3,7 +3,8 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 
 use remoting::body::{self, ResetOffsets};
@@ -18,12 +19,21 @@ use crate::queue::Queue;
 #[derive(Default)]
 pub(crate) struct Offsets {
     table: Mutex<HashMap<Queue, Offset>>,
+    /// Of a member with a file: one at a time is at it.
+    file: tokio::sync::Mutex<File>,
+    /// Something was told that the file does not have.
+    is_unwritten: AtomicBool,
+}
+
+#[derive(Default)]
+struct File {
+    is_read: bool,
 }
 
 #[derive(Clone, Copy)]
 struct Offset {
     now: u64,
-    /// What the broker was told last.
+    /// What the broker was told last; of a broadcasting member, what it counts as done.
     told: Option<u64>,
 }
 
@@ -51,16 +61,39 @@ impl Offsets {
         }
     }
 
+    /// A broadcasting member counts this as done, whatever it handed out.
+    fn count(&self, queue: &Queue, offset: u64) {
+        let fresh = Offset {
+            now: offset,
+            told: None,
+        };
+        let mut table = self.lock();
+        table.entry(queue.clone()).or_insert(fresh).told = Some(offset);
+        self.is_unwritten.store(true, Ordering::Release);
+    }
+
+    /// The same of all that was handed out.
+    fn count_all(&self) {
+        for offset in self.lock().values_mut() {
+            if offset.told != Some(offset.now) {
+                offset.told = Some(offset.now);
+                self.is_unwritten.store(true, Ordering::Release);
+            }
+        }
+    }
+
+    fn counted(&self, queue: &Queue) -> Option<u64> {
+        self.lock().get(queue).and_then(|offset| offset.told)
+    }
+
     fn forget(&self, queue: &Queue) {
         self.lock().remove(queue);
     }
 
-    fn all(&self) -> Vec<(Queue, u64)> {
+    fn all_counted(&self) -> Vec<(Queue, u64)> {
         let table = self.lock();
-        let all = table.iter();
-        let mut all: Vec<_> = all
-            .map(|(queue, offset)| (queue.clone(), offset.now))
-            .collect();
+        let counted = |(queue, offset): (&Queue, &Offset)| Some((queue.clone(), offset.told?));
+        let mut all: Vec<_> = table.iter().filter_map(counted).collect();
         all.sort();
         all
     }
@@ -122,73 +155,110 @@ impl Reader {
         self.offsets.set(&queue.queue, queue.committable());
     }
 
-    /// Tells brokers what they do not know yet, and stops at the first that does not take it.
+    /// Tells brokers what they do not know yet, and stops at the first that does not take it. A broadcasting member
+    /// counts it as done by itself.
     pub(crate) async fn commit(&self) -> Result<()> {
+        if self.options.model == Model::Broadcasting {
+            self.read_offsets().await?;
+            self.offsets.count_all();
+            return self.write_offsets().await;
+        }
         for (queue, offset) in self.offsets.untold() {
             self.tell(&queue, offset).await?;
         }
         Ok(())
     }
 
-    /// Whether offsets are kept by itself.
-    pub(super) fn keeps_offsets(&self) -> bool {
-        self.options.auto_commit || self.options.offsets_file.is_some()
+    /// The group goes on at this offset of a queue, whatever was handed out.
+    pub(crate) async fn commit_at(&self, queue: &Queue, offset: u64) -> Result<()> {
+        if self.options.model == Model::Broadcasting {
+            self.read_offsets().await?;
+            self.offsets.count(queue, offset);
+            return self.write_offsets().await;
+        }
+        let command = self.client.offset_command(&self.group, queue, offset);
+        let channel = self.client.master_of(&queue.topic, &queue.broker).await?;
+        channel.call(command, self.client.config.timeout).await?;
+        Ok(())
     }
 
-    /// Reads what this broadcasting member did before.
-    pub(crate) async fn load_offsets(&self) -> Result<()> {
+    /// What the group, or this broadcasting member, has done in a queue.
+    pub(crate) async fn committed(&self, queue: &Queue) -> Result<Option<u64>> {
+        match self.options.model {
+            Model::Clustering => self.client.group_offset(&self.group, queue, None).await,
+            Model::Broadcasting => {
+                self.read_offsets().await?;
+                Ok(self.offsets.counted(queue))
+            }
+        }
+    }
+
+    /// Whether offsets are kept by itself.
+    pub(super) fn keeps_offsets(&self) -> bool {
+        self.options.auto_commit || self.options.offsets_file.is_some() && !self.options.lite
+    }
+
+    /// Reads what this broadcasting member did before, once.
+    pub(crate) async fn read_offsets(&self) -> Result<()> {
         let Some(path) = self.options.offsets_file.clone() else {
             return Ok(());
         };
+        let mut file = self.offsets.file.lock().await;
+        if file.is_read {
+            return Ok(());
+        }
         let failed = |source| Error::OffsetsFile {
             path: path.clone(),
             source,
         };
         let bytes = match read(path.clone()).await {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                file.is_read = true;
+                return Ok(());
+            }
             bytes => bytes.map_err(failed)?,
         };
         let kept: ResetOffsets = body::from_slice(&bytes)
             .map_err(|error| failed(io::Error::new(io::ErrorKind::InvalidData, error)))?;
         for (queue, offset) in kept.offset_table.0 {
             let queue = Queue::from_wire(queue);
-            self.offsets.set(&queue, offset.max(0).unsigned_abs());
+            let offset = offset.max(0).unsigned_abs();
+            self.offsets.set(&queue, offset);
+            self.offsets.told(&queue, offset);
         }
+        file.is_read = true;
         Ok(())
     }
 
-    /// Writes what this broadcasting member did. The file is replaced whole: a kill leaves the old one or
+    /// Writes what this broadcasting member did, if it has a file. That is replaced whole: a kill leaves the old one or
     /// the new one.
-    async fn write_offsets(&self, path: &Path) {
-        let untold = self.offsets.untold();
-        if untold.is_empty() {
-            return;
+    async fn write_offsets(&self) -> Result<()> {
+        let Some(path) = self.options.offsets_file.clone() else {
+            return Ok(());
+        };
+        let _alone = self.offsets.file.lock().await;
+        if !self.offsets.is_unwritten.swap(false, Ordering::AcqRel) {
+            return Ok(());
         }
-        let table = self.offsets.all();
-        let table = table.into_iter();
+        let table = self.offsets.all_counted().into_iter();
         let table = table.map(|(queue, offset)| (queue.wire(), offset.cast_signed()));
         let file = ResetOffsets {
             offset_table: table.collect(),
         };
-        match replace(path.to_owned(), body::to_vec(&file)).await {
-            Ok(()) => {
-                for (queue, offset) in untold {
-                    self.offsets.told(&queue, offset);
-                }
-            }
-            Err(error) => {
-                let path = path.display();
-                tracing::warn!(%path, %error, "the offsets are not written yet");
-            }
-        }
+        let written = replace(path.clone(), body::to_vec(&file)).await;
+        written.map_err(|source| {
+            self.offsets.is_unwritten.store(true, Ordering::Release);
+            Error::OffsetsFile { path, source }
+        })
     }
 
     /// Tells brokers, or the member's own file, what they do not know yet. What fails is told the next
     /// time.
     pub(crate) async fn persist(&self) {
         if self.options.model == Model::Broadcasting {
-            if let Some(path) = &self.options.offsets_file {
-                self.write_offsets(path).await;
+            self.offsets.count_all();
+            if let Err(error) = self.write_offsets().await {
+                tracing::warn!(%error, "the offsets are not written yet");
             }
             return;
         }

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, SystemTime};
 
-use posthouse_client::{ConsumeFrom, Error, Filter, PullConsumer, PullOptions, Queue, Received};
+use posthouse_client::{
+    ConsumeFrom, Error, Filter, Model, PullConsumer, PullOptions, Queue, Received,
+};
 
 use crate::consume::{send, topic};
 use crate::places::{everywhere, fresh};
@@ -139,5 +141,43 @@ fn polls_that_were_ended_take_nothing_and_what_is_given_back_is_the_groups() {
         next.subscribe(&topic, &Filter::All).await.unwrap();
         assert_eq!(offsets(&poll(&next, 2).await), [3, 4]);
         next.shutdown().await;
+    });
+}
+
+#[test]
+fn a_broadcasting_member_reads_all_and_counts_by_itself_what_it_has_done() {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let file = folder.path().join("group/offsets.json");
+    everywhere(async |client| {
+        let (topic, group) = (topic(client, 1).await, fresh("group"));
+        send(client, &topic, 0..10).await;
+        let queue = client.admin().queues(&topic).await.unwrap()[0].clone();
+        let options = || PullOptions {
+            model: Model::Broadcasting,
+            offsets_file: Some(file.clone()),
+            auto_commit: false,
+            ..first()
+        };
+        for done in [3, 10] {
+            let consumer = client.pull_consumer(&group, options()).unwrap();
+            consumer.subscribe(&topic, &Filter::All).await.unwrap();
+            let start = consumer.committed(&queue).await.unwrap();
+            let rest: Vec<u64> = (start.unwrap_or(0)..10).collect();
+            assert_eq!(offsets(&poll(&consumer, rest.len()).await), rest);
+            assert_eq!(consumer.committed(&queue).await.unwrap(), start);
+            match done {
+                10 => consumer.commit().await.unwrap(),
+                offset => consumer.commit_at(&queue, offset).await.unwrap(),
+            }
+            assert_eq!(consumer.committed(&queue).await.unwrap(), Some(done));
+            consumer.shutdown().await;
+            let text = std::fs::read_to_string(&file).unwrap();
+            let own = format!("\"queueId\":0,\"topic\":\"{topic}\"}}:{done}");
+            assert!(text.contains(&own), "{text}");
+        }
+        // No broker was told.
+        let told = client.admin().group_offset(&group, &queue).await.unwrap();
+        assert_eq!(told.unwrap_or(0), 0);
+        std::fs::remove_file(&file).unwrap();
     });
 }
