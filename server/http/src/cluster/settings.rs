@@ -18,6 +18,11 @@ use crate::json::{self, At, Faults, Kind};
 use crate::parameters::Parameters;
 use crate::problem::{self, Fault, Problem};
 
+/// The most settings of a request.
+const MOST: usize = 1_000;
+/// The longest value of a setting, in characters.
+const LONGEST: usize = 4_096;
+
 /// By RocketMQ's names.
 type Settings = BTreeMap<String, String>;
 
@@ -113,14 +118,18 @@ fn read(body: &[u8]) -> Result<Vec<(String, String)>, Problem> {
             Kind::Bool | Kind::Number => Some(value.raw().to_owned()),
             _ => None,
         };
-        let plain = text.filter(|text| !text.chars().any(char::is_control));
+        let plain = text
+            .filter(|text| text.chars().count() <= LONGEST && !text.chars().any(char::is_control));
         match plain {
             Some(text) => wanted.push((name.into_owned(), text)),
             None => faults.add(
                 top.member(&name),
-                "a string without control characters, a number, true or false expected",
+                "a string up to 4096 characters without control characters, a number, true or false expected",
             ),
         }
+    }
+    if wanted.len() > MOST {
+        faults.add(top, format!("at most {MOST} settings"));
     }
     faults.check()?;
     Ok(wanted)
