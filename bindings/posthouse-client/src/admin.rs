@@ -41,18 +41,19 @@ pub use waiting::TransactionState;
 /// What operators do. Cheap to clone. It says names as brokers do: a client's namespace is neither added nor taken away
 /// (the client's [`crate::Names`] do so).
 ///
-/// ```no_run
-/// # async fn example() -> posthouse_client::Result<()> {
+/// ```
+/// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/example.rs")); }
+/// # example::run(async |name_server| {
 /// use posthouse_client::{Client, Config, TopicConfig, TopicName};
 ///
-/// let admin = Client::new(Config::new("127.0.0.1:9876")).admin();
+/// let admin = Client::new(Config::new(name_server)).admin();
 /// let topic = TopicName::parse("orders")?;
 /// admin.put_topic(&TopicConfig::new(topic, 8)).await?;
 /// for queue in admin.queues("orders").await? {
 ///     println!("{queue}: {}..{}", admin.min_offset(&queue).await?, admin.max_offset(&queue).await?);
 /// }
 /// # Ok(())
-/// # }
+/// # });
 /// ```
 #[derive(Clone)]
 pub struct Admin {

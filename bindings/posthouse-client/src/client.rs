@@ -26,17 +26,18 @@ use crate::upkeep;
 /// A client of one cluster. Cheap to clone; all clones are one client with one id, one connection to
 /// each server and one cache of routes.
 ///
-/// ```no_run
-/// # async fn example() -> posthouse_client::Result<()> {
+/// ```
+/// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/example.rs")); }
+/// # example::run(async |name_server| {
 /// use posthouse_client::{Client, Config, Message};
 ///
-/// let client = Client::new(Config::new("127.0.0.1:9876"));
+/// let client = Client::new(Config::new(name_server));
 /// let producer = client.producer("shop")?;
 /// let sent = producer.send(Message::new("orders", "one parcel")).await?;
 /// println!("{} went to queue {}", sent.id, sent.queue.id);
 /// client.shutdown().await;
 /// # Ok(())
-/// # }
+/// # });
 /// ```
 #[derive(Clone)]
 pub struct Client {

@@ -67,11 +67,14 @@ impl Metrics {
 impl Client {
     /// What this client and its clones have done since it was made, and what they hold just now.
     ///
-    /// ```no_run
-    /// # async fn example(client: posthouse_client::Client) {
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/example.rs")); }
+    /// # example::run(async |name_server| {
+    /// # let client = posthouse_client::Client::new(posthouse_client::Config::new(name_server));
     /// let metrics = client.metrics();
     /// println!("{} sent, {} wait here", metrics.sent, metrics.buffered);
-    /// # }
+    /// # Ok(())
+    /// # });
     /// ```
     pub fn metrics(&self) -> Metrics {
         let inner = &self.inner;

@@ -62,12 +62,15 @@ impl Default for PullOptions {
 
 /// A consumer that is asked.
 ///
-/// ```no_run
-/// # async fn example() -> posthouse_client::Result<()> {
+/// ```
+/// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/example.rs")); }
+/// # example::run(async |name_server| {
+/// # let client = posthouse_client::Client::new(posthouse_client::Config::new(name_server));
+/// # client.producer("shop")?.send(posthouse_client::Message::new("orders", "x")).await?;
 /// use std::time::Duration;
 /// use posthouse_client::{Client, Config, Filter, PullOptions};
 ///
-/// let client = Client::new(Config::new("127.0.0.1:9876"));
+/// let client = Client::new(Config::new(name_server));
 /// let consumer = client.pull_consumer("audit", PullOptions::default())?;
 /// consumer.subscribe("orders", &Filter::All).await?;
 /// for message in consumer.poll(Duration::from_secs(5)).await? {
@@ -76,7 +79,7 @@ impl Default for PullOptions {
 /// consumer.commit().await?;
 /// consumer.shutdown().await;
 /// # Ok(())
-/// # }
+/// # });
 /// ```
 #[derive(Clone)]
 pub struct PullConsumer {

@@ -101,11 +101,12 @@ impl Default for PushOptions {
 
 /// A running push consumer.
 ///
-/// ```no_run
-/// # async fn example() -> posthouse_client::Result<()> {
+/// ```
+/// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/example.rs")); }
+/// # example::run(async |name_server| {
 /// use posthouse_client::{Client, Config, Filter, PushOptions, Settle};
 ///
-/// let client = Client::new(Config::new("127.0.0.1:9876"));
+/// let client = Client::new(Config::new(name_server));
 /// let wanted = [("orders", Filter::tags("eu || us"))];
 /// let consumer = client
 ///     .push_consumer("billing", &wanted, PushOptions::default(), |message| async move {
@@ -116,7 +117,7 @@ impl Default for PushOptions {
 /// // … until it is time to go:
 /// consumer.shutdown().await;
 /// # Ok(())
-/// # }
+/// # });
 /// ```
 #[derive(Clone)]
 pub struct PushConsumer {

@@ -82,18 +82,21 @@ const SLACK: Duration = Duration::from_secs(10);
 /// A consumer of messages on loan. Cheap to clone; it has no state that another process with the same
 /// group could not have.
 ///
-/// ```no_run
-/// # async fn example() -> posthouse_client::Result<()> {
+/// ```
+/// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/example.rs")); }
+/// # example::run(async |name_server| {
+/// # let client = posthouse_client::Client::new(posthouse_client::Config::new(name_server));
+/// # client.producer("shop")?.send(posthouse_client::Message::new("orders", "x")).await?;
 /// use posthouse_client::{Client, Config, Receive};
 ///
-/// let client = Client::new(Config::new("127.0.0.1:9876"));
+/// let client = Client::new(Config::new(name_server));
 /// let consumer = client.simple_consumer("billing")?;
 /// for leased in consumer.receive("orders", &Receive::default()).await? {
 ///     println!("{} bytes", leased.message.body.len());
 ///     consumer.ack(&leased.lease).await?;
 /// }
 /// # Ok(())
-/// # }
+/// # });
 /// ```
 #[derive(Clone)]
 pub struct SimpleConsumer {

@@ -34,15 +34,20 @@ impl Admin {
     /// Begins to send a group's dead letters again: one operation at each broker that has some, none if
     /// no broker has. They go on by themselves; [`Admin::operation`] follows them.
     ///
-    /// ```no_run
-    /// # async fn example(admin: posthouse_client::Admin) -> posthouse_client::Result<()> {
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/example.rs")); }
+    /// # example::run(async |name_server| {
+    /// # let client = posthouse_client::Client::new(posthouse_client::Config::new(name_server));
+    /// # let admin = client.admin();
+    /// # let billing = posthouse_client::GroupName::parse("billing")?;
+    /// # admin.put_group(&posthouse_client::GroupConfig::new(billing)).await?;
     /// use posthouse_client::Redrive;
     ///
     /// for begun in admin.redrive("billing", &Redrive::default()).await? {
     ///     println!("{}: {} of {}", begun.id, begun.done, begun.total);
     /// }
     /// # Ok(())
-    /// # }
+    /// # });
     /// ```
     ///
     /// # Errors

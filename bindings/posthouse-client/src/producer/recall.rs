@@ -23,8 +23,11 @@ pub struct Recalled {
 impl Producer {
     /// Calls a delayed message back, by the handle that its send's answer had.
     ///
-    /// ```no_run
-    /// # async fn example(producer: posthouse_client::Producer) -> posthouse_client::Result<()> {
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/example.rs")); }
+    /// # example::run(async |name_server| {
+    /// # let client = posthouse_client::Client::new(posthouse_client::Config::new(name_server));
+    /// # let producer = client.producer("shop")?;
     /// use std::time::Duration;
     /// use posthouse_client::{Deliver, Message};
     ///
@@ -35,7 +38,7 @@ impl Producer {
     ///     assert_ne!(recalled.recalled, Some(false));
     /// }
     /// # Ok(())
-    /// # }
+    /// # });
     /// ```
     ///
     /// # Errors

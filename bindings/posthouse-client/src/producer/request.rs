@@ -38,16 +38,24 @@ impl Producer {
     /// Sends a message, and waits for the reply of the consumer that gets it: as long as `limit`, the
     /// sending included.
     ///
-    /// ```no_run
-    /// # async fn example(producer: posthouse_client::Producer) -> posthouse_client::Result<()> {
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/example.rs")); }
+    /// # example::run(async |name_server| {
+    /// # let client = posthouse_client::Client::new(posthouse_client::Config::new(name_server));
+    /// # let replier = client.producer("clerks")?;
+    /// # let clerks = client.push_consumer("clerks", &[("quotes", posthouse_client::Filter::All)], posthouse_client::PushOptions::default(), move |question| {
+    /// #     let replier = replier.clone();
+    /// #     async move { replier.reply(&question, "7 crowns").await.map_or(posthouse_client::Settle::Retry(None), |()| posthouse_client::Settle::Ack) }
+    /// # }).await?;
+    /// # let producer = client.producer("shop")?;
     /// use std::time::Duration;
     /// use posthouse_client::Message;
     ///
     /// let question = Message::new("quotes", "how much is a parcel?");
-    /// let reply = producer.request(question, Duration::from_secs(5)).await?;
+    /// let reply = producer.request(question, Duration::from_secs(30)).await?;
     /// println!("{}", String::from_utf8_lossy(&reply.body));
     /// # Ok(())
-    /// # }
+    /// # });
     /// ```
     ///
     /// # Errors
@@ -81,11 +89,12 @@ impl Producer {
 
     /// Replies to a message that asks for it. Returns once the requester has the reply.
     ///
-    /// ```no_run
-    /// # async fn example() -> posthouse_client::Result<()> {
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/example.rs")); }
+    /// # example::run(async |name_server| {
     /// use posthouse_client::{Client, Config, Filter, PushOptions, Settle};
     ///
-    /// let client = Client::new(Config::new("127.0.0.1:9876"));
+    /// let client = Client::new(Config::new(name_server));
     /// let replier = client.producer("clerks")?;
     /// let wanted = [("quotes", Filter::All)];
     /// client.push_consumer("clerks", &wanted, PushOptions::default(), move |question| {
@@ -102,7 +111,7 @@ impl Producer {
     /// })
     /// .await?;
     /// # Ok(())
-    /// # }
+    /// # });
     /// ```
     ///
     /// # Errors

@@ -53,11 +53,12 @@ impl Client {
     /// other producers of the group. Must be called inside a tokio runtime. If the group has several in
     /// this client, the last one's function is asked.
     ///
-    /// ```no_run
-    /// # async fn example() -> posthouse_client::Result<()> {
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/example.rs")); }
+    /// # example::run(async |name_server| {
     /// use posthouse_client::{Client, Config, Decision, Message, ProducerOptions};
     ///
-    /// let client = Client::new(Config::new("127.0.0.1:9876"));
+    /// let client = Client::new(Config::new(name_server));
     /// let producer = client.transaction_producer("shop", ProducerOptions::default(), async |check| {
     ///     println!("was {} paid?", check.message.id());
     ///     Decision::Unknown
@@ -71,7 +72,7 @@ impl Client {
     ///     .await?;
     /// println!("{}: {decision:?}", sent.id);
     /// # Ok(())
-    /// # }
+    /// # });
     /// ```
     ///
     /// # Errors

@@ -14,15 +14,19 @@ impl SimpleConsumer {
     /// waits may give up at any time. A broker that says `true` may still have nothing that the group's
     /// filter lets through.
     ///
-    /// ```no_run
-    /// # async fn example(consumer: posthouse_client::SimpleConsumer) -> posthouse_client::Result<()> {
+    /// ```
+    /// # mod example { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/doc/example.rs")); }
+    /// # example::run(async |name_server| {
+    /// # let client = posthouse_client::Client::new(posthouse_client::Config::new(name_server));
+    /// # client.producer("shop")?.send(posthouse_client::Message::new("orders", "x")).await?;
+    /// # let consumer = client.simple_consumer("billing")?;
     /// use std::time::Duration;
     ///
     /// while !consumer.wait_for_some("orders", false, Duration::from_secs(20)).await {
     ///     println!("nothing yet");
     /// }
     /// # Ok(())
-    /// # }
+    /// # });
     /// ```
     pub async fn wait_for_some(&self, topic: &str, ordered: bool, wait: Duration) -> bool {
         let topic = &*self.client.names.full(topic);
