@@ -74,11 +74,12 @@ impl Channel {
     ) -> Result<Answer> {
         let (Way::Local { local, .. }, None) = (&self.way, &self.credentials) else {
             let encode = |opaque, out: &mut Vec<u8>| encode(opaque, body, out);
-            return self.request(encode, limit).await;
+            // Boxed: a send within the process has no room for it.
+            return Box::pin(self.request(encode, limit)).await;
         };
         let mut head = Vec::with_capacity(HEAD);
         encode(1, &[], &mut head);
-        let answer = local.send(&head, body, limit).await;
+        let answer = local.send(head, body, limit).await;
         let answer = answer.and_then(|answer| answer.ok_or(CallError::Timeout));
         answer.map_err(|source| self.failed(source))
     }

@@ -150,17 +150,25 @@ impl Producer {
     ///
     /// # Errors
     /// As [`Producer::send`].
-    pub async fn send_within(&self, message: Message, limit: Duration) -> Result<Sent> {
+    pub fn send_within(
+        &self,
+        message: Message,
+        limit: Duration,
+    ) -> impl Future<Output = Result<Sent>> + Send + '_ {
         let shared = &*self.shared;
         let sending = shared.client.counters.sending(1);
-        let sent = match shared.outgoing(&message) {
-            Ok(outgoing) => {
-                let until = Instant::now() + limit;
-                shared.deliver(&outgoing, None, until).await
-            }
-            Err(error) => Err(error),
-        };
-        sending.ended_with(sent)
+        // The future has no room for the message beside what is made of it.
+        let outgoing = shared.outgoing(&message);
+        async move {
+            let sent = match outgoing {
+                Ok(ref outgoing) => {
+                    let until = Instant::now() + limit;
+                    shared.deliver(outgoing, None, until).await
+                }
+                Err(error) => Err(error),
+            };
+            sending.ended_with(sent)
+        }
     }
 
     /// Sends a message to this queue and no other.
@@ -248,7 +256,7 @@ impl Producer {
 impl Shared {
     fn outgoing(&self, message: &Message) -> Result<Outgoing> {
         self.open()?;
-        TopicName::parse(&self.client.names.full(&message.topic))?;
+        TopicName::check(&self.client.names.full(&message.topic))?;
         let max = self.options.body_max;
         match message.body.len() {
             0 => return Err(MessageError::EmptyBody.into()),
@@ -368,14 +376,18 @@ impl Shared {
         mut route: Arc<Route>,
     ) -> Result<Sent> {
         loop {
-            let begun = Instant::now();
-            let (to, avoid) = (tries.to.as_ref(), tries.avoid.as_deref());
-            let target = self.choose(&route, outgoing, to, avoid, begun)?;
-            let result = self.once(target, outgoing, tries.until).await;
-            let queue = target.queue.clone();
-            self.slow
-                .note(&queue.broker, begun, Instant::now(), &result);
-            if let Some(end) = tries.end(&self.options, outgoing, &queue, result) {
+            // What a try came to has its room here, and not while the next route is asked for.
+            let end = {
+                let begun = Instant::now();
+                let (to, avoid) = (tries.to.as_ref(), tries.avoid.as_deref());
+                let target = self.choose(&route, outgoing, to, avoid, begun)?;
+                let result = self.once(target, outgoing, tries.until).await;
+                let queue = &target.queue;
+                self.slow
+                    .note(&queue.broker, begun, Instant::now(), &result);
+                tries.end(&self.options, outgoing, queue, result)
+            };
+            if let Some(end) = end {
                 return end;
             }
             self.client.counters.send_again();

@@ -476,7 +476,7 @@ pub fn sent_of(
         queue_offset,
         status: *status,
         recall_handle,
-        durability,
+        durability: durability.map(Into::into),
         stored_at,
         replayed,
     };

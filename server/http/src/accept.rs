@@ -1,6 +1,6 @@
 //! Takes connections and serves them until the end.
 //!
-//! We accept ourselves: `axum::serve` leaves a header that never ends open for ever.
+//! We accept ourselves: what servers come with leaves a header that never ends open for ever.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};

@@ -2,14 +2,13 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use axum::body::Body;
-use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac_sha256::Hash;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use posthouse_client::{Filter, Pull, Queue, Received};
 
+use crate::body::{Body, Response};
 use crate::call::Call;
 use crate::clock;
 use crate::events;
@@ -80,7 +79,7 @@ async fn browse(call: Call) -> Result<Response, Problem> {
         "page_token",
         "body",
     ];
-    let mut parameters = Parameters::new(&call.query, &known, &[]);
+    let mut parameters = Parameters::new(call.query(), &known, &[]);
     let offset = parameters.number("offset", 0..=i64::MAX as u64);
     let (from, to) = (parameters.time("from"), parameters.time("to"));
     let limit = parameters.number("limit", 1..=LIMIT_MAX).unwrap_or(LIMIT);
@@ -162,7 +161,7 @@ fn as_events(call: &Call, found: &[Received], wanted: &Wanted, next: Option<&str
 /// What a group gave up, queue by queue.
 async fn dead_letters(call: Call) -> Result<Response, Problem> {
     let known = ["from", "to", "limit", "page_token", "body"];
-    let mut parameters = Parameters::new(&call.query, &known, &[]);
+    let mut parameters = Parameters::new(call.query(), &known, &[]);
     let (from, to) = (parameters.time("from"), parameters.time("to"));
     let limit = parameters.number("limit", 1..=LIMIT_MAX).unwrap_or(LIMIT);
     let bodies = parameters.word("body", &["auto", "base64", "json", "none"]);
@@ -386,7 +385,7 @@ fn json(text: String) -> Response {
 
 /// One message, by the id that its sender was told, or the one that says where it lies.
 async fn get(call: Call) -> Result<Response, Problem> {
-    let mut parameters = Parameters::new(&call.query, &["body"], &[]);
+    let mut parameters = Parameters::new(call.query(), &["body"], &[]);
     let bodies = parameters.word("body", &["auto", "base64", "json", "none"]);
     parameters.finish()?;
     let kind = media::accepted(&call.headers, &[media::JSON, media::BYTES])?;

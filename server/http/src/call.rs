@@ -2,23 +2,21 @@
 
 use std::sync::Arc;
 
-use axum::BoxError;
-use axum::body::Body;
-use axum::response::Response;
 use bytes::{Bytes, BytesMut};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use hyper::body::Body as _;
 use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue, IF_MATCH};
 use hyper::http::request::Parts;
-use hyper::{HeaderMap, Method, StatusCode, Version};
+use hyper::{HeaderMap, Method, StatusCode, Uri, Version};
 use serde::Serialize;
 
+use crate::body::{Body, Response};
 use crate::gauge::Taken;
 use crate::line::Line;
 use crate::node::Node;
 use crate::problem::{self, Fault, Problem};
 use crate::request_id::RequestId;
-use crate::timed;
+use crate::timed::{self, Timed};
 
 /// One request.
 pub(crate) struct Call {
@@ -28,10 +26,8 @@ pub(crate) struct Call {
     pub method: Method,
     /// Values of the path's parameters, decoded once, in the order of the path.
     pub path: Vec<String>,
-    /// The path as it came.
-    pub target: String,
-    /// The query string as it came.
-    pub query: String,
+    /// Path and query as they came.
+    pub uri: Uri,
     /// Headers.
     pub headers: HeaderMap,
     /// That of HTTP.
@@ -40,7 +36,7 @@ pub(crate) struct Call {
     pub id: RequestId,
     /// The connection that it came by.
     pub line: Arc<Line>,
-    body: Body,
+    body: Timed,
     held: Option<Taken>,
 }
 
@@ -51,14 +47,13 @@ impl Call {
         id: RequestId,
         line: Arc<Line>,
         head: Parts,
-        body: Body,
+        body: Timed,
     ) -> Call {
         Call {
             node,
             method: head.method,
             path,
-            target: head.uri.path().to_owned(),
-            query: head.uri.query().unwrap_or_default().to_owned(),
+            uri: head.uri,
             headers: head.headers,
             version: head.version,
             id,
@@ -73,17 +68,19 @@ impl Call {
         self.path.get(at).map_or("", String::as_str)
     }
 
+    /// The query string as it came.
+    pub(crate) fn query(&self) -> &str {
+        self.uri.query().unwrap_or_default()
+    }
+
     /// The whole body. Its bytes count among those that the server holds until the call ends.
     ///
     /// # Errors
     /// `request-too-large` over `limit` bytes; `request-timeout` if the peer dawdled; `invalid-request`
     /// if it stopped in the middle; `unavailable` while too many bytes are held.
     pub(crate) async fn body(&mut self, limit: usize) -> Result<Bytes, Problem> {
-        let body = std::mem::take(&mut self.body);
-        let told = body
-            .size_hint()
-            .exact()
-            .and_then(|told| usize::try_from(told).ok());
+        let told = self.body.size_hint().exact();
+        let told = told.and_then(|told| usize::try_from(told).ok());
         let too_large = || {
             Problem::new(&problem::REQUEST_TOO_LARGE)
                 .detail(format!("at most {limit} bytes are taken"))
@@ -92,45 +89,51 @@ impl Call {
         if told.is_some_and(|told| told > limit) {
             return Err(too_large());
         }
+        let bodies = &self.node.bodies;
         let full = || Problem::unavailable("the server holds too many bytes of requests just now");
-        let mut held = self.node.bodies.take(told.unwrap_or(0)).ok_or_else(full)?;
-        let mut body = Limited::new(body, limit);
-        let read = async {
-            let mut whole = BytesMut::new();
-            let mut only = Bytes::new();
-            while let Some(frame) = body.frame().await {
-                let Ok(data) = frame?.into_data() else {
-                    continue;
-                };
-                // What was not announced is counted as it comes.
-                if told.is_none() && !self.node.bodies.grow(&mut held, data.len()) {
-                    return Ok(None);
+        let held = self
+            .held
+            .insert(bodies.take(told.unwrap_or(0)).ok_or_else(full)?);
+        let mut whole = BytesMut::new();
+        let mut only = Bytes::new();
+        while let Some(frame) = self.body.frame().await {
+            let Ok(data) = frame.map_err(broken)?.into_data() else {
+                continue;
+            };
+            // What was not announced is counted as it comes.
+            if told.is_none() {
+                if whole.len() + data.len() > limit {
+                    return Err(too_large());
                 }
-                if told == Some(data.len()) {
-                    // All at once: it stays where it lies.
-                    only = data;
-                    continue;
+                if !bodies.grow(held, data.len()) {
+                    return Err(full());
                 }
-                if whole.is_empty() {
-                    whole.reserve(told.unwrap_or(0));
-                }
-                whole.extend_from_slice(&data);
             }
-            Ok(Some(match only.is_empty() {
-                true => whole.freeze(),
-                false => only,
-            }))
-        };
-        let read: Result<_, BoxError> = read.await;
-        self.held = Some(held);
-        match read {
-            Ok(read) => read.ok_or_else(full),
-            Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
-            Err(error) if is_slow(&*error) => Err(Problem::new(&problem::REQUEST_TIMEOUT)
-                .detail("the body came too slowly")
-                .header(CONNECTION, HeaderValue::from_static("close"))),
-            Err(_) => Err(Problem::new(&problem::INVALID_REQUEST)
-                .detail("the body ended before it was whole")),
+            if told == Some(data.len()) {
+                // All at once: it stays where it lies.
+                only = data;
+                continue;
+            }
+            if whole.is_empty() {
+                whole.reserve(told.unwrap_or(0));
+            }
+            whole.extend_from_slice(&data);
+        }
+        Ok(match only.is_empty() {
+            true => whole.freeze(),
+            false => only,
+        })
+    }
+}
+
+/// Why a body is not whole.
+fn broken(error: timed::Error) -> Problem {
+    match error {
+        timed::Error::Slow => Problem::new(&problem::REQUEST_TIMEOUT)
+            .detail("the body came too slowly")
+            .header(CONNECTION, HeaderValue::from_static("close")),
+        timed::Error::Broken(_) => {
+            Problem::new(&problem::INVALID_REQUEST).detail("the body ended before it was whole")
         }
     }
 }
@@ -230,17 +233,6 @@ impl Call {
         let fault = Fault::header("Content-Type", format!("{kind} expected, in UTF-8"));
         Err(Problem::new(&problem::UNSUPPORTED_MEDIA_TYPE).faults(vec![fault]))
     }
-}
-
-fn is_slow(error: &(dyn std::error::Error + 'static)) -> bool {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if matches!(error.downcast_ref(), Some(timed::Error::Slow)) {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
 }
 
 /// A JSON answer. Nothing that depends on messages may be kept by caches.

@@ -4,13 +4,13 @@
 mod calls;
 mod keep;
 
-use axum::response::Response;
 use hyper::StatusCode;
 use hyper::header::{ETAG, HOST, HeaderValue, IF_MATCH, LOCATION};
 use posthouse_client::code::response::SYSTEM_BUSY;
 use posthouse_client::{CheckerInfo, Error, GroupName};
 use serde_json::{Value, json};
 
+use crate::body::Response;
 use crate::call::{Call, json_answer};
 use crate::groups::no_content;
 use crate::json::{self, At, Faults};
@@ -46,7 +46,7 @@ struct Named {
 
 impl Named {
     fn of(call: &Call) -> Result<Named, Problem> {
-        let mut parameters = Parameters::new(&call.query, &[], &[]);
+        let mut parameters = Parameters::new(call.query(), &[], &[]);
         parameters.finish()?;
         let namespace = parameters.text(NAMESPACE).map(str::to_owned);
         Ok(Named {
@@ -209,12 +209,12 @@ async fn delete(call: Call) -> Result<Response, Problem> {
 }
 
 async fn list(call: Call) -> Result<Response, Problem> {
-    let mut parameters = Parameters::new(&call.query, &["limit", "page_token"], &[]);
+    let mut parameters = Parameters::new(call.query(), &["limit", "page_token"], &[]);
     let asked = Page::asked(&mut parameters, &call.node)?;
     let namespace = parameters.text(NAMESPACE);
     let mut all = call.node.client.admin().checkers().await?;
     let prefix = names::full("", namespace);
-    all.retain(|own| own.topic.starts_with(&prefix));
+    all.retain(|own| own.topic.starts_with(&*prefix));
     let topics = all.iter().map(|own| own.topic.clone()).collect();
     let (topics, next) = asked.take(topics, &call.node);
     let of = |topic: &String| {

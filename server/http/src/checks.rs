@@ -8,13 +8,13 @@ mod desk;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::response::Response;
 use bytes::Bytes;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::{HeaderMap, Method};
 use posthouse_client::GroupName;
 use tokio::time::{Instant, sleep_until};
 
+use crate::body::Response;
 use crate::call::Call;
 use crate::media;
 use crate::names;
@@ -105,7 +105,7 @@ impl Wanted {
 /// The next questions, as soon as there is one.
 async fn receive(call: Call) -> Result<Response, Problem> {
     let known = ["max", "wait", "producer_group", "body"];
-    let mut parameters = Parameters::new(&call.query, &known, &[]);
+    let mut parameters = Parameters::new(call.query(), &known, &[]);
     let max = parameters.number("max", 1..=MAX_MAX).unwrap_or(MAX);
     let wait = parameters.duration("wait", Duration::ZERO..=WAIT_MAX);
     let wanted = Wanted::read(&call, &mut parameters);
@@ -150,7 +150,7 @@ async fn stream(call: Call) -> Result<Response, Problem> {
         "max_duration",
         "ticket",
     ];
-    let mut parameters = Parameters::new(&call.query, &known, &[]);
+    let mut parameters = Parameters::new(call.query(), &known, &[]);
     let events = parameters.number("max_events", 1..=u64::MAX);
     let asked = parameters.duration("max_duration", Duration::ZERO..=sse::LONGEST);
     let wanted = Wanted::read(&call, &mut parameters);

@@ -2,10 +2,10 @@
 
 mod settings;
 
-use axum::response::Response;
 use hyper::StatusCode;
 use serde_json::{Value, json};
 
+use crate::body::Response;
 use crate::call::{Call, json_answer};
 use crate::duration;
 use crate::operations::{Operation, row};
@@ -59,7 +59,7 @@ async fn cluster(call: Call) -> Result<Response, Problem> {
 }
 
 async fn brokers(call: Call) -> Result<Response, Problem> {
-    let mut parameters = Parameters::new(&call.query, &["limit", "page_token"], &[]);
+    let mut parameters = Parameters::new(call.query(), &["limit", "page_token"], &[]);
     let asked = Page::asked(&mut parameters, &call.node)?;
     let cluster = call.node.client.admin().cluster().await?;
     let names = cluster.broker_addr_table.keys().cloned().collect();
@@ -93,7 +93,7 @@ fn shown(broker: &posthouse_client::BrokerData) -> Value {
 
 /// Who is connected to the brokers.
 async fn clients(call: Call) -> Result<Response, Problem> {
-    let mut parameters = Parameters::new(&call.query, &["limit", "page_token"], &[]);
+    let mut parameters = Parameters::new(call.query(), &["limit", "page_token"], &[]);
     let asked = Page::asked(&mut parameters, &call.node)?;
     let all = call.node.client.admin().clients().await?;
     let names = all.iter().map(|one| one.connection.client_id.clone());
@@ -124,5 +124,5 @@ async fn me(call: Call) -> Result<Response, Problem> {
 }
 
 fn no_parameters(call: &Call) -> Result<(), Problem> {
-    Parameters::new(&call.query, &[], &[]).finish()
+    Parameters::new(call.query(), &[], &[]).finish()
 }

@@ -1,10 +1,10 @@
 //! The pages for people, and their parts: files in the binary, which use nothing but the public API.
 
-use axum::response::Response;
 use hyper::StatusCode;
 use hyper::header::{ACCEPT, CONTENT_SECURITY_POLICY, HeaderValue, VARY};
 use serde_json::json;
 
+use crate::body::Response;
 use crate::call::{Call, json_answer};
 use crate::docs::{POLICY, fixed};
 use crate::operations::{Operation, row};

@@ -1,7 +1,5 @@
 //! What browsers of other origins are told, when `http.cors.origins` names them. Credentials never travel.
 
-use axum::body::Body;
-use axum::response::Response;
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD,
@@ -9,6 +7,8 @@ use hyper::header::{
 };
 use hyper::http::request::Parts;
 use hyper::{Method, StatusCode};
+
+use crate::body::{Body, Response};
 
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE";
 const TAKEN: &str = "Authorization, Content-Type, Idempotency-Key, If-Match, Last-Event-ID, Mq-Tag, Mq-Keys, \

@@ -2,7 +2,6 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use axum::response::Response;
 use hyper::StatusCode;
 use hyper::header::{HeaderValue, LOCATION};
 use posthouse_client::code::own_response::IDEMPOTENCY_DIFFERS;
@@ -10,6 +9,7 @@ use posthouse_client::code::response::SYSTEM_BUSY;
 use posthouse_client::{Error, GroupName, OperationInfo, Redrive};
 use serde_json::{Value, json};
 
+use crate::body::Response;
 use crate::call::{Call, json_answer};
 use crate::idempotency::{self, Running};
 use crate::json::{self, At, Faults};
@@ -41,7 +41,7 @@ const ORIGIN: &str = "origin";
 async fn redrive(mut call: Call) -> Result<Response, Problem> {
     let once = idempotency::key(&call.headers)?.map(str::to_owned);
     let wanted = call.settings(read_redrive).await?;
-    let mut parameters = Parameters::new(&call.query, &[], &[]);
+    let mut parameters = Parameters::new(call.query(), &[], &[]);
     parameters.finish()?;
     let namespace = parameters.text(NAMESPACE);
     let group = names::group(call.parameter(0), namespace)?;
@@ -70,7 +70,7 @@ async fn redrive(mut call: Call) -> Result<Response, Problem> {
 async fn purge(mut call: Call) -> Result<Response, Problem> {
     let once = idempotency::key(&call.headers)?.map(str::to_owned);
     let before = call.settings(read_purge).await?;
-    let mut parameters = Parameters::new(&call.query, &["confirm"], &[]);
+    let mut parameters = Parameters::new(call.query(), &["confirm"], &[]);
     parameters.finish()?;
     let group = names::group(call.parameter(0), parameters.text(NAMESPACE))?;
     names::confirmed(&parameters, call.parameter(0))?;
@@ -90,7 +90,7 @@ fn begin(call: &Call, group: &GroupName, key: Option<&str>) -> Result<Option<Run
 }
 
 async fn get(call: Call) -> Result<Response, Problem> {
-    Parameters::new(&call.query, &[], &[]).finish()?;
+    Parameters::new(call.query(), &[], &[]).finish()?;
     let admin = call.node.client.admin();
     let mut parts = Vec::new();
     for id in ids(&call)? {
@@ -101,7 +101,7 @@ async fn get(call: Call) -> Result<Response, Problem> {
 
 /// Ends an operation; one that has ended stays as it was.
 async fn cancel(call: Call) -> Result<Response, Problem> {
-    Parameters::new(&call.query, &[], &[]).finish()?;
+    Parameters::new(call.query(), &[], &[]).finish()?;
     let admin = call.node.client.admin();
     let mut parts = Vec::new();
     for id in ids(&call)? {

@@ -2,13 +2,12 @@
 
 use std::sync::LazyLock;
 
-use axum::body::Body;
-use axum::response::Response;
 use hyper::StatusCode;
 use hyper::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH,
 };
 
+use crate::body::{Body, Response};
 use crate::call::Call;
 use crate::etag;
 use crate::operations::{Operation, row};

@@ -5,13 +5,13 @@ mod shown;
 
 use std::sync::Arc;
 
-use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use hyper::HeaderMap;
 use hyper::header::{CONTENT_TYPE, HeaderName};
 
+use crate::body::Response;
 use crate::call::Call;
 use crate::clock;
 use crate::json::{self, At, Value};
@@ -81,7 +81,7 @@ async fn publish(mut call: Call) -> Result<Response, Problem> {
             .await?
         }
     };
-    publish::publish(&call.node, &target, read).await
+    publish::publish(&mut call, &target, read).await
 }
 
 fn unsupported() -> Problem {

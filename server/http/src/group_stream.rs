@@ -10,7 +10,6 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::response::Response;
 use bytes::Bytes;
 use hyper::Method;
 use posthouse_client::code::response::REQUEST_CODE_NOT_SUPPORTED;
@@ -18,6 +17,7 @@ use posthouse_client::{GroupName, Receive, SimpleConsumer};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use crate::body::Response;
 use crate::call::Call;
 use crate::groups;
 use crate::in_flight::Window;
@@ -77,7 +77,7 @@ struct Wanted {
 }
 
 fn wanted(call: &Call) -> Result<Wanted, Problem> {
-    let mut parameters = Parameters::new(&call.query, KNOWN, &["topic"]);
+    let mut parameters = Parameters::new(call.query(), KNOWN, &["topic"]);
     let lease = parameters.any_duration("lease", LEASE_RANGE);
     let max_in_flight = parameters.number("max_in_flight", 1..=IN_FLIGHT_MAX);
     let bodies = parameters.word("body", &["auto", "base64", "json"]);

@@ -4,13 +4,12 @@ mod progress;
 mod settings;
 mod subscribed;
 
-use axum::body::Body;
-use axum::response::Response;
 use hyper::StatusCode;
 use hyper::header::{ETAG, HeaderValue, LOCATION};
 use posthouse_client::{Admin, GroupConfig, GroupName};
 use serde_json::{Value, json};
 
+use crate::body::{Body, Response};
 use crate::call::{Call, json_answer};
 use crate::names;
 use crate::node::Node;
@@ -98,7 +97,7 @@ async fn put(mut call: Call) -> Result<Response, Problem> {
     wanted.change(&mut group);
     admin.put_group(&group).await?;
     let mut response = answer(StatusCode::CREATED, &group);
-    let parameters = Parameters::new(&call.query, &[], &[]);
+    let parameters = Parameters::new(call.query(), &[], &[]);
     let location = names::location(&["groups", call.parameter(0)], parameters.text(NAMESPACE));
     if let Ok(location) = HeaderValue::try_from(location) {
         response.headers_mut().insert(LOCATION, location);
@@ -126,7 +125,7 @@ async fn patch(mut call: Call) -> Result<Response, Problem> {
 }
 
 async fn delete(call: Call) -> Result<Response, Problem> {
-    let mut parameters = Parameters::new(&call.query, &["confirm"], &[]);
+    let mut parameters = Parameters::new(call.query(), &["confirm"], &[]);
     parameters.finish()?;
     let name = names::group(call.parameter(0), parameters.text(NAMESPACE))?;
     names::confirmed(&parameters, call.parameter(0))?;
@@ -139,13 +138,13 @@ async fn delete(call: Call) -> Result<Response, Problem> {
 }
 
 async fn list(call: Call) -> Result<Response, Problem> {
-    let mut parameters = Parameters::new(&call.query, &["prefix", "limit", "page_token"], &[]);
+    let mut parameters = Parameters::new(call.query(), &["prefix", "limit", "page_token"], &[]);
     let asked = Page::asked(&mut parameters, &call.node)?;
     let namespace = parameters.text(NAMESPACE);
     let prefix = names::full(parameters.text("prefix").unwrap_or_default(), namespace);
     let groups = call.node.client.admin().groups().await?;
     let names = groups.iter().map(|group| group.name.as_str());
-    let names = names.filter(|name| name.starts_with(&prefix) && !names::is_system_group(name));
+    let names = names.filter(|name| name.starts_with(&*prefix) && !names::is_system_group(name));
     let (names, next) = asked.take(names.map(str::to_owned).collect(), &call.node);
     let items: Vec<Value> = names.iter().map(|name| json!({"name": name})).collect();
     Ok(page::answer(&call, items, next))
@@ -153,7 +152,7 @@ async fn list(call: Call) -> Result<Response, Problem> {
 
 /// The group of the path; the query says nothing but its namespace.
 fn only_namespace(call: &Call) -> Result<GroupName, Problem> {
-    let mut parameters = Parameters::new(&call.query, &[], &[]);
+    let mut parameters = Parameters::new(call.query(), &[], &[]);
     parameters.finish()?;
     names::group(call.parameter(0), parameters.text(NAMESPACE))
 }

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use axum::body::Body;
-use axum::response::Response;
 use hyper::StatusCode;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use serde_json::json;
 
+use crate::body::{Body, Response};
 use crate::call::{Call, json_answer};
 use crate::node::Node;
 use crate::operations::{Operation, row};

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use axum::response::Response;
 use hyper::StatusCode;
 use posthouse_client::code::own_response::IDEMPOTENCY_DIFFERS;
 use posthouse_client::{Error, SimpleConsumer};
 
+use crate::body::Response;
 use crate::call::Call;
 use crate::clock;
 use crate::groups;
@@ -76,7 +76,7 @@ impl Leases {
         mut more: impl FnMut(&str, At<'_>, Value<'_>, &mut Faults) -> bool,
     ) -> Result<Leases, Problem> {
         media::is_json(&call.headers)?;
-        let mut parameters = Parameters::new(&call.query, &[], &[]);
+        let mut parameters = Parameters::new(call.query(), &[], &[]);
         parameters.finish()?;
         let group = names::group(call.parameter(0), parameters.text(NAMESPACE))?
             .as_str()

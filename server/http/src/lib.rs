@@ -6,6 +6,7 @@
 //! call. `openapi/openapi.yaml` is the contract; [`operations`] is the table that tests hold against it.
 
 mod accept;
+mod body;
 mod browse;
 mod call;
 mod chance;

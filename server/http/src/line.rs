@@ -18,6 +18,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
+/// What is written in one piece.
+const SMALL: usize = 1024;
+
 /// A connection's socket as hyper has it.
 pub(crate) struct Wire {
     reads: OwnedReadHalf,
@@ -152,8 +155,21 @@ impl AsyncWrite for Wire {
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         drop(ready!(self.line.poll_rest(cx))?);
+        let all: usize = parts.iter().map(|part| part.len()).sum();
+        if all > SMALL {
+            return self
+                .line
+                .poll_write(cx, |socket| socket.try_write_vectored(parts));
+        }
+        // Most answers: to put their parts together costs less than to let the kernel do it.
+        let mut together = [0; SMALL];
+        let mut at = 0;
+        for part in parts {
+            together[at..at + part.len()].copy_from_slice(part);
+            at += part.len();
+        }
         self.line
-            .poll_write(cx, |socket| socket.try_write_vectored(parts))
+            .poll_write(cx, |socket| socket.try_write(&together[..all]))
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -1,7 +1,7 @@
 //! Which media types a request sends and takes.
 
 use hyper::HeaderMap;
-use hyper::header::{ACCEPT, CONTENT_TYPE};
+use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 
 use crate::problem::{self, Fault, Problem};
 
@@ -13,13 +13,19 @@ pub(crate) const BYTES: &str = "application/octet-stream";
 /// # Errors
 /// `unsupported-media-type`.
 pub(crate) fn is_json(headers: &HeaderMap) -> Result<(), Problem> {
-    match content_type(headers) {
-        Some((kind, true)) if kind == JSON => Ok(()),
-        _ => {
+    let plain = |kind: &HeaderValue| kind == JSON;
+    match headers.get(CONTENT_TYPE).is_some_and(plain) || is_json_with(headers) {
+        true => Ok(()),
+        false => {
             let fault = Fault::header("Content-Type", "application/json in UTF-8 expected");
             Err(Problem::new(&problem::UNSUPPORTED_MEDIA_TYPE).faults(vec![fault]))
         }
     }
+}
+
+/// The body is JSON, in capitals or not, and whatever its parameters are.
+fn is_json_with(headers: &HeaderMap) -> bool {
+    content_type(headers).is_some_and(|(kind, utf8)| kind == JSON && utf8)
 }
 
 /// The body's type without its parameters, and whether its charset is UTF-8 or not said.
@@ -107,7 +113,7 @@ mod tests {
     use super::*;
 
     fn headers(name: hyper::header::HeaderName, text: &'static str) -> HeaderMap {
-        HeaderMap::from_iter([(name, hyper::header::HeaderValue::from_static(text))])
+        HeaderMap::from_iter([(name, HeaderValue::from_static(text))])
     }
 
     #[test]

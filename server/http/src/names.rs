@@ -1,5 +1,7 @@
 //! Names of topics and groups as paths and parameters give them.
 
+use std::borrow::Cow;
+
 use posthouse_client::{GroupName, TopicName};
 
 use crate::parameters::Parameters;
@@ -116,10 +118,10 @@ pub(crate) fn location(parts: &[&str], namespace: Option<&str>) -> String {
 }
 
 /// The name as brokers know it: `namespace%name`.
-pub(crate) fn full(name: &str, namespace: Option<&str>) -> String {
+pub(crate) fn full<'n>(name: &'n str, namespace: Option<&str>) -> Cow<'n, str> {
     match namespace.filter(|namespace| !namespace.is_empty()) {
-        Some(namespace) => format!("{namespace}%{name}"),
-        None => name.to_owned(),
+        Some(namespace) => format!("{namespace}%{name}").into(),
+        None => name.into(),
     }
 }
 

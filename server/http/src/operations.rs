@@ -6,9 +6,9 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::LazyLock;
 
-use axum::response::Response;
 use hyper::Method;
 
+use crate::body::Response;
 use crate::call::Call;
 use crate::problem::{self, Kind, Problem};
 use crate::{

@@ -6,8 +6,6 @@ use std::io::Write;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use axum::body::Body;
-use axum::response::Response;
 use bytes::{Bytes, BytesMut};
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -17,6 +15,8 @@ use hyper::header::{
     HeaderMap, HeaderValue, VARY,
 };
 use tokio::task::JoinHandle;
+
+use crate::body::{Body, BoxError, Response};
 
 /// What is shorter is answered as it is.
 const SHORTEST: u64 = 1024;
@@ -56,7 +56,7 @@ pub(crate) fn packed(mut response: Response) -> Response {
     headers.remove(CONTENT_LENGTH);
     headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     headers.append(VARY, HeaderValue::from_static("Accept-Encoding"));
-    let whole = std::mem::take(response.body_mut());
+    let whole = std::mem::replace(response.body_mut(), Body::empty());
     *response.body_mut() = Body::new(Packed::Reading(whole, BytesMut::new()));
     response
 }
@@ -91,12 +91,12 @@ enum Packed {
 
 impl HttpBody for Packed {
     type Data = Bytes;
-    type Error = axum::Error;
+    type Error = BoxError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         loop {
             match &mut *self {
                 Packed::Reading(body, whole) => match ready!(Pin::new(body).poll_frame(cx)) {
@@ -119,7 +119,7 @@ impl HttpBody for Packed {
                     }
                 },
                 Packed::Packing(job) => {
-                    let packed = ready!(Pin::new(job).poll(cx)).map_err(axum::Error::new);
+                    let packed = ready!(Pin::new(job).poll(cx)).map_err(Into::into);
                     *self = Packed::Done;
                     return Poll::Ready(Some(packed.map(Frame::data)));
                 }

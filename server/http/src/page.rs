@@ -3,11 +3,11 @@
 //! A token is the last name that was shown and until when it is good, signed. A list is in the order of
 //! names, so nothing is kept between pages, and what comes or goes meanwhile moves nothing.
 
-use axum::response::Response;
 use hyper::header::{HeaderValue, LINK};
 use hyper::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
+use crate::body::Response;
 use crate::call::{Call, json_answer};
 use crate::clock;
 use crate::node::Node;
@@ -83,7 +83,7 @@ pub(crate) fn answer(call: &Call, items: Vec<Value>, next: Option<String>) -> Re
 
 /// Says where the next page is.
 pub(crate) fn link(call: &Call, next: &str, headers: &mut HeaderMap) {
-    let pairs = call.query.split('&').filter(|pair| !pair.is_empty());
+    let pairs = call.query().split('&').filter(|pair| !pair.is_empty());
     let kept = pairs.filter(|pair| !pair.starts_with("page_token="));
     let query: String = kept.map(|pair| format!("{pair}&")).collect();
     let link = format!("<?{query}page_token={next}>; rel=\"next\"");

@@ -5,11 +5,11 @@
 
 mod of_client;
 
-use axum::body::Body;
-use axum::response::Response;
 use hyper::StatusCode;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use serde_json::{Map, Value, json};
+
+use crate::body::{Body, Response};
 
 /// A type of problem.
 #[derive(Debug)]
@@ -222,7 +222,7 @@ impl Problem {
     }
 
     /// The answer to the request with this id.
-    pub fn answer(self, instance: Option<&str>) -> Response {
+    pub(crate) fn answer(self, instance: Option<&str>) -> Response {
         let body = self.to_json(instance).to_string();
         let mut response = Response::new(Body::from(body));
         *response.status_mut() =

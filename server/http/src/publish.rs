@@ -7,9 +7,9 @@ mod raw;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::response::Response;
 use posthouse_client::Message;
 
+use crate::body::Response;
 use crate::call::Call;
 use crate::clock;
 use crate::draft::{Draft, FIELDS};
@@ -77,7 +77,7 @@ impl Target {
         known: &[&'static str],
         more: impl FnOnce(&mut Parameters<'_>) -> T,
     ) -> Result<(Target, T), Problem> {
-        let mut parameters = Parameters::new(&call.query, known, &[]);
+        let mut parameters = Parameters::new(call.query(), known, &[]);
         let range = Duration::from_millis(1)..=publisher::TIMEOUT_MAX;
         let timeout = parameters.duration("timeout", range);
         let more = more(&mut parameters);
@@ -85,7 +85,7 @@ impl Target {
         let namespace = parameters.text(NAMESPACE).map(str::to_owned);
         let topic = names::topic(call.parameter(0), namespace.as_deref())?;
         let target = Target {
-            topic: topic.as_str().into(),
+            topic: topic.into(),
             namespace,
             timeout: timeout.unwrap_or(publisher::TIMEOUT),
         };
@@ -164,20 +164,23 @@ pub(crate) fn key(call: &Call) -> Result<Option<String>, Problem> {
     Ok(idempotency::key(&call.headers)?.map(str::to_owned))
 }
 
-async fn json(mut call: Call) -> Result<Response, Problem> {
-    media::is_json(&call.headers)?;
-    let target = Target::of(&call)?;
-    let key = key(&call)?;
-    let _running = target.begin(&call.node, key.as_deref())?;
-    let place = call.node.publishes.take(1);
-    let _place =
-        place.ok_or_else(|| Problem::unavailable("too many messages are being published"))?;
-    let limits = &call.node.options.limits;
-    let (request, limit) = (limits.request, limits.body);
-    let body = call.body(request).await?;
-    let topic = target.topic.clone();
-    let read = read_body(body, move |body| Ok(read(body, &topic, limit)?.named(key)));
-    publish(&call.node, &target, read.await?).await
+#[allow(clippy::manual_async_fn)] // the future of an `async fn` has room for its arguments twice
+fn json(mut call: Call) -> impl Future<Output = Result<Response, Problem>> + Send {
+    async move {
+        media::is_json(&call.headers)?;
+        let target = Target::of(&call)?;
+        let key = key(&call)?;
+        let _running = target.begin(&call.node, key.as_deref())?;
+        let place = call.node.publishes.take(1);
+        let _place =
+            place.ok_or_else(|| Problem::unavailable("too many messages are being published"))?;
+        let limits = &call.node.options.limits;
+        let (request, limit) = (limits.request, limits.body);
+        let body = call.body(request).await?;
+        let topic = target.topic.clone();
+        let read = read_body(body, move |body| Ok(read(body, &topic, limit)?.named(key)));
+        publish(&mut call, &target, read.await?).await
+    }
 }
 
 /// The message that a document is.
@@ -209,20 +212,28 @@ fn envelope<'a>(
 }
 
 /// Sends one message and answers.
-pub(crate) async fn publish(node: &Node, target: &Target, read: Read) -> Result<Response, Problem> {
+pub(crate) async fn publish(
+    call: &mut Call,
+    target: &Target,
+    read: Read,
+) -> Result<Response, Problem> {
     let Read {
         message,
         deliver_at,
         ..
     } = read;
+    let node = &call.node;
     let kind = Kind::of(&message);
-    node.publisher.takes(&node.client, &message).await?;
+    let known = node.publisher.known(&node.client, &message.topic).await?;
+    known.takes(&message)?;
     let producer = node.publisher.producer(&node.client)?;
     let sent = publisher::send(producer, message, target.timeout).await;
     if sent.is_err() {
         node.publisher.forget(&target.topic);
     }
-    Ok(answer::one(target, &sent?, kind, deliver_at))
+    // hyper gives the map of an answer's headers to the next request: neither is made anew.
+    let headers = std::mem::take(&mut call.headers);
+    Ok(answer::one(headers, target, &sent?, kind, deliver_at))
 }
 
 #[cfg(test)]

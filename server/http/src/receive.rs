@@ -8,8 +8,6 @@ mod given_back;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
-use axum::response::Response;
 use hyper::StatusCode;
 use hyper::header::{
     CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName,
@@ -19,6 +17,7 @@ use posthouse_client::code::own_response::IDEMPOTENCY_DIFFERS;
 use posthouse_client::{Filter, GroupConfig, Leased, Receive, SimpleConsumer};
 use tokio::time::Instant;
 
+use crate::body::{Body, Response};
 use crate::call::Call;
 use crate::clock;
 use crate::events;
@@ -138,7 +137,7 @@ async fn receive(call: Call) -> Result<Response, Problem> {
 
 fn wanted(call: &Call) -> Result<Wanted, Problem> {
     let known = ["topic", "max", "wait", "lease", "body", "tag", "sql"];
-    let mut parameters = Parameters::new(&call.query, &known, &[]);
+    let mut parameters = Parameters::new(call.query(), &known, &[]);
     let max = parameters.number("max", 1..=32);
     let wait = parameters.duration("wait", Duration::ZERO..=WAIT_MAX);
     let lease = parameters.any_duration("lease", LEASE_RANGE);

@@ -3,13 +3,12 @@
 
 use std::time::Duration;
 
-use axum::body::Body;
-use axum::response::Response;
 use hyper::StatusCode;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use posthouse_client::code::response::SYSTEM_ERROR;
 use posthouse_client::{Error, Message, MessageError};
 
+use crate::body::{Body, Response};
 use crate::call::Call;
 use crate::clock;
 use crate::draft::{Draft, FIELDS};
@@ -44,7 +43,7 @@ const TIMEOUT_MAX: Duration = Duration::from_secs(60);
 
 async fn request(mut call: Call) -> Result<Response, Problem> {
     media::is_json(&call.headers)?;
-    let mut parameters = Parameters::new(&call.query, &["timeout"], &[]);
+    let mut parameters = Parameters::new(call.query(), &["timeout"], &[]);
     let limit = parameters
         .duration("timeout", Duration::from_millis(1)..=TIMEOUT_MAX)
         .unwrap_or(TIMEOUT);
@@ -95,7 +94,7 @@ async fn request(mut call: Call) -> Result<Response, Problem> {
 
 async fn send_reply(mut call: Call) -> Result<Response, Problem> {
     media::is_json(&call.headers)?;
-    let mut parameters = Parameters::new(&call.query, &[], &[]);
+    let mut parameters = Parameters::new(call.query(), &[], &[]);
     parameters.finish()?;
     no_key(&call)?;
     let limits = &call.node.options.limits;

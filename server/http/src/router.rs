@@ -7,13 +7,12 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Instant;
 
-use axum::body::Body;
-use axum::response::Response;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{ALLOW, CONTENT_ENCODING, CONTENT_LENGTH, HeaderName, HeaderValue, VARY};
 use hyper::http::request::Parts;
 use hyper::{Method, StatusCode};
 
+use crate::body::{Body, Response};
 use crate::call::Call;
 use crate::cors;
 use crate::guard;
@@ -41,10 +40,6 @@ const OWN_TYPES: [&str; 6] = [
     "streamGroup",
     "streamChecks",
 ];
-
-/// Which operation answered, in an answer's extensions.
-#[derive(Clone, Copy)]
-struct OperationId(&'static str);
 
 /// Answers requests of one port.
 #[derive(Clone)]
@@ -81,41 +76,43 @@ impl Door {
         let cross = guard::allowed_origin(&head.headers, options).map(str::to_owned);
         let refused = guard::check(&head, options).and_then(|()| plain_body(&head));
         let begun = match refused {
-            Err(problem) => Err(problem.answer(Some(id.as_str()))),
-            Ok(()) if cross.is_some() && cors::is_preflight(&head) => Err(cors::preflight()),
+            Err(problem) => Err((NO_OPERATION, problem.answer(Some(id.as_str())))),
+            Ok(()) if cross.is_some() && cors::is_preflight(&head) => {
+                Err((NO_OPERATION, cors::preflight()))
+            }
             Ok(()) => {
-                let body = Body::new(Timed::new(body, &options.limits));
+                let body = Timed::new(body, &options.limits);
                 self.begin(head, body, &id, line)
             }
         };
         let begun = begun.map_err(Box::new);
         async move {
-            let mut response = match begun {
-                Ok(running) => running.end(&id).await,
-                Err(response) => *response,
+            let (operation, mut response) = match begun {
+                Ok(running) => (running.operation.id, running.end(&id).await),
+                Err(refused) => *refused,
             };
             if packs {
                 response = packed::packed(response);
             }
             self.sign(&mut response, id, cross.as_deref());
-            self.note(&response, started);
+            self.note(operation, &response, started);
             response
         }
     }
 
-    /// Begins the operation that this path and method have.
+    /// Begins the operation that this path and method have; or the answer, and whose it is.
     #[allow(clippy::result_large_err)] // not an error, but the answer; boxed where it is kept
     fn begin(
         &self,
         head: Parts,
-        body: Body,
+        body: Timed,
         id: &RequestId,
         line: Arc<Line>,
-    ) -> Result<Running, Response> {
+    ) -> Result<Running, (&'static str, Response)> {
         let Ok(found) = self.resources.at(head.uri.path()) else {
             let detail = "no operation has this path; /openapi.json lists all of them";
             let problem = Problem::new(&problem::NOT_FOUND).detail(detail);
-            return Err(problem.answer(Some(id.as_str())));
+            return Err((NO_OPERATION, problem.answer(Some(id.as_str()))));
         };
         let method = match head.method {
             Method::HEAD => &Method::GET,
@@ -123,14 +120,12 @@ impl Door {
         };
         let mut operations = found.value.operations.iter();
         let Some(operation) = operations.find(|own| own.method == *method) else {
-            return Err(other_method(found.value, &head.method, id));
+            return Err((NO_OPERATION, other_method(found.value, &head.method, id)));
         };
         if shows_json(operation)
             && let Err(problem) = media::takes_json(&head.headers)
         {
-            let mut response = problem.answer(Some(id.as_str()));
-            response.extensions_mut().insert(OperationId(operation.id));
-            return Err(response);
+            return Err((operation.id, problem.answer(Some(id.as_str()))));
         }
         // Whatever cannot be decoded was refused before.
         let decoded = |value| percent_decode(value).unwrap_or_default().into_owned();
@@ -148,7 +143,7 @@ impl Door {
     /// What every answer carries.
     fn sign(&self, response: &mut Response, id: RequestId, cross: Option<&str>) {
         let headers = response.headers_mut();
-        headers.insert(X_REQUEST_ID.clone(), id.0);
+        headers.insert(X_REQUEST_ID.clone(), id.into());
         let fixed = [
             ("x-content-type-options", "nosniff"),
             ("referrer-policy", "no-referrer"),
@@ -169,9 +164,7 @@ impl Door {
         }
     }
 
-    fn note(&self, response: &Response, started: Instant) {
-        let operation = response.extensions().get::<OperationId>();
-        let operation = operation.map_or(NO_OPERATION, |operation| operation.0);
+    fn note(&self, operation: &'static str, response: &Response, started: Instant) {
         let metrics = &self.node.metrics;
         metrics.answered(operation, response.status().as_u16(), started.elapsed());
         if let Some(kind) = response.extensions().get::<&'static Kind>() {
@@ -267,7 +260,6 @@ impl Running {
             }
             Err(()) => Problem::new(&problem::INTERNAL).answer(Some(id.as_str())),
         };
-        response.extensions_mut().insert(OperationId(operation.id));
         if self.head_only {
             without_body(&mut response);
         }
@@ -277,7 +269,7 @@ impl Running {
 
 /// An answer to `HEAD`: what `GET` would say, and how long that is, but not it.
 fn without_body(response: &mut Response) {
-    let body = std::mem::take(response.body_mut());
+    let body = std::mem::replace(response.body_mut(), Body::empty());
     if let Some(length) = body.size_hint().exact().filter(|length| *length > 0) {
         response.headers_mut().insert(CONTENT_LENGTH, length.into());
     }

@@ -1,13 +1,12 @@
 //! Calls delayed messages back.
 
-use axum::body::Body;
-use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::{URL_SAFE, URL_SAFE_NO_PAD};
 use hyper::StatusCode;
 use posthouse_client::Error;
 use posthouse_client::code::response::{ILLEGAL_OPERATION, NO_PERMISSION};
 
+use crate::body::{Body, Response};
 use crate::call::Call;
 use crate::operations::{Operation, row};
 use crate::problem::{self, Problem};

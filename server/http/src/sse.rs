@@ -6,8 +6,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use axum::body::Body;
-use axum::response::Response;
 use bytes::Bytes;
 use hyper::Version;
 use hyper::body::Frame;
@@ -15,6 +13,7 @@ use hyper::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, 
 use serde_json::Value;
 use tokio::sync::mpsc;
 
+use crate::body::{Body, Response};
 use crate::call::Call;
 use crate::line::Line;
 use crate::node::Node;

@@ -18,10 +18,10 @@ mod wanted;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use axum::response::Response;
 use hyper::header::HeaderName;
 use posthouse_client::Filter;
 
+use crate::body::Response;
 use crate::call::Call;
 use crate::names;
 use crate::node::Node;
@@ -65,7 +65,7 @@ enum From {
 
 async fn tail(call: Call) -> Result<Response, Problem> {
     sse::accepted(&call.headers, false)?;
-    let mut parameters = Parameters::new(&call.query, PARAMETERS, &["queue"]);
+    let mut parameters = Parameters::new(call.query(), PARAMETERS, &["queue"]);
     let from = from(&call, &parameters);
     let max_events = parameters.number("max_events", 1..=u64::MAX);
     let max_duration = parameters.duration("max_duration", Duration::ZERO..=sse::LONGEST);

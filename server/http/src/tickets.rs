@@ -2,11 +2,11 @@
 //!
 //! A ticket is for one path, and for the web page that asked for it.
 
-use axum::response::Response;
 use hyper::StatusCode;
 use hyper::header::{HOST, HeaderName, ORIGIN};
 use serde_json::json;
 
+use crate::body::Response;
 use crate::call::{Call, json_answer};
 use crate::json::{self, At, Faults};
 use crate::operations::{Operation, row};
@@ -26,7 +26,7 @@ const TICKET_USUAL: i64 = 10 * 60_000;
 
 /// The right to open one stream for a while, for who can set no header.
 async fn create(mut call: Call) -> Result<Response, Problem> {
-    Parameters::new(&call.query, &[], &[]).finish()?;
+    Parameters::new(call.query(), &[], &[]).finish()?;
     let limit = call.node.options.limits.small;
     let body = call.json(limit, "application/json").await?;
     let (mut faults, top) = (Faults::default(), At::Root);
@@ -101,7 +101,7 @@ pub(crate) fn allowed(call: &Call, ticket: Option<&str>) -> Result<(), Problem> 
     if until <= clock::wall_ms() {
         return refused("the ticket is over; ask for a new one");
     }
-    if path != call.target.as_bytes() {
+    if path != call.uri.path().as_bytes() {
         return refused("the ticket is for another stream");
     }
     let is_its = match call.headers.get(ORIGIN) {

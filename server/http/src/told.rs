@@ -3,10 +3,11 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use axum::body::Body;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
+
+use crate::body::Body;
 
 /// Something that a caller gets. Dropped before [`Promise::told`], it takes back what it is about.
 pub(crate) trait Promise: Send + Unpin + 'static {

@@ -3,13 +3,12 @@
 mod figures;
 mod settings;
 
-use axum::body::Body;
-use axum::response::Response;
 use hyper::StatusCode;
 use hyper::header::{ETAG, HeaderValue, LOCATION};
 use posthouse_client::{Admin, Error, TopicConfig, TopicName};
 use serde_json::{Value, json};
 
+use crate::body::{Body, Response};
 use crate::call::{Call, json_answer};
 use crate::names;
 use crate::operations::{Operation, row};
@@ -67,7 +66,7 @@ async fn put(mut call: Call) -> Result<Response, Problem> {
     let topic = wanted.create(name);
     admin.put_topic(&topic).await?;
     let mut response = answer(&admin, StatusCode::CREATED, &topic).await?;
-    let parameters = Parameters::new(&call.query, &[], &[]);
+    let parameters = Parameters::new(call.query(), &[], &[]);
     let location = names::location(&["topics", call.parameter(0)], parameters.text(NAMESPACE));
     if let Ok(location) = HeaderValue::try_from(location) {
         response.headers_mut().insert(LOCATION, location);
@@ -83,7 +82,7 @@ pub(crate) fn made_by_use(name: &str) -> Option<TopicConfig> {
 
 /// The topic of the path; the query says nothing but its namespace.
 fn only_namespace(call: &Call) -> Result<TopicName, Problem> {
-    let mut parameters = Parameters::new(&call.query, &[], &[]);
+    let mut parameters = Parameters::new(call.query(), &[], &[]);
     parameters.finish()?;
     names::topic(call.parameter(0), parameters.text(NAMESPACE))
 }
@@ -108,7 +107,7 @@ async fn patch(mut call: Call) -> Result<Response, Problem> {
 }
 
 async fn delete(call: Call) -> Result<Response, Problem> {
-    let mut parameters = Parameters::new(&call.query, &["confirm"], &[]);
+    let mut parameters = Parameters::new(call.query(), &["confirm"], &[]);
     parameters.finish()?;
     let name = names::topic(call.parameter(0), parameters.text(NAMESPACE))?;
     names::confirmed(&parameters, call.parameter(0))?;
@@ -121,7 +120,7 @@ async fn delete(call: Call) -> Result<Response, Problem> {
 }
 
 async fn list(call: Call) -> Result<Response, Problem> {
-    let mut parameters = Parameters::new(&call.query, &["prefix", "limit", "page_token"], &[]);
+    let mut parameters = Parameters::new(call.query(), &["prefix", "limit", "page_token"], &[]);
     let asked = Page::asked(&mut parameters, &call.node)?;
     let namespace = parameters.text(NAMESPACE);
     let prefix = names::full(parameters.text("prefix").unwrap_or_default(), namespace);
@@ -133,7 +132,7 @@ async fn list(call: Call) -> Result<Response, Problem> {
         cluster.cluster_addr_table.contains_key(topic)
             || cluster.broker_addr_table.contains_key(topic)
     };
-    topics.retain(|topic| topic.starts_with(&prefix) && !names::is_system(topic) && !own(topic));
+    topics.retain(|topic| topic.starts_with(&*prefix) && !names::is_system(topic) && !own(topic));
     let (topics, next) = asked.take(topics, &call.node);
     let items: Vec<Value> = topics.iter().map(|name| json!({"name": name})).collect();
     Ok(page::answer(&call, items, next))

@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
-use axum::response::Response;
 use hyper::StatusCode;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, LOCATION};
 use posthouse_client::code::response::{ILLEGAL_OPERATION, SYSTEM_ERROR};
@@ -13,6 +11,7 @@ use posthouse_client::{
     TransactionState,
 };
 
+use crate::body::{Body, Response};
 use crate::call::Call;
 use crate::clock;
 use crate::draft::{Draft, FIELDS};

@@ -45,6 +45,12 @@ pub enum NameError {
 impl TopicName {
     /// Checks a topic name as a broker does.
     pub fn parse(name: &str) -> Result<TopicName, NameError> {
+        TopicName::check(name)?;
+        Ok(TopicName(name.into()))
+    }
+
+    /// The same, for who keeps the name elsewhere.
+    pub fn check(name: &str) -> Result<(), NameError> {
         let max = if is_retry(name) || is_dlq(name) {
             RETRY_TOPIC_MAX
         } else {
@@ -54,11 +60,10 @@ impl TopicName {
             // A retry topic of popped messages: `%RETRY%group+topic`.
             Some((group, topic)) if is_retry(group) => {
                 check("topic", group, max)?;
-                check("topic", topic, TOPIC_MAX)?;
+                check("topic", topic, TOPIC_MAX)
             }
-            _ => check("topic", name, max)?,
+            _ => check("topic", name, max),
         }
-        Ok(TopicName(name.into()))
     }
 
     /// The retry topic of a group: `%RETRY%g`.
@@ -140,6 +145,11 @@ fn check(what: &'static str, name: &str, max: usize) -> Result<(), NameError> {
 
 macro_rules! text {
     ($($name:ty),*) => {$(
+        impl From<$name> for Arc<str> {
+            fn from(name: $name) -> Arc<str> {
+                name.0
+            }
+        }
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(&self.0)

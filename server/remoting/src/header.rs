@@ -260,14 +260,14 @@ macro_rules! header {
                     }
                 }
                 Ok(Self {
-                    $($field: $crate::header::Value::read($crate::header::text($wire), $field)?,)*
+                    $($field: $crate::header::Value::read(const { $crate::header::text($wire) }, $field)?,)*
                 })
             }
 
             /// Adds its fields to a command.
             pub fn fill(&self, mut command: $crate::command::Command) -> $crate::command::Command {
                 $(if let Some(value) = $crate::header::Value::text(&self.$field) {
-                    command = command.with($crate::header::text($wire), value);
+                    command = command.with(const { $crate::header::text($wire) }, value);
                 })*
                 command
             }

@@ -7,16 +7,18 @@
 mod burst;
 
 use std::cell::RefCell;
+use std::future::poll_fn;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
 use model::Mark;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::answer::Answer;
 use crate::client::{CallError, Heard, Incoming, answer_to};
@@ -28,6 +30,9 @@ use crate::server::parked::{refused, with_code};
 use crate::server::{Again, Door, Outcome, Peer, Refusal, Run, Service};
 
 pub use burst::Burst;
+
+/// So many bytes of a message do not wait for others that could be written with them.
+const MUCH: usize = 32 << 10;
 
 /// A caller inside the process. To the service it is a connection like any other; what is pushed to it
 /// comes out of its [`Pushed`], if it was opened with one.
@@ -90,22 +95,53 @@ impl Local {
     }
 
     /// As [`Local::request`], for requests that services never hold, as sends are: nothing is kept in order to be
-    /// woken. `head` is a frame without its body, which is read where it lies.
+    /// woken. `head` is a frame without its body, which is read where it lies. The request runs here and now, and the
+    /// future, which has room for no more than an answer that waits, is its end.
     ///
     /// # Errors
     /// As [`Local::request`].
-    pub async fn send(
-        &self,
-        head: &[u8],
-        body: &[u8],
+    pub fn send<'a>(
+        &'a self,
+        head: Vec<u8>,
+        body: &'a [u8],
         limit: Duration,
-    ) -> Result<Option<Answer>, CallError> {
-        let until = Instant::now() + limit;
+    ) -> impl Future<Output = Result<Option<Answer>, CallError>> + Send + 'a {
         let ticket = self.hub.connection_id(LOCAL).0;
-        let body = Some(body);
-        timeout_at(until, self.run_on(ticket, Asked { head, body }, None, None))
-            .await
-            .map_err(|_| CallError::Timeout)?
+        let ran = self.run_once(ticket, Asked::apart(&head, body), None);
+        async move {
+            let Ran { outcome, answered } = ran?;
+            match outcome {
+                Ended::Done => answered.told(None),
+                Ended::Staged(mark, staged) => {
+                    // What is much is written while it is near the processor.
+                    if body.len() < MUCH {
+                        turn().await;
+                    }
+                    let written = staged.commit();
+                    let safe = match written {
+                        Ok(()) if !self.has(mark) => {
+                            let safe = Box::pin(timeout(limit, self.until(mark))).await;
+                            safe.map_err(|_| CallError::Timeout)?
+                        }
+                        written => written,
+                    };
+                    answered.told(safe.err())
+                }
+                // Boxed: a send has no room for what it seldom does.
+                Ended::NotYet(not_yet) => {
+                    Box::pin(async move {
+                        let rest = async {
+                            let again = ready(not_yet, None).await?;
+                            let asked = Asked::apart(&head, body);
+                            self.run_on(ticket, asked, Some(again), None).await
+                        };
+                        let ended = timeout(limit, rest).await;
+                        ended.map_err(|_| CallError::Timeout)?
+                    })
+                    .await
+                }
+            }
+        }
     }
 
     /// What a service keeps for a request that runs again, it keeps under the ticket.
@@ -129,54 +165,43 @@ impl Local {
         woken: Option<&Notify>,
     ) -> Result<Option<Answer>, CallError> {
         loop {
-            let mut out = Vec::new();
-            let run = Run { again, ticket };
-            let (oneway, outcome) = asked.read(|frame| {
-                let call = || self.service.call(&self.peer, frame, run, &mut out);
-                (frame.is_oneway(), catch_unwind(AssertUnwindSafe(call)))
-            })?;
+            let Ran { outcome, answered } = self.run_once(ticket, asked, again)?;
             match outcome {
-                Ok(Outcome::Done) => {}
-                Ok(Outcome::After(mark)) => {
-                    if let Err(short) = self.commit(mark).await {
-                        out = short.instead_of(out);
-                    }
+                Ended::Done => return answered.told(None),
+                Ended::Staged(mark, staged) => {
+                    turn().await;
+                    let safe = match staged.commit() {
+                        Ok(()) => self.until(mark).await,
+                        refused => refused,
+                    };
+                    return answered.told(safe.err());
                 }
-                Ok(Outcome::Hold(time)) => {
-                    again = Some(match woken {
-                        None => Again::Deadline,
-                        Some(woken) => {
-                            let waited = tokio::time::timeout(time, woken.notified()).await;
-                            waited.map_or(Again::Deadline, |()| Again::Woken)
-                        }
-                    });
-                    continue;
-                }
-                Ok(Outcome::Cold(job)) => {
-                    let done = tokio::task::spawn_blocking(job).await;
-                    done.map_err(|_| CallError::Panicked)?;
-                    again = Some(Again::Warm);
-                    continue;
-                }
-                Err(_) => return Err(CallError::Panicked),
+                Ended::NotYet(not_yet) => again = Some(ready(not_yet, woken).await?),
             }
-            if oneway || out.is_empty() {
-                return Ok(None);
-            }
-            // What is said unasked may stand behind the answer; a caller in the process asks by itself.
-            let length = Decoder::peek(&out).map_err(CallError::Frame)?;
-            out.truncate(length.unwrap_or(out.len()));
-            return Ok(Some(Answer::new(Bytes::from(out))));
         }
     }
 
-    /// Commits, and waits for the mark.
-    async fn commit(&self, mark: Mark) -> Result<(), Short> {
-        // Others that are ready stage too, and the first of them writes for all.
-        let staged = Staged(Some(&*self.service));
-        tokio::task::yield_now().await;
-        staged.commit().map_err(Short::Refused)?;
-        self.until(mark).await
+    /// Runs a request as far as it gets at once.
+    fn run_once(
+        &self,
+        ticket: u64,
+        asked: Asked<'_>,
+        again: Option<Again>,
+    ) -> Result<Ran<'_>, CallError> {
+        let mut out = Vec::new();
+        let run = Run { again, ticket };
+        let (oneway, outcome) = asked.read(|frame| {
+            let call = || self.service.call(&self.peer, frame, run, &mut out);
+            (frame.is_oneway(), catch_unwind(AssertUnwindSafe(call)))
+        })?;
+        let outcome = match outcome.map_err(|_| CallError::Panicked)? {
+            Outcome::Done => Ended::Done,
+            Outcome::After(mark) => Ended::Staged(mark, Staged(Some(&*self.service))),
+            Outcome::Hold(time) => Ended::NotYet(NotYet::Held(time)),
+            Outcome::Cold(job) => Ended::NotYet(NotYet::Cold(job)),
+        };
+        let answered = Answered { out, oneway };
+        Ok(Ran { outcome, answered })
     }
 
     fn has(&self, mark: Mark) -> bool {
@@ -204,8 +229,69 @@ impl Local {
             }
         };
         let limit = self.service.mark_timeout();
-        let reached = tokio::time::timeout(limit, reached).await;
+        let reached = timeout(limit, reached).await;
         reached.unwrap_or_else(|_| Err(Short::Late(self.service.late(mark.level))))
+    }
+}
+
+/// A request that ran.
+struct Ran<'a> {
+    outcome: Ended<'a>,
+    answered: Answered,
+}
+
+/// How far a request got.
+enum Ended<'a> {
+    Done,
+    /// Its answer counts once what it staged has reached the mark.
+    Staged(Mark, Staged<'a>),
+    /// It runs again.
+    NotYet(NotYet),
+}
+
+/// What a request waits for before it runs again.
+enum NotYet {
+    /// To be woken, or this time.
+    Held(Duration),
+    /// This work.
+    Cold(Box<dyn FnOnce() + Send>),
+}
+
+/// Waits until a request may run again. `woken`: how it hears that; without, it is not held.
+async fn ready(not_yet: NotYet, woken: Option<&Notify>) -> Result<Again, CallError> {
+    match (not_yet, woken) {
+        (NotYet::Held(_), None) => Ok(Again::Deadline),
+        (NotYet::Held(time), Some(woken)) => {
+            let waited = timeout(time, woken.notified()).await;
+            Ok(waited.map_or(Again::Deadline, |()| Again::Woken))
+        }
+        (NotYet::Cold(job), _) => {
+            let done = tokio::task::spawn_blocking(job).await;
+            done.map(|()| Again::Warm).map_err(|_| CallError::Panicked)
+        }
+    }
+}
+
+/// What a service wrote.
+struct Answered {
+    out: Vec<u8>,
+    oneway: bool,
+}
+
+impl Answered {
+    /// The answer, or what is told instead.
+    fn told(self, short: Option<Short>) -> Result<Option<Answer>, CallError> {
+        let mut out = match short {
+            Some(short) => short.instead_of(self.out),
+            None => self.out,
+        };
+        if self.oneway || out.is_empty() {
+            return Ok(None);
+        }
+        // What is said unasked may stand behind the answer; a caller in the process asks by itself.
+        let length = Decoder::peek(&out).map_err(CallError::Frame)?;
+        out.truncate(length.unwrap_or(out.len()));
+        Ok(Some(Answer::new(Bytes::from(out))))
     }
 }
 
@@ -226,6 +312,11 @@ thread_local! {
 impl<'a> Asked<'a> {
     fn whole(frame: &'a [u8]) -> Asked<'a> {
         let (head, body) = (frame, None);
+        Asked { head, body }
+    }
+
+    fn apart(head: &'a [u8], body: &'a [u8]) -> Asked<'a> {
+        let body = Some(body);
         Asked { head, body }
     }
 
@@ -272,9 +363,26 @@ impl Short {
 struct Staged<'a>(Option<&'a dyn Service>);
 
 impl Staged<'_> {
-    fn commit(mut self) -> Result<(), Refusal> {
-        self.0.take().map_or(Ok(()), |service| service.commit())
+    /// Writes it, with all that others have staged since.
+    fn commit(mut self) -> Result<(), Short> {
+        let committed = self.0.take().map_or(Ok(()), |service| service.commit());
+        committed.map_err(Short::Refused)
     }
+}
+
+/// Lets the tasks that are ready stage first: whoever commits writes for all. tokio's `yield_now` would look for new
+/// work too, and then wake a task once more that somebody else woke meanwhile: an HTTP connection that reads a body
+/// wakes itself.
+async fn turn() {
+    let mut over = false;
+    poll_fn(|cx| match std::mem::replace(&mut over, true) {
+        true => Poll::Ready(()),
+        false => {
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        }
+    })
+    .await;
 }
 
 impl Drop for Staged<'_> {

@@ -58,7 +58,7 @@ impl Shared {
         let Some(first) = messages.first() else {
             return Ok(Vec::new());
         };
-        TopicName::parse(&self.client.names.full(&first.topic))?;
+        TopicName::check(&self.client.names.full(&first.topic))?;
         let same = |message: &Message| {
             message.topic == first.topic
                 && message.sharding_key == first.sharding_key

@@ -1,5 +1,6 @@
 //! A message as it goes over the wire, and the answer to it.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -32,7 +33,7 @@ pub struct Sent {
     /// What a delayed message can be called back with.
     pub recall_handle: Option<String>,
     /// How safe it is, in the words of a broker that says so.
-    pub durability: Option<String>,
+    pub durability: Option<Cow<'static, str>>,
     /// When it was stored, by the clock of a broker that says so: milliseconds since the Unix epoch.
     pub stored_at: Option<i64>,
     /// It was stored before, by a send with the same idempotency key; this one stored nothing.
@@ -162,9 +163,8 @@ impl Outgoing {
         };
         let answer = SendAnswer::read(frame);
         let answer = answer.map_err(|error| Error::malformed(channel.address(), error))?;
-        let replayed = frame.ext.get("replayed") == Some("true");
         // Of a repeated send, the id is the first one's.
-        let id = answer.transaction_id.filter(|_| replayed);
+        let id = answer.transaction_id.filter(|_| answer.replayed);
         Ok(Sent {
             id: id.unwrap_or(&self.id).to_owned(),
             offset_id: answer.msg_id.to_owned(),
@@ -175,10 +175,19 @@ impl Outgoing {
             },
             queue_offset: answer.queue_offset.unsigned_abs(),
             status,
-            recall_handle: frame.ext.get("recallHandle").map(str::to_owned),
-            durability: frame.ext.get("durability").map(str::to_owned),
-            stored_at: frame.ext.get("storedAt").and_then(|at| at.parse().ok()),
-            replayed,
+            recall_handle: answer.recall_handle.map(str::to_owned),
+            durability: answer.durability.map(durability),
+            stored_at: answer.stored_at,
+            replayed: answer.replayed,
         })
+    }
+}
+
+/// A broker's word for how safe a message is; those of ours are not copied for every message.
+fn durability(told: &str) -> Cow<'static, str> {
+    match told {
+        "fsynced" => Cow::Borrowed("fsynced"),
+        "page-cache" => Cow::Borrowed("page-cache"),
+        other => Cow::Owned(other.to_owned()),
     }
 }

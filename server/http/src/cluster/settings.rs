@@ -5,13 +5,13 @@
 
 use std::collections::BTreeMap;
 
-use axum::response::Response;
 use hyper::StatusCode;
 use hyper::header::{ETAG, HeaderValue};
 use posthouse_client::Error;
 use posthouse_client::code::response::REQUEST_CODE_NOT_SUPPORTED;
 use serde_json::{Map, Value};
 
+use crate::body::Response;
 use crate::call::{Call, json_answer};
 use crate::etag;
 use crate::json::{self, At, Faults, Kind};
@@ -28,14 +28,14 @@ type Settings = BTreeMap<String, String>;
 
 /// The settings of a broker.
 pub(super) async fn get(call: Call) -> Result<Response, Problem> {
-    Parameters::new(&call.query, &[], &[]).finish()?;
+    Parameters::new(call.query(), &[], &[]).finish()?;
     let admin = call.node.client.admin();
     Ok(answer(&admin.broker_config(call.parameter(0)).await?))
 }
 
 /// Changes what the request says.
 pub(super) async fn patch(mut call: Call) -> Result<Response, Problem> {
-    Parameters::new(&call.query, &[], &[]).finish()?;
+    Parameters::new(call.query(), &[], &[]).finish()?;
     let wanted = call.patch(read).await?;
     let broker = call.parameter(0).to_owned();
     let _turn = call.node.turns.of(&format!("broker {broker}")).await;

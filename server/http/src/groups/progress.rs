@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use axum::response::Response;
 use hyper::StatusCode;
 use posthouse_client::code::response::REQUEST_CODE_NOT_SUPPORTED;
 use posthouse_client::{Admin, Error, GroupName, Progress, Queue, ResetTo};
 use serde_json::{Value, json};
 
 use super::{existing, only_namespace};
+use crate::body::Response;
 use crate::call::{Call, json_answer};
 use crate::json::{self, At, Faults};
 use crate::parameters::{NAMESPACE, Parameters};
@@ -18,7 +18,7 @@ use crate::{names, shown, time};
 
 /// Where the group goes on in each queue.
 pub(super) async fn offsets(call: Call) -> Result<Response, Problem> {
-    let mut parameters = Parameters::new(&call.query, &["topic"], &[]);
+    let mut parameters = Parameters::new(call.query(), &["topic"], &[]);
     parameters.finish()?;
     let namespace = parameters.text(NAMESPACE);
     let group = names::group(call.parameter(0), namespace)?;
@@ -146,7 +146,7 @@ struct Reset {
 pub(super) async fn reset(mut call: Call) -> Result<Response, Problem> {
     let group = only_namespace(&call)?;
     let asked = read(&mut call).await?;
-    let mut parameters = Parameters::new(&call.query, &[], &[]);
+    let mut parameters = Parameters::new(call.query(), &[], &[]);
     parameters.finish()?;
     let topic = names::topic(&asked.topic, parameters.text(NAMESPACE))?;
     let admin = call.node.client.admin();

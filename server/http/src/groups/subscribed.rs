@@ -2,13 +2,13 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use axum::response::Response;
 use hyper::StatusCode;
 use hyper::header::{ETAG, HeaderValue, IF_MATCH, LOCATION};
 use posthouse_client::{Admin, Filter, GroupConfig, GroupName};
 use serde_json::{Value, json};
 
 use super::{existing, no_content, to_subscribe};
+use crate::body::Response;
 use crate::call::{Call, json_answer};
 use crate::json::{self, At, Faults};
 use crate::page::{self, Page};
@@ -43,7 +43,7 @@ struct Named {
 
 impl Named {
     fn of(call: &Call) -> Result<Named, Problem> {
-        let mut parameters = Parameters::new(&call.query, &[], &[]);
+        let mut parameters = Parameters::new(call.query(), &[], &[]);
         parameters.finish()?;
         let namespace = parameters.text(NAMESPACE).map(str::to_owned);
         Ok(Named {
@@ -70,7 +70,7 @@ impl Named {
 }
 
 pub(super) async fn list(call: Call) -> Result<Response, Problem> {
-    let mut parameters = Parameters::new(&call.query, &["limit", "page_token"], &[]);
+    let mut parameters = Parameters::new(call.query(), &["limit", "page_token"], &[]);
     let asked = Page::asked(&mut parameters, &call.node)?;
     let namespace = parameters.text(NAMESPACE);
     let name = names::group(call.parameter(0), namespace)?;

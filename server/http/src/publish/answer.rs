@@ -1,13 +1,12 @@
 //! What a sender is told.
 
-use axum::body::Body;
-use axum::response::Response;
 use hyper::HeaderMap;
 use hyper::StatusCode;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION};
 use posthouse_client::{SendStatus, Sent};
 
 use super::Target;
+use crate::body::{Body, Response};
 use crate::clock;
 use crate::idempotency;
 use crate::publisher::Kind;
@@ -27,26 +26,33 @@ pub(super) fn status(sent: &Sent) -> StatusCode {
     }
 }
 
-/// The answer to one message.
-pub(super) fn one(target: &Target, answer: &Sent, kind: Kind, deliver_at: Option<i64>) -> Response {
+/// The answer to one message; its headers stand in this map, whatever was in it.
+pub(super) fn one(
+    mut headers: HeaderMap,
+    target: &Target,
+    answer: &Sent,
+    kind: Kind,
+    deliver_at: Option<i64>,
+) -> Response {
     let mut out = String::with_capacity(320);
     let mut object = Object::new(&mut out);
     let shown = crate::write::plain_topic(&target.topic, target.namespace.as_deref());
     object.string("topic", shown);
-    sent(&mut object, answer, kind, deliver_at, clock::wall_ms());
+    sent(&mut object, answer, kind, deliver_at, clock::wall_ms);
     object.end();
-    let mut response = Response::new(Body::from(out));
-    *response.status_mut() = status(answer);
-    let headers = response.headers_mut();
+    headers.clear();
     // With those of every answer they are seven, one more than a map begins with.
     headers.reserve(8);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(DURABILITY.clone(), durability(answer.durability.as_deref()));
-    replayed(headers, answer);
+    replayed(&mut headers, answer);
     if let Ok(location) = HeaderValue::try_from(location(target, "messages", &answer.id)) {
         headers.insert(LOCATION, location);
     }
+    let mut response = Response::new(Body::from(out));
+    *response.status_mut() = status(answer);
+    *response.headers_mut() = headers;
     response
 }
 
@@ -63,7 +69,7 @@ pub(crate) fn sent(
     sent: &Sent,
     kind: Kind,
     deliver_at: Option<i64>,
-    now: i64,
+    now: impl FnOnce() -> i64,
 ) {
     object.string("message_id", &sent.id);
     if kind == Kind::Delay {
@@ -82,7 +88,7 @@ pub(crate) fn sent(
         object.queue("queue", &sent.queue);
         object.number("offset", sent.queue_offset);
     }
-    object.time("stored_at", sent.stored_at.unwrap_or(now));
+    object.time("stored_at", sent.stored_at.unwrap_or_else(now));
     object.string(
         "send_status",
         match sent.status {

@@ -3,14 +3,13 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use axum::body::Body;
-use axum::response::Response;
 use bytes::Bytes;
 use hyper::StatusCode;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use posthouse_client::{Message, Producer, Sent};
 
 use super::{Read, Target, answer, key, read_body};
+use crate::body::{Body, Response};
 use crate::call::Call;
 use crate::clock;
 use crate::draft::{Draft, FIELDS};
@@ -361,7 +360,7 @@ fn shown(entries: &[Entry], now: i64) -> Response {
                 if sent.replayed {
                     object.value("replayed").push_str("true");
                 }
-                answer::sent(&mut object, sent, entry.kind, entry.deliver_at, now);
+                answer::sent(&mut object, sent, entry.kind, entry.deliver_at, || now);
                 let told = sent.durability.as_deref().unwrap_or(answer::UNKNOWN);
                 // What is not the same for all is said of none.
                 let same = durability.is_none_or(|before| before == told);

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, SystemTime};
 
-use axum::response::Response;
 use hyper::StatusCode;
 use serde_json::{Value, json};
 
+use crate::body::Response;
 use crate::call::{Call, json_answer};
 use crate::page::{self, Page};
 use crate::parameters::{NAMESPACE, Parameters};
@@ -33,7 +33,7 @@ pub(super) async fn stats(call: Call) -> Result<Response, Problem> {
 
 /// The first and the next offset of each queue, and that of a time.
 pub(super) async fn offsets(call: Call) -> Result<Response, Problem> {
-    let mut parameters = Parameters::new(&call.query, &["time"], &[]);
+    let mut parameters = Parameters::new(call.query(), &["time"], &[]);
     let at = parameters.time("time");
     parameters.finish()?;
     let topic = names::topic(call.parameter(0), parameters.text(NAMESPACE))?;
@@ -62,7 +62,7 @@ pub(super) async fn offsets(call: Call) -> Result<Response, Problem> {
 
 /// The groups that have a position in a topic, or members that want it.
 pub(super) async fn groups(call: Call) -> Result<Response, Problem> {
-    let mut parameters = Parameters::new(&call.query, &["limit", "page_token"], &[]);
+    let mut parameters = Parameters::new(call.query(), &["limit", "page_token"], &[]);
     let asked = Page::asked(&mut parameters, &call.node)?;
     let topic = names::topic(call.parameter(0), parameters.text(NAMESPACE))?;
     let admin = call.node.client.admin();

@@ -134,5 +134,11 @@ header! {
         /// How safe the message is: `fsynced` or `page-cache`. Only for those who asked, and only of
         /// Posthouse. In an answer with code 10 it is what was wished for.
         durability: Option<&'a str> = b"durability",
+        /// When it was stored, milliseconds since the Unix epoch. Told with the durability.
+        stored_at: Option<i64> = b"storedAt",
+        /// What a delayed message can be called back with.
+        recall_handle: Option<&'a str> = b"recallHandle",
+        /// It was stored before, by a send of the same name. Ours.
+        replayed: bool = b"replayed",
     }
 }
