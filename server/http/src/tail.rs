@@ -11,6 +11,7 @@
 
 mod cursor;
 mod fan;
+mod pace;
 mod reader;
 mod stream;
 mod wanted;

@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 
 use super::cursor::Place;
 use super::fan::{Fan, Point};
+use super::pace::Pace;
 use crate::node::Node;
 use crate::problem::Problem;
 use crate::write::{self, Bodies, Format};
@@ -215,7 +216,7 @@ impl Reader {
     }
 
     /// Brings all riders to the end of the ring, or some way there. `false` if they are.
-    async fn round(&self) -> bool {
+    async fn round(&self, pace: &mut Pace) -> bool {
         let mut end = Point::clone(&self.fan.end());
         let chunks = match self.after(end.number) {
             Found::End(_) => return false,
@@ -243,7 +244,7 @@ impl Reader {
         let mut at = 0;
         while let Some(next) = self.fan.serve(at, chunks.as_ref()) {
             at = next;
-            tokio::task::yield_now().await;
+            pace.give_way().await;
         }
         true
     }
@@ -419,7 +420,8 @@ async fn fan_out(reader: Weak<Reader>, mut moved: watch::Receiver<()>) {
         let Some(reader) = reader.upgrade() else {
             return;
         };
-        while reader.round().await {
+        let mut pace = Pace::new();
+        while reader.round(&mut pace).await {
             tokio::task::yield_now().await;
         }
     }
