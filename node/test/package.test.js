@@ -54,6 +54,11 @@ test('a tarball holds what it should and runs no script', async () => {
   assert.deepEqual(platform, ['package/package.json', 'package/posthouse.linux-x64-gnu.node'])
 })
 
+// node16: the oldest way of resolving that a Node from 20.19 on can be asked for.
+test('every way to import the package finds its types', async () => {
+  await sound(join(node, 'node_modules/.bin/attw'), ['--profile', 'node16', '--format', 'ascii', '--no-emoji', tarballs[0]])
+})
+
 test('the native part, with a whole broker inside, has 14 MB at most', () => {
   assert.ok(statSync(join(node, 'posthouse.linux-x64-gnu.node')).size <= 14_000_000)
 })
