@@ -313,6 +313,35 @@ fn a_folder_has_one_server_and_its_clients_share_it() {
 }
 
 #[test]
+fn a_server_with_a_folder_flushes_before_it_answers_unless_told() {
+    let flushes = |path: Option<&std::path::Path>, settings: &[(&str, &str)]| {
+        let owned = |&(key, value): &(&str, &str)| (key.to_owned(), value.to_owned());
+        let server = Server::start(&EmbeddedOptions {
+            path: path.map(Into::into),
+            settings: settings.iter().map(owned).collect(),
+            ..memory()
+        })
+        .unwrap();
+        let client = client(&server);
+        let inner = client.get().unwrap().clone();
+        let asked = async move { inner.admin().broker_config("broker-a").await.unwrap() };
+        let told = client
+            .runtime()
+            .wait::<_, ffi::Error>(asked, never)
+            .unwrap();
+        let flush = told["flushDiskType"].clone();
+        client.close(LIMIT);
+        server.close();
+        flush
+    };
+    let data = tempfile::tempdir().unwrap();
+    assert_eq!(flushes(Some(data.path()), &[]), "SYNC_FLUSH");
+    let told = [("flushDiskType", "ASYNC_FLUSH")];
+    assert_eq!(flushes(Some(data.path()), &told), "ASYNC_FLUSH");
+    assert_eq!(flushes(None, &[]), "ASYNC_FLUSH");
+}
+
+#[test]
 fn a_full_memory_refuses_and_says_so() {
     let server = Server::start(&EmbeddedOptions {
         memory_bytes: Some(64 << 20),
