@@ -13,11 +13,13 @@ import org.apache.rocketmq.client.consumer.listener.ConsumeOrderlyStatus;
 import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
 import org.apache.rocketmq.client.consumer.listener.MessageListenerOrderly;
 import org.apache.rocketmq.client.consumer.rebalance.AllocateMessageQueueAveragely;
+import org.apache.rocketmq.client.exception.MQClientException;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.client.producer.SendResult;
 import org.apache.rocketmq.common.TopicConfig;
 import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
 import org.apache.rocketmq.common.message.Message;
+import org.apache.rocketmq.common.message.MessageExt;
 import org.apache.rocketmq.common.message.MessageQueue;
 import org.apache.rocketmq.tools.admin.DefaultMQAdminExt;
 
@@ -28,7 +30,7 @@ final class Watching {
         scenarios.put("order-topic", Watching::orderTopic);
     }
 
-    /** A producer and a consumer that write traces; both end, so that all is written. */
+    /** A producer and a consumer that write traces. */
     private static void trace(Run run) throws Exception {
         String topic = run.create("Traced", 1);
         DefaultMQProducer producer = new DefaultMQProducer(run.group("Tracing"), null, true, null);
@@ -48,9 +50,28 @@ final class Watching {
         consumer.start();
         SendResult sent = run.sent(producer.send(new Message(topic, "TagA", "key", run.body("traced"))));
         run.check(read.await(run.patience(30), TimeUnit.SECONDS), "the message did not come");
+        // What is not written when a client ends is given half a second, and then lost.
+        DefaultMQAdminExt admin = Returning.admin(run);
+        run.await("the traces", 60, () -> {
+            String written = written(admin, sent.getMsgId());
+            return written.contains("Pub") && written.contains("SubAfter");
+        });
         producer.shutdown();
         consumer.shutdown();
         run.emit("traced", "msgId", sent.getMsgId(), "producer", run.group("Tracing"), "consumer", run.group("Traced"));
+    }
+
+    /** What was written of a message so far. */
+    private static String written(DefaultMQAdminExt admin, String id) throws Exception {
+        StringBuilder all = new StringBuilder();
+        try {
+            for (MessageExt trace : admin.queryMessage("RMQ_SYS_TRACE_TOPIC", id, 32, 0, Long.MAX_VALUE).getMessageList()) {
+                all.append(Inbox.text(trace));
+            }
+        } catch (MQClientException nothing) {
+            // Not found yet.
+        }
+        return all.toString();
     }
 
     /**
