@@ -44,9 +44,7 @@ const HEADER_PREFIX: &str = "ce-";
 
 async fn publish(mut call: Call) -> Result<Response, Problem> {
     let (target, key) = asked(&call)?;
-    let place = call.node.publishes.take(1);
-    let _place =
-        place.ok_or_else(|| Problem::unavailable("too many messages are being published"))?;
+    let _place = publish::place(&call.node)?;
     let (kind, utf8) = media::content_type(&call.headers).unwrap_or((String::new(), true));
     let (limits, now) = (&call.node.options.limits, clock::wall_ms());
     let (limit, request, many) = (limits.body, limits.request, limits.batch);

@@ -13,6 +13,7 @@ use crate::body::Response;
 use crate::call::Call;
 use crate::clock;
 use crate::draft::{Draft, FIELDS};
+use crate::gauge::Taken;
 use crate::idempotency::{self, Running};
 use crate::json::{self, At, Faults, Value};
 use crate::media;
@@ -96,7 +97,7 @@ impl Target {
     ///
     /// # Errors
     /// `idempotency-in-progress`.
-    pub(crate) fn begin(&self, node: &Node, key: Option<&str>) -> Result<Option<Running>, Problem> {
+    fn begin(&self, node: &Node, key: Option<&str>) -> Result<Option<Running>, Problem> {
         if key.is_none() {
             return Ok(None);
         }
@@ -164,16 +165,40 @@ pub(crate) fn key(call: &Call) -> Result<Option<String>, Problem> {
     Ok(idempotency::key(&call.headers)?.map(str::to_owned))
 }
 
+/// What a publish holds until it is answered.
+pub(crate) struct Held {
+    _running: Option<Running>,
+    _place: Taken,
+}
+
+/// Begins to answer a publish: where it goes, the name that it has, and what it holds.
+///
+/// # Errors
+/// Those of [`Target::of`], [`key`], [`Target::begin`] and [`place`].
+pub(crate) fn begin(call: &Call) -> Result<(Target, Option<String>, Held), Problem> {
+    let target = Target::of(call)?;
+    let key = key(call)?;
+    let held = Held {
+        _running: target.begin(&call.node, key.as_deref())?,
+        _place: place(&call.node)?,
+    };
+    Ok((target, key, held))
+}
+
+/// A place among the messages that are being published.
+///
+/// # Errors
+/// `unavailable`.
+pub(crate) fn place(node: &Node) -> Result<Taken, Problem> {
+    let taken = node.publishes.take(1);
+    taken.ok_or_else(|| Problem::unavailable("too many messages are being published"))
+}
+
 #[allow(clippy::manual_async_fn)] // the future of an `async fn` has room for its arguments twice
 fn json(mut call: Call) -> impl Future<Output = Result<Response, Problem>> + Send {
     async move {
         media::is_json(&call.headers)?;
-        let target = Target::of(&call)?;
-        let key = key(&call)?;
-        let _running = target.begin(&call.node, key.as_deref())?;
-        let place = call.node.publishes.take(1);
-        let _place =
-            place.ok_or_else(|| Problem::unavailable("too many messages are being published"))?;
+        let (target, key, _held) = begin(&call)?;
         let limits = &call.node.options.limits;
         let (request, limit) = (limits.request, limits.body);
         let body = call.body(request).await?;

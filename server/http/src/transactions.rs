@@ -21,7 +21,7 @@ use crate::media;
 use crate::node::Node;
 use crate::operations::{Operation, row};
 use crate::problem::{self, Fault, Problem, UNSUPPORTED_BY_BROKER};
-use crate::publish::{Target, key, read_body, replayed};
+use crate::publish::{self, Target, read_body, replayed};
 use crate::publisher::{self, Kind};
 use crate::token;
 use crate::write::Object;
@@ -77,12 +77,7 @@ impl Half {
 
 async fn begin(mut call: Call) -> Result<Response, Problem> {
     media::is_json(&call.headers)?;
-    let target = Target::of(&call)?;
-    let key = key(&call)?;
-    let _running = target.begin(&call.node, key.as_deref())?;
-    let place = call.node.publishes.take(1);
-    let _place =
-        place.ok_or_else(|| Problem::unavailable("too many messages are being published"))?;
+    let (target, key, _held) = publish::begin(&call)?;
     let limits = &call.node.options.limits;
     let (request, limit) = (limits.request, limits.body);
     let body = call.body(request).await?;
@@ -153,10 +148,10 @@ async fn begin(mut call: Call) -> Result<Response, Problem> {
     let headers = response.headers_mut();
     headers.insert(
         "mq-durability",
-        crate::publish::durability(begun.sent.durability.as_deref()),
+        publish::durability(begun.sent.durability.as_deref()),
     );
     replayed(headers, &begun.sent);
-    let location = crate::publish::location(&target, "transactions", &id);
+    let location = publish::location(&target, "transactions", &id);
     if let Ok(location) = HeaderValue::try_from(location) {
         headers.insert(LOCATION, location);
     }

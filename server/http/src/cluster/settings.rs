@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use hyper::StatusCode;
 use hyper::header::{ETAG, HeaderValue};
 use posthouse_client::Error;
-use posthouse_client::code::response::REQUEST_CODE_NOT_SUPPORTED;
+use posthouse_client::code::response::{REQUEST_CODE_NOT_SUPPORTED, SYSTEM_BUSY};
 use serde_json::{Map, Value};
 
 use crate::body::Response;
@@ -49,7 +49,7 @@ pub(super) async fn patch(mut call: Call) -> Result<Response, Problem> {
     let pairs = changes.iter().map(|change| (change.key, &*change.value));
     match admin.set_broker_config(&broker, pairs).await {
         Ok(()) => Ok(answer(&admin.broker_config(&broker).await?)),
-        Err(Error::Refused(refusal)) => {
+        Err(Error::Refused(refusal)) if refusal.code != SYSTEM_BUSY => {
             let detail = match refusal.code {
                 REQUEST_CODE_NOT_SUPPORTED => {
                     "the broker reads its settings when it starts: change its file, and start it again"

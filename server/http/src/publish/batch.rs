@@ -8,7 +8,7 @@ use hyper::StatusCode;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use posthouse_client::{Message, Producer, Sent};
 
-use super::{Read, Target, answer, key, read_body};
+use super::{Read, Target, answer, begin, read_body};
 use crate::body::{Body, Response};
 use crate::call::Call;
 use crate::clock;
@@ -39,12 +39,7 @@ pub(crate) struct Entry {
 
 pub(super) async fn publish(mut call: Call) -> Result<Response, Problem> {
     media::is_json(&call.headers)?;
-    let target = Target::of(&call)?;
-    let key = key(&call)?;
-    let _running = target.begin(&call.node, key.as_deref())?;
-    let place = call.node.publishes.take(1);
-    let _place =
-        place.ok_or_else(|| Problem::unavailable("too many messages are being published"))?;
+    let (target, key, _held) = begin(&call)?;
     let (limits, now) = (&call.node.options.limits, clock::wall_ms());
     let (request, limit) = (limits.batch, limits.body);
     let body = call.body(request).await?;

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Read, Target, key, publish as send, read_body};
+use super::{Read, begin, publish as send, read_body};
 use crate::body::Response;
 use crate::call::Call;
 use crate::clock;
@@ -12,12 +12,7 @@ use crate::problem::Problem;
 #[allow(clippy::manual_async_fn)] // the future of an `async fn` has room for its arguments twice
 pub(super) fn publish(mut call: Call) -> impl Future<Output = Result<Response, Problem>> + Send {
     async move {
-        let target = Target::of(&call)?;
-        let key = key(&call)?;
-        let _running = target.begin(&call.node, key.as_deref())?;
-        let place = call.node.publishes.take(1);
-        let _place =
-            place.ok_or_else(|| Problem::unavailable("too many messages are being published"))?;
+        let (target, key, _held) = begin(&call)?;
         let limit = call.node.options.limits.body;
         let read = mq_headers::read(&call.headers, &target.topic, clock::wall_ms());
         let body = call.body(limit).await.map_err(mq_headers::too_large)?;
