@@ -45,6 +45,12 @@ pub(crate) fn event<'o>(
     object
 }
 
+/// Whether a text is a boolean or an integer as JSON writes it: a client of the broker's may have set anything.
+fn is_literal(value: &str) -> bool {
+    let number = value.parse::<i32>();
+    matches!(value, "true" | "false") || number.is_ok_and(|number| number.to_string() == value)
+}
+
 fn attributes(object: &mut Object<'_>, message: &Received) {
     let mut seen = Vec::new();
     let typed = message.property(TYPED).unwrap_or_default();
@@ -62,8 +68,7 @@ fn attributes(object: &mut Object<'_>, message: &Received) {
             is_name(name) && !ours && !seen.contains(name)
         };
         if let Some(attribute) = attribute.filter(may) {
-            let is_value = || matches!(value, "true" | "false") || value.parse::<i32>().is_ok();
-            match is_typed(attribute) && is_value() {
+            match is_typed(attribute) && is_literal(value) {
                 true => object.value(attribute).push_str(value),
                 false => object.string(attribute, value),
             }
@@ -113,5 +118,30 @@ fn data(object: &mut Object<'_>, message: &Received, kind: Option<&str>, has_dat
         (true, _, Some(value)) => object.value("data").push_str(value.raw()),
         (false, Some(text), _) => object.string("data", text),
         _ => object.string("data_base64", &STANDARD.encode(&message.body)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_json_writes_stands_in_json_as_it_is() {
+        for literal in ["true", "false", "0", "-7", "2147483647"] {
+            assert!(is_literal(literal), "{literal}");
+        }
+        for text in [
+            "+5",
+            "007",
+            "-0",
+            "1.0",
+            "2147483648",
+            "True",
+            "null",
+            "",
+            "1,\"a\":2",
+        ] {
+            assert!(!is_literal(text), "{text}");
+        }
     }
 }
