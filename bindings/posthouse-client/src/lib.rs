@@ -82,7 +82,7 @@ pub use pull_consumer::{PullConsumer, PullOptions};
 pub use push_consumer::{Handed, Open, PushConsumer, PushOptions, Settle, Takes, settle_all};
 pub use queue::Queue;
 pub use reader::{ConsumeFrom, Model};
-pub use received::Received;
+pub use received::{Content, Received};
 pub use remoting::body::{BrokerData, Connection};
 pub use remoting::body::{
     CheckerInfo, DelayedList, DelayedMessage, OpenTransaction, OperationInfo, TransactionList,

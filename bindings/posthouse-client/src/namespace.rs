@@ -163,7 +163,7 @@ impl Names {
     pub fn received(&self, mut message: Received) -> Received {
         if self.0.is_some() {
             message.topic = self.short(&message.topic);
-            message.queue = self.short_queue(message.queue);
+            message.queue = self.short_queue(message.queue.clone());
         }
         message
     }

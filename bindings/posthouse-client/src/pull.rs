@@ -140,6 +140,8 @@ impl Told {
         let address: &Arc<str> = &queue.broker;
         let body = self.answer.body();
         let body = body.map_err(|error| Error::malformed(address, error))?;
+        // Names that only these messages count: who drops them elsewhere does not hold up who makes the next ones.
+        let queue = Queue::new(&*queue.topic, &*queue.broker, queue.id);
         Ok(records(&body, |_| queue.clone()))
     }
 }

@@ -62,7 +62,8 @@ pub struct PushOptions {
     pub max_attempts: Option<u32>,
     /// How long an orderly consumer waits before it tries a message again.
     pub suspend: Duration,
-    /// Messages asked for at once.
+    /// Messages asked for at once, and no more than [`PushOptions::limits`] has. Apache's brokers give 32 of them,
+    /// unless they are told otherwise (`maxTransferCountOnMessageInMemory`).
     pub batch: u32,
     /// How long a broker may hold a pull.
     pub hold: Duration,
@@ -89,7 +90,7 @@ impl Default for PushOptions {
             limits: FlowLimits::default(),
             max_attempts: None,
             suspend: Duration::from_secs(1),
-            batch: 32,
+            batch: 256,
             hold: Duration::from_secs(15),
             rebalance_period: Duration::from_secs(20),
             persist_period: Duration::from_secs(5),
@@ -312,7 +313,7 @@ fn read_options(options: &PushOptions) -> ReadOptions {
             },
             ..options.limits
         },
-        batch: options.batch as i32,
+        batch: (options.batch as usize).clamp(1, options.limits.messages.max(1)) as i32,
         hold: options.hold,
         orderly: options.orderly && options.model == Model::Clustering,
         rebalance_period: options.rebalance_period,
@@ -375,5 +376,26 @@ impl PushConsumer {
     /// up.
     pub async fn shutdown(&self) {
         self.membership.leave().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_is_asked_for_than_may_be_here() {
+        let asked = |messages| {
+            let limits = FlowLimits {
+                messages,
+                ..FlowLimits::default()
+            };
+            let options = PushOptions {
+                limits,
+                ..PushOptions::default()
+            };
+            read_options(&options).batch
+        };
+        assert_eq!([0, 1, 100, 1000].map(asked), [1, 1, 100, 256]);
     }
 }

@@ -1,6 +1,7 @@
 //! A message that came.
 
 use std::net::SocketAddr;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -14,10 +15,15 @@ use crate::compress::decompress;
 use crate::message::is_reserved;
 use crate::queue::Queue;
 
-/// A message that came. Its body shares the bytes of the answer it came in: who keeps one message of
+/// A message that came. What it says are the fields of [`Content`], behind one pointer: a clone is the same message, and
+/// costs one count. Its body and its properties share the bytes of the answer that it came in: who keeps one message of
 /// many for long keeps the answer (at most 256 KiB and one message), unless it is copied.
 #[derive(Clone, Debug)]
-pub struct Received {
+pub struct Received(Arc<Content>);
+
+/// What a message says that came.
+#[derive(Clone, Debug)]
+pub struct Content {
     /// The topic; of a retried message its first one.
     pub topic: Arc<str>,
     /// The queue it was read from. Its topic is `%RETRY%group` for a retried message.
@@ -46,8 +52,29 @@ pub struct Received {
     pub sys_flag: i32,
     /// Log offset of the message that this one came from, or 0.
     pub prepared_offset: u64,
-    /// Shared: a message that is handed on is kept until it is settled.
-    properties: Arc<str>,
+    /// As the record has them: text.
+    properties: Bytes,
+}
+
+impl From<Content> for Received {
+    fn from(content: Content) -> Received {
+        Received(Arc::new(content))
+    }
+}
+
+impl Deref for Received {
+    type Target = Content;
+
+    fn deref(&self) -> &Content {
+        &self.0
+    }
+}
+
+/// Changes this message, and no clone of it.
+impl DerefMut for Received {
+    fn deref_mut(&mut self) -> &mut Content {
+        Arc::make_mut(&mut self.0)
+    }
 }
 
 impl Received {
@@ -55,7 +82,7 @@ impl Received {
     /// and can be set; its properties are written as [`Received::property_text`] gives them.
     pub fn bare(queue: Queue, body: Bytes, property_text: &str) -> Received {
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
-        Received {
+        Received::from(Content {
             topic: queue.topic.clone(),
             queue,
             queue_offset: 0,
@@ -70,8 +97,8 @@ impl Received {
             reconsume_times: 0,
             sys_flag: 0,
             prepared_offset: 0,
-            properties: property_text.into(),
-        }
+            properties: Bytes::copy_from_slice(property_text.as_bytes()),
+        })
     }
 
     /// A reply, as a broker hands it to who waits for it. It lies in no queue.
@@ -90,7 +117,8 @@ impl Received {
         let topic: Arc<str> = command.field("topic").unwrap_or_default().into();
         let sys_flag = number("sysFlag").unwrap_or(0) as i32;
         let body = Bytes::copy_from_slice(&command.body);
-        Received {
+        let properties = command.field("properties").unwrap_or_default();
+        Received::from(Content {
             store_size: 0,
             queue: Queue::new(topic.clone(), "", 0),
             topic,
@@ -105,23 +133,26 @@ impl Received {
             reconsume_times: 0,
             sys_flag,
             prepared_offset: 0,
-            properties: command.field("properties").unwrap_or_default().into(),
-        }
+            properties: Bytes::copy_from_slice(properties.as_bytes()),
+        })
     }
+}
 
+impl Content {
     /// The value of a property.
     pub fn property(&self, name: &str) -> Option<&str> {
-        property(&self.properties, name)
+        property(self.property_text(), name)
     }
 
     /// All properties, RocketMQ's own included.
     pub fn properties(&self) -> impl Iterator<Item = (&str, &str)> {
-        properties(&self.properties)
+        properties(self.property_text())
     }
 
     /// All properties as records have them: `name \x01 value \x02 …`.
     pub fn property_text(&self) -> &str {
-        &self.properties
+        // It was read as text.
+        str::from_utf8(&self.properties).unwrap_or_default()
     }
 
     /// The properties that its sender set: no tag, no keys, and none that a client or a broker writes.
@@ -160,10 +191,9 @@ impl Received {
 #[cfg(test)]
 impl Received {
     pub(crate) fn for_tests(topic: &str, offset: u64) -> Received {
-        Received {
-            queue_offset: offset,
-            ..Received::bare(Queue::new(topic, "b", 0), Bytes::new(), "")
-        }
+        let mut message = Received::bare(Queue::new(topic, "b", 0), Bytes::new(), "");
+        message.queue_offset = offset;
+        message
     }
 }
 
@@ -198,7 +228,7 @@ fn received(from: &Bytes, view: &View<'_>, queue: Queue) -> Received {
         Some(first) if queue.topic.starts_with(model::name::RETRY_PREFIX) => first.into(),
         _ => queue.topic.clone(),
     };
-    Received {
+    Received::from(Content {
         topic,
         queue,
         queue_offset: view.queue_offset().0,
@@ -213,6 +243,23 @@ fn received(from: &Bytes, view: &View<'_>, queue: Queue) -> Received {
         reconsume_times: view.reconsume_times(),
         sys_flag,
         prepared_offset: view.prepared_offset(),
-        properties: view.properties().into(),
+        properties: from.slice_ref(view.properties().as_bytes()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_is_seen_in_no_clone() {
+        let queue = Queue::new("t", "b", 0);
+        let first = Received::bare(queue, Bytes::from_static(b"body"), "TAGS\u{1}a\u{2}");
+        let mut second = first.clone();
+        second.topic = "other".into();
+        second.queue_offset = 7;
+        assert_eq!((&*first.topic, first.queue_offset), ("t", 0));
+        assert_eq!((&*second.topic, second.queue_offset), ("other", 7));
+        assert_eq!((second.tag(), &*second.body), (Some("a"), &b"body"[..]));
     }
 }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use posthouse_client::{Lease, Queue, Received, SendStatus, Sent};
+use posthouse_client::{Content, Lease, Queue, Received, SendStatus, Sent};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -204,9 +204,9 @@ impl ReceivedMessage {
     /// For pickle: all that was said of it. Elsewhere it is nothing to settle or ack.
     fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         let make = py.import("posthouse._native")?.getattr("_received_of")?;
-        let Received {
+        let Content {
             topic, queue, body, ..
-        } = &self.message;
+        } = &*self.message;
         let numbers = numbers(&self.message);
         let hosts = (
             self.message.born_host.to_string(),
@@ -226,13 +226,13 @@ impl ReceivedMessage {
     }
 
     fn __repr__(&self) -> String {
-        let Received {
+        let Content {
             topic,
             queue,
             queue_offset,
             body,
             ..
-        } = &self.message;
+        } = &*self.message;
         let tag = self.tag().map(|tag| format!(" tag={tag:?}"));
         let tag = tag.unwrap_or_default();
         format!(
@@ -294,12 +294,12 @@ pub fn received_of(
 impl ReceivedMessage {
     /// Where it lies: the same message is the same, however it came.
     fn place(&self) -> (SocketAddr, u64, u64) {
-        let Received {
+        let Content {
             store_host,
             log_offset,
             queue_offset,
             ..
-        } = &self.message;
+        } = &*self.message;
         (*store_host, *log_offset, *queue_offset)
     }
 }

@@ -37,7 +37,7 @@ enum Kind {
     /// Somebody waits for just this one.
     Alone(oneshot::Sender<Settle>),
     /// One of a queue's many.
-    One(Box<One>),
+    One(One),
 }
 
 struct One {
@@ -191,7 +191,7 @@ impl Hands {
             if let Some((observer, group)) = &observer {
                 observer.consuming(names.short_group(group), &message);
             }
-            let open = Open(Kind::One(Box::new(one)));
+            let open = Open(Kind::One(one));
             Handed { message, open }
         });
         self.takes.take(handed.collect());
@@ -234,7 +234,7 @@ impl Hands {
 }
 
 /// Does what was decided about a message that is not done.
-async fn again(one: Box<One>, settle: Settle) {
+async fn again(one: One, settle: Settle) {
     let hands = &one.hands;
     let (reader, work, queue) = (&hands.reader, &hands.work, &hands.queue);
     match is_again(reader, work, queue, &one.message, settle).await {

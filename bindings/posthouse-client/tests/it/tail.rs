@@ -73,7 +73,12 @@ fn only_what_is_wanted_is_read() {
             while offset < 10 {
                 let pulled = client.pull(&queue, offset, &pull).await.unwrap();
                 assert!(pulled.next > offset);
-                bodies.extend(pulled.messages.into_iter().map(|message| message.body));
+                bodies.extend(
+                    pulled
+                        .messages
+                        .into_iter()
+                        .map(|message| message.body.clone()),
+                );
                 offset = pulled.next;
             }
             assert_eq!(bodies, wanted);
