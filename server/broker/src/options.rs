@@ -173,7 +173,7 @@ impl Options {
             region: "DefaultRegion".to_owned(),
             trace_on: true,
             accept_sends_from: 0,
-            pull_count_max: 32,
+            pull_count_max: 1024,
             pull_bytes_max: 256 * 1024,
             in_memory: 4 << 30,
             lock_life: Duration::from_secs(60),

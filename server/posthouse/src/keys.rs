@@ -143,7 +143,7 @@ pub const EFFECTIVE: &[Key] = &[
     Broker.key("diskSpaceCleanForciblyRatio", Int(30, 95), "85", "per cent of the disk from which the oldest segments are deleted even if young"),
     Broker.key("diskSpaceWarningLevelRatio", Int(35, 98), "90", "per cent of the disk from which sends are refused"),
     Broker.key("cleanFileForciblyEnable", Bool, "false", "whether messages younger than fileReservedTime may be deleted when the disk is full (Apache: true)"),
-    Broker.key("maxTransferCountOnMessageInMemory", Int(1, 4_096), "32", "messages one pull gets, from memory"),
+    Broker.key("maxTransferCountOnMessageInMemory", Int(1, 4_096), "1024", "the most messages one pull gets (Apache: 32, so that a consumer that asks for more does not get them)"),
     Broker.key("maxTransferBytesOnMessageInMemory", Int(1_024, 16_777_216), "262144", "bytes one pull gets, from memory"),
     Both.key("storePathRootDir", Text, "", "the data folder; --data wins over it"),
     Both.key("serverChannelMaxIdleTimeSeconds", Int(1, 86_400), "120", "seconds after which a silent connection is closed"),
