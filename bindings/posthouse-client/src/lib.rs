@@ -75,7 +75,7 @@ pub use observer::Observer;
 pub use process_queue::FlowLimits;
 pub use producer::{
     BatchError, Begin, Each, Ends, Expiry, Half, Producer, ProducerOptions, Recalled, ReplyTo,
-    SendStatus, Sent,
+    SendStatus, Sent, SentTogether,
 };
 pub use pull::{Pull, Pulled};
 pub use pull_consumer::{PullConsumer, PullOptions};

@@ -133,51 +133,57 @@ impl Message {
     /// The property string, `id` being the `UNIQ_KEY`.
     pub(crate) fn property_string(&self, id: &str) -> Result<String, MessageError> {
         let mut out = String::with_capacity(64 + 16 * self.properties.len());
-        append(&mut out, key::UNIQ_KEY, id);
+        self.push_properties(id, &mut out)?;
+        Ok(out)
+    }
+
+    /// The same into a string that is empty.
+    pub(crate) fn push_properties(&self, id: &str, out: &mut String) -> Result<(), MessageError> {
+        append(out, key::UNIQ_KEY, id);
         let behind_id = out.len();
         if !self.keys.is_empty() {
             let keys = self.keys.join(" ");
-            checked(&mut out, key::KEYS, &keys)?;
+            checked(out, key::KEYS, &keys)?;
         }
         if let Some(tag) = &self.tag {
-            checked(&mut out, key::TAGS, tag)?;
+            checked(out, key::TAGS, tag)?;
         }
         if let Some(sharding) = &self.sharding_key {
-            checked(&mut out, SHARDING_KEY, sharding)?;
+            checked(out, SHARDING_KEY, sharding)?;
         }
         if !self.wait {
-            append(&mut out, key::WAIT, "false");
+            append(out, key::WAIT, "false");
         }
         match self.when {
             Deliver::Now => {}
-            Deliver::Level(level) => append(&mut out, key::DELAY, &level.to_string()),
+            Deliver::Level(level) => append(out, key::DELAY, &level.to_string()),
             Deliver::After(delay) => {
                 let delay = delay.as_millis().to_string();
-                append(&mut out, key::TIMER_DELAY_MS, &delay);
+                append(out, key::TIMER_DELAY_MS, &delay);
             }
             Deliver::At(time) => {
                 let time = clock::ms(time).to_string();
-                append(&mut out, key::TIMER_DELIVER_MS, &time);
+                append(out, key::TIMER_DELIVER_MS, &time);
             }
         }
         for (name, value) in &self.properties {
             if is_reserved(name) {
                 return Err(MessageError::Reserved(name.clone()));
             }
-            checked(&mut out, name, value)?;
+            checked(out, name, value)?;
         }
         if let Some(named) = &self.idempotency {
             let digest = match &named.digest {
                 Some(digest) => digest.clone(),
                 None => self.digest(&out[behind_id..]),
             };
-            checked(&mut out, key::IDEMPOTENCY_KEY, &named.key)?;
-            checked(&mut out, key::IDEMPOTENCY_DIGEST, &digest)?;
+            checked(out, key::IDEMPOTENCY_KEY, &named.key)?;
+            checked(out, key::IDEMPOTENCY_DIGEST, &digest)?;
         }
-        if out.len() > PROPERTIES_MAX {
-            return Err(MessageError::Properties(out.len()));
+        match out.len() {
+            length if length > PROPERTIES_MAX => Err(MessageError::Properties(length)),
+            _ => Ok(()),
         }
-        Ok(out)
     }
 
     /// What tells this message from others: its properties without the id, its flag and its body.

@@ -10,6 +10,7 @@ mod slow;
 mod transaction;
 mod tries;
 
+use std::borrow::Borrow;
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -32,7 +33,7 @@ use outgoing::{Outgoing, Wish};
 use slow::Slow;
 use tries::Tries;
 
-pub use batch::BatchError;
+pub use batch::{BatchError, SentTogether};
 pub use each::{Each, Ends};
 pub use outgoing::{SendStatus, Sent};
 pub use recall::Recalled;
@@ -208,13 +209,25 @@ impl Producer {
         &self,
         messages: Vec<Message>,
     ) -> std::result::Result<Vec<Sent>, BatchError> {
+        let (sent, end) = self.send_together(&messages).await;
+        let sent = sent.iter().flat_map(SentTogether::each).collect();
+        match end {
+            Ok(()) => Ok(sent),
+            Err(error) => Err(BatchError { sent, error }),
+        }
+    }
+
+    /// As [`Producer::send_batch`], for who keeps the messages and needs no answer of its own for each of them: what
+    /// was sent, request by request, and what became of the request behind.
+    pub async fn send_together<M: Borrow<Message>>(
+        &self,
+        messages: &[M],
+    ) -> (Vec<SentTogether>, Result<()>) {
         let sending = self.shared.client.counters.sending(messages.len());
-        let sent = self.shared.send_batch(&messages).await;
-        let well = match &sent {
-            Ok(sent) | Err(BatchError { sent, .. }) => sent.len(),
-        };
+        let (sent, end) = self.shared.send_together(messages).await;
+        let well: usize = sent.iter().map(SentTogether::len).sum();
         sending.ended(well as u64);
-        sent
+        (sent, end)
     }
 
     /// The queues of a topic that can be written.

@@ -45,6 +45,8 @@ pub(crate) struct Draft<'a> {
     now: i64,
     /// The request's body, if the fields stand in it: what is written there as it is needs no copy.
     within: Option<&'a Bytes>,
+    /// The tag of the message before, which this one's often is too.
+    tag_before: Option<&'a Arc<str>>,
 }
 
 impl<'a> Draft<'a> {
@@ -60,7 +62,14 @@ impl<'a> Draft<'a> {
             times: 0,
             now,
             within: None,
+            tag_before: None,
         }
+    }
+
+    /// It comes behind a message with this tag.
+    pub(crate) fn behind(mut self, tag: Option<&'a Arc<str>>) -> Draft<'a> {
+        self.tag_before = tag;
+        self
     }
 
     /// All its fields are parts of this.
@@ -96,7 +105,10 @@ impl<'a> Draft<'a> {
             "tag" => {
                 let text = faults.string(at, value);
                 let text = text.filter(|text| allowed(faults, at, rules::tag(text)));
-                self.message.tag = text.map(|text| text.as_ref().into());
+                self.message.tag = text.map(|text| match self.tag_before {
+                    Some(before) if **before == *text => before.clone(),
+                    _ => text.as_ref().into(),
+                });
             }
             "keys" => self.keys(at, value, faults),
             "properties" => self.properties(at, value, faults),
@@ -160,44 +172,55 @@ impl<'a> Draft<'a> {
         self.message.when = Deliver::At(UNIX_EPOCH + since);
     }
 
-    /// What only all fields together tell. `None` if something is wrong: then it is noted.
-    pub(crate) fn finish(self, at: At<'_>, limit: usize, faults: &mut Faults) -> Option<Draft<'a>> {
+    /// What only all fields together tell. `false` if something is wrong: then it is noted.
+    pub(crate) fn finish(&mut self, at: At<'_>, limit: usize, faults: &mut Faults) -> bool {
         let Some(value) = self.body else {
             faults.missing(at, "body");
-            return None;
+            return false;
         };
         let here = at.member("body");
-        let mut draft = self.checked(at, faults)?;
+        if self.has_two_times() {
+            let detail = "at most one of delay, delay_level and deliver_at";
+            faults.refuse(&problem::INVALID_DELIVERY_TIME, at, detail);
+            return false;
+        }
+        let Some((body, kind)) = self.body_of(value, here, faults) else {
+            return false;
+        };
+        self.put_body(body, kind);
+        let body = self.body_size(limit).map_err(|refused| (refused, here));
+        let sizes = body.and_then(|()| self.property_size().map_err(|refused| (refused, at)));
+        if let Err((Refused { kind, detail }, at)) = sizes {
+            faults.refuse(kind, at, detail);
+            return false;
+        }
+        true
+    }
+
+    /// The body that a value is, and what content type that has by itself.
+    fn body_of(
+        &self,
+        value: Value<'a>,
+        at: At<'_>,
+        faults: &mut Faults,
+    ) -> Option<(Bytes, Option<&'static str>)> {
         let text = value.kind() == Kind::String;
-        let encoding = draft.encoding.unwrap_or(if text { "utf8" } else { "json" });
-        let (body, kind) = match encoding {
-            "json" => (draft.kept(value.compact()), Some("application/json")),
+        let encoding = self.encoding.unwrap_or(if text { "utf8" } else { "json" });
+        Some(match encoding {
+            "json" => (self.kept(value.compact()), Some("application/json")),
             "base64" => {
-                let text = faults.string(here, value)?;
+                let text = faults.string(at, value)?;
                 match STANDARD.decode(text.as_bytes()) {
                     Ok(body) => (Bytes::from(body), Some("application/octet-stream")),
                     Err(_) => {
-                        faults.refuse(
-                            &problem::INVALID_BASE64,
-                            here,
-                            "base64 with padding expected (RFC 4648)",
-                        );
+                        let detail = "base64 with padding expected (RFC 4648)";
+                        faults.refuse(&problem::INVALID_BASE64, at, detail);
                         return None;
                     }
                 }
             }
-            _ => (draft.kept(faults.string(here, value)?), None),
-        };
-        draft.put_body(body, kind);
-        let body = draft.body_size(limit).map_err(|refused| (refused, here));
-        let sizes = body.and_then(|()| draft.property_size().map_err(|refused| (refused, at)));
-        match sizes {
-            Ok(()) => Some(draft),
-            Err((Refused { kind, detail }, at)) => {
-                faults.refuse(kind, at, detail);
-                None
-            }
-        }
+            _ => (self.kept(faults.string(at, value)?), None),
+        })
     }
 
     /// The body, and what its content type is unless its sender said one. Text needs none.
@@ -249,15 +272,6 @@ impl<'a> Draft<'a> {
             kind: &problem::PROPERTIES_TOO_LARGE,
             detail,
         })
-    }
-
-    fn checked(self, at: At<'_>, faults: &mut Faults) -> Option<Draft<'a>> {
-        if self.has_two_times() {
-            let detail = "at most one of delay, delay_level and deliver_at";
-            faults.refuse(&problem::INVALID_DELIVERY_TIME, at, detail);
-            return None;
-        }
-        Some(self)
     }
 
     fn keys(&mut self, at: At<'_>, value: Value<'a>, faults: &mut Faults) {

@@ -2,7 +2,8 @@
 //!
 //! [`parse`] proves that a text is one JSON value, in UTF-8, at most [`DEPTH`] deep, with no name twice in
 //! an object. After that a [`Value`] is only a part of the text: it is read where it lies, and nothing is
-//! allocated for what is not looked at.
+//! allocated for what is not looked at. [`walk`] is for texts of many parts: they are read while they are proved,
+//! so that nothing is looked for twice.
 
 mod check;
 mod faults;
@@ -13,15 +14,19 @@ use std::borrow::Cow;
 
 use memchr::{memchr, memchr2};
 
-pub(crate) use check::{parse, plain};
+pub(crate) use check::{Effort, Walk, Wrong, parse, plain, walk};
 pub(crate) use faults::{At, Faults, nearest};
 
 /// How deep values may be nested in each other.
 pub(crate) const DEPTH: usize = 64;
 
 /// A value inside a text that was proved to be JSON.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Value<'a>(&'a str);
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Value<'a> {
+    text: &'a str,
+    /// It is known to be a string without escapes.
+    plain: bool,
+}
 
 /// What a value is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,8 +40,13 @@ pub(crate) enum Kind {
 }
 
 impl<'a> Value<'a> {
+    fn new(text: &'a str) -> Value<'a> {
+        let plain = false;
+        Value { text, plain }
+    }
+
     pub(crate) fn kind(self) -> Kind {
-        match self.0.as_bytes().first() {
+        match self.text.as_bytes().first() {
             Some(b'"') => Kind::String,
             Some(b'{') => Kind::Object,
             Some(b'[') => Kind::Array,
@@ -48,13 +58,16 @@ impl<'a> Value<'a> {
 
     /// The text as it was written.
     pub(crate) fn raw(self) -> &'a str {
-        self.0
+        self.text
     }
 
     /// A string's characters.
     pub(crate) fn as_str(self) -> Option<Cow<'a, str>> {
-        let inner = self.0.strip_prefix('"')?.strip_suffix('"')?;
-        Some(unescape(inner))
+        let inner = self.text.strip_prefix('"')?.strip_suffix('"')?;
+        Some(match self.plain {
+            true => Cow::Borrowed(inner),
+            false => unescape(inner),
+        })
     }
 
     /// An integer that is not negative, however it is written: to a schema `1.0` and `1e3` are integers too.
@@ -62,15 +75,15 @@ impl<'a> Value<'a> {
         /// Up to here a float is exactly what was written.
         const EXACT: f64 = 9_007_199_254_740_992.0;
         let float = || {
-            let number: f64 = self.0.parse().ok()?;
+            let number: f64 = self.text.parse().ok()?;
             let counts = number.fract() == 0.0 && (0.0..=EXACT).contains(&number);
             (self.kind() == Kind::Number && counts).then_some(number as u64)
         };
-        self.0.parse().ok().or_else(float)
+        self.text.parse().ok().or_else(float)
     }
 
     pub(crate) fn as_bool(self) -> Option<bool> {
-        match self.0 {
+        match self.text {
             "true" => Some(true),
             "false" => Some(false),
             _ => None,
@@ -79,17 +92,17 @@ impl<'a> Value<'a> {
 
     /// The members of an object, in their order.
     pub(crate) fn members(self) -> Option<Members<'a>> {
-        (self.kind() == Kind::Object).then(|| Members(Parts(&self.0[1..])))
+        (self.kind() == Kind::Object).then(|| Members(Parts(&self.text[1..])))
     }
 
     /// The items of an array.
     pub(crate) fn items(self) -> Option<Items<'a>> {
-        (self.kind() == Kind::Array).then(|| Items(Parts(&self.0[1..])))
+        (self.kind() == Kind::Array).then(|| Items(Parts(&self.text[1..])))
     }
 
     /// Without the white space between its parts.
     pub(crate) fn compact(self) -> Cow<'a, str> {
-        let text = self.0;
+        let text = self.text;
         let bytes = text.as_bytes();
         let mut out = String::new();
         // What is before `kept` is in `out`.
@@ -147,7 +160,7 @@ impl<'a> Parts<'a> {
         let end = end_of_value(text.as_bytes())?;
         let (value, rest) = text.split_at(end);
         self.0 = rest;
-        Some(Value(value))
+        Some(Value::new(value))
     }
 }
 

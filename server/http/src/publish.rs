@@ -233,7 +233,7 @@ fn envelope<'a>(
             faults.unknown(at, &name, &FIELDS);
         }
     }
-    Some(Read::of(draft.finish(at, limit, faults)?))
+    draft.finish(at, limit, faults).then(|| Read::of(draft))
 }
 
 /// Sends one message and answers.

@@ -149,15 +149,11 @@ fn read_reply(body: &[u8], most: usize) -> Result<(String, Message), Problem> {
     if token.is_none() && faults.is_empty() {
         faults.missing(at, "reply_token");
     }
-    let draft = if faults.is_empty() {
-        draft.finish(at, most, &mut faults)
-    } else {
-        None
-    };
+    if faults.is_empty() {
+        draft.finish(at, most, &mut faults);
+    }
     faults.check()?;
-    let (Some(token), Some(draft)) = (token, draft) else {
-        return Err(Problem::new(&problem::INTERNAL));
-    };
+    let token = token.ok_or_else(|| Problem::new(&problem::INTERNAL))?;
     Ok((token.into_owned(), draft.message))
 }
 

@@ -200,8 +200,7 @@ fn read(root: Value<'_>, topic: &Arc<str>, limit: usize, faults: &mut Faults) ->
             _ => faults.unknown(at, &name, &[&FIELDS[..], &MORE[..]].concat()),
         }
     }
-    let draft = draft.finish(at, limit, faults)?;
-    Some(Half {
+    draft.finish(at, limit, faults).then_some(Half {
         message: draft.message,
         check_after,
         timeout,

@@ -115,10 +115,20 @@ impl<'o> Object<'o> {
         Object { out, first }
     }
 
+    /// Goes on behind members that stand elsewhere.
+    pub(crate) fn behind(out: &'o mut String) -> Object<'o> {
+        Object { out, first: false }
+    }
+
+    /// The buffer, for members that were written by [`Object::behind`].
+    pub(crate) fn members(&mut self) -> &mut String {
+        self.out
+    }
+
     /// The buffer, behind a name that needs no escapes.
     pub(crate) fn value(&mut self, name: &str) -> &mut String {
-        self.next();
-        self.out.push('"');
+        self.out.push_str(if self.first { "\"" } else { ",\"" });
+        self.first = false;
         self.out.push_str(name);
         self.out.push_str("\":");
         self.out
@@ -126,17 +136,13 @@ impl<'o> Object<'o> {
 
     /// The buffer, behind any name.
     pub(crate) fn member(&mut self, name: &str) -> &mut String {
-        self.next();
-        string(self.out, name);
-        self.out.push(':');
-        self.out
-    }
-
-    fn next(&mut self) {
         if !self.first {
             self.out.push(',');
         }
         self.first = false;
+        string(self.out, name);
+        self.out.push(':');
+        self.out
     }
 
     pub(crate) fn string(&mut self, name: &str, text: &str) {

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use posthouse_client::{
     Client, Compression, Config, Deliver, Error, Message, MessageError, Producer, ProducerOptions,
-    SendStatus, TopicConfig, TopicName,
+    SendStatus, SentTogether, TopicConfig, TopicName,
 };
 
 use crate::consume::topic;
@@ -114,7 +114,7 @@ fn a_batch_is_split_where_it_must_be_and_keeps_its_order() {
                     .key(n.to_string())
             })
             .collect();
-        let sent = producer.send_batch(messages).await.unwrap();
+        let sent = producer.send_batch(messages.clone()).await.unwrap();
         let offsets: Vec<_> = sent.iter().map(|sent| sent.queue_offset).collect();
         assert_eq!(offsets, [0, 1, 2, 3, 4]);
         for (n, sent) in sent.iter().enumerate() {
@@ -123,6 +123,22 @@ fn a_batch_is_split_where_it_must_be_and_keeps_its_order() {
             assert_eq!(message.id(), sent.id);
             assert_eq!(message.keys().next(), Some(n.to_string().as_str()));
             assert_eq!(message.body.len(), big.len());
+        }
+        let kept: Vec<&Message> = messages.iter().collect();
+        let (requests, end) = producer.send_together(&kept).await;
+        end.unwrap();
+        let sizes: Vec<_> = requests.iter().map(SentTogether::len).collect();
+        assert_eq!(sizes, [2, 2, 1]);
+        let mut offset = 5;
+        for request in &requests {
+            for (at, one) in request.each().enumerate() {
+                let told = (request.id(at), request.queue_offset(at));
+                assert_eq!((&*one.id, one.queue_offset), told);
+                assert_eq!((told.1, &one.queue), (offset, &request.all().queue));
+                let found = client.admin().message(&topic, &one.offset_id).await;
+                assert_eq!(found.unwrap().unwrap().id(), one.id);
+                offset += 1;
+            }
         }
         assert!(producer.send_batch(Vec::new()).await.unwrap().is_empty());
     });

@@ -4,41 +4,82 @@ use std::borrow::Cow;
 
 use memchr::memchr2;
 
-use super::{DEPTH, Value, unescape};
+use super::{DEPTH, Kind, Value, unescape};
 use crate::problem::{self, Fault, Problem};
 
 /// Objects with more members than this are sorted to find a name that is there twice.
 const FEW: usize = 16;
+
+/// How much looking a text is worth here and now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Effort {
+    /// What takes about a tenth of a millisecond, reading included: a hundred messages of one kibibyte, or five
+    /// hundred properties.
+    Little,
+    /// As much as it takes.
+    Any,
+}
+
+impl Effort {
+    fn steps(self) -> usize {
+        match self {
+            Effort::Little => 32 << 10,
+            Effort::Any => usize::MAX,
+        }
+    }
+}
 
 /// The value that a text is.
 ///
 /// # Errors
 /// `malformed-json`, with the line, the column and the pointer of what is wrong.
 pub(crate) fn parse(bytes: &[u8]) -> Result<Value<'_>, Problem> {
+    let value = walk(bytes, Effort::Any, Walk::value)?;
+    // With any effort there is always an end.
+    value.ok_or_else(|| Problem::new(&problem::INTERNAL))
+}
+
+/// Reads a text while it is proved: `read` walks over the one value that it is. What it has read counts only if
+/// this ends well: `None` if the text is worth more effort.
+///
+/// # Errors
+/// Those of [`parse`].
+pub(crate) fn walk<'a, T>(
+    bytes: &'a [u8],
+    effort: Effort,
+    read: impl FnOnce(&mut Walk<'a>) -> Result<T, Wrong>,
+) -> Result<Option<T>, Problem> {
     let text = match std::str::from_utf8(bytes) {
         Ok(text) => text,
         Err(error) => {
-            return Err(malformed(
-                bytes,
-                Wrong::new(error.valid_up_to(), "this is not UTF-8"),
-            ));
+            let wrong = Wrong::new(error.valid_up_to(), "this is not UTF-8");
+            return Err(malformed(bytes, wrong));
         }
     };
-    let mut check = Check {
+    let mut walk = Walk {
         bytes,
         text,
         at: 0,
+        depth: 0,
+        blanks: 0,
+        left: effort.steps(),
         names: Vec::new(),
     };
-    check.whole().map_err(|wrong| malformed(bytes, wrong))
+    match walk.whole(read) {
+        Ok(read) => Ok(Some(read)),
+        Err(wrong) if wrong.is_over => Ok(None),
+        Err(wrong) => Err(malformed(bytes, wrong)),
+    }
 }
 
 /// What is wrong, and where.
-struct Wrong {
+pub(crate) struct Wrong {
     at: usize,
     what: Cow<'static, str>,
     /// Names and positions on the way to it, the innermost first.
     way: Vec<String>,
+    /// Nothing is, but the effort is spent.
+    is_over: bool,
 }
 
 impl Wrong {
@@ -47,6 +88,7 @@ impl Wrong {
             at,
             what: what.into(),
             way: Vec::new(),
+            is_over: false,
         }
     }
 
@@ -78,43 +120,57 @@ fn malformed(bytes: &[u8], wrong: Wrong) -> Problem {
         }])
 }
 
-struct Check<'a> {
+/// A text on the way to its proof. Where it stands is a value; whatever looks at it must take it whole.
+pub(crate) struct Walk<'a> {
     bytes: &'a [u8],
     text: &'a str,
     at: usize,
+    depth: usize,
+    /// White space that nothing was charged for yet.
+    blanks: usize,
+    /// The effort that is left, in steps of some nanoseconds.
+    left: usize,
     /// Names of the objects that are open, those of the innermost last.
     names: Vec<Cow<'a, str>>,
 }
 
-impl<'a> Check<'a> {
-    fn whole(&mut self) -> Result<Value<'a>, Wrong> {
-        self.space();
+/// Steps that every value and every name costs, to be proved and to be read.
+const VALUE: usize = 16;
+/// Bytes of a string that are looked at in one step.
+const STRIDE: usize = 8;
+
+impl<'a> Walk<'a> {
+    /// What the value is that comes next, as far as its first byte tells.
+    pub(crate) fn kind(&self) -> Kind {
+        Value::new(&self.text[self.at..]).kind()
+    }
+
+    /// The value.
+    pub(crate) fn value(&mut self) -> Result<Value<'a>, Wrong> {
         let start = self.at;
-        self.value(0)?;
-        let end = self.at;
-        self.space();
+        let mut plain = false;
         match self.peek() {
-            None => Ok(Value(&self.text[start..end])),
-            Some(_) => Err(self.wrong("nothing may follow the value")),
+            Some(b'"') => plain = self.string()?.1,
+            Some(b'{') => self.members(|walk, _| walk.value().map(drop))?,
+            Some(b'[') => self.items(|walk, _| walk.value().map(drop))?,
+            Some(b'-' | b'0'..=b'9') => self.number()?,
+            Some(b't') => self.word("true")?,
+            Some(b'f') => self.word("false")?,
+            Some(b'n') => self.word("null")?,
+            Some(_) => return Err(self.wrong("a JSON value was expected")),
+            None => return Err(self.wrong("the text ends where a value was expected")),
         }
+        self.charge(VALUE)?;
+        let text = &self.text[start..self.at];
+        Ok(Value { text, plain })
     }
 
-    fn value(&mut self, depth: usize) -> Result<(), Wrong> {
-        match self.peek() {
-            Some(b'"') => self.string().map(drop),
-            Some(b'{') => self.object(depth + 1),
-            Some(b'[') => self.array(depth + 1),
-            Some(b'-' | b'0'..=b'9') => self.number(),
-            Some(b't') => self.word("true"),
-            Some(b'f') => self.word("false"),
-            Some(b'n') => self.word("null"),
-            Some(_) => Err(self.wrong("a JSON value was expected")),
-            None => Err(self.wrong("the text ends where a value was expected")),
-        }
-    }
-
-    fn object(&mut self, depth: usize) -> Result<(), Wrong> {
-        self.open(depth)?;
+    /// The members of the object, one by one: `each` takes the value that belongs to the name.
+    pub(crate) fn members(
+        &mut self,
+        mut each: impl FnMut(&mut Self, &str) -> Result<(), Wrong>,
+    ) -> Result<(), Wrong> {
+        self.open()?;
         let first = self.names.len();
         if self.closes(b'}') {
             return Ok(());
@@ -124,7 +180,11 @@ impl<'a> Check<'a> {
                 return Err(self.wrong("a name in quotes was expected"));
             }
             let begun = self.at;
-            let name = unescape(self.string()?);
+            let name = match self.string()? {
+                (name, true) => Cow::Borrowed(name),
+                (name, false) => unescape(name),
+            };
+            self.charge(VALUE)?;
             let of = self.names.get(first..).unwrap_or_default();
             if of.len() < FEW && of.contains(&name) {
                 return Err(twice(begun, &name));
@@ -135,7 +195,7 @@ impl<'a> Check<'a> {
             }
             self.at += 1;
             self.space();
-            self.value(depth).map_err(|wrong| wrong.inside(&*name))?;
+            each(self, &name).map_err(|wrong| wrong.inside(&*name))?;
             self.names.push(name);
             if !self.goes_on(b'}')? {
                 break;
@@ -148,6 +208,54 @@ impl<'a> Check<'a> {
         Ok(())
     }
 
+    /// The items of the array, one by one: `each` takes the value at its place.
+    pub(crate) fn items(
+        &mut self,
+        mut each: impl FnMut(&mut Self, usize) -> Result<(), Wrong>,
+    ) -> Result<(), Wrong> {
+        self.open()?;
+        if self.closes(b']') {
+            return Ok(());
+        }
+        for place in 0_usize.. {
+            let inside = |wrong: Wrong| wrong.inside(place.to_string());
+            each(self, place).map_err(inside)?;
+            if !self.goes_on(b']')? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn whole<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, Wrong>) -> Result<T, Wrong> {
+        self.space();
+        let read = read(self)?;
+        self.space();
+        self.charge(0)?;
+        match self.peek() {
+            None => Ok(read),
+            Some(_) => Err(self.wrong("nothing may follow the value")),
+        }
+    }
+
+    /// Spends so many steps, and those for the white space before.
+    ///
+    /// # Errors
+    /// If there are not as many left.
+    pub(crate) fn charge(&mut self, steps: usize) -> Result<(), Wrong> {
+        let steps = steps + std::mem::take(&mut self.blanks);
+        match self.left.checked_sub(steps) {
+            Some(left) => {
+                self.left = left;
+                Ok(())
+            }
+            None => Err(Wrong {
+                is_over: true,
+                ..self.wrong("")
+            }),
+        }
+    }
+
     /// The names of an object with many members. Which of two equal ones is at fault is not looked for.
     fn distinct(&mut self, first: usize) -> Result<(), Wrong> {
         let at = self.at;
@@ -157,25 +265,11 @@ impl<'a> Check<'a> {
         same.map_or(Ok(()), |two| Err(twice(at, &two[0])))
     }
 
-    fn array(&mut self, depth: usize) -> Result<(), Wrong> {
-        self.open(depth)?;
-        if self.closes(b']') {
-            return Ok(());
-        }
-        for place in 0_usize.. {
-            let inside = |wrong: Wrong| wrong.inside(place.to_string());
-            self.value(depth).map_err(inside)?;
-            if !self.goes_on(b']')? {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    fn open(&mut self, depth: usize) -> Result<(), Wrong> {
-        if depth > DEPTH {
+    fn open(&mut self) -> Result<(), Wrong> {
+        if self.depth == DEPTH {
             return Err(self.wrong(format!("values are nested more than {DEPTH} deep")));
         }
+        self.depth += 1;
         self.at += 1;
         self.space();
         Ok(())
@@ -184,6 +278,7 @@ impl<'a> Check<'a> {
     fn closes(&mut self, bracket: u8) -> bool {
         let closes = self.peek() == Some(bracket);
         self.at += usize::from(closes);
+        self.depth -= usize::from(closes);
         closes
     }
 
@@ -198,6 +293,7 @@ impl<'a> Check<'a> {
             }
             Some(byte) if byte == bracket => {
                 self.at += 1;
+                self.depth -= 1;
                 Ok(false)
             }
             Some(_) => {
@@ -207,22 +303,29 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// What stands between the quotes, as it is written.
-    fn string(&mut self) -> Result<&'a str, Wrong> {
+    /// What stands between the quotes, as it is written, and whether that is what it means.
+    fn string(&mut self) -> Result<(&'a str, bool), Wrong> {
         self.at += 1;
         let start = self.at;
+        let mut escapes = 0;
         loop {
-            self.at += plain(self.bytes.get(self.at..).unwrap_or_default());
+            let rest = self.bytes.get(self.at..).unwrap_or_default();
+            let end = memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
+            self.at += written(&rest[..end]);
             match self.peek() {
                 Some(b'"') => {
+                    let text = &self.text[start..self.at];
                     self.at += 1;
-                    return Ok(&self.text[start..self.at - 1]);
+                    self.charge(escapes + text.len() / STRIDE)?;
+                    return Ok((text, escapes == 0));
                 }
-                Some(b'\\') => self.escape()?,
-                Some(0..=0x1f) => {
+                Some(b'\\') => {
+                    escapes += 1;
+                    self.escape()?;
+                }
+                Some(_) => {
                     return Err(self.wrong("control characters are written as \\u00xx"));
                 }
-                Some(_) => self.at += 1,
                 None => return Err(self.wrong("the text ends inside a string")),
             }
         }
@@ -264,6 +367,7 @@ impl<'a> Check<'a> {
     }
 
     fn number(&mut self) -> Result<(), Wrong> {
+        let start = self.at;
         self.at += usize::from(self.peek() == Some(b'-'));
         match self.peek() {
             Some(b'0') => self.at += 1,
@@ -278,7 +382,7 @@ impl<'a> Check<'a> {
             self.at += usize::from(matches!(self.peek(), Some(b'+' | b'-')));
             self.digits()?;
         }
-        Ok(())
+        self.charge(self.at - start)
     }
 
     fn digits(&mut self) -> Result<(), Wrong> {
@@ -302,9 +406,11 @@ impl<'a> Check<'a> {
     }
 
     fn space(&mut self) {
+        let start = self.at;
         while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
             self.at += 1;
         }
+        self.blanks += self.at - start;
     }
 
     fn peek(&self) -> Option<u8> {
@@ -329,10 +435,9 @@ pub(crate) fn plain(bytes: &[u8]) -> usize {
         && !window.is_empty()
     {
         let end = memchr2(b'"', b'\\', window).unwrap_or(window.len());
-        let clean = &window[..end];
-        // Without an early end, the compiler makes vector instructions of this.
-        if clean.iter().fold(u8::MAX, |low, byte| low.min(*byte)) < b' ' {
-            return at + clean.iter().position(|byte| *byte < b' ').unwrap_or(end);
+        let clean = written(&window[..end]);
+        if clean < end {
+            return at + clean;
         }
         at += end;
         if end < window.len() {
@@ -341,4 +446,13 @@ pub(crate) fn plain(bytes: &[u8]) -> usize {
         size = (size * 2).min(*WINDOWS.end());
     }
     at
+}
+
+/// How many bytes from the start are no control characters.
+fn written(bytes: &[u8]) -> usize {
+    // Without an early end, the compiler makes vector instructions of this.
+    match bytes.iter().fold(u8::MAX, |low, byte| low.min(*byte)) < b' ' {
+        true => (bytes.iter().position(|byte| *byte < b' ')).unwrap_or(bytes.len()),
+        false => bytes.len(),
+    }
 }

@@ -151,6 +151,66 @@ fn white_space_inside_strings_stays() {
     assert_eq!(compact("[1,2]"), "[1,2]");
 }
 
+#[test]
+fn what_takes_long_to_read_is_worth_more_effort() {
+    let is_quick = |text: &str| {
+        let root = |effort| walk(text.as_bytes(), effort, Walk::value).unwrap();
+        assert!(root(Effort::Any).is_some());
+        root(Effort::Little).is_some()
+    };
+    let message = format!("{{\"body\":\"{}\",\"tag\":\"paid\"}}", "x".repeat(1024));
+    let batch = |count: usize| format!("{{\"messages\":[{}]}}", vec![&*message; count].join(","));
+    assert!(is_quick(&batch(100)));
+    assert!(!is_quick(&batch(200)));
+    let array = |item: &str, count: usize| format!("[{}]", vec![item; count].join(","));
+    for item in ["1", "{}", "\"\"", "[[]]", "{\"a\":null}", " true\n"] {
+        assert!(is_quick(&array(item, 100)), "{item}");
+        assert!(!is_quick(&array(item, 4_000)), "{item}");
+    }
+    for (few, many) in [
+        (
+            format!("\"{}\"", "\\n".repeat(1_000)),
+            format!("\"{}\"", "\\n".repeat(40_000)),
+        ),
+        ("1".repeat(1_000), "1".repeat(40_000)),
+        (
+            format!("{}1", " ".repeat(1_000)),
+            format!("1{}", "\n".repeat(40_000)),
+        ),
+    ] {
+        assert!(is_quick(&few));
+        assert!(!is_quick(&many));
+    }
+}
+
+#[test]
+fn what_is_read_on_the_way_is_told_where_it_is_wrong() {
+    let read = |text: &str| {
+        let mut read = Vec::new();
+        let ended = walk(text.as_bytes(), Effort::Any, |walk| {
+            walk.members(|walk, name| {
+                assert_eq!(walk.kind(), Kind::Array, "{name}");
+                walk.items(|walk, place| {
+                    read.push(format!("{name} {place} {}", walk.value()?.raw()));
+                    Ok(())
+                })
+            })
+        });
+        (read, ended.map_err(|problem| detail(&problem)).err())
+    };
+    let all = ["a 0 1", "a 1 {\"c\":[]}", "b\n 0 \"x\""].map(str::to_owned);
+    let (found, wrong) = read(r#"{"a":[1, {"c":[]}],"b\n":["x"]}"#);
+    assert_eq!((&found[..], wrong), (&all[..], None));
+    let (found, wrong) = read(r#"{"a":[1, {"c":[]}],"b\n":["x"],"a":[}"#);
+    assert_eq!(&found[..], &all[..]);
+    assert_eq!(
+        wrong.unwrap().1,
+        "line 1, column 32: the name is there twice"
+    );
+    let (_, wrong) = read(r#"{"a":[1,{"c":tru}]}"#);
+    assert_eq!(wrong.unwrap().0, "/a/1/c");
+}
+
 /// Every text of up to five of these pieces: we and serde_json agree on what is JSON and what it means.
 #[test]
 fn another_parser_agrees() {

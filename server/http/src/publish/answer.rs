@@ -88,6 +88,11 @@ pub(crate) fn sent(
         object.queue("queue", &sent.queue);
         object.number("offset", sent.queue_offset);
     }
+    stored(object, sent, now);
+}
+
+/// How and when it was stored.
+pub(super) fn stored(object: &mut Object<'_>, sent: &Sent, now: impl FnOnce() -> i64) {
     object.time("stored_at", sent.stored_at.unwrap_or_else(now));
     object.string(
         "send_status",

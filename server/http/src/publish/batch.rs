@@ -1,40 +1,58 @@
 //! Many messages in one request: each succeeds or fails by itself, in order within its message group.
 
+mod read;
+mod shown;
+
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 
 use bytes::Bytes;
-use hyper::StatusCode;
-use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
-use posthouse_client::{Message, Producer, Sent};
+use posthouse_client::{Message, Producer, Sent, SentTogether};
 
-use super::{Read, Target, answer, begin, read_body};
-use crate::body::{Body, Response};
+use super::{Read, Target, begin};
+use crate::body::Response;
 use crate::call::Call;
 use crate::clock;
-use crate::draft::{Draft, FIELDS};
 use crate::idempotency::{self, Running};
-use crate::json::{self, At, Faults, Value};
+use crate::json::{At, Effort};
 use crate::media;
 use crate::node::Node;
 use crate::problem::{self, Fault, Problem};
 use crate::publisher::{self, Kind};
-use crate::write::Object;
+
+use read::Reading;
 
 /// The most entries of a batch.
 pub(crate) const ENTRIES_MAX: usize = 256;
 /// The longest name that an entry may have for its caller.
 pub(crate) const ID_MAX: usize = 255;
+/// Bodies of this length on are read in the blocking pool without a try.
+const LONG: usize = 128 << 10;
+/// Behind a body of this length, others have their turn before it is sent.
+const MUCH: usize = 32 << 10;
 
 /// One entry, and what became of it.
 pub(crate) struct Entry {
     id: Option<String>,
     kind: Kind,
     deliver_at: Option<i64>,
-    /// Kept beside the message, which is given away when it is sent.
-    group: Option<String>,
     message: Option<Message>,
-    done: Option<Result<Sent, Problem>>,
+    /// It was given to a broker: until something is told of it, nobody knows what became of it.
+    under_way: bool,
+    done: Option<Done>,
+}
+
+/// What became of an entry.
+enum Done {
+    /// It was sent together with others: in which request, and where in it.
+    Together(usize, usize),
+    Alone(Box<Sent>),
+    Failed(Box<Problem>),
+}
+
+/// Entries, and what brokers said to those that were sent together.
+struct Batch {
+    entries: Vec<Entry>,
+    together: Vec<SentTogether>,
 }
 
 pub(super) async fn publish(mut call: Call) -> Result<Response, Problem> {
@@ -43,12 +61,30 @@ pub(super) async fn publish(mut call: Call) -> Result<Response, Problem> {
     let (limits, now) = (&call.node.options.limits, clock::wall_ms());
     let (request, limit) = (limits.batch, limits.body);
     let body = call.body(request).await?;
-    let (topic, of_all) = (target.topic.clone(), key.clone());
-    let entries = read_body(body, move |body| {
-        read(body, &topic, of_all.as_deref(), now, limit)
-    })
-    .await?;
+    let reading = Reading {
+        topic: target.topic.clone(),
+        key: key.clone(),
+        now,
+        limit,
+    };
+    let entries = read_all(body, reading).await?;
     publish_all(&call.node, &target, key.as_deref(), entries, now).await
+}
+
+/// Reads a document: here, if that is quickly done, and else in the blocking pool.
+async fn read_all(body: Bytes, reading: Reading) -> Result<Vec<Entry>, Problem> {
+    if body.len() <= LONG
+        && let Some(entries) = reading.read(&body, Effort::Little)?
+    {
+        if body.len() >= MUCH {
+            tokio::task::yield_now().await;
+        }
+        return Ok(entries);
+    }
+    let read = tokio::task::spawn_blocking(move || reading.read(&body, Effort::Any));
+    // Only a panic ends it otherwise, and that is ours; with any effort there is always an end.
+    let read = read.await.unwrap_or(Ok(None))?;
+    read.ok_or_else(|| Problem::new(&problem::INTERNAL))
 }
 
 /// Sends what may be sent, and tells of each entry what became of it. `key`: the request's, which is being
@@ -60,94 +96,87 @@ pub(crate) async fn publish_all(
     node: &Node,
     target: &Target,
     key: Option<&str>,
-    mut entries: Vec<Entry>,
+    entries: Vec<Entry>,
     now: i64,
 ) -> Result<Response, Problem> {
     // What the topic is is asked once; what it does not take fails entry by entry.
     let known = node.publisher.known(&node.client, &target.topic).await?;
-    for entry in entries.iter_mut().filter(|entry| entry.done.is_none()) {
-        let Some(message) = &entry.message else {
-            continue;
-        };
-        if let Err(problem) = known.takes(message) {
-            entry.done = Some(Err(problem));
+    let together = Vec::new();
+    let mut batch = Batch { entries, together };
+    for entry in batch
+        .entries
+        .iter_mut()
+        .filter(|entry| entry.done.is_none())
+    {
+        let taken = entry.message.as_ref().map(|message| known.takes(message));
+        if let Some(Err(problem)) = taken {
+            entry.fail(problem);
         }
     }
-    hold_back(&mut entries);
+    hold_back(&mut batch.entries);
     let producer = node.publisher.producer(&node.client)?;
     let begin = |own: &str| match Some(own) == key {
         true => Ok(None),
         false => target.begin(node, Some(own)),
     };
-    if tokio::time::timeout(target.timeout, send(producer, &mut entries, begin))
+    if tokio::time::timeout(target.timeout, batch.send(producer, begin))
         .await
         .is_err()
     {
         node.publisher.forget(&target.topic);
     }
-    Ok(shown(&entries, now))
-}
-
-/// The entries of a document. What is wrong with one entry is noted there.
-fn read(
-    body: &Bytes,
-    topic: &Arc<str>,
-    key: Option<&str>,
-    now: i64,
-    limit: usize,
-) -> Result<Vec<Entry>, Problem> {
-    let mut faults = Faults::default();
-    let (at, mut items) = (At::Root, None);
-    for (name, value) in faults.object(at, json::parse(body)?).into_iter().flatten() {
-        match &*name {
-            "messages" => items = faults.array(at.member("messages"), value),
-            _ => faults.unknown(at, &name, &["messages"]),
-        }
-    }
-    if items.is_none() && faults.is_empty() {
-        faults.missing(at, "messages");
-    }
-    faults.check()?;
-    let at = at.member("messages");
-    let mut entries = Vec::new();
-    let mut ids = HashSet::new();
-    for (place, item) in items.into_iter().flatten().enumerate() {
-        if place == ENTRIES_MAX {
-            return Err(invalid(at, format!("at most {ENTRIES_MAX} messages")));
-        }
-        let at = at.item(place);
-        let key = key.map(|key| idempotency::of_entry(key, place));
-        let entry = entry(item, at, Draft::new(topic, now).within(body), key, limit);
-        if let Some(id) = entry.id.clone()
-            && !ids.insert(id)
-        {
-            return Err(invalid(at.member("id"), "another message has this id"));
-        }
-        entries.push(entry);
-    }
-    match entries.is_empty() {
-        true => Err(invalid(at, "at least one message")),
-        false => Ok(entries),
-    }
+    Ok(shown::shown(&batch, now))
 }
 
 impl Entry {
     /// An entry that was read elsewhere, or what is wrong with it.
     pub(crate) fn of(id: Option<String>, read: Result<Read, Problem>) -> Entry {
-        let (read, done) = match read {
-            Ok(read) => (Some(read), None),
-            Err(problem) => (None, Some(Err(problem))),
-        };
-        let deliver_at = read.as_ref().and_then(|read| read.deliver_at);
-        let message = read.map(|read| read.message);
-        Entry {
-            id,
-            kind: message.as_ref().map_or(Kind::Normal, Kind::of),
-            deliver_at,
-            group: message.as_ref().and_then(|one| one.sharding_key.clone()),
-            message,
-            done,
+        match read {
+            Ok(read) => Entry {
+                id,
+                ..Entry::new(read.message, read.deliver_at)
+            },
+            Err(problem) => Entry {
+                id,
+                ..Entry::wrong(problem)
+            },
         }
+    }
+
+    fn new(message: Message, deliver_at: Option<i64>) -> Entry {
+        Entry {
+            id: None,
+            kind: Kind::of(&message),
+            deliver_at,
+            message: Some(message),
+            under_way: false,
+            done: None,
+        }
+    }
+
+    /// An entry that is not even a message.
+    fn wrong(problem: Problem) -> Entry {
+        Entry {
+            id: None,
+            kind: Kind::Normal,
+            deliver_at: None,
+            message: None,
+            under_way: false,
+            done: Some(Done::Failed(Box::new(problem))),
+        }
+    }
+
+    fn group(&self) -> Option<&str> {
+        self.message.as_ref()?.sharding_key.as_deref()
+    }
+
+    fn is_keyed(&self) -> bool {
+        let message = self.message.as_ref();
+        message.is_some_and(|message| message.idempotency.is_some())
+    }
+
+    fn fail(&mut self, problem: Problem) {
+        self.done = Some(Done::Failed(Box::new(problem)));
     }
 }
 
@@ -155,77 +184,20 @@ pub(crate) fn invalid(at: At<'_>, detail: impl Into<String>) -> Problem {
     Problem::new(&problem::INVALID_BATCH).faults(vec![Fault::pointer(at.pointer(), detail)])
 }
 
-/// `key`: the entry's, unless it says its own.
-fn entry<'a>(
-    item: Value<'a>,
-    at: At<'_>,
-    mut draft: Draft<'a>,
-    mut key: Option<String>,
-    limit: usize,
-) -> Entry {
-    let mut faults = Faults::default();
-    let mut id = None;
-    for (name, value) in faults.object(at, item).into_iter().flatten() {
-        let here = at.member(&name);
-        if draft.field(&name, here, value, &mut faults) {
-            continue;
-        }
-        match &*name {
-            "id" => id = faults.text(here, value, ID_MAX).map(|id| id.into_owned()),
-            "idempotency_key" => {
-                let text = faults.string(here, value);
-                match text {
-                    Some(text) if idempotency::is_key(&text) => key = Some(text.into_owned()),
-                    Some(_) => {
-                        let kind = &problem::INVALID_IDEMPOTENCY_KEY;
-                        faults.refuse(kind, here, idempotency::EXPECTED);
-                    }
-                    None => {}
-                }
-            }
-            _ => faults.unknown(
-                at,
-                &name,
-                &[&FIELDS[..], &["id", "idempotency_key"]].concat(),
-            ),
-        }
-    }
-    let group = draft.message.sharding_key.clone();
-    // A body that is missing in what is no object was told already.
-    let whole = faults.is_empty() || item.kind() == json::Kind::Object;
-    let draft = whole
-        .then(|| draft.finish(at, limit, &mut faults))
-        .flatten();
-    let done = faults.problem().map(Err);
-    let deliver_at = draft.as_ref().and_then(|draft| draft.deliver_at);
-    let message = draft.filter(|_| done.is_none()).map(|mut draft| {
-        if let Some(key) = key {
-            idempotency::name(&mut draft.message, key, &draft.said);
-        }
-        draft.message
-    });
-    Entry {
-        id,
-        kind: message.as_ref().map_or(Kind::Normal, Kind::of),
-        deliver_at,
-        group,
-        message,
-        done,
-    }
-}
-
 /// Behind an entry that failed, those of its message group fail too: order has no holes.
 fn hold_back(entries: &mut [Entry]) {
     let mut failed: HashSet<String> = HashSet::new();
     for entry in entries {
-        let Some(group) = &entry.group else {
+        let Some(group) = entry.group() else {
             continue;
         };
-        if failed.contains(group) && entry.done.is_none() {
-            entry.done = Some(Err(predecessor()));
+        let is_failed = matches!(entry.done, Some(Done::Failed(_)));
+        let behind = failed.contains(group);
+        if is_failed && !behind {
+            failed.insert(group.to_owned());
         }
-        if matches!(entry.done, Some(Err(_))) {
-            failed.insert(group.clone());
+        if behind && entry.done.is_none() {
+            entry.fail(predecessor());
         }
     }
 }
@@ -235,161 +207,127 @@ fn predecessor() -> Problem {
         .detail("it was not sent: an earlier message of its group failed")
 }
 
-/// Sends what is not done: messages without order together, those of a group together; those for later, those
-/// with a key and those of a group with such a one by one. `begin`: to answer a caller's own key.
-async fn send(
-    producer: &Producer,
-    entries: &mut [Entry],
-    begin: impl Fn(&str) -> Result<Option<Running>, Problem>,
-) {
-    let mut together: Vec<Vec<usize>> = Vec::new();
-    let mut by_group: HashMap<Option<&str>, usize> = HashMap::new();
-    let mut alone = Vec::new();
-    let keyed = |entry: &Entry| {
-        let named = |message: &Message| message.idempotency.is_some();
-        entry.message.as_ref().is_some_and(named)
-    };
-    let groups = entries.iter().filter(|entry| keyed(entry));
-    let in_steps: HashSet<String> = groups.filter_map(|entry| entry.group.clone()).collect();
-    for (place, entry) in entries
-        .iter()
-        .enumerate()
-        .filter(|(_, entry)| entry.done.is_none())
-    {
-        let of_steps = |group: &String| in_steps.contains(group);
-        if entry.kind == Kind::Delay || keyed(entry) || entry.group.as_ref().is_some_and(of_steps) {
-            alone.push(place);
-            continue;
-        }
-        let next = together.len();
-        let at = *by_group.entry(entry.group.as_deref()).or_insert(next);
-        if at == next {
-            together.push(Vec::new());
-        }
-        together[at].push(place);
-    }
-    for places in together {
-        send_together(producer, entries, &places).await;
-    }
-    for place in alone {
-        hold_back(entries);
-        if entries[place].done.is_some() {
-            continue;
-        }
-        let Some(message) = entries[place].message.take() else {
-            continue;
-        };
-        let kind = entries[place].kind;
-        // Those that the request's key names, and events, have names that no caller says.
-        let own = message.idempotency.as_ref().map(|named| &*named.key);
-        let own = own.filter(|key| idempotency::is_key(key));
-        entries[place].done = Some(match own.map_or(Ok(None), &begin) {
-            Err(problem) => Err(problem),
-            Ok(_running) => {
-                let sent = producer.send(message).await;
-                sent.map_err(|error| publisher::failed(error, kind))
+/// What is sent how: places of entries.
+#[derive(Default)]
+struct Plan {
+    /// What is sent together, request by request.
+    together: Vec<Vec<usize>>,
+    /// What is sent one by one, behind that.
+    alone: Vec<usize>,
+}
+
+impl Plan {
+    /// Messages without order go together, those of a group together; those for later, those with a key and those of
+    /// a group with such a one by one.
+    fn of(entries: &[Entry]) -> Plan {
+        let groups = entries.iter().filter(|entry| entry.is_keyed());
+        let in_steps: HashSet<&str> = groups.filter_map(Entry::group).collect();
+        let mut plan = Plan::default();
+        let mut of_none = None;
+        let mut by_group: HashMap<&str, usize> = HashMap::new();
+        let open = entries.iter().enumerate();
+        for (place, entry) in open.filter(|(_, entry)| entry.done.is_none()) {
+            let group = entry.group();
+            let of_steps = group.is_some_and(|group| in_steps.contains(group));
+            if entry.kind == Kind::Delay || entry.is_keyed() || of_steps {
+                plan.alone.push(place);
+                continue;
             }
+            let next = plan.together.len();
+            let at = match group {
+                None => *of_none.get_or_insert(next),
+                Some(group) => *by_group.entry(group).or_insert(next),
+            };
+            if at == next {
+                plan.together.push(Vec::new());
+            }
+            plan.together[at].push(place);
+        }
+        plan
+    }
+}
+
+impl Batch {
+    /// Sends what is not done. `begin`: to answer a caller's own key.
+    async fn send(
+        &mut self,
+        producer: &Producer,
+        begin: impl Fn(&str) -> Result<Option<Running>, Problem>,
+    ) {
+        let plan = Plan::of(&self.entries);
+        for places in plan.together {
+            match places[..] {
+                [place] => self.send_alone(producer, place, &begin).await,
+                _ => self.send_together(producer, &places).await,
+            }
+        }
+        for place in plan.alone {
+            hold_back(&mut self.entries);
+            if self.entries[place].done.is_none() {
+                self.send_alone(producer, place, &begin).await;
+            }
+        }
+    }
+
+    async fn send_alone(
+        &mut self,
+        producer: &Producer,
+        place: usize,
+        begin: impl Fn(&str) -> Result<Option<Running>, Problem>,
+    ) {
+        let entry = &mut self.entries[place];
+        let Some(message) = entry.message.clone() else {
+            return;
+        };
+        // Those that the request's key names, and events, have names that no caller says.
+        let own = message.idempotency.as_ref().map(|named| named.key.clone());
+        let own = own.filter(|key| idempotency::is_key(key));
+        let running = match own.as_deref().map_or(Ok(None), begin) {
+            Ok(running) => running,
+            Err(problem) => return entry.fail(problem),
+        };
+        entry.under_way = true;
+        let sent = producer.send(message).await;
+        drop(running);
+        entry.done = Some(match sent {
+            Ok(sent) => Done::Alone(Box::new(sent)),
+            Err(error) => Done::Failed(Box::new(publisher::failed(error, entry.kind))),
         });
     }
-}
 
-async fn send_together(producer: &Producer, entries: &mut [Entry], places: &[usize]) {
-    let messages: Vec<Message> = places
-        .iter()
-        .filter_map(|place| entries[*place].message.take())
-        .collect();
-    let (sent, error) = match messages.len() {
-        1 => {
-            let message = messages.into_iter().next();
-            let sent = match message {
-                Some(message) => producer.send(message).await,
-                None => return,
-            };
-            match sent {
-                Ok(sent) => (vec![sent], None),
-                Err(error) => (Vec::new(), Some(error)),
-            }
+    async fn send_together(&mut self, producer: &Producer, places: &[usize]) {
+        for place in places {
+            self.entries[*place].under_way = true;
         }
-        _ => match producer.send_batch(messages).await {
-            Ok(sent) => (sent, None),
-            Err(failed) => (failed.sent, Some(failed.error)),
-        },
-    };
-    let mut places = places.iter();
-    for (sent, place) in sent.into_iter().zip(&mut places) {
-        entries[*place].done = Some(Ok(sent));
-    }
-    let Some(place) = places.next() else {
-        return;
-    };
-    let problem = error.map(|error| publisher::failed(error, entries[*place].kind));
-    let problem = problem.unwrap_or_else(|| Problem::new(&problem::INTERNAL));
-    let kind = problem.kind();
-    entries[*place].done = Some(Err(problem));
-    for place in places {
-        let in_order = entries[*place].group.is_some();
-        entries[*place].done = Some(Err(match in_order {
-            true => predecessor(),
-            false => Problem::new(kind).detail("as the message before it"),
-        }));
-    }
-}
-
-fn shown(entries: &[Entry], now: i64) -> Response {
-    let mut out = String::with_capacity(64 + entries.len() * 260);
-    let mut failed = 0;
-    let mut durability = None;
-    let mut whole = Object::new(&mut out);
-    let results = whole.value("results");
-    results.push('[');
-    for (place, entry) in entries.iter().enumerate() {
-        if place > 0 {
-            results.push(',');
-        }
-        let mut object = Object::new(results);
-        object.number("index", place as u64);
-        object.optional("id", entry.id.as_deref());
-        match &entry.done {
-            Some(Ok(sent)) => {
-                object.number("status", answer::status(sent).as_u16().into());
-                if sent.replayed {
-                    object.value("replayed").push_str("true");
-                }
-                answer::sent(&mut object, sent, entry.kind, entry.deliver_at, || now);
-                let told = sent.durability.as_deref().unwrap_or(answer::UNKNOWN);
-                // What is not the same for all is said of none.
-                let same = durability.is_none_or(|before| before == told);
-                durability = Some(if same { told } else { answer::UNKNOWN });
+        let message = |place: &usize| self.entries[*place].message.as_ref();
+        let messages: Vec<&Message> = places.iter().filter_map(message).collect();
+        let (sent, end) = producer.send_together(&messages).await;
+        let mut places = places.iter();
+        for sent in sent {
+            let request = self.together.len();
+            for (at, place) in (0..sent.len()).zip(&mut places) {
+                self.entries[*place].done = Some(Done::Together(request, at));
             }
-            done => {
-                failed += 1;
-                let unknown = Problem::new(&problem::PUBLISH_OUTCOME_UNKNOWN);
-                let unsent = Problem::unavailable("the time was over before it was sent");
-                let problem = match done {
-                    Some(Err(problem)) => problem,
-                    _ if entry.message.is_some() => &unsent,
-                    _ => &unknown,
-                };
-                object.number("status", problem.kind().status.into());
-                object
-                    .value("problem")
-                    .push_str(&problem.to_json(None).to_string());
-            }
+            self.together.push(sent);
         }
-        object.end();
+        let Some(place) = places.next() else {
+            return;
+        };
+        let first = &mut self.entries[*place];
+        let problem = end.map_err(|error| publisher::failed(error, first.kind));
+        let problem = problem
+            .err()
+            .unwrap_or_else(|| Problem::new(&problem::INTERNAL));
+        let kind = problem.kind();
+        first.fail(problem);
+        for place in places {
+            let entry = &mut self.entries[*place];
+            entry.fail(match entry.group() {
+                Some(_) => predecessor(),
+                None => Problem::new(kind).detail("as the message before it"),
+            });
+        }
     }
-    results.push(']');
-    whole.number("failed", failed);
-    whole.end();
-    let mut response = Response::new(Body::from(out));
-    if failed > 0 {
-        *response.status_mut() = StatusCode::MULTI_STATUS;
-    }
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(media::JSON));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(answer::DURABILITY.clone(), answer::durability(durability));
-    response
 }
 
 #[cfg(test)]
@@ -397,13 +335,27 @@ mod tests {
     use super::*;
 
     fn entries(text: &str) -> Vec<Entry> {
+        read(text).unwrap()
+    }
+
+    fn read(text: &str) -> Result<Vec<Entry>, Problem> {
         let body = Bytes::copy_from_slice(text.as_bytes());
-        read(&body, &"t".into(), None, 0, 100).unwrap()
+        let read = reading().read(&body, Effort::Any)?;
+        Ok(read.unwrap())
+    }
+
+    fn reading() -> Reading {
+        Reading {
+            topic: "t".into(),
+            key: None,
+            now: 0,
+            limit: 100,
+        }
     }
 
     fn slugs(entries: &[Entry]) -> Vec<&'static str> {
         let slug = |entry: &Entry| match &entry.done {
-            Some(Err(problem)) => problem.kind().slug,
+            Some(Done::Failed(problem)) => problem.kind().slug,
             _ => "",
         };
         entries.iter().map(slug).collect()
@@ -428,11 +380,36 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_is_whole_or_nothing_is_read() {
-        let refused = |text: &str| {
-            let body = Bytes::copy_from_slice(text.as_bytes());
-            read(&body, &"t".into(), None, 0, 100).err().unwrap()
+    fn what_is_digested_takes_longer() {
+        let message = |more: &str| format!("{{\"body\":\"{}\"{more}}}", "x".repeat(1024));
+        let batch = |own: &str| {
+            let all = (0..64).map(|n| message(&own.replace('#', &n.to_string())));
+            let all: Vec<_> = all.collect();
+            Bytes::from(format!("{{\"messages\":[{}]}}", all.join(",")))
         };
+        let read = |body: &Bytes, key: Option<&str>, effort| {
+            let key = key.map(str::to_owned);
+            let limit = 2_000;
+            let reading = Reading {
+                key,
+                limit,
+                ..reading()
+            };
+            reading.read(body, effort).unwrap()
+        };
+        let plain = batch("");
+        let own = batch(",\"idempotency_key\":\"k#\"");
+        assert!(read(&plain, None, Effort::Little).is_some());
+        for (body, key) in [(&plain, Some("k")), (&own, None)] {
+            assert!(read(body, key, Effort::Little).is_none());
+            let entries = read(body, key, Effort::Any).unwrap();
+            assert!(entries.len() == 64 && entries.iter().all(Entry::is_keyed));
+        }
+    }
+
+    #[test]
+    fn a_batch_is_whole_or_nothing_is_read() {
+        let refused = |text: &str| read(text).err().unwrap();
         for (text, slug) in [
             ("[]", "invalid-request"),
             ("{}", "invalid-request"),
@@ -461,7 +438,7 @@ mod tests {
             ["invalid-request", "invalid-request", "invalid-tag"]
         );
         let told = match &entries[2].done {
-            Some(Err(problem)) => problem.to_json(None),
+            Some(Done::Failed(problem)) => problem.to_json(None),
             _ => panic!("it is allowed"),
         };
         assert_eq!(told["errors"][0]["pointer"], "/messages/2/tag");

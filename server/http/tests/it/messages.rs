@@ -390,6 +390,48 @@ fn each_message_of_a_batch_has_its_own_fate() {
 }
 
 #[test]
+fn a_batch_is_kept_as_it_was_said_however_long_it_takes_to_read() {
+    let (topic, group) = (topic("long-batch"), group("long-batch"));
+    let target = format!("/v1/topics/{topic}/messages:batch");
+    let text = |n: usize, fill: &str| format!("{n} {}", fill.repeat(1_000));
+    // What is read at once, what is too long for that, and what is short and takes longer.
+    let quick: Vec<_> = (0..100).map(|n| json!(text(n, "x"))).collect();
+    let long: Vec<_> = (0..256).map(|n| json!(text(n, "\t\u{e9}"))).collect();
+    let dense: Vec<_> = (0..3).map(|n| json!(vec![n; 5_000])).collect();
+    let mut kept = std::collections::BTreeMap::new();
+    for bodies in [quick, long, dense] {
+        let messages: Vec<_> = bodies
+            .iter()
+            .map(|body| json!({"body": body, "tag": "paid", "message_group": "all"}))
+            .collect();
+        let answer = ask_json("POST", &target, &json!({ "messages": messages })).expect(200);
+        let results = answer.json()["results"].as_array().unwrap().clone();
+        assert_eq!(results.len(), bodies.len());
+        for (result, body) in results.iter().zip(bodies) {
+            let id = result["message_id"].as_str().unwrap().to_owned();
+            let text = match body {
+                Value::String(text) => text,
+                body => body.to_string(),
+            };
+            kept.insert(id, (result["offset"].as_u64().unwrap(), text));
+        }
+    }
+    assert_eq!(kept.len(), 359);
+    while !kept.is_empty() {
+        let got = receive(&group, &topic, "&wait=10s&max=32&lease=5m");
+        assert!(!got.is_empty(), "{} did not come", kept.len());
+        for one in &got {
+            let (offset, body) = kept.remove(one["message_id"].as_str().unwrap()).unwrap();
+            assert_eq!(one["offset"], offset);
+            assert_eq!(
+                (one["body"].as_str(), one["tag"].as_str()),
+                (Some(&*body), Some("paid"))
+            );
+        }
+    }
+}
+
+#[test]
 fn a_delayed_message_is_called_back_or_comes() {
     let (topic, group) = (topic("later"), group("later"));
     let sent = publish(&topic, &json!({"body": "never", "delay": "1h"})).expect(201);
