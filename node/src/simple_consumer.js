@@ -57,7 +57,7 @@ class SimpleConsumer extends Closable {
     this.#open()
     const all = isOne(messages) ? [messages] : [...messages]
     const leases = all.map((message) => this.#lease(message))
-    await this.#environment.call((call) => this.#native.ack(call, leases))
+    return valueOf(await this.#environment.call((call) => this.#native.ack(call, leases)))
   }
 
   async extend(message, invisibleMs) {

@@ -119,6 +119,28 @@ test('a lease is extended, and what is not acked comes again', async (t) => {
   await consumer.ack(again)
 })
 
+test('an ack says whether the message is done', async (t) => {
+  const { server, client } = await started(t, { topics: ['lent'], clock: 'manual' })
+  await (await client.producer()).sendBatch(numbered('lent', 3))
+  const consumer = await client.simpleConsumer({ group: 'g', subscribe: 'lent', invisibleMs: 30_000 })
+  const late = await consumer.receive()
+  assert.equal(late.length, 3)
+  assert.equal(await consumer.ack(late[0]), true)
+  await server.advance(31_000)
+  const again = await consumer.receive()
+  assert.deepEqual(again.map((message) => message.attempt), [2, 2])
+  // Whoever has the loan of before has come too late: the message is out on another one.
+  assert.equal(await consumer.ack(late[1]), false)
+  await assert.rejects(consumer.extend(late[1], 60_000), { code: 'ERR_POSTHOUSE_OFFSET', message: /lease/ })
+  // Those that were in time count all the same; what is done is done.
+  assert.equal(await consumer.ack([again[0], late[2]]), false)
+  await consumer.extend(again[1], 60_000)
+  assert.equal(await consumer.ack(again), true)
+  assert.equal(await consumer.ack([]), true)
+  await server.advance(3_600_000)
+  assert.deepEqual(await consumer.receive({ waitMs: 0 }), [])
+})
+
 test('an ack that fails keeps no other from counting', async (t) => {
   const { client } = await started(t, { topics: ['acks'] })
   const other = await started(t, { topics: ['acks'], config: { brokerName: 'elsewhere' } })

@@ -408,8 +408,12 @@ export interface SimpleConsumer extends Closable {
   receive(
     options?: CallOptions & { readonly max?: number; readonly waitMs?: Millis; readonly invisibleMs?: Millis }
   ): Promise<readonly ReceivedMessage[]>
-  ack(messages: ReceivedMessage | Iterable<ReceivedMessage>): Promise<void>
-  /** Lends it for so long from now on. */
+  /**
+   * They are done. `false`: one of them is not, and comes again, because its loan was over and it was lent anew, or is
+   * about to be. Only Posthouse's brokers say so.
+   */
+  ack(messages: ReceivedMessage | Iterable<ReceivedMessage>): Promise<boolean>
+  /** Lends it for so long from now on; `ERR_POSTHOUSE_OFFSET` if its loan was over and it was lent anew. */
   extend(message: ReceivedMessage, invisibleMs: Millis): Promise<void>
 }
 

@@ -118,6 +118,24 @@ def test_others_have_their_turn_however_much_comes(run: Callable[[Program], None
     run(program)
 
 
+def test_an_ack_says_whether_the_message_is_done(run: Callable[[Program], None]) -> None:
+    async def program(server: posthouse.Server, client: posthouse.AsyncClient) -> None:
+        await client.producer().send("t", "x")
+        consumer = client.simple_consumer("g", "t", invisible=30)
+        [first] = await consumer.receive()
+        server.advance(31)
+        [second] = await consumer.receive()
+        assert await consumer.ack(first) is False
+        with pytest.raises(posthouse.OffsetOutOfRange):
+            await consumer.extend(first, 60)
+        assert await consumer.ack([first, second]) is False
+        assert await consumer.ack(second) is True
+        server.advance(3600)
+        assert await consumer.receive(wait=0) == []
+
+    run(program)
+
+
 def test_a_cancelled_wait_loses_nothing(run: Callable[[Program], None]) -> None:
     async def program(_server: posthouse.Server, client: posthouse.AsyncClient) -> None:
         producer = client.producer()

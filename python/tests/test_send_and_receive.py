@@ -243,6 +243,48 @@ def test_a_loan_ends_by_the_clock_and_can_be_extended(server: posthouse.Server, 
     assert consumer.receive(wait=0) == []
 
 
+def test_an_ack_says_whether_the_message_is_done(server: posthouse.Server, client: posthouse.Client) -> None:
+    client.producer().send("lent", "x")
+    consumer = client.simple_consumer("g", "lent", invisible=30)
+    [first] = consumer.receive()
+    server.advance(31)
+    [second] = consumer.receive()
+    assert second.attempt == 2
+    # Whoever has the loan of before has come too late: the message is out on another one.
+    assert consumer.ack(first) is False
+    with pytest.raises(posthouse.OffsetOutOfRange, match="lease") as caught:
+        consumer.extend(first, 60)
+    assert caught.value.code == "offset" and not caught.value.retryable
+    server.advance(31)
+    [third] = consumer.receive()
+    assert third.attempt == 3
+    # A loan that was extended is the message's own.
+    consumer.extend(third, 300)
+    server.advance(60)
+    assert consumer.ack(third) is True
+    # What is done is done: again is no mistake.
+    assert consumer.ack(third) is True
+    server.advance(3600)
+    assert consumer.receive(wait=0) == []
+
+
+def test_an_ack_of_many_says_whether_all_of_them_are_done(server: posthouse.Server, client: posthouse.Client) -> None:
+    client.producer().send_batch([Message("lent", str(n)) for n in range(4)])
+    consumer = client.simple_consumer("g", "lent", invisible=30)
+    late = consumer.receive()
+    assert len(late) == 4
+    consumer.ack(late[0])
+    server.advance(31)
+    again = consumer.receive()
+    assert {message.text() for message in again} == {"1", "2", "3"}
+    assert consumer.ack([again[0], *late]) is False
+    # Those that were in time count all the same.
+    assert consumer.ack(again) is True
+    assert consumer.ack([]) is True
+    server.advance(3600)
+    assert consumer.receive(wait=0) == []
+
+
 def test_tags_and_sql_filter(client: posthouse.Client) -> None:
     producer = client.producer()
     for region, price in [("eu", 5), ("eu", 50), ("us", 500)]:

@@ -202,7 +202,8 @@ impl SimpleConsumer {
     }
 
     /// The message is done. `false`: it is not, and comes again, since another lease is in the place of this
-    /// one, or none. Only Posthouse's brokers say so; of a lease that ran out, they may not know any more.
+    /// one, or none. Only Posthouse's brokers say so; of leases that ran out they know the last of each queue,
+    /// since their start.
     ///
     /// # Errors
     /// If the broker that lent it refuses or gives no answer.

@@ -52,7 +52,7 @@ impl SimpleConsumer {
         });
     }
 
-    /// These leases' messages are done.
+    /// These leases' messages are done; whether all of them are: one that is not out on its lease any more comes again.
     #[napi]
     pub fn ack(&self, call: u32, leases: Vec<String>) {
         let inner = self.inner.clone();
@@ -60,10 +60,10 @@ impl SimpleConsumer {
             let leases = leases.iter().map(|lease| parse(lease));
             let leases: Vec<Lease> = leases.collect::<ffi::Result<_>>()?;
             // All are told, whatever becomes of one.
-            let outcomes = inner.ack_all(&leases).await.into_iter();
-            let outcomes = outcomes.map(|told| told.map(drop));
-            outcomes.collect::<std::result::Result<(), _>>()?;
-            ffi::Result::Ok(Value::Nothing)
+            let outcomes: std::result::Result<Vec<bool>, _> =
+                inner.ack_all(&leases).await.into_iter().collect();
+            let all = outcomes?.into_iter().all(|done| done);
+            ffi::Result::Ok(Value::Json(json!(all)))
         });
     }
 

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use ffi::{Client as Shared, Code, Error};
 use posthouse_client::{Filter, Lease, Leased, Receive};
 use pyo3::prelude::*;
-use pyo3::types::PyList;
+use pyo3::types::{PyBool, PyList};
 
-use crate::call::{call, nothing};
+use crate::call::call;
 use crate::client::Client;
 use crate::convert;
 use crate::error::raised;
@@ -80,6 +80,7 @@ impl SimpleConsumer {
         )
     }
 
+    /// Whether all of them are done now: `false` if one comes again, since it is not out on this lease any more.
     #[pyo3(signature = (messages, pump=None, id=0))]
     fn ack(
         &self,
@@ -93,11 +94,14 @@ impl SimpleConsumer {
         let (leases, consumer) = (leases?, self.consumer.clone());
         // All are told, whatever becomes of one.
         let acking = async move {
-            let outcomes = consumer.ack_all(&leases).await.into_iter();
-            let outcomes = outcomes.map(|told| told.map(drop));
-            Ok(outcomes.collect::<Result<(), _>>()?)
+            let outcomes: Result<Vec<bool>, _> =
+                consumer.ack_all(&leases).await.into_iter().collect();
+            Ok(outcomes?.into_iter().all(|done| done))
         };
-        call(py, self.client.runtime(), (pump, id), acking, nothing)
+        let runtime = self.client.runtime();
+        call(py, runtime, (pump, id), acking, |py, done| {
+            Ok(PyBool::new(py, done).to_owned().into_any().unbind())
+        })
     }
 
     /// Lends a message for longer; it keeps the new lease.

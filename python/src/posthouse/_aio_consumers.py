@@ -545,13 +545,18 @@ class AsyncSimpleConsumer(Closing):
         else:
             waiting.set_result(messages)
 
-    async def ack(self, messages: ReceivedMessage | Iterable[ReceivedMessage], /) -> None:
-        """They are done."""
+    async def ack(self, messages: ReceivedMessage | Iterable[ReceivedMessage], /) -> bool:
+        """They are done.
+
+        False: one of them is not, and comes again, because its loan was over and it was lent anew, or is about to be.
+        Only Posthouse's brokers say so.
+        """
         done = [messages] if isinstance(messages, ReceivedMessage) else list(messages)
-        await self._client._on_loop().call(lambda pump, ident: self._native.ack(done, pump, ident))
+        all_done: bool = await self._client._on_loop().call(lambda pump, ident: self._native.ack(done, pump, ident))
+        return all_done
 
     async def extend(self, message: ReceivedMessage, invisible: Seconds, /) -> None:
-        """Lends a message for so long from now on."""
+        """Lends a message for so long from now on; ``OffsetOutOfRange`` if its loan was over and it was lent anew."""
         lent = seconds(invisible)
         await self._client._on_loop().call(lambda pump, ident: self._native.extend(message, lent, pump, ident))
 

@@ -135,12 +135,16 @@ class SimpleConsumer(Closing):
             self._client._hooks.receive(messages, monotonic() - begun)
         return messages
 
-    def ack(self, messages: ReceivedMessage | Iterable[ReceivedMessage], /) -> None:
-        """They are done."""
-        self._native.ack([messages] if isinstance(messages, ReceivedMessage) else list(messages))
+    def ack(self, messages: ReceivedMessage | Iterable[ReceivedMessage], /) -> bool:
+        """They are done.
+
+        False: one of them is not, and comes again, because its loan was over and it was lent anew, or is about to be.
+        Only Posthouse's brokers say so.
+        """
+        return self._native.ack([messages] if isinstance(messages, ReceivedMessage) else list(messages))
 
     def extend(self, message: ReceivedMessage, invisible: Seconds, /) -> None:
-        """Lends a message for so long from now on."""
+        """Lends a message for so long from now on; ``OffsetOutOfRange`` if its loan was over and it was lent anew."""
         self._native.extend(message, seconds(invisible))
 
     def close(self, timeout: Seconds = 10.0) -> None:

@@ -14,6 +14,8 @@ use std::time::Duration;
 
 use store::Entry;
 
+use crate::limits;
+
 /// Positions one lease can span.
 pub(crate) const SPAN: u64 = 64;
 
@@ -134,6 +136,9 @@ pub(crate) struct Flight {
     busy: HashMap<u64, u32>,
     /// Messages that were appended again before their segment was deleted, and where.
     moved: BTreeMap<u64, Entry>,
+    /// The last whose leases ran out and that went elsewhere: an ack of one comes too late. Only here, so it is forgotten
+    /// at the end of the process.
+    gone: BTreeSet<u64>,
     in_flight: u64,
     /// The committed offset as it was left here; another one was set by somebody else.
     pub committed: Option<i64>,
@@ -316,9 +321,19 @@ impl Flight {
             .find_map(|(&key, lease)| lease.positions(key.0).any(|held| held == at).then_some(key))
     }
 
-    /// Whether nobody gets a position any more: it is neither out on a lease nor open, and was looked at.
+    /// Whether a message is done, as far as is known: it was looked at, and is neither out on a lease, nor open, nor
+    /// elsewhere.
     pub fn is_settled(&self, at: u64) -> bool {
-        at < self.next && !self.open.contains_key(&at) && self.held(at, i64::MAX).is_none()
+        let is_over = !self.open.contains_key(&at) && self.held(at, i64::MAX).is_none();
+        at < self.next && is_over && !self.gone.contains(&at)
+    }
+
+    /// A message went elsewhere as its lease ran out.
+    pub fn went(&mut self, at: u64) {
+        self.gone.insert(at);
+        if self.gone.len() > limits::GONE {
+            self.gone.pop_first();
+        }
     }
 
     /// When the first lease that has run out at `now` was given, ms since the Unix epoch.

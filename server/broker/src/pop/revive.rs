@@ -289,6 +289,7 @@ impl Broker {
         }
         stage(self)?;
         let settled = flight.settle(lapsed.key, lapsed.at);
+        flight.went(lapsed.at);
         self.commit_popped(line, lapsed.id, flight);
         let mut woken = Woken::new();
         if settled.is_some_and(|(_, group)| group.is_some()) {

@@ -122,11 +122,12 @@ pub fn ack_of<'a>(group: &'a str, got: &'a Got) -> Ack<'a> {
     }
 }
 
-pub fn ack(house: &House, got: &Got) {
+/// Whether the message is done.
+pub fn ack(house: &House, got: &Got) -> bool {
     let ack = ack_of("g", got);
     house
         .run(caller(3), |caller| house.broker.ack(caller, &ack))
-        .unwrap();
+        .unwrap()
 }
 
 /// Keeps a message invisible; returns it with its new handle.
