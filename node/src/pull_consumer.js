@@ -18,16 +18,23 @@ const OPTIONS = {
 }
 const POLL = { max: ['positive', 256], timeoutMs: ['millis', 5000], signal: ['signal', undefined] }
 
+/** So many messages are handed out without a turn for others. */
+const TURN = 1024
+
 const keyOf = ({ topic, broker, queueId }) => `${queueId} ${broker} ${topic}`
+
+function byPlace(one, other) {
+  const [a, b] = [keyOf(one.queue), keyOf(other.queue)]
+  if (a !== b) return a < b ? -1 : 1
+  return one.queueOffset - other.queueOffset
+}
 
 class PullConsumer extends Closable {
   #environment = environment()
   #native
   /** Taken out of the native part and not handed out. */
   #ready = []
-  /** The offset behind what was handed out, by queue. */
-  #positions = new Map()
-  #taker = new Taker(this.#environment, (frame) => messagesOf(frame), (messages) => this.#ready.push(...messages))
+  #taker = new Taker(this.#environment, (frame) => messagesOf(frame), (messages) => this.#keep(messages))
 
   constructor(client, given) {
     super()
@@ -67,31 +74,48 @@ class PullConsumer extends Closable {
     const begun = performance.now()
     if (this.#ready.length === 0) await this.#fill(max, timeoutMs, signal)
     const messages = this.#ready.splice(0, max)
-    for (const message of messages) this.#positions.set(keyOf(message.queue), message.queueOffset + 1)
     return receive(messages, begun)
   }
 
   async #fill(max, waitMs, signal) {
     try {
-      this.#ready.push(...(await this.#taker.take((call) => this.#native.poll(call, max, waitMs), signal)))
+      this.#keep(await this.#taker.take((call) => this.#native.poll(call, max, waitMs), signal))
     } catch (error) {
       if (!(this._isClosing && PosthouseError.is(error, 'ERR_POSTHOUSE_CLOSED'))) throw error
     }
   }
 
+  /** Polls that end together may be heard of in any order; messages of a queue keep theirs. */
+  #keep(messages) {
+    const isMixed = this.#ready.length > 0 && messages.length > 0
+    this.#ready.push(...messages)
+    if (isMixed) this.#ready.sort(byPlace)
+  }
+
   async *[Symbol.asyncIterator]() {
-    while (!this._isClosing) {
-      for (const message of await this.poll({ max: 1 })) yield message
+    for (let inARow = 1; !this._isClosing; inARow++) {
+      const message = this.#one()
+      if (message !== undefined) yield message
+      else for (const polled of await this.poll({ max: 1 })) yield polled
+      // However much is here, the rest of the process has its turn.
+      if (inARow % TURN === 0) await new Promise(setImmediate)
     }
+  }
+
+  /** A message that is here. Those that a broken-off poll took, or is about to, come first. */
+  #one() {
+    if (this.#ready.length > 0 || !this.#taker.isIdle) return undefined
+    const begun = performance.now()
+    const frame = attempt(() => this.#native.pollOne())
+    return frame ? receive(messagesOf(frame), begun)[0] : undefined
   }
 
   async seek(queue, to) {
     const name = check.queue(queue)
     const [offset, from] = typeof to === 'number' ? [check.offset(to), 0] : [undefined, check.startFrom(to)]
     this.#forget(name)
-    const at = await this.#call((call) => this.#native.seek(call, name, offset, from))
+    await this.#call((call) => this.#native.seek(call, name, offset, from))
     this.#forget(name)
-    this.#positions.set(keyOf(name), at)
   }
 
   #forget(queue) {
@@ -100,9 +124,11 @@ class PullConsumer extends Closable {
   }
 
   position(queue) {
-    const at = this.#positions.get(keyOf(check.queue(queue)))
+    const name = check.queue(queue)
+    const first = this.#ready.find((message) => keyOf(message.queue) === keyOf(name))
+    const at = first?.queueOffset ?? this.#native.position(name) ?? undefined
     if (at !== undefined) return at
-    throw new PosthouseError('ERR_POSTHOUSE_OFFSET', 'nothing was polled from this queue and it was not sought: see committed()')
+    throw new PosthouseError('ERR_POSTHOUSE_OFFSET', 'this queue is not its own: see committed()')
   }
 
   async commit(offsets) {

@@ -57,6 +57,11 @@ class Taker {
     })
   }
 
+  /** Whether nothing is under way. */
+  get isIdle() {
+    return this.#underWay === 0
+  }
+
   /** Waits until every native call has its outcome, and its messages are where they go. */
   async idle() {
     this.#environment.hold()

@@ -89,6 +89,57 @@ test('it can be iterated, and assigned', async (t) => {
   assert.deepEqual(seen, [...Array(20).keys()].map(String))
 })
 
+test('a loop may be left at any message, and loses and repeats none', async (t) => {
+  const { client } = await started(t, { topics: ['left'] })
+  const producer = await client.producer()
+  const all = [...Array(20).keys()].map(String)
+  await Promise.all(all.map((body) => producer.send({ topic: 'left', body, shardingKey: body })))
+  for (let count = 1; count < 20; count++) {
+    const options = { group: `g${count}`, startFrom: 'first' }
+    const seen = []
+    const consumer = await client.pullConsumer(options)
+    await consumer.subscribe('left')
+    for (const end of [1, count]) {
+      if (seen.length >= end) break
+      for await (const message of consumer) {
+        seen.push(message.text())
+        assert.equal(consumer.position(message.queue), message.queueOffset + 1)
+        if (seen.length === end) break
+      }
+      // A wait that is broken off between two loops takes none along.
+      const controller = new AbortController()
+      const waiting = consumer.poll({ max: 2, signal: controller.signal })
+      controller.abort()
+      // What was here already, it has got.
+      seen.push(...texts(await waiting.catch(() => [])))
+    }
+    await consumer.commit()
+    await consumer.close()
+    const next = await client.pullConsumer(options)
+    await next.subscribe('left')
+    seen.push(...texts(await poll(next, 20 - seen.length)))
+    assert.deepEqual(seen.sort(), [...all].sort(), `left after ${count}`)
+    await next.close()
+  }
+})
+
+test('a loop over messages that are here leaves the rest of the process its turns', async (t) => {
+  const { client } = await started(t, { topics: ['turns'] })
+  // Fewer of a queue than are read ahead.
+  const count = 3000
+  await (await client.producer()).sendMany(numbered('turns', count))
+  const consumer = await client.pullConsumer({ group: 'g', startFrom: 'first' })
+  await consumer.subscribe('turns')
+  // All are here: the loop waits for none.
+  while (client.metrics().buffered < count) await new Promise((resolve) => setTimeout(resolve, 10))
+  let turns = 0
+  let left = count
+  const other = () => { if (left > 0 && ++turns) setImmediate(other) }
+  other()
+  for await (const _ of consumer) if (--left === 0) break
+  assert.ok(turns >= count / 1024, `${turns} turns`)
+})
+
 test('topics, groups, offsets and messages are administered', async (t) => {
   const { client } = await started(t)
   const admin = client.admin()

@@ -385,7 +385,7 @@ export interface PullConsumer extends Closable, AsyncIterable<ReceivedMessage> {
   /** The next messages of one queue, up to `max` (256); none after `timeoutMs` (5 s). */
   poll(options?: CallOptions & { readonly max?: number }): Promise<readonly ReceivedMessage[]>
   seek(queue: MessageQueue, to: number | StartFrom): Promise<void>
-  /** The offset behind what was polled. */
+  /** The offset of the next message that it gets of a queue. */
   position(queue: MessageQueue): number
   commit(offsets?: Iterable<readonly [MessageQueue, number]>): Promise<void>
   committed(queue: MessageQueue): Promise<number | undefined>

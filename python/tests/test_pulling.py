@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -142,3 +143,105 @@ def test_who_leaves_a_loop_has_got_what_counts_as_done(server: posthouse.Server,
 
     asyncio.run(asyncio.wait_for(main(), 60))
     assert set(seen) == ALL and len(seen) == 20
+
+
+def test_a_loop_may_be_left_at_any_message_and_loses_and_repeats_none(
+    server: posthouse.Server, client: posthouse.Client
+) -> None:
+    client.producer().send_many([Message("t", text, sharding_key=text) for text in sorted(ALL)])
+    order: list[list[str]] = []
+    for count in range(1, 20):
+        group, seen = f"g{count}", list[str]()
+        # Twice by loops that are left, in one consumer and then another; then by polls.
+        for end in (count, min(2 * count, 20)):
+            with client.pull_consumer(group, start_from=FIRST) as consumer:
+                consumer.subscribe("t")
+                for message in consumer:
+                    seen.append(message.text())
+                    assert consumer.position(message.queue) == message.queue_offset + 1
+                    if len(seen) in (1, end):
+                        break
+                for message in consumer if len(seen) < end else ():
+                    seen.append(message.text())
+                    if len(seen) == end:
+                        break
+                consumer.commit()
+                for queue in consumer.queues("t"):
+                    assert (consumer.committed(queue) or 0) == consumer.position(queue)
+        with client.pull_consumer(group) as consumer:
+            consumer.subscribe("t")
+            while len(seen) < 20:
+                seen += [message.text() for message in consumer.poll(60, 3)]
+        assert sorted(seen) == sorted(ALL)
+        order.append(seen)
+    assert len(order) == 19
+
+
+def test_an_async_loop_may_be_left_at_any_message_and_loses_and_repeats_none(
+    server: posthouse.Server, client: posthouse.Client
+) -> None:
+    sent(client)
+
+    async def main() -> None:
+        async with server.async_client() as other:
+            for count in range(1, 20):
+                seen: list[str] = []
+                async with other.pull_consumer(f"g{count}", start_from=FIRST) as consumer:
+                    await consumer.subscribe("t")
+                    for end in (1, count):
+                        async for message in consumer if len(seen) < end else nothing():
+                            seen.append(message.text())
+                            assert await consumer.position(message.queue) == message.queue_offset + 1
+                            if len(seen) == end:
+                                break
+                        # A wait that is broken off between two loops takes none along.
+                        waiting = asyncio.ensure_future(consumer.poll(60, 2))
+                        await asyncio.sleep(0)
+                        waiting.cancel()
+                        for polled in await asyncio.gather(waiting, return_exceptions=True):
+                            # What was here already, it has got.
+                            seen += [message.text() for message in polled] if isinstance(polled, list) else []
+                    await consumer.commit()
+                async with other.pull_consumer(f"g{count}") as consumer:
+                    await consumer.subscribe("t")
+                    while len(seen) < 20:
+                        seen.extend(message.text() for message in await consumer.poll(60, 3))
+                assert sorted(seen) == sorted(ALL), count
+
+    asyncio.run(asyncio.wait_for(main(), 120))
+
+
+async def nothing() -> AsyncIterator[posthouse.ReceivedMessage]:
+    return
+    yield
+
+
+def test_others_have_their_turn_while_a_loop_has_messages(server: posthouse.Server, client: posthouse.Client) -> None:
+    # Fewer of a queue than are read ahead.
+    count = 3000
+    client.producer().send_many([Message("t", "x") for _ in range(count)])
+
+    async def main() -> None:
+        turns = 0
+
+        async def other() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        async with server.async_client() as client, client.pull_consumer("g", start_from=FIRST) as consumer:
+            await consumer.subscribe("t")
+            # All are here: the loop waits for none.
+            while client.metrics()["buffered"] < count:
+                await asyncio.sleep(0.01)
+            task = asyncio.create_task(other())
+            left = count
+            async for _ in consumer:
+                left -= 1
+                if not left:
+                    break
+            assert turns >= count // 1024
+            task.cancel()
+
+    asyncio.run(asyncio.wait_for(main(), 60))

@@ -404,6 +404,10 @@ def test_pulling_seeks_and_commits(client: posthouse.Client) -> None:
     queue = queues[0]
     end = consumer.position(queue)
     assert end == client.admin().offsets("log")[queue][1]
+    consumer.seek(queue, FIRST)
+    assert consumer.position(queue) == 0
+    consumer.seek(queue, StartFrom.LAST)
+    assert consumer.position(queue) == end
     assert not consumer.committed(queue)
     consumer.commit()
     assert consumer.committed(queue) == end

@@ -70,6 +70,9 @@ struct State {
     done_at: i64,
 }
 
+/// So many messages are handed out one by one until more are pulled.
+const ROOM: usize = 64;
+
 /// Java trusts its lock for so long; brokers keep it twice as long.
 const LOCK_LIFE: Duration = Duration::from_secs(30);
 
@@ -174,6 +177,27 @@ impl ProcessQueue {
         let mut state = self.lock();
         let count = max.min(state.ready.len());
         state.ready.drain(..count).collect()
+    }
+
+    /// The next message, done as it is handed out; `then` is told what may be committed before anybody else is.
+    pub(crate) fn hand_out(&self, then: impl FnOnce(u64)) -> Option<Received> {
+        if self.is_dropped() || self.is_paused() {
+            return None;
+        }
+        let mut state = self.lock();
+        let message = state.ready.pop_front()?;
+        if let Some(size) = state.open.remove(&message.queue_offset) {
+            state.bytes -= size;
+        }
+        state.done_at = clock::wall_ms();
+        then(state.committable());
+        // Who pulls is not woken for every message: it would come back with one each time.
+        let is_room = state.ready.len().is_multiple_of(ROOM);
+        drop(state);
+        if is_room {
+            self.moved.notify_one();
+        }
+        Some(message)
     }
 
     /// Puts messages back that were taken and will be taken again, first.
@@ -300,6 +324,30 @@ mod tests {
         assert_eq!(queue.done([11]), 10);
         assert_eq!(queue.done([10]), 13);
         assert_eq!(queue.done([13]), 14);
+    }
+
+    #[test]
+    fn what_is_handed_out_one_by_one_is_done_and_the_next_is_what_may_be_committed() {
+        let queue = queue();
+        let hand_out = || {
+            let mut told = 0;
+            let message = queue.hand_out(|committable| told = committable);
+            message.map(|message| (message.queue_offset, told))
+        };
+        assert_eq!(hand_out(), None);
+        queue.put(vec![message(10), message(12)], 15, 0);
+        assert_eq!(hand_out(), Some((10, 12)));
+        queue.pause(true);
+        assert_eq!(hand_out(), None);
+        queue.pause(false);
+        assert_eq!(hand_out(), Some((12, 15)));
+        assert_eq!(queue.held(), (0, 0));
+        queue.put(vec![message(15)], 16, 0);
+        queue.seek(3);
+        assert_eq!((hand_out(), queue.committable()), (None, 3));
+        queue.put(vec![message(3)], 4, 1);
+        queue.drop_it();
+        assert_eq!(hand_out(), None);
     }
 
     #[test]

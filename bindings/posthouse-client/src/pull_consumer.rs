@@ -219,6 +219,28 @@ impl PullConsumer {
         }
     }
 
+    /// One message, if one is here; it does not wait. It counts as done, as what is polled does: for who takes messages
+    /// one by one, and may stop at any.
+    ///
+    /// # Errors
+    /// As [`PullConsumer::poll`].
+    pub fn poll_one(&self) -> Result<Option<Received>> {
+        let reader = self.reader();
+        if reader.has_ended_polls() {
+            return Err(Error::Closed);
+        }
+        let message = reader.hand_out();
+        Ok(message.map(|message| reader.client.names.received(message)))
+    }
+
+    /// Where it is in a queue: the offset of the next message that it hands out, or behind the last there is. `None` if the
+    /// queue is not its own.
+    pub fn position(&self, queue: &Queue) -> Option<u64> {
+        let reader = self.reader();
+        let own = reader.find(&reader.client.names.full_queue(queue))?;
+        Some(own.committable())
+    }
+
     /// Ends all polls: those that wait, and later ones, return [`Error::Closed`] at once. What was handed out before and
     /// reached nobody can still be given back with [`PullConsumer::seek`], before [`PullConsumer::shutdown`] tells brokers
     /// what is done.

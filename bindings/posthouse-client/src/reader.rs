@@ -180,6 +180,15 @@ impl Reader {
         });
     }
 
+    /// A message that is here, done as it is handed out.
+    pub(crate) fn hand_out(&self) -> Option<Received> {
+        let queues = self.lock_queues();
+        queues.values().find_map(|held| {
+            let queue = &held.queue;
+            queue.hand_out(|committable| self.offsets.set(&queue.queue, committable))
+        })
+    }
+
     pub(crate) fn is_stopped(&self) -> bool {
         self.stopped.load(Ordering::Acquire)
     }

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::client::Client;
 use crate::error::{Result, thrown};
+use crate::frames::Frame;
 use crate::port::Calls;
 use crate::value::{QueueName, Value, Wanted, from_of, millis, model_of, queue_json, time_of};
 
@@ -95,6 +96,19 @@ impl PullConsumer {
             let messages = messages.iter().map(|message| (0, message));
             ffi::Result::Ok(Value::Messages(write_received(messages)))
         });
+    }
+
+    /// One message, if one is here; null: none.
+    #[napi]
+    pub fn poll_one(&self) -> Result<Option<Frame>> {
+        let message = self.inner.poll_one().map_err(thrown)?;
+        Ok(message.map(|message| write_received([(0, &message)]).into()))
+    }
+
+    /// The offset of the next message that it gets; null if the queue is not its own.
+    #[napi]
+    pub fn position(&self, queue: QueueName) -> Option<f64> {
+        self.inner.position(&queue.into()).map(|at| at as f64)
     }
 
     /// Goes on at this offset of a queue, or where [`from_of`] says; returns the offset.

@@ -13,6 +13,7 @@ use crate::client::Client;
 use crate::error::raised;
 use crate::message::MessageQueue;
 use crate::pump::Pump;
+use crate::received::ReceivedMessage;
 use crate::{admin, convert};
 
 /// A consumer that is asked.
@@ -100,6 +101,21 @@ impl PullConsumer {
         let polling = async move { Ok(consumer.poll_up_to(max, limit).await?) };
         let runtime = self.client.runtime();
         call(py, runtime, (pump, id), polling, admin::received)
+    }
+
+    /// One message, if one is here.
+    fn poll_one(&self, py: Python<'_>) -> PyResult<Option<ReceivedMessage>> {
+        self.inner(py)?;
+        match self.consumer.get().poll_one() {
+            Ok(message) => Ok(message.map(ReceivedMessage::new)),
+            Err(error) => Err(raised(py, &error.into())),
+        }
+    }
+
+    /// The offset of the next message that it gets; nothing if the queue is not its own.
+    fn position(&self, py: Python<'_>, queue: &Bound<'_, MessageQueue>) -> PyResult<Option<u64>> {
+        self.inner(py)?;
+        Ok(self.consumer.get().position(&queue.get().queue))
     }
 
     /// Goes on at an offset, a time, or `"first"` or `"last"`.

@@ -342,8 +342,9 @@ class AsyncPullConsumer(Closing):
             start_from=start(start_from),
             batch=256,
         )
-        self._positions: dict[MessageQueue, int] = {}
         self._spare: list[ReceivedMessage] = []
+        # Messages that came one by one since others on the loop had their turn.
+        self._in_a_row = 0
         # Polls that have no result yet, those that were cancelled among them.
         self._polls = 0
         self._idle = asyncio.Event()
@@ -363,14 +364,12 @@ class AsyncPullConsumer(Closing):
 
         What a cancelled poll would have returned, the next one returns.
         """
-        # In place: a cancelled poll that is under way brings its messages to this very list.
         begun = monotonic()
+        if not self._spare:
+            self._keep(await self._poll(seconds(timeout), max_messages))
+        # In place: a cancelled poll that is under way brings its messages to this very list.
         messages = self._spare[:max_messages]
         del self._spare[:max_messages]
-        if not messages:
-            messages = await self._poll(seconds(timeout), max_messages)
-        for message in messages:
-            self._positions[message.queue] = message.queue_offset + 1
         if self._client._hooks:
             self._client._hooks.receive(messages, monotonic() - begun)
         return messages
@@ -382,8 +381,15 @@ class AsyncPullConsumer(Closing):
             self._native.poll(limit, max_messages, pump, ident)
             self._polls += 1
 
-        messages: list[ReceivedMessage] = await loop.call(begin, self._spare.extend, self._over)
+        messages: list[ReceivedMessage] = await loop.call(begin, self._keep, self._over)
         return messages
+
+    def _keep(self, messages: list[ReceivedMessage]) -> None:
+        """Polls that end together may be heard of in any order; messages of a queue keep theirs."""
+        is_mixed = bool(self._spare) and bool(messages)
+        self._spare.extend(messages)
+        if is_mixed:
+            self._spare.sort(key=lambda message: (message.queue, message.queue_offset))
 
     def _over(self) -> None:
         self._polls -= 1
@@ -395,14 +401,14 @@ class AsyncPullConsumer(Closing):
         place = to if isinstance(to, int) else start(to)
         await self._call(lambda pump, ident: self._native.seek(queue, place, pump, ident))
         self._spare[:] = [message for message in self._spare if message.queue != queue]
-        self._positions.pop(queue, None)
-        if isinstance(to, int):
-            self._positions[queue] = to
 
     async def position(self, queue: MessageQueue) -> int:
-        """The offset behind the last message it got of a queue; before the first, what the group has done."""
-        known = self._positions.get(queue)
-        return known if known is not None else (await self.committed(queue) or 0)
+        """The offset of the next message it gets of a queue; of one that is not its own, what the group has done."""
+        spare = (message.queue_offset for message in self._spare if message.queue == queue)
+        own = next(spare, None)
+        if own is None:
+            own = self._native.position(queue)
+        return own if own is not None else (await self.committed(queue) or 0)
 
     async def committed(self, queue: MessageQueue) -> int | None:
         """What the group has done in a queue, as its broker knows it; or this member, if it broadcasts."""
@@ -442,14 +448,26 @@ class AsyncPullConsumer(Closing):
         return self
 
     async def __anext__(self) -> ReceivedMessage:
-        """The next message, polled by itself: who leaves the loop has got every message that counts as done."""
+        """The next message, got by itself: who leaves the loop has got every message that counts as done."""
+        self._in_a_row += 1
+        if self._in_a_row > BUFFERED:
+            # However much is here, others on this loop have their turn.
+            self._in_a_row = 0
+            await asyncio.sleep(0)
         while not self._closed:
             try:
-                messages = await self.poll(max_messages=1)
+                # What cancelled polls got, or are about to get, comes first.
+                message = None if self._spare or self._polls else self._native.poll_one()
+                if message is None:
+                    messages = await self.poll(max_messages=1)
+                    if messages:
+                        return messages[0]
+                    continue
             except ClosedError:
                 break
-            if messages:
-                return messages[0]
+            if self._client._hooks:
+                self._client._hooks.receive([message], 0.0)
+            return message
         raise StopAsyncIteration
 
     async def _call(self, begin: Any) -> Any:

@@ -40,7 +40,6 @@ class PullConsumer(Closing):
             batch=256,
         )
         self._client = client
-        self._positions: dict[MessageQueue, int] = {}
         self._closed = False
 
     def subscribe(self, topic: str, filter: Filter = "*") -> None:
@@ -57,21 +56,16 @@ class PullConsumer(Closing):
         messages = self._native.poll(seconds(timeout), max_messages)
         if self._client._hooks:
             self._client._hooks.receive(messages, monotonic() - begun)
-        for message in messages:
-            self._positions[message.queue] = message.queue_offset + 1
         return messages
 
     def seek(self, queue: MessageQueue, to: int | Start) -> None:
         """Goes on at an offset, a time, or an end of a queue."""
         self._native.seek(queue, to if isinstance(to, int) else start(to))
-        self._positions.pop(queue, None)
-        if isinstance(to, int):
-            self._positions[queue] = to
 
     def position(self, queue: MessageQueue) -> int:
-        """The offset behind the last message it got of a queue; before the first, what the group has done."""
-        known = self._positions.get(queue)
-        return known if known is not None else (self.committed(queue) or 0)
+        """The offset of the next message it gets of a queue; of one that is not its own, what the group has done."""
+        own = self._native.position(queue)
+        return own if own is not None else (self.committed(queue) or 0)
 
     def committed(self, queue: MessageQueue) -> int | None:
         """What the group has done in a queue, as its broker knows it; or this member, if it broadcasts."""
@@ -102,12 +96,16 @@ class PullConsumer(Closing):
         self._native.resume(list(queues))
 
     def __iter__(self) -> Iterator[ReceivedMessage]:
-        """Polls them one by one: who leaves the loop has got every message that counts as done."""
+        """Gets them one by one: who leaves the loop has got every message that counts as done."""
         while not self._closed:
             try:
-                messages = self.poll(max_messages=1)
+                message = self._native.poll_one()
+                # Of what is polled, hooks are told there.
+                messages = self.poll(max_messages=1) if message is None else [message]
             except ClosedError:
                 return
+            if message is not None and self._client._hooks:
+                self._client._hooks.receive(messages, 0.0)
             yield from messages
 
     def close(self, timeout: Seconds = 10.0) -> None:

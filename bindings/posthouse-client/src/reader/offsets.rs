@@ -48,11 +48,15 @@ impl Offsets {
 
     pub(crate) fn set(&self, queue: &Queue, offset: u64) {
         let mut table = self.lock();
+        if let Some(known) = table.get_mut(queue) {
+            known.now = offset;
+            return;
+        }
         let fresh = Offset {
             now: offset,
             told: None,
         };
-        table.entry(queue.clone()).or_insert(fresh).now = offset;
+        table.insert(queue.clone(), fresh);
     }
 
     fn told(&self, queue: &Queue, offset: u64) {

@@ -95,6 +95,42 @@ fn an_assigned_queue_is_read_sought_paused_and_committed() {
 }
 
 #[test]
+fn who_takes_messages_one_by_one_may_stop_at_any() {
+    everywhere(async |client| {
+        let (topic, group) = (topic(client, 1).await, fresh("group"));
+        send(client, &topic, 0..20).await;
+        let queue = client.admin().queues(&topic).await.unwrap()[0].clone();
+        let manual = PullOptions {
+            auto_commit: false,
+            ..first()
+        };
+        let consumer = client.pull_consumer(&group, manual).unwrap();
+        assert_eq!(consumer.position(&queue), None, "it is not its own");
+        consumer.assign(std::slice::from_ref(&queue)).await.unwrap();
+        assert_eq!(consumer.position(&queue), Some(0));
+        let mut got = Vec::new();
+        while got.len() < 7 {
+            match consumer.poll_one().unwrap() {
+                Some(message) => got.push(message),
+                // Nothing is here yet.
+                None => got.extend(consumer.poll_up_to(1, SOON).await.unwrap()),
+            }
+        }
+        assert_eq!(offsets(&got), (0..7).collect::<Vec<_>>());
+        assert_eq!(consumer.position(&queue), Some(7));
+        consumer.commit().await.unwrap();
+        assert_eq!(consumer.committed(&queue).await.unwrap(), Some(7));
+        assert_eq!(offsets(&poll(&consumer, 13).await)[0], 7);
+        assert!(consumer.poll_one().unwrap().is_none());
+        assert_eq!(consumer.position(&queue), Some(20));
+        consumer.seek(&queue, 15).unwrap();
+        assert_eq!(consumer.position(&queue), Some(15));
+        consumer.shutdown().await;
+        assert!(matches!(consumer.poll_one(), Err(Error::Closed)));
+    });
+}
+
+#[test]
 fn a_subscription_is_filtered_and_committed_by_itself() {
     everywhere(async |client| {
         let (topic, group) = (topic(client, 3).await, fresh("group"));
