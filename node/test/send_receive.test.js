@@ -166,6 +166,36 @@ test('wrong arguments are named before anything is done', async (t) => {
   await assert.rejects(Server.embedded({ config: { flushDiskTyp: 'x' } }), { code: 'ERR_POSTHOUSE_CONFIG', message: /flushDiskType/ })
 })
 
+test('a full memory gives up its oldest messages, and sends go on', async (t) => {
+  const { client } = await started(t, { memoryBytes: 64 << 20, topics: ['full'] })
+  const producer = await client.producer({ retries: 0, compressOver: 1 << 30 })
+  const body = Buffer.alloc(1 << 20, 'x')
+  let queue
+  for (let n = 0; n < 256; n++) {
+    body.writeUInt8(n)
+    const sent = await producer.send({ topic: 'full', body, shardingKey: 'one' })
+    assert.deepEqual([sent.status, sent.queueOffset], ['ok', n])
+    queue = sent.queue
+  }
+  const [, first, end] = (await client.admin().offsets('full')).find(([{ queueId }]) => queueId === queue.queueId)
+  assert.ok(end === 256 && first >= 192 && first <= 240, `${first} to ${end}`)
+  const consumer = await client.pullConsumer({ group: 'g', startFrom: 'first' })
+  await consumer.subscribe('full')
+  const seen = []
+  for await (const message of consumer) {
+    seen.push(message.body[0])
+    if (message.body[0] === 255) break
+  }
+  // More may have gone since, but no gap is left.
+  assert.ok(seen[0] >= first && seen[0] <= 240, `${seen[0]} is the first`)
+  assert.deepEqual(seen, Array.from({ length: end - seen[0] }, (_, n) => seen[0] + n))
+  // What is to come later cannot go before.
+  const fill = async () => {
+    for (let n = 0; n < 4096; n++) await producer.send({ topic: 'full', body, deliverAfterMs: 3_600_000 })
+  }
+  await assert.rejects(fill, { code: 'ERR_POSTHOUSE_THROTTLED', responseCode: 14, retryable: true })
+})
+
 test('a signal ends a wait, and loses no message', async (t) => {
   const { client } = await started(t, { topics: ['abort'] })
   const consumer = await client.simpleConsumer({ group: 'g', subscribe: 'abort' })

@@ -445,9 +445,9 @@ export interface Admin {
 }
 
 export interface EmbeddedOptions {
-  /** Its folder. Unset: in memory, the oldest messages go first when that is full. */
+  /** Its folder. Unset: in memory; the oldest messages go when that is full, and if what is there cannot go, code 14. */
   readonly path?: string
-  /** What a server in memory keeps; 256 MiB. */
+  /** What a server in memory keeps; 256 MiB, and 64 at least. */
   readonly memoryBytes?: number
   /** `'127.0.0.1:0'` lets any RocketMQ client join, on a port that is picked. `false`: only this process. */
   readonly listen?: string | false

@@ -88,13 +88,41 @@ def test_a_clock_of_the_system_cannot_be_moved() -> None:
             server.advance(1)
 
 
+def test_a_full_memory_gives_up_its_oldest_messages_and_sends_go_on() -> None:
+    with posthouse.Server.embedded(memory_bytes=64 << 20) as server, server.client() as client:
+        producer = client.producer(retries=0, compress_over=None)
+        body = b"x" * ((1 << 20) - 3)
+        sent = [producer.send("t", f"{number:03}".encode() + body, sharding_key="one") for number in range(256)]
+        assert {result.status for result in sent} == {"ok"}
+        [queue] = {result.queue for result in sent}
+        assert [result.queue_offset for result in sent] == list(range(256))
+        first, end = client.admin().offsets("t")[queue]
+        assert end == 256 and 192 <= first <= 240
+        # Who begins now gets those that are there, in order, to the newest; nothing says that there was more.
+        with client.pull_consumer("g", start_from=posthouse.StartFrom.FIRST) as consumer:
+            consumer.subscribe("t")
+            seen: list[int] = []
+            for message in consumer:
+                seen.append(int(message.memory()[:3].tobytes()))
+                if seen[-1] == 255:
+                    break
+        # More may have gone since, but no gap is left.
+        assert first <= seen[0] <= 240 and seen == list(range(seen[0], 256))
+        # And so does who was in the middle of what went.
+        with client.pull_consumer("late", auto_commit=None) as consumer:
+            consumer.assign([queue])
+            consumer.seek(queue, 0)
+            assert consumer.poll(60)[0].queue_offset >= first
+
+
 def test_full_memory_refuses_with_code_14() -> None:
     with posthouse.Server.embedded(memory_bytes=64 << 20) as server, server.client() as client:
         producer = client.producer(retries=0, compress_over=None)
         body = b"x" * (1 << 20)
         with pytest.raises(posthouse.ThrottledError) as caught:
             for _ in range(4096):
-                producer.send("full", body)
+                # What is to come later cannot go before.
+                producer.send("full", body, deliver_after=3600)
         assert caught.value.response_code == 14
         assert caught.value.retryable
 

@@ -32,6 +32,8 @@ pub const REVIVE_BATCH: usize = 256;
 pub const GONE: usize = 1024;
 /// What could not be given back is tried again after this time.
 pub const REVIVE_PAUSE: Duration = Duration::from_millis(10);
+/// How long a send waits for the oldest messages to go, where they go for it.
+pub const ROOM: Duration = Duration::from_secs(2);
 /// The longest hold, whatever the client asks: its own limit for an answer is 30 s.
 pub const HOLD_MAX: Duration = Duration::from_secs(25);
 /// Queue entries one pull looks at (Apache's 16,000 bytes of 20-byte entries).

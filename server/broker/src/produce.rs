@@ -21,6 +21,7 @@ pub(crate) use properties::{Facts, rewrite};
 use properties::{facts, is_ours};
 
 use crate::delay::{Wait, handle};
+use crate::limits;
 use crate::retry::Retry;
 use crate::topic::{Topic, system, topic_missing};
 use crate::transaction::is_half;
@@ -136,6 +137,21 @@ impl Broker {
     /// # Errors
     /// In the order of the checks of Apache's `SendMessageProcessor`.
     pub fn produce<'a>(
+        &self,
+        caller: &Caller,
+        send: &Produce<'a>,
+    ) -> Result<Answer<Produced<'a>>, Error> {
+        match self.produce_now(caller, send) {
+            // A server in memory: the oldest messages go first.
+            Err(Error::Unavailable(_)) if caller.may_wait && self.store.makes_room() => {
+                let store = Arc::clone(&self.store);
+                Ok(Answer::Cold(Box::new(move || store.ask_room(limits::ROOM))))
+            }
+            produced => produced,
+        }
+    }
+
+    fn produce_now<'a>(
         &self,
         caller: &Caller,
         send: &Produce<'a>,

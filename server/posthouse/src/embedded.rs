@@ -25,7 +25,8 @@ use crate::server::{self, Footing, Server, StartError};
 pub struct Embedded {
     /// The data folder; `None`: everything is in memory and gone at the end.
     pub path: Option<PathBuf>,
-    /// How much a server in memory keeps. What is full refuses producers with code 14.
+    /// How much a server in memory keeps. When it is full the oldest messages go; what must be kept, as messages that
+    /// come later, refuses producers with code 14 instead.
     pub memory_bytes: u64,
     /// Where the name server listens, the broker beside it on a picked port; `None`: only this process
     /// reaches them. Port 0 picks one.
@@ -80,6 +81,8 @@ impl Server {
                     listens,
                     // What is staged, and the segment that is made ahead.
                     spare: Some(SEGMENT / 2),
+                    // Another segment, however fast it comes.
+                    room: SEGMENT + SEGMENT / 2,
                 };
                 (ground, Vec::new())
             }

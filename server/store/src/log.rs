@@ -11,6 +11,7 @@ pub(crate) mod dispatch;
 pub(crate) mod flush;
 pub(crate) mod properties;
 pub(crate) mod read;
+pub(crate) mod room;
 pub(crate) mod segments;
 pub(crate) mod stage;
 pub(crate) mod tail;
@@ -35,6 +36,7 @@ use crate::queue::Entry;
 use cached::Cached;
 use dispatch::Dispatcher;
 use flush::Flusher;
+use room::Room;
 use segments::{Segment, Segments};
 use stage::{Piece, Run, Stage};
 use tail::Tail;
@@ -60,6 +62,7 @@ pub(crate) struct Log {
     /// Notified when there is something to flush.
     unflushed: Condvar,
     failure: OnceLock<Arc<str>>,
+    pub room: Room,
     /// How far the wall clock was set: see [`crate::Pending::observe`].
     skew: Arc<AtomicI64>,
     cached: Cached,
@@ -139,6 +142,7 @@ impl Log {
             flushing: Mutex::default(),
             unflushed: Condvar::new(),
             failure: OnceLock::new(),
+            room: Room::default(),
             skew,
             cached: Cached::new(end, options.cached),
             texts: Texts::new(options.texts_max),

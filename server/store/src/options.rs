@@ -61,6 +61,8 @@ pub struct Options {
     pub clean_forcibly: bool,
     /// Free bytes below which producers are refused, whatever the shares say.
     pub disk_spare: u64,
+    /// Free bytes below which the oldest segments go, whatever their age.
+    pub disk_room: u64,
 }
 
 impl Options {
@@ -101,6 +103,7 @@ impl Default for Options {
             disk_force: 85,
             clean_forcibly: false,
             disk_spare: 64 << 20,
+            disk_room: 0,
         }
     }
 }

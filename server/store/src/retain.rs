@@ -2,7 +2,7 @@
 //!
 //! The age of a segment is the time of the next one's first record: file times say nothing after a
 //! copy. Nothing younger than the retention goes, however full the disk is, unless cleaning by force is
-//! configured; a full disk refuses producers instead, and heals by itself. Before a segment goes, (a) a
+//! configured, or room for what comes, as of a server in memory; a full disk refuses producers instead, and heals by itself. Before a segment goes, (a) a
 //! snapshot of all tables is flushed at a later position, and (b) every body in it that is still needed
 //! was appended again, naming where it came from.
 
@@ -27,6 +27,8 @@ pub use moved::Moved;
 
 /// How often it is looked at.
 const EVERY: Duration = Duration::from_secs(10);
+/// The same while there is no room, but nothing may go yet.
+const SOON: Duration = Duration::from_millis(100);
 /// How many segments go at once.
 const AT_ONCE: usize = 10;
 const HOUR_MS: i64 = 3_600_000;
@@ -56,14 +58,28 @@ pub(crate) fn step(store: &Store, now: i64, keep: &mut Keep<'_>) -> Next {
         return Next::Never;
     }
     let space = store.disk.space().ok();
+    if is_short(store, space) && store.log.flush_all().is_err() {
+        return Next::Never;
+    }
     let count = expired(store, now, space);
-    if count > 0
-        && let Err(error) = delete(store, count, space, keep)
-    {
+    let deleted = match count {
+        0 => Ok(()),
+        _ => delete(store, count, space, keep),
+    };
+    if let Err(error) = &deleted {
         tracing::warn!(%error, "old segments are kept for now");
     }
     refuse(store);
-    Next::After(EVERY)
+    match is_short(store, store.disk.space().ok()) {
+        true if count == 0 => Next::After(SOON),
+        true if deleted.is_ok() => Next::Now,
+        _ => Next::After(EVERY),
+    }
+}
+
+/// Whether the oldest must go for what comes.
+fn is_short(store: &Store, space: Option<Space>) -> bool {
+    space.is_some_and(|space| space.free < store.log.options.disk_room)
 }
 
 fn used(space: Option<Space>) -> u64 {
@@ -100,7 +116,8 @@ fn expired(store: &Store, now: i64, space: Option<Space>) -> usize {
         .div_euclid(HOUR_MS)
         .rem_euclid(24) as u8;
     let due = options.delete_hours.contains(&hour) || used > u64::from(options.disk_used_max);
-    let force = options.clean_forcibly && used > u64::from(options.disk_force);
+    let force =
+        is_short(store, space) || options.clean_forcibly && used > u64::from(options.disk_force);
     if !due && !force {
         return 0;
     }
@@ -150,7 +167,7 @@ fn delete(
     }
     store.queues.raise_start(start);
     open::try_checkpoint(store, true)?;
-    let keep = used(space) <= u64::from(store.log.options.disk_used_max);
+    let keep = used(space) <= u64::from(store.log.options.disk_used_max) && !is_short(store, space);
     for _ in 0..count {
         store.log.segments.retire_oldest(keep)?;
     }

@@ -337,6 +337,22 @@ impl Store {
         retain::step(self, now, keep)
     }
 
+    /// Blocks until room is wanted, which [`Store::retain_step`] may make, or `limit` is over; whether it is. For the
+    /// thread that calls that step, behind it.
+    pub fn wait_room(&self, limit: Duration) -> bool {
+        self.log.room.wait(limit)
+    }
+
+    /// Blocks until whoever waits in [`Store::wait_room`] has looked, at most so long.
+    pub fn ask_room(&self, limit: Duration) {
+        self.log.room.ask(limit);
+    }
+
+    /// Whether old messages go for new ones, so that a full disk is worth a second try behind [`Store::ask_room`].
+    pub fn makes_room(&self) -> bool {
+        self.log.options.disk_room > 0
+    }
+
     /// Stages one of the broker's own records, which is also taken while producers are refused.
     ///
     /// # Errors

@@ -359,7 +359,9 @@ fn a_full_memory_refuses_and_says_so() {
     let done = Arc::new(Inbox::<Done>::default());
     let body = vec![b'x'; 1 << 20];
     let refused = (0..4096).find_map(|n| {
-        let message = Message::new("full", body.clone());
+        // What is to come later cannot go.
+        let message =
+            Message::new("full", body.clone()).deliver(Deliver::After(Duration::from_secs(3600)));
         producer
             .submit(&mut VecDeque::from([outgoing(n, message)]), done.clone())
             .unwrap();

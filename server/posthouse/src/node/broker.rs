@@ -56,6 +56,8 @@ pub struct Ground {
     pub listens: bool,
     /// Free bytes below which producers are refused; `None`: as on a real disk.
     pub spare: Option<u64>,
+    /// Free bytes below which the oldest segments go, whatever their age; 0: they go by age alone.
+    pub room: u64,
 }
 
 impl Ground {
@@ -65,6 +67,7 @@ impl Ground {
             disk,
             listens: true,
             spare: None,
+            room: 0,
         }
     }
 }
@@ -98,6 +101,7 @@ impl Broker {
         let options = options(config, address.port());
         let mut kept = store_options(config, &options);
         kept.disk_spare = ground.spare.unwrap_or(kept.disk_spare);
+        kept.disk_room = ground.room;
         let (store, recovery) = Store::open(kept, ground.disk, clock.clone())?;
         let store = Arc::new(store);
         let hub = Hub::new(config.io_threads);
@@ -216,9 +220,20 @@ impl Broker {
         let store = self.store.clone();
         self.loops
             .every("checkpoint", move || pause_of(store.checkpoint_step()))?;
-        let broker = self.broker.clone();
-        self.loops
-            .every("retain", move || pause_of(broker.retain_step()))?;
+        let (store, broker) = (self.store.clone(), self.broker.clone());
+        self.loops.spawn("retain", move |end: &End| {
+            while let Some(mut pause) = pause_of(broker.retain_step()) {
+                while !store.wait_room(pause.min(LOOK)) && pause > LOOK {
+                    if end.wait(Duration::ZERO) {
+                        return;
+                    }
+                    pause -= LOOK;
+                }
+                if end.wait(Duration::ZERO) {
+                    return;
+                }
+            }
+        })?;
         let (broker, alone) = (self.broker.clone(), self.deadlines.clone());
         self.loops.spawn("deadlines", move |end: &End| {
             while !end.wait(Duration::ZERO) {

@@ -348,6 +348,7 @@ impl Log {
         stage.segment_end = next.end();
         stage.reserved = next.base + self.segments.first_step();
         self.marks.move_staged(next.base);
+        self.room.want();
         Ok(())
     }
 

@@ -239,3 +239,31 @@ fn a_topic_dropped_while_its_ends_are_noted_begins_at_0_after_a_rebuild() {
         assert_eq!(kit.send("kept", 0, b"next").queue_offset, QueueOffset(7));
     }
 }
+
+#[test]
+fn where_there_must_be_room_the_oldest_go_whatever_their_age_and_producers_are_served() {
+    use crate::disk::memory::Memory;
+    let options = Options {
+        flush: Flush::Async,
+        disk_refuse: 100,
+        disk_room: 12 << 10,
+        ..options()
+    };
+    let disk = Arc::new(Memory::with_capacity(40 << 10));
+    let kit = Kit::with(options, disk);
+    let mut asked = 0;
+    for n in 0..200 {
+        // What a loop does that hears of each segment that is begun.
+        while kit.store.wait_room(Duration::ZERO) {
+            retain(&kit);
+            asked += 1;
+        }
+        kit.send("t", 0, &[n; 800]);
+        kit.commit();
+    }
+    let kept = kit.bodies("t", 0);
+    assert_eq!(kept.last().unwrap(), &[199; 800]);
+    assert!((8..40).contains(&kept.len()), "{}", kept.len());
+    assert!((15..30).contains(&asked), "{asked}");
+    assert!(kit.store.find_queue("t", 0).unwrap().start() > QueueOffset(150));
+}
