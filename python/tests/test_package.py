@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.metadata
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -68,6 +70,43 @@ assert os.listdir('.') == []
 """
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_importing_takes_60_ms_at_most() -> None:
+    code = "import time; begun = time.perf_counter(); import posthouse; print(time.perf_counter() - begun)"
+    took = []
+    # On a machine that has other things to do it takes longer now and then.
+    while len(took) < 50 and min(took, default=1.0) > 0.06:
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+        took.append(float(done.stdout))
+    assert min(took) <= 0.06, took
+
+
+def test_pytest_finds_the_fixtures_and_each_test_has_an_empty_server(tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text(
+        '''
+import pytest
+servers = []
+
+@pytest.mark.parametrize("turn", range(3))
+def test_sync(posthouse_server, posthouse_client, turn):
+    servers.append(posthouse_server)
+    assert servers[0] is posthouse_server
+    assert "t" not in posthouse_client.admin().topics()
+    posthouse_client.producer().send("t", "x", deliver_after=60)
+    consumer = posthouse_client.simple_consumer("g", "t")
+    assert consumer.receive(wait=0) == []
+    assert posthouse_server.advance(60) == 1
+    assert [message.text() for message in consumer.receive()] == ["x"]
+
+async def test_async(posthouse_async_client):
+    assert "t" not in await posthouse_async_client.admin().topics()
+    assert (await posthouse_async_client.producer().send("t", "x")).status == "ok"
+'''
+    )
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-o", "asyncio_mode=auto", str(tmp_path)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert "4 passed" in done.stdout and done.returncode == 0, done.stdout + done.stderr
 
 
 def test_one_wheel_serves_every_later_python_and_names_the_systems_it_needs() -> None:

@@ -36,6 +36,12 @@ WAITS = {
     except TimeoutError:
         pass
     p.close(60)""",
+    "send": "silent().producer(send_timeout=60).send('t', 'x')",
+    "request": "client.producer().request(posthouse.Message('t', 'x'), timeout=60)",
+    "await send": "asyncio.run(awaiting(silent(posthouse.AsyncClient).producer(send_timeout=60).send('t', 'x')))",
+    "async for": "asyncio.run(awaiting(anext(aiter(server.async_client().push_consumer('g', 't')))))",
+    "await poll": "asyncio.run(polling(server.async_client().pull_consumer('g')))",
+    "await run": "asyncio.run(awaiting(server.async_client().push_consumer('g', 't', print).run()))",
     "flush": "client.producer().flush(); next(iter(client.push_consumer('g', 't')))",
 }
 
@@ -43,15 +49,38 @@ WAITS = {
 @pytest.mark.parametrize("name", WAITS)
 def test_ctrl_c_ends_a_wait(name: str) -> None:
     code = f"""
-import posthouse, socket, threading, time
+import asyncio, posthouse, socket, threading, time
 server = posthouse.Server.embedded(topics=['t'])
 client = server.client()
-print('ready', flush=True)
+def silent(kind=posthouse.Client):
+    global listening
+    listening = socket.create_server(('127.0.0.1', 0))
+    return kind(f'127.0.0.1:{{listening.getsockname()[1]}}', request_timeout=60)
+async def awaiting(what):
+    print('ready', flush=True)
+    await what
+async def polling(consumer):
+    await consumer.subscribe('t')
+    await awaiting(consumer.poll(60))
+if {"asyncio" not in WAITS[name]}:
+    print('ready', flush=True)
 try:
     {WAITS[name]}
 except KeyboardInterrupt:
     print('interrupted', time.monotonic(), flush=True)
 """
+    # 250 ms are promised. A loaded machine takes more now and then, but not each time; a wait that ignores the signal
+    # takes a minute.
+    for _ in range(10):
+        took = interrupted(code)
+        assert took < 5
+        if took < 0.25:
+            return
+    raise AssertionError(f"{took} s")
+
+
+def interrupted(code: str) -> float:
+    """How long a program's wait goes on after Ctrl-C."""
     child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert child.stdout is not None
     assert child.stdout.readline() == "ready\n"
@@ -63,9 +92,46 @@ except KeyboardInterrupt:
     child.send_signal(signal.SIGINT)
     told = child.stdout.readline()
     assert told.startswith("interrupted")
-    # 250 ms are promised; a loaded machine gets more, a wait that ignores the signal takes a minute.
-    assert float(told.split()[1]) - before < 5
     assert child.wait(30) == 0
+    return float(told.split()[1]) - before
+
+
+@pytest.mark.parametrize("how", ["for", "async for"])
+def test_the_message_in_whose_middle_ctrl_c_comes_is_delivered_again(how: str) -> None:
+    with posthouse.Server.embedded(clock="manual", listen="127.0.0.1:0") as server, server.client() as client:
+        client.producer().send("t", "x")
+        loop = {
+            "for": """
+    with posthouse.Client(address) as client, client.push_consumer('g', 't', start_from=first) as consumer:
+        for message in consumer:
+            print(message.attempt, flush=True)
+            time.sleep(60)
+""",
+            "async for": """
+    async def main():
+        async with posthouse.AsyncClient(address) as client, client.push_consumer('g', 't', start_from=first) as consumer:
+            async for message in consumer:
+                print(message.attempt, flush=True)
+                await asyncio.sleep(60)
+    asyncio.run(main())
+""",
+        }[how]
+        code = f"""
+import asyncio, posthouse, time
+address, first = {server.namesrv_addr!r}, posthouse.StartFrom.FIRST
+try:{loop}except KeyboardInterrupt:
+    print('interrupted')
+"""
+        child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+        assert child.stdout is not None
+        assert child.stdout.readline() == "1\n"
+        child.send_signal(signal.SIGINT)
+        assert child.communicate(timeout=60)[0] == "interrupted\n"
+        # It was given back: it waits its first interval.
+        assert server.advance(10) == 1
+        with client.push_consumer("g", "t", start_from=posthouse.StartFrom.FIRST) as consumer:
+            message = next(iter(consumer))
+            assert (message.text(), message.attempt) == ("x", 2)
 
 
 def state_of(pid: int) -> str:
