@@ -121,6 +121,39 @@ fn the_page_works_in_a_browser_and_survives_a_restart() {
     let _ = std::fs::remove_dir_all(&data);
 }
 
+/// Its own way of coming back, not ours: it waits for `retry`, and says where it was.
+#[test]
+fn a_browsers_event_source_resumes_over_a_hundred_cuts() {
+    if super::skipped(&["node", "npm", "chromium"]) {
+        return;
+    }
+    let modules = toolchain::node();
+    let folder = workshop().join(format!("web-cuts-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let (data, config) = (folder.join("data"), folder.join("posthouse.conf"));
+    std::fs::write(&config, "http.sse.retry=50\n").unwrap();
+    let port = servers::free_ports(5);
+    let [namesrv, broker] = [port, port + 3].map(|port| format!("127.0.0.1:{port}"));
+    let [data, config] = [data, config].map(|path| path.display().to_string());
+    let arguments = [
+        "standalone",
+        "-c",
+        &config,
+        "--data",
+        &data,
+        "--namesrv-addr",
+        &namesrv,
+        "--broker-addr",
+        &broker,
+    ];
+    let (_server, base) = serving(&arguments, Some(&folder));
+    let mut script = Command::new("node");
+    script.arg(home().join("node/eventsource.mjs"));
+    script.arg(&base).arg("/usr/bin/chromium").arg(&modules);
+    let said = succeeds(script.arg("100"));
+    assert!(said.contains("done"), "{said}");
+}
+
 /// What README shows with curl, through a gateway: the cluster is Apache's.
 #[test]
 fn a_gateway_serves_apaches_cluster() {
