@@ -229,7 +229,10 @@ impl Reader {
             return;
         }
         self.end_polls();
+        // A task that is ended in the middle of the file would leave it to a later moment, and nobody would write it again.
+        let rest = self.offsets.at_rest().await;
         self.lock_tasks().end();
+        drop(rest);
         let held: Vec<Held> = self.lock_queues().drain().map(|(_, held)| held).collect();
         for held in &held {
             held.queue.drop_it();

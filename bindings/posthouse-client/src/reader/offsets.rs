@@ -59,6 +59,11 @@ impl Offsets {
         table.insert(queue.clone(), fresh);
     }
 
+    /// Waits until nobody writes the file; nobody begins before what is returned is dropped.
+    pub(super) async fn at_rest(&self) -> impl Drop + '_ {
+        self.file.lock().await
+    }
+
     fn told(&self, queue: &Queue, offset: u64) {
         if let Some(entry) = self.lock().get_mut(queue) {
             entry.told = Some(offset);
