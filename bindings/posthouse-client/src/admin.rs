@@ -7,6 +7,7 @@ mod modes;
 mod offsets;
 mod query;
 mod settings;
+mod state;
 mod stats;
 mod waiting;
 
@@ -35,6 +36,7 @@ use crate::route::TEMPLATE;
 pub use consumers::ResetTo;
 pub use dead_letters::Redrive;
 pub use settings::ClientInfo;
+pub use state::BrokerState;
 pub use stats::{Progress, QueueStats};
 pub use waiting::TransactionState;
 

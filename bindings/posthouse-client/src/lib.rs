@@ -56,7 +56,9 @@ mod strategy;
 mod transaction;
 mod upkeep;
 
-pub use admin::{Admin, ClientInfo, Progress, QueueStats, Redrive, ResetTo, TransactionState};
+pub use admin::{
+    Admin, BrokerState, ClientInfo, Progress, QueueStats, Redrive, ResetTo, TransactionState,
+};
 pub use authorities::system_authorities;
 pub use client::Client;
 pub use compress::{Compression, decompress};

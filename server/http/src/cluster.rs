@@ -3,7 +3,9 @@
 mod settings;
 
 use hyper::StatusCode;
+use posthouse_client::{BrokerData, BrokerState, Client};
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
 use crate::body::Response;
 use crate::call::{Call, json_answer};
@@ -29,10 +31,15 @@ async fn cluster(call: Call) -> Result<Response, Problem> {
     no_parameters(&call)?;
     let cluster = call.node.client.admin().cluster().await?;
     let names: Vec<&String> = cluster.cluster_addr_table.keys().collect();
+    let brokers: Vec<&BrokerData> = cluster.broker_addr_table.values().collect();
+    let states = states(&call.node.client, &brokers).await;
+    let nodes = brokers.iter().map(|broker| broker.broker_addrs.len());
     let limits = &call.node.options.limits;
     let answer = json!({
         "names": names,
-        "brokers": cluster.broker_addr_table.len(),
+        "brokers": brokers.len(),
+        "nodes": nodes.sum::<usize>(),
+        "features": features(&states),
         "role": call.node.options.role,
         "version": env!("CARGO_PKG_VERSION"),
         "limits": {
@@ -67,8 +74,11 @@ async fn brokers(call: Call) -> Result<Response, Problem> {
     let all = names
         .iter()
         .filter_map(|name| cluster.broker_addr_table.get(name));
-    let items: Vec<Value> = all.map(shown).collect();
-    Ok(page::answer(&call, items, next))
+    let all: Vec<&BrokerData> = all.collect();
+    let states = states(&call.node.client, &all).await;
+    let items = all.iter().zip(&states);
+    let items = items.map(|(broker, state)| shown(broker, state.as_ref()));
+    Ok(page::answer(&call, items.collect(), next))
 }
 
 async fn broker(call: Call) -> Result<Response, Problem> {
@@ -76,19 +86,88 @@ async fn broker(call: Call) -> Result<Response, Problem> {
     let cluster = call.node.client.admin().cluster().await?;
     let found = cluster.broker_addr_table.get(call.parameter(0));
     let missing = || Problem::new(&problem::BROKER_NOT_FOUND).detail("no broker has this name");
-    Ok(json_answer(
-        StatusCode::OK,
-        &shown(found.ok_or_else(missing)?),
-    ))
+    let broker = found.ok_or_else(missing)?;
+    let states = states(&call.node.client, &[broker]).await;
+    let state = states.first().and_then(Option::as_ref);
+    Ok(json_answer(StatusCode::OK, &shown(broker, state)))
 }
 
-fn shown(broker: &posthouse_client::BrokerData) -> Value {
+/// How the master of each broker is; `None` of one that is away, or does not say. All are asked at once.
+async fn states(client: &Client, brokers: &[&BrokerData]) -> Vec<Option<BrokerState>> {
+    let mut asked = JoinSet::new();
+    for (place, broker) in brokers.iter().enumerate() {
+        if let Some(master) = broker.broker_addrs.get(&0).cloned() {
+            let admin = client.admin();
+            asked.spawn(async move { (place, admin.broker_state(&master).await.ok()) });
+        }
+    }
+    let mut states = vec![None; brokers.len()];
+    while let Some(told) = asked.join_next().await {
+        let Ok((place, state)) = told else {
+            continue;
+        };
+        if let Some(own) = states.get_mut(place) {
+            *own = state;
+        }
+    }
+    states
+}
+
+/// What can be done here: what this server does by itself, and what all brokers that answer can. What is told of
+/// each stands in the contract.
+fn features(states: &[Option<BrokerState>]) -> Vec<&'static str> {
+    let mut features = vec![
+        "batch",
+        "cloudevents",
+        "request-reply",
+        "sse",
+        "stream-tickets",
+        "transactions",
+    ];
+    let mut told = states.iter().flatten().peekable();
+    if told.peek().is_none() {
+        return features;
+    }
+    let (mut five, mut own) = (true, true);
+    for state in told {
+        let version = state.version.as_deref().unwrap_or_default();
+        five &= !version.starts_with("V4") && !version.starts_with("V3");
+        own &= state.is_posthouse;
+    }
+    if five {
+        features.extend(["delay", "leases", "subscriptions"]);
+    }
+    if own {
+        features.extend([
+            "durability",
+            "idempotency",
+            "recall",
+            "redrive",
+            "transaction-checkers",
+            "transaction-timeout",
+            "uncounted-release",
+        ]);
+    }
+    features.sort_unstable();
+    features
+}
+
+fn shown(broker: &BrokerData, state: Option<&BrokerState>) -> Value {
     let member = |(id, address): (&i64, &String)| {
         let role = if *id == 0 { "master" } else { "slave" };
         json!({"id": id, "role": role, "address": address})
     };
     let members: Vec<Value> = broker.broker_addrs.iter().map(member).collect();
-    json!({"name": broker.broker_name, "cluster": broker.cluster, "members": members})
+    json!({
+        "name": broker.broker_name,
+        "cluster": broker.cluster,
+        "members": members,
+        "version": state.and_then(|state| state.version.as_deref()),
+        "epoch": state.and_then(|state| state.epoch),
+        "put_rate": state.and_then(|state| state.put_rate),
+        "get_rate": state.and_then(|state| state.get_rate),
+        "disk_used_ratio": state.and_then(|state| state.disk_used_ratio),
+    })
 }
 
 /// Who is connected to the brokers.

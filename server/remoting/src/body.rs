@@ -49,8 +49,8 @@ pub use register::{RegisterBroker, TopicConfigs};
 pub use route::{BrokerData, BrokerMembers, ClusterInfo, MemberGroup, QueueData, TopicRoute};
 pub use running::{DirectOutcome, DirectResult, HeldQueue, RunningInfo};
 pub use stats::{
-    BrokerConsumeStats, BrokerStatsData, BrokerStatsItem, ConsumeStats, QueueProgress, QueueStats,
-    TopicStats,
+    BrokerConsumeStats, BrokerStatsData, BrokerStatsItem, ConsumeStats, Epoch, EpochList,
+    QueueProgress, QueueStats, TopicStats,
 };
 pub use table::{ConsumerIds, GroupList, KvTable, TopicList};
 pub use topic::{DataVersion, TopicConfig, TopicConfigList, TopicConfigTable};

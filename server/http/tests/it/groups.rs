@@ -324,12 +324,14 @@ fn the_cluster_the_caller_and_tickets_are_told() {
     let cluster = ask("GET", "/v1/cluster").expect(200).json();
     assert_eq!(cluster["names"], json!(["DefaultCluster"]));
     assert_eq!(cluster["limits"]["body_bytes"], 4 << 20);
-    let brokers = ask("GET", "/v1/brokers").expect(200).json();
-    assert_eq!(brokers["items"][0]["name"], "broker-a");
     assert_eq!(
-        ask("GET", "/v1/brokers/broker-a").expect(200).json(),
-        brokers["items"][0]
+        (&cluster["brokers"], &cluster["nodes"]),
+        (&json!(1), &json!(1))
     );
+    let features = cluster["features"].as_array().unwrap();
+    for able in ["sse", "leases", "idempotency", "transaction-timeout"] {
+        assert!(features.contains(&json!(able)), "{able}: {cluster}");
+    }
     assert_eq!(
         ask("GET", "/v1/brokers/none").expect(404).problem(),
         "broker-not-found"
@@ -359,6 +361,37 @@ fn the_cluster_the_caller_and_tickets_are_told() {
             problem
         );
     }
+}
+
+#[test]
+fn a_broker_tells_what_goes_through_it_and_how_full_its_disk_is() {
+    let (topic, group) = (topic("rates"), group("rates"));
+    crate::messages::receive(&group, &topic, "&wait=0s");
+    let end = std::time::Instant::now() + crate::door::LIMIT;
+    let above_zero = |rate: &Value| rate.as_f64().unwrap() > 0.0;
+    let broker = loop {
+        store(&topic, 3);
+        crate::messages::receive(&group, &topic, "&wait=10s");
+        let broker = ask("GET", "/v1/brokers/broker-a").expect(200).json();
+        if above_zero(&broker["put_rate"]) && above_zero(&broker["get_rate"]) {
+            break broker;
+        }
+        assert!(std::time::Instant::now() < end, "{broker}");
+    };
+    let used = broker["disk_used_ratio"].as_f64().unwrap();
+    assert!((0.0..=1.0).contains(&used), "{broker}");
+    assert_eq!(
+        (&broker["version"], &broker["epoch"]),
+        (&json!("V5_3_3"), &Value::Null)
+    );
+    assert_eq!(broker["members"][0]["role"], "master");
+    let listed = ask("GET", "/v1/brokers").expect(200).json();
+    let listed = &listed["items"][0];
+    assert_eq!(
+        (&listed["name"], &listed["members"]),
+        (&json!("broker-a"), &broker["members"])
+    );
+    assert!(above_zero(&listed["put_rate"]), "{listed}");
 }
 
 #[test]

@@ -84,6 +84,24 @@ pub struct BrokerStatsItem {
     pub tps: f64,
 }
 
+/// Answer to 1007 (Apache `EpochEntryCache`), as far as it is read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct EpochList {
+    /// The epochs of its log, oldest first.
+    #[serde(deserialize_with = "lenient::or_default")]
+    pub epoch_list: Vec<Epoch>,
+}
+
+/// A time with one master.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Epoch {
+    /// Its number.
+    #[serde(deserialize_with = "lenient::number")]
+    pub epoch: i64,
+}
+
 /// Answer to 317 (Apache `ConsumeStatsList`).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
