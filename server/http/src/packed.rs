@@ -1,4 +1,4 @@
-//! Answers in gzip, for callers who ask for it: not streams, not what somebody published as bytes, and not what is
+//! Answers in gzip or zstd, for callers who ask for it: not streams, not what somebody published as bytes, and not what is
 //! so short that it gains nothing.
 
 use std::future::Future;
@@ -14,6 +14,7 @@ use hyper::header::{
     ACCEPT_ENCODING, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE,
     HeaderMap, HeaderValue, VARY,
 };
+use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 use tokio::task::JoinHandle;
 
 use crate::body::{Body, BoxError, Response};
@@ -23,41 +24,57 @@ const SHORTEST: u64 = 1024;
 /// What is longer is no work for a thread that serves connections.
 const AT_ONCE: usize = 8 << 10;
 
-/// Whether the caller takes gzip.
-pub(crate) fn is_taken(headers: &HeaderMap) -> bool {
+/// How an answer is packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Coding {
+    Gzip,
+    Zstd,
+}
+
+/// What the caller takes; of several, what it likes best, and zstd rather than gzip.
+pub(crate) fn asked(headers: &HeaderMap) -> Option<Coding> {
     let said = headers.get_all(ACCEPT_ENCODING).iter();
     let all = said
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','));
-    let mut gzip = None;
-    let mut any = false;
+    let (mut gzip, mut zstd, mut any) = (None, None, 0.0);
     for one in all {
         let (name, parameters) = one.split_once(';').unwrap_or((one, ""));
         let quality = parameters.trim().strip_prefix("q=").map(str::trim);
-        let wanted =
-            quality.is_none_or(|quality| quality.parse::<f32>().is_ok_and(|quality| quality > 0.0));
+        let quality = quality.map_or(1.0, |quality| quality.parse::<f32>().unwrap_or(0.0));
         match name.trim() {
             name if name.eq_ignore_ascii_case("gzip") || name.eq_ignore_ascii_case("x-gzip") => {
-                gzip = Some(wanted)
+                gzip = Some(quality);
             }
-            "*" => any = wanted,
+            name if name.eq_ignore_ascii_case("zstd") => zstd = Some(quality),
+            "*" => any = quality,
             _ => {}
         }
     }
-    gzip.unwrap_or(any)
+    // `*` is whatever is not named; gzip is what everybody knows.
+    let (gzip, zstd) = (gzip.unwrap_or(any), zstd.unwrap_or(0.0));
+    match (gzip > 0.0, zstd > 0.0) {
+        (_, true) if zstd >= gzip => Some(Coding::Zstd),
+        (true, _) => Some(Coding::Gzip),
+        _ => None,
+    }
 }
 
-/// The same answer in gzip, if that is worth it.
-pub(crate) fn packed(mut response: Response) -> Response {
+/// The same answer packed, if that is worth it.
+pub(crate) fn packed(mut response: Response, coding: Coding) -> Response {
     if !is_worth_it(&response) {
         return response;
     }
     let headers = response.headers_mut();
     headers.remove(CONTENT_LENGTH);
-    headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    let name = match coding {
+        Coding::Gzip => "gzip",
+        Coding::Zstd => "zstd",
+    };
+    headers.insert(CONTENT_ENCODING, HeaderValue::from_static(name));
     headers.append(VARY, HeaderValue::from_static("Accept-Encoding"));
     let whole = std::mem::replace(response.body_mut(), Body::empty());
-    *response.body_mut() = Body::new(Packed::Reading(whole, BytesMut::new()));
+    *response.body_mut() = Body::new(Packed::Reading(whole, BytesMut::new(), coding));
     response
 }
 
@@ -84,7 +101,7 @@ fn is_worth_it(response: &Response) -> bool {
 /// A body that is packed when the connection asks for it: whoever waits to hear that the caller has the answer
 /// hears it no sooner than without.
 enum Packed {
-    Reading(Body, BytesMut),
+    Reading(Body, BytesMut, Coding),
     Packing(JoinHandle<Bytes>),
     Done,
 }
@@ -99,7 +116,8 @@ impl HttpBody for Packed {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         loop {
             match &mut *self {
-                Packed::Reading(body, whole) => match ready!(Pin::new(body).poll_frame(cx)) {
+                Packed::Reading(body, whole, coding) => match ready!(Pin::new(body).poll_frame(cx))
+                {
                     Some(Ok(frame)) => {
                         if let Ok(data) = frame.into_data() {
                             whole.extend_from_slice(&data);
@@ -110,12 +128,13 @@ impl HttpBody for Packed {
                         return Poll::Ready(Some(Err(error)));
                     }
                     None => {
-                        let whole = std::mem::take(whole).freeze();
+                        let (whole, coding) = (std::mem::take(whole).freeze(), *coding);
                         if whole.len() <= AT_ONCE {
                             *self = Packed::Done;
-                            return Poll::Ready(Some(Ok(Frame::data(gzip(&whole)))));
+                            return Poll::Ready(Some(Ok(Frame::data(coding.pack(&whole)))));
                         }
-                        *self = Packed::Packing(tokio::task::spawn_blocking(move || gzip(&whole)));
+                        let job = tokio::task::spawn_blocking(move || coding.pack(&whole));
+                        *self = Packed::Packing(job);
                     }
                 },
                 Packed::Packing(job) => {
@@ -137,6 +156,15 @@ impl HttpBody for Packed {
     }
 }
 
+impl Coding {
+    fn pack(self, whole: &[u8]) -> Bytes {
+        match self {
+            Coding::Gzip => gzip(whole),
+            Coding::Zstd => compress_to_vec(whole, CompressionLevel::Fastest).into(),
+        }
+    }
+}
+
 fn gzip(whole: &[u8]) -> Bytes {
     let mut encoder = GzEncoder::new(Vec::with_capacity(whole.len() / 4), Compression::fast());
     // Memory takes whatever is written.
@@ -149,21 +177,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gzip_is_for_whom_it_is_asked_by() {
+    fn an_answer_is_packed_as_its_caller_likes_best() {
+        let (gzip, zstd) = (Some(Coding::Gzip), Some(Coding::Zstd));
         for (said, is) in [
-            ("gzip", true),
-            ("GZIP", true),
-            ("br, x-gzip;q=0.1", true),
-            ("*", true),
-            ("*;q=0", false),
-            ("gzip;q=0, *", false),
-            ("gzip; q=0.000", false),
-            ("deflate, br", false),
-            ("", false),
+            ("gzip", gzip),
+            ("GZIP", gzip),
+            ("br, x-gzip;q=0.1", gzip),
+            ("*", gzip),
+            ("*;q=0", None),
+            ("gzip;q=0, *", None),
+            ("gzip; q=0.000", None),
+            ("deflate, br", None),
+            ("", None),
+            ("zstd", zstd),
+            ("gzip, deflate, br, zstd", zstd),
+            ("Zstd;q=0.5, gzip", gzip),
+            ("zstd;q=0.5, gzip;q=0.4", zstd),
+            ("zstd;q=0, gzip", gzip),
+            ("zstd;q=0", None),
+            ("zstd, *;q=0", zstd),
+            ("zstd;q=odd", None),
         ] {
             let headers = HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static(said))]);
-            assert_eq!(is_taken(&headers), is, "{said}");
+            assert_eq!(asked(&headers), is, "{said}");
         }
-        assert!(!is_taken(&HeaderMap::new()));
+        assert_eq!(asked(&HeaderMap::new()), None);
     }
 }

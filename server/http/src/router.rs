@@ -72,7 +72,7 @@ impl Door {
         let (head, body) = request.into_parts();
         let id = RequestId::of(&head.headers);
         let options = &self.node.options;
-        let packs = packed::is_taken(&head.headers);
+        let packs = packed::asked(&head.headers);
         let cross = guard::allowed_origin(&head.headers, options).map(str::to_owned);
         let refused = guard::check(&head, options).and_then(|()| plain_body(&head));
         let begun = match refused {
@@ -91,8 +91,8 @@ impl Door {
                 Ok(running) => (running.operation.id, running.end(&id).await),
                 Err(refused) => *refused,
             };
-            if packs {
-                response = packed::packed(response);
+            if let Some(coding) = packs {
+                response = packed::packed(response, coding);
             }
             self.sign(&mut response, id, cross.as_deref());
             self.note(operation, &response, started);

@@ -237,6 +237,12 @@ pub fn read(socket: &mut TcpStream, head_only: bool) -> Answer {
             packed.read_to_end(&mut plain).unwrap();
             plain
         }
+        Some("zstd") if !body.is_empty() => {
+            let mut plain = Vec::new();
+            let mut packed = ruzstd::decoding::StreamingDecoder::new(&body[..]).unwrap();
+            packed.read_to_end(&mut plain).unwrap();
+            plain
+        }
         _ => body,
     };
     Answer {

@@ -236,10 +236,16 @@ fn answers_are_packed_for_whom_asks_and_mean_the_same() {
     assert_eq!(document.header("content-encoding"), "gzip");
     assert!(document.header("vary").contains("Accept-Encoding"));
     assert_eq!(document.json(), ask("GET", "/openapi.json").json());
+    let zstd = ("Accept-Encoding", "gzip, deflate, br, zstd");
+    let again = send("GET", "/openapi.json", &[zstd], b"").expect(200);
+    assert_eq!(again.header("content-encoding"), "zstd");
+    assert_eq!(again.json(), document.json());
     let read = format!("/v1/topics/{topic}/messages/{id}");
     assert_eq!(encoding(&read, &[packs]), "gzip");
+    assert_eq!(encoding(&read, &[zstd]), "zstd");
     let as_it_is = [
         ("/livez", vec![packs]),
+        ("/livez", vec![zstd]),
         ("/openapi.json", vec![]),
         ("/openapi.json", vec![("Accept-Encoding", "gzip;q=0")]),
         (&*read, vec![packs, ("Accept", "application/octet-stream")]),
