@@ -85,6 +85,36 @@ fn a_lease_that_was_replaced_settles_nothing_and_says_so() {
 }
 
 #[test]
+fn a_lease_that_was_released_settles_nothing_when_its_delay_is_over() {
+    let (topic, group) = (topic("released"), group("released"));
+    publish(&topic, &json!({"body": "one"})).expect(201);
+    for count in [true, false] {
+        let got = receive(&group, &topic, "&wait=20s&lease=1h");
+        let first = lease(&got[0]);
+        let back = json!({"delay": "10ms", "count_attempt": count});
+        settle(&group, "release", &[first], back).expect(200);
+        let again = receive(&group, &topic, "&wait=20s&lease=1h");
+        assert_eq!(again[0]["message_id"], got[0]["message_id"]);
+        for what in ["ack", "release"] {
+            let told = settle(&group, what, &[first], json!({})).expect(207).json();
+            assert_eq!(told["results"][0]["status"], 410, "{what} {count}: {told}");
+        }
+        // It is out on the new one all the same.
+        settle(
+            &group,
+            "extend",
+            &[lease(&again[0])],
+            json!({"lease": "1s"}),
+        )
+        .expect(200);
+    }
+    let last = receive(&group, &topic, "&wait=20s");
+    settle(&group, "ack", &[lease(&last[0])], json!({})).expect(200);
+    let lag = ask("GET", &format!("/v1/groups/{group}/lag")).expect(200);
+    assert_eq!(lag.json()["lag"], 0);
+}
+
+#[test]
 fn what_is_wrong_with_a_lease_is_told_of_each() {
     let (topic, own, other) = (topic("lease"), group("lease"), group("stranger"));
     publish(&topic, &json!({"body": "x"})).expect(201);
