@@ -37,7 +37,7 @@ pub use consumers::ResetTo;
 pub use dead_letters::Redrive;
 pub use settings::ClientInfo;
 pub use state::BrokerState;
-pub use stats::{Progress, QueueStats};
+pub use stats::{Progress, QueueStats, TopicFigures};
 pub use waiting::TransactionState;
 
 /// What operators do. Cheap to clone. It says names as brokers do: a client's namespace is neither added nor taken away

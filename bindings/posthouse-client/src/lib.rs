@@ -57,7 +57,8 @@ mod transaction;
 mod upkeep;
 
 pub use admin::{
-    Admin, BrokerState, ClientInfo, Progress, QueueStats, Redrive, ResetTo, TransactionState,
+    Admin, BrokerState, ClientInfo, Progress, QueueStats, Redrive, ResetTo, TopicFigures,
+    TransactionState,
 };
 pub use authorities::system_authorities;
 pub use client::Client;

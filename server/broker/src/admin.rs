@@ -9,8 +9,9 @@ use std::sync::{Arc, PoisonError};
 
 use model::topic::DataVersion;
 use model::{GroupName, QueueOffset};
-use store::{Queue, Store, Wait};
+use store::{Kind, Queue, Store, Wait};
 
+use crate::offset::read_failed;
 use crate::ordering::MessageQueue;
 use crate::topic::topic_missing;
 use crate::{Answer, AskedFor, Broker, Caller, Error};
@@ -22,6 +23,19 @@ pub struct TopicStats {
     pub queues: Vec<QueueStats>,
     /// Messages a second over the last minute.
     pub put_tps: f64,
+    /// What is not in the queues' offsets, if it was asked for.
+    pub held: Option<TopicHeld>,
+}
+
+/// What a topic holds besides numbers of messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TopicHeld {
+    /// The length of its records in the log.
+    pub bytes: u64,
+    /// Delayed messages that go to it, and are not due.
+    pub scheduled: u64,
+    /// Half messages for it that nobody decided about.
+    pub half: u64,
 }
 
 /// One queue in [`TopicStats`].
@@ -38,11 +52,16 @@ pub struct QueueStats {
 }
 
 impl Broker {
-    /// Statistics of every queue of a topic.
+    /// Statistics of every queue of a topic; with what it `held` besides, if asked for.
     ///
     /// # Errors
     /// [`Error::TopicMissing`].
-    pub fn topic_stats(&self, caller: &Caller, topic: &str) -> Result<Answer<TopicStats>, Error> {
+    pub fn topic_stats(
+        &self,
+        caller: &Caller,
+        topic: &str,
+        held: bool,
+    ) -> Result<Answer<TopicStats>, Error> {
         let found = self.topics.find(topic);
         let found = found.ok_or_else(|| topic_missing(topic, AskedFor::Stats))?;
         let put_tps = found.put.rate(self.clock.mono());
@@ -55,7 +74,12 @@ impl Broker {
             })
             .collect();
         let store = Arc::clone(&self.store);
+        let topic = held.then(|| topic.to_owned());
         self.cold.answer(caller, move || {
+            let held = topic.map(|topic| {
+                let all = queues.iter().filter_map(|(_, queue)| queue.as_ref());
+                held_of(&store, &topic, all)
+            });
             let queues = queues.into_iter().map(|(name, queue)| {
                 let (min, max) = queue.as_ref().map_or((0, 0), |q| (q.start().0, q.end().0));
                 let last = queue.filter(|_| max > min);
@@ -69,6 +93,7 @@ impl Broker {
             Ok(TopicStats {
                 queues: queues.collect(),
                 put_tps,
+                held: held.transpose()?,
             })
         })
     }
@@ -101,6 +126,24 @@ impl Broker {
             queue: id as i32,
         }
     }
+}
+
+/// May block.
+fn held_of<'q>(
+    store: &Store,
+    topic: &str,
+    queues: impl Iterator<Item = &'q Arc<Queue>>,
+) -> Result<TopicHeld, Error> {
+    let mut bytes = 0;
+    for queue in queues {
+        bytes += store.bytes_of(queue).map_err(read_failed)?;
+    }
+    let waiting = |kind| store.pending().len_of(kind, topic) as u64;
+    Ok(TopicHeld {
+        bytes,
+        scheduled: waiting(Kind::Timer),
+        half: waiting(Kind::Half),
+    })
 }
 
 /// When the record at a position of a queue was stored; 0 if there is none. May block.

@@ -54,7 +54,7 @@ use model::{Level, LogOffset};
 use store::{Flush, Queue, Store, WriteError};
 
 pub use ack::{Ack, BatchAck, ChangeInvisible, Changed};
-pub use admin::{ConsumeStats, GroupProgress, QueueProgress, QueueStats, TopicStats};
+pub use admin::{ConsumeStats, GroupProgress, QueueProgress, QueueStats, TopicHeld, TopicStats};
 pub use assign::{Assign, Assigned, Assignment, Mode, RequestMode};
 pub use call::{Answer, Caller, ConnectionId, Job};
 pub use checkers::Checker;

@@ -64,7 +64,7 @@ pub(crate) fn topic_stats(stats: &TopicStats) -> body::TopicStats {
     };
     body::TopicStats {
         offset_table: stats.queues.iter().map(entry).collect(),
-        topic_put_tps: stats.put_tps,
+        topic_put_tps: Some(stats.put_tps),
     }
 }
 
@@ -75,6 +75,7 @@ pub(crate) fn consume_stats(stats: &ConsumeStats) -> body::ConsumeStats {
             consumer_offset: entry.consumer_offset,
             last_timestamp: entry.consumed_at,
             pull_offset: entry.pull_offset,
+            ready_for: entry.ready_for,
         };
         (queue(&entry.queue), progress)
     };

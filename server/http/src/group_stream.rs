@@ -6,6 +6,8 @@
 //! ```
 //! Where the group is, the broker knows: events have no id, and a stream that is opened again just goes on.
 
+mod listed;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,6 +34,8 @@ use crate::sse::{self, End, HEARTBEAT, Out};
 use crate::subscriptions::{self, Subscription};
 use crate::tickets;
 use crate::write::{Bodies, Format};
+
+pub(crate) use listed::{Listed, OpenStream};
 
 pub(crate) const OPERATIONS: &[Operation] = &[row!(
     GET "/v1/groups/{group}/stream" "streamGroup" stream,
@@ -136,9 +140,11 @@ async fn stream(call: Call) -> Result<Response, Problem> {
         Ok(stream) => stream,
         Err(problem) => return sse::refused_if_it_passes(problem, id),
     };
+    let (group, window) = (&stream.wanted.group, &stream.window);
+    let listed = call.node.listed.add(group, call.line.peer(), window);
     tokio::spawn(async move {
         stream.run().await;
-        drop(place);
+        drop((listed, place));
     });
     Ok(response)
 }

@@ -8,6 +8,7 @@
 //! ```
 
 use std::io::{self, ErrorKind, IoSlice};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
@@ -68,6 +69,11 @@ impl Wire {
 }
 
 impl Line {
+    /// Whose connection it is.
+    pub(crate) fn peer(&self) -> Option<SocketAddr> {
+        self.socket.peer_addr().ok()
+    }
+
     /// A piece of the answer's body waits for hyper to ask for it.
     pub(crate) fn owe(&self) {
         self.lock().owed += 1;

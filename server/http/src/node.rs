@@ -1,5 +1,6 @@
 //! What lives as long as the server, for every request.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use posthouse_client::Client;
@@ -8,6 +9,7 @@ use tokio::sync::watch;
 use crate::checkers::Called;
 use crate::checks::Desks;
 use crate::gauge::Gauge;
+use crate::group_stream::Listed;
 use crate::idempotency::UnderWay;
 use crate::in_flight::InFlight;
 use crate::metrics::Metrics;
@@ -43,6 +45,8 @@ pub(crate) struct Node {
     pub webhooks: Webhooks,
     /// What group streams have out on leases.
     pub in_flight: InFlight,
+    /// The group streams that are open here.
+    pub listed: Arc<Listed>,
     /// Who pulls beside them.
     pub pullers: Pullers,
     /// What happened so far.
@@ -75,6 +79,7 @@ impl Node {
             checkers: Called::default(),
             webhooks: Webhooks::new(&options.webhook_hosts, options.webhook_authorities.clone()),
             in_flight: InFlight::default(),
+            listed: Arc::default(),
             pullers: Pullers::default(),
             metrics: Metrics::default(),
             bodies: Gauge::new(limits.in_flight_bytes),

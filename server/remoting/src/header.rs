@@ -20,7 +20,7 @@ pub mod transaction;
 pub use admin::{
     BrokerConsumeStatsHeader, BrokerNameHeader, BrokerStatsHeader, ClusterHeader,
     ConsumeStatsHeader, CreateTopicHeader, DeleteGroupHeader, DeleteTopicHeader, GroupHeader,
-    TopicHeader,
+    TopicHeader, TopicStatsHeader,
 };
 pub use consumer::{
     CloneOffsetHeader, ConsumeDirectlyHeader, ConsumerStatusHeader, CorrectionOffsetHeader,

@@ -79,6 +79,10 @@ pub fn key(topic: &str, unique_key: &str) -> u64 {
     crate::index::hash::of(&[topic, unique_key]).max(1)
 }
 
+fn topic_hash(topic: &str) -> u64 {
+    crate::index::hash::of(&[topic]).max(1)
+}
+
 /// Everything that waits. Shared by all threads; no call blocks for long.
 pub struct Pending {
     set: Mutex<Set>,
@@ -203,6 +207,11 @@ impl Pending {
     /// How many of a kind wait, those claimed included.
     pub fn len(&self, kind: Kind) -> usize {
         self.set().len(kind)
+    }
+
+    /// How many of a kind wait to go to a topic, those claimed included.
+    pub fn len_of(&self, kind: Kind, topic: &str) -> usize {
+        self.set().len_of(kind, topic_hash(topic))
     }
 
     /// Whether nothing of a kind waits.

@@ -415,6 +415,14 @@ impl Store {
         self.queues.entries(queue, from, max, wait, out)
     }
 
+    /// The length of all records that a queue has, from its start on. May block.
+    ///
+    /// # Errors
+    /// As [`Store::entries`].
+    pub fn bytes_of(&self, queue: &Queue) -> Result<u64, ReadError> {
+        self.queues.bytes(queue)
+    }
+
     /// Fills `out` with the property texts of the records of `entries`, for filters: not verified, and
     /// empty where there is none. With `from` they lie from a multiple of [`Properties::TOGETHER`] of their
     /// queue on, are kept together, and those before `from` need not be there; without, they lie anywhere.

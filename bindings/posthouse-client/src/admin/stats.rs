@@ -1,15 +1,19 @@
 //! How far queues and groups are, and who is connected.
 
-use remoting::Command;
+use std::time::Duration;
+
 use remoting::body::{
-    Connection, ConsumeStats, ConsumerConnection, ProducerConnection, TopicStats,
+    BrokerStatsData, Connection, ConsumeStats, ConsumerConnection, ProducerConnection, TopicStats,
 };
 use remoting::code::{request, response};
-use remoting::header::admin::{ConsumeStatsHeader, TopicHeader};
+use remoting::header::admin::{BrokerStatsHeader, ConsumeStatsHeader, TopicStatsHeader};
 use remoting::header::heartbeat::{ConsumerGroupHeader, ProducerGroupHeader};
+use remoting::{Answer, Command};
 
 use super::Admin;
-use crate::error::Result;
+use crate::channel::Channel;
+use crate::client::Inner;
+use crate::error::{Error, Result};
 use crate::queue::Queue;
 
 /// What a queue holds.
@@ -23,6 +27,22 @@ pub struct QueueStats {
     pub end: u64,
     /// When the last message was stored, by the broker's clock: milliseconds since the Unix epoch.
     pub last_stored_at: Option<i64>,
+}
+
+/// What a topic holds, and what goes through it. `None`: a broker of it does not say so.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TopicFigures {
+    /// Its queues, in their order.
+    pub queues: Vec<QueueStats>,
+    /// Messages stored a second, over the last minute.
+    pub put_rate: Option<f64>,
+    /// The length of its messages in the log, with all that is stored beside their bodies. Posthouse's
+    /// brokers say so, as the following.
+    pub bytes: Option<u64>,
+    /// Delayed messages that go to it, and are not due.
+    pub scheduled: Option<u64>,
+    /// Half messages for it that nobody decided about.
+    pub half: Option<u64>,
 }
 
 /// How far a group is in a queue.
@@ -40,6 +60,9 @@ pub struct Progress {
     /// When the last message that is done was stored, by the broker's clock: milliseconds since the Unix
     /// epoch.
     pub last_stored_at: Option<i64>,
+    /// How long the oldest message lies there that the group may get now, by the broker's clock. Posthouse's
+    /// brokers say so, if there is one.
+    pub ready_for: Option<Duration>,
 }
 
 impl Progress {
@@ -56,21 +79,73 @@ impl Admin {
     /// [`Error::NoRoute`] if there is no such topic; else the first broker that refuses or gives no
     /// answer.
     pub async fn topic_stats(&self, topic: &str) -> Result<Vec<QueueStats>> {
-        let command = Command::request(request::GET_TOPIC_STATS_INFO);
-        let command = TopicHeader { topic }.fill(command);
-        let brokers = self.brokers_of(topic).await?;
-        let stats: Vec<TopicStats> = self.each(brokers, command, None).await?;
-        let queues = stats.into_iter().flat_map(|stats| stats.offset_table.0);
-        let mut all: Vec<QueueStats> = queues
-            .map(|(queue, stats)| QueueStats {
+        Ok(self.topic_figures(topic).await?.queues)
+    }
+
+    /// What a topic holds, and what goes through it, at all its brokers together.
+    ///
+    /// # Errors
+    /// [`Error::NoRoute`] if there is no such topic; else the first broker that refuses or gives no
+    /// answer.
+    pub async fn topic_figures(&self, topic: &str) -> Result<TopicFigures> {
+        let header = TopicStatsHeader {
+            topic,
+            held: Some(true),
+        };
+        let command = header.fill(Command::request(request::GET_TOPIC_STATS_INFO));
+        let mut whole = TopicFigures {
+            put_rate: Some(0.0),
+            bytes: Some(0),
+            scheduled: Some(0),
+            half: Some(0),
+            ..TopicFigures::default()
+        };
+        for address in self.brokers_of(topic).await? {
+            let channel = self.client.channels.to(&address).await?;
+            let limit = self.client.config.timeout;
+            let answer = channel.call(command.clone(), limit).await?;
+            let stats: TopicStats = Inner::body(&channel, &answer)?;
+            let rate = match stats.topic_put_tps {
+                Some(rate) => Some(rate),
+                None => self.put_rate(&channel, topic).await?,
+            };
+            whole.put_rate = add_up(whole.put_rate, rate);
+            for (own, name) in [
+                (&mut whole.bytes, "bytes"),
+                (&mut whole.scheduled, "scheduled"),
+                (&mut whole.half, "half"),
+            ] {
+                *own = add_up(*own, field(&channel, &answer, name)?);
+            }
+            let queues = stats.offset_table.0.into_iter();
+            whole.queues.extend(queues.map(|(queue, stats)| QueueStats {
                 queue: Queue::from_wire(queue),
                 start: offset(stats.min_offset),
                 end: offset(stats.max_offset),
                 last_stored_at: time(stats.last_update_timestamp),
-            })
-            .collect();
-        all.sort_by(|a, b| a.queue.cmp(&b.queue));
-        Ok(all)
+            }));
+        }
+        whole.queues.sort_by(|a, b| a.queue.cmp(&b.queue));
+        Ok(whole)
+    }
+
+    /// What one broker counted in the last minute, asked for by itself: before 5.0 its figures of a topic do
+    /// not have it. It refuses what it never counted.
+    async fn put_rate(&self, channel: &Channel, topic: &str) -> Result<Option<f64>> {
+        let header = BrokerStatsHeader {
+            name: "TOPIC_PUT_NUMS",
+            key: topic,
+        };
+        let command = header.fill(Command::request(request::VIEW_BROKER_STATS_DATA));
+        match channel.call(command, self.client.config.timeout).await {
+            Ok(answer) => {
+                let stats: BrokerStatsData = Inner::body(channel, &answer)?;
+                Ok(Some(stats.stats_minute.tps))
+            }
+            Err(Error::Refused(refusal)) if refusal.code == response::SYSTEM_ERROR => Ok(Some(0.0)),
+            Err(Error::Refused(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// How far a group is in each queue of a topic, or of every topic it has offsets in, in the order of
@@ -88,6 +163,7 @@ impl Admin {
             consumer_group: group,
             topic,
             topics: None,
+            ready: Some(true),
         };
         let command = header.fill(Command::request(request::GET_CONSUME_STATS));
         let stats: Vec<ConsumeStats> = self.each(brokers, command, None).await?;
@@ -99,6 +175,7 @@ impl Admin {
                 committed: offset(stats.consumer_offset),
                 pulled: offset(stats.pull_offset),
                 last_stored_at: time(stats.last_timestamp),
+                ready_for: stats.ready_for.map(milliseconds),
             })
             .collect();
         all.sort_by(|a, b| a.queue.cmp(&b.queue));
@@ -161,6 +238,21 @@ fn add(to: &mut Vec<Connection>, more: Vec<Connection>) {
             to.push(one);
         }
     }
+}
+
+fn milliseconds(ms: i64) -> Duration {
+    Duration::from_millis(u64::try_from(ms).unwrap_or(0))
+}
+
+/// The sum, if both are known.
+fn add_up<T: std::ops::Add<Output = T>>(a: Option<T>, b: Option<T>) -> Option<T> {
+    Some(a? + b?)
+}
+
+/// A number among an answer's named fields.
+fn field(channel: &Channel, answer: &Answer, name: &str) -> Result<Option<u64>> {
+    let number = answer.read(|frame| frame.ext.get(name).and_then(|text| text.parse().ok()));
+    number.map_err(|error| Error::malformed(channel.address(), error.to_string()))
 }
 
 /// Brokers say -1 where there is none.

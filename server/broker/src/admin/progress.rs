@@ -32,6 +32,9 @@ pub struct QueueProgress {
     pub pull_offset: i64,
     /// When the last consumed message was stored, ms since the Unix epoch; 0 if unknown.
     pub consumed_at: i64,
+    /// How long the oldest message lies there that the group may get now, in ms. `None` if there is none, or nobody
+    /// asked.
+    pub ready_for: Option<i64>,
 }
 
 /// How far a group is in each of its topics (in Apache's `ConsumeStatsList`).
@@ -57,8 +60,17 @@ impl ConsumeStats {
     }
 }
 
-/// A queue by name, itself if anybody used it, and where the group's committed offset and next pull are.
-type SeenQueue = (MessageQueue, Option<Arc<Queue>>, Option<i64>, Option<i64>);
+/// A queue, before the disk is asked.
+struct SeenQueue {
+    name: MessageQueue,
+    /// If anybody used it.
+    queue: Option<Arc<Queue>>,
+    committed: Option<i64>,
+    /// Where the next pull starts.
+    pulled: Option<i64>,
+    /// The first position that the group may get now, if that was asked for.
+    ready: Option<u64>,
+}
 
 /// A group's numbers in one topic, before the disk is asked when messages were stored.
 struct Seen {
@@ -68,7 +80,7 @@ struct Seen {
 
 impl Broker {
     /// How far a group is: in these topics, or without any in all it has offsets for. As with Apache,
-    /// a topic the live group does not subscribe to is left out.
+    /// a topic the live group does not subscribe to is left out. `ready`: also how long messages wait for it.
     ///
     /// # Errors
     /// [`Error::Busy`].
@@ -77,6 +89,7 @@ impl Broker {
         caller: &Caller,
         group: &str,
         topics: &[&str],
+        ready: bool,
     ) -> Result<Answer<ConsumeStats>, Error> {
         let topics: Vec<Arc<Topic>> = match topics {
             [] => (self.offsets.topics_of(group).iter())
@@ -87,16 +100,17 @@ impl Broker {
                 .filter_map(|name| self.topics.find(name))
                 .collect(),
         };
-        let seen = topics.iter().filter_map(|topic| self.see(group, topic));
+        let seen = topics.iter();
+        let seen = seen.filter_map(|topic| self.see(group, topic, ready));
         let seen: Vec<Seen> = seen.collect();
-        let store = Arc::clone(&self.store);
+        let (store, now) = (Arc::clone(&self.store), self.clock.wall());
         self.cold.answer(caller, move || {
             let mut stats = ConsumeStats {
                 queues: Vec::new(),
                 tps: 0.0,
             };
             for seen in seen {
-                let more = seen.stats(&store);
+                let more = seen.stats(&store, now);
                 stats.tps += more.tps;
                 stats.queues.extend(more.queues);
             }
@@ -121,20 +135,24 @@ impl Broker {
                 .iter()
                 .filter_map(|topic| self.topics.find(topic.as_str()));
             let topics = topics.filter(|topic| !ordered || topic.config.order);
-            let topics: Vec<Seen> = topics.filter_map(|topic| self.see(name, &topic)).collect();
+            let topics = topics.filter_map(|topic| self.see(name, &topic, false));
+            let topics: Vec<Seen> = topics.collect();
             seen.push((group.name, topics));
         }
-        let store = Arc::clone(&self.store);
+        let (store, now) = (Arc::clone(&self.store), self.clock.wall());
         self.cold.answer(caller, move || {
             let told = seen.into_iter().map(|(group, topics)| GroupProgress {
                 group,
-                topics: topics.into_iter().map(|seen| seen.stats(&store)).collect(),
+                topics: topics
+                    .into_iter()
+                    .map(|seen| seen.stats(&store, now))
+                    .collect(),
             });
             Ok(told.collect())
         })
     }
 
-    fn see(&self, group: &str, topic: &Topic) -> Option<Seen> {
+    fn see(&self, group: &str, topic: &Topic, ready: bool) -> Option<Seen> {
         let name = topic.config.name.as_str();
         let subscribes = {
             let clients = self.clients.read().unwrap_or_else(PoisonError::into_inner);
@@ -149,27 +167,67 @@ impl Broker {
             // Committed first: what is stored only grows meanwhile, so the lag is never below 0.
             let at = |p: &crate::offset::Progress| Some((p.committed(id), p.pulled(id)));
             let (committed, pulled) = self.offsets.look(group, name, at).unwrap_or_default();
-            let queue = self.store.find_queue(name, id);
-            (self.message_queue(name, id), queue, committed, pulled)
+            let ready = ready.then(|| self.first_ready(group, name, id, committed.max(pulled)));
+            SeenQueue {
+                name: self.message_queue(name, id),
+                queue: self.store.find_queue(name, id),
+                committed,
+                pulled,
+                ready,
+            }
         };
         Some(Seen {
             tps: rate.unwrap_or(0.0),
             queues: (0..topic.config.read_queues).map(queue).collect(),
         })
     }
+
+    /// The first position that the group may get now. Of one that pops, what came back counts; of one that pulls,
+    /// what its members pull next.
+    fn first_ready(&self, group: &str, topic: &str, queue: u32, next: Option<i64>) -> u64 {
+        let next = next.and_then(|next| u64::try_from(next).ok()).unwrap_or(0);
+        let popped = self.pops.find(group, topic).and_then(|(line, which)| {
+            let state = line.lock();
+            let flight = state.flights.get(&(which, queue))?;
+            Some((flight.ready(), flight.committed))
+        });
+        match popped {
+            // Unless the group was sent elsewhere since it last popped.
+            Some((ready, was)) if was == self.committed_of(group, topic, queue) => ready,
+            _ => next,
+        }
+    }
+
+    fn committed_of(&self, group: &str, topic: &str, queue: u32) -> Option<i64> {
+        (self.offsets).look(group, topic, |progress| progress.committed(queue))
+    }
 }
 
 impl Seen {
     /// May block.
-    fn stats(self, store: &Store) -> ConsumeStats {
-        let progress = |(name, queue, committed, pulled): SeenQueue| {
+    fn stats(self, store: &Store, now: i64) -> ConsumeStats {
+        let progress = |seen: SeenQueue| {
+            let SeenQueue {
+                name,
+                queue,
+                committed,
+                pulled,
+                ready,
+            } = seen;
             let consumed = committed.unwrap_or(0);
             let last = queue.as_ref().filter(|_| consumed > 0);
+            let ready_at = queue.as_ref().zip(ready).and_then(|(queue, ready)| {
+                let ready = ready.max(queue.start().0);
+                let there = ready < queue.end().0;
+                there.then(|| stored_at(store, queue, ready))
+            });
+            let ready_at = ready_at.filter(|&at| at > 0);
             QueueProgress {
                 queue: name,
                 broker_offset: queue.as_ref().map_or(0, |queue| queue.end().0 as i64),
                 consumer_offset: consumed,
                 pull_offset: consumed.max(pulled.unwrap_or(0)),
+                ready_for: ready_at.map(|at| now.saturating_sub(at).max(0)),
                 consumed_at: last.map_or(0, |queue| stored_at(store, queue, consumed as u64 - 1)),
             }
         };

@@ -201,6 +201,12 @@ impl Flight {
         lowest
     }
 
+    /// The first position that may be handed out, if there is a message.
+    pub fn ready(&self) -> u64 {
+        let open = self.open.first_key_value().map(|(&at, _)| at);
+        open.map_or(self.next, |at| at.min(self.next))
+    }
+
     /// Nobody has to look at positions before `next` any more, except those that are open or leased.
     pub fn advance(&mut self, next: u64) {
         if next > self.next {

@@ -138,7 +138,7 @@ fn the_committed_offset_is_the_lowest_message_that_is_not_done() {
     ack(&house, &got[1]);
     assert_eq!(committed(&house, "t", 0), 3);
     let stats = house.run(caller(9), |caller| {
-        house.broker.consume_stats(caller, "g", &["t"])
+        house.broker.consume_stats(caller, "g", &["t"], false)
     });
     let stats = stats.unwrap();
     let queue = &stats.queues[0];

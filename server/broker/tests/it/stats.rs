@@ -18,7 +18,9 @@ fn every_queue_of_a_topic_is_listed_empty_ones_too() {
     house.advance(5);
     house.put("t", 1, "b", "");
     let stats = house
-        .run(caller(9), |caller| house.broker.topic_stats(caller, "t"))
+        .run(caller(9), |caller| {
+            house.broker.topic_stats(caller, "t", false)
+        })
         .unwrap();
     let lines: Vec<_> = (stats.queues.iter())
         .map(|stat| (stat.queue.queue, stat.min, stat.max, stat.updated_at))
@@ -33,7 +35,9 @@ fn every_queue_of_a_topic_is_listed_empty_ones_too() {
         ]
     );
     assert_eq!(stats.queues[0].queue.broker, "broker-a");
-    let missing = house.run(caller(9), |caller| house.broker.topic_stats(caller, "no"));
+    let missing = house.run(caller(9), |caller| {
+        house.broker.topic_stats(caller, "no", false)
+    });
     assert_eq!(missing.unwrap_err().to_string(), "topic[no] not exist");
 }
 
@@ -53,7 +57,9 @@ fn a_groups_progress_names_every_queue_of_its_topics() {
     commit(2).unwrap();
     let stats = |group: &str, topics: &[&str]| {
         let stats = house
-            .run(caller(9), |c| house.broker.consume_stats(c, group, topics))
+            .run(caller(9), |c| {
+                house.broker.consume_stats(c, group, topics, false)
+            })
             .unwrap();
         let line = |q: &broker::QueueProgress| {
             (
@@ -181,7 +187,9 @@ fn rates_of_topics_and_groups_are_told() {
     house.pull(from_start("t")).unwrap();
     house.advance(60);
     let stats = house
-        .run(caller(9), |caller| house.broker.topic_stats(caller, "t"))
+        .run(caller(9), |caller| {
+            house.broker.topic_stats(caller, "t", false)
+        })
         .unwrap();
     assert_eq!(stats.put_tps, 2.0);
 }

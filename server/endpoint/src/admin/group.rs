@@ -79,7 +79,8 @@ pub(crate) fn stats(endpoint: &Endpoint, ask: &mut Ask<'_>) -> Served {
         .filter(|topic| !topic.is_empty())
         .collect();
     let group = header.consumer_group;
-    let answer = (endpoint.broker).consume_stats(&ask.caller(), group, &topics)?;
+    let ready = header.ready.unwrap_or_default();
+    let answer = (endpoint.broker).consume_stats(&ask.caller(), group, &topics, ready)?;
     ask.answer(answer, |ask, stats| {
         ask.write_body(&to::consume_stats(&stats));
     })

@@ -1,7 +1,8 @@
 //! Topics: 17, 18, 21, 202, 215, 300, 305, 351.
 
-use remoting::body::{GroupList, TopicConfig, TopicConfigList, TopicConfigTable, TopicList};
-use remoting::header::{CreateTopicHeader, TopicHeader};
+use remoting::body::{self, GroupList, TopicConfig, TopicConfigList, TopicConfigTable, TopicList};
+use remoting::code::response;
+use remoting::header::{CreateTopicHeader, TopicHeader, TopicStatsHeader};
 
 use crate::Endpoint;
 use crate::ask::{Ask, Served};
@@ -38,7 +39,7 @@ pub(crate) fn all(endpoint: &Endpoint, ask: &mut Ask<'_>) -> Served {
     endpoint.cold_body(ask, true, |broker| {
         let (topics, version) = broker.topics();
         let table = TopicConfigTable::new(version, &topics);
-        remoting::body::to_vec(&table)
+        body::to_vec(&table)
     })
 }
 
@@ -51,10 +52,18 @@ pub(crate) fn system(endpoint: &Endpoint, ask: &mut Ask<'_>) -> Served {
 }
 
 pub(crate) fn stats(endpoint: &Endpoint, ask: &mut Ask<'_>) -> Served {
-    let header = TopicHeader::read(ask.frame)?;
-    let answer = endpoint.broker.topic_stats(&ask.caller(), header.topic)?;
+    let header = TopicStatsHeader::read(ask.frame)?;
+    let held = header.held.unwrap_or_default();
+    let answer = (endpoint.broker).topic_stats(&ask.caller(), header.topic, held)?;
     ask.answer(answer, |ask, stats| {
-        ask.write_body(&to::topic_stats(&stats))
+        let mut reply = ask.reply(response::SUCCESS);
+        if let Some(held) = stats.held {
+            reply = reply
+                .number("bytes", held.bytes.cast_signed())
+                .number("scheduled", held.scheduled.cast_signed())
+                .number("half", held.half.cast_signed());
+        }
+        reply.body(|out| body::write(&to::topic_stats(&stats), body::Dialect::Standard, out));
     })
 }
 

@@ -1,20 +1,22 @@
 //! Where a group is, how far it lags, who consumes, and going elsewhere.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hyper::StatusCode;
 use posthouse_client::code::response::REQUEST_CODE_NOT_SUPPORTED;
-use posthouse_client::{Admin, Error, GroupName, Progress, Queue, ResetTo};
+use posthouse_client::{Admin, Client, Error, GroupName, Progress, Pull, Queue, ResetTo};
 use serde_json::{Value, json};
 
 use super::{existing, only_namespace};
 use crate::body::Response;
 use crate::call::{Call, json_answer};
+use crate::group_stream::OpenStream;
 use crate::json::{self, At, Faults};
 use crate::parameters::{NAMESPACE, Parameters};
 use crate::problem::{self, Problem};
-use crate::{names, shown, time};
+use crate::{clock, duration, names, shown, time};
 
 /// Where the group goes on in each queue.
 pub(super) async fn offsets(call: Call) -> Result<Response, Problem> {
@@ -57,11 +59,12 @@ pub(super) async fn lag(call: Call) -> Result<Response, Problem> {
     let mut topics: BTreeMap<String, Lag> = BTreeMap::new();
     let mut whole = Lag::default();
     for own in admin.progress(group.as_str(), None).await? {
-        whole.add(&own);
+        let oldest = oldest_ready(&call.node.client, &own).await?;
+        whole.add(&own, oldest);
         topics
             .entry(own.queue.topic.to_string())
             .or_default()
-            .add(&own);
+            .add(&own, oldest);
     }
     let topics = topics.into_iter().map(|(topic, lag)| {
         let mut shown = lag.shown();
@@ -77,10 +80,12 @@ pub(super) async fn lag(call: Call) -> Result<Response, Problem> {
 struct Lag {
     all: u64,
     in_flight: u64,
+    oldest_ready: Option<Duration>,
 }
 
 impl Lag {
-    fn add(&mut self, own: &Progress) {
+    fn add(&mut self, own: &Progress, oldest_ready: Option<Duration>) {
+        self.oldest_ready = self.oldest_ready.max(oldest_ready);
         self.all += own.lag();
         self.in_flight += own.pulled.min(own.end).saturating_sub(own.committed);
     }
@@ -90,11 +95,44 @@ impl Lag {
             "lag": self.all,
             "ready": self.all - self.in_flight.min(self.all),
             "in_flight": self.in_flight.min(self.all),
+            "oldest_ready_age": self.oldest_ready.map(duration::format),
         })
     }
 }
 
-/// Who consumes in the group now.
+/// How long the oldest message of a queue lies there that the group may get now. A broker that does not say it is
+/// asked for that message; then the clock of this machine counts.
+async fn oldest_ready(client: &Client, own: &Progress) -> Result<Option<Duration>, Problem> {
+    if own.ready_for.is_some() {
+        return Ok(own.ready_for);
+    }
+    let one = Pull {
+        max: 1,
+        max_bytes: Some(1),
+        ..Pull::default()
+    };
+    let mut from = own.pulled.max(own.committed);
+    while from < own.end {
+        let pulled = match client.pull(&own.queue, from, &one).await {
+            Ok(pulled) => pulled,
+            // What may not be read, or is deleted just now, nobody gets.
+            Err(Error::Refused(_) | Error::NoRoute(_)) => break,
+            Err(error) => return Err(error.into()),
+        };
+        if let Some(message) = pulled.messages.first() {
+            let age = clock::wall_ms().saturating_sub(message.stored_at);
+            return Ok(Some(Duration::from_millis(u64::try_from(age).unwrap_or(0))));
+        }
+        // What is that old may be gone.
+        if pulled.next <= from {
+            break;
+        }
+        from = pulled.next;
+    }
+    Ok(None)
+}
+
+/// Who consumes in the group now: members that brokers know, and readers of streams of this server.
 pub(super) async fn clients(call: Call) -> Result<Response, Problem> {
     let group = only_namespace(&call)?;
     let admin = call.node.client.admin();
@@ -118,9 +156,22 @@ pub(super) async fn clients(call: Call) -> Result<Response, Problem> {
             "protocol": "remoting",
             "language": client.language,
             "address": client.client_addr,
+            "since": null,
+            "in_flight": null,
         })
     };
-    let items: Vec<Value> = consumers.connection_set.iter().map(client).collect();
+    let node = &call.node;
+    let stream = |(number, stream): (u64, Arc<OpenStream>)| {
+        json!({
+            "client_id": format!("http@{}@{number}", node.client.id()),
+            "protocol": "http-stream",
+            "address": stream.address.map(|address| address.to_string()).unwrap_or_default(),
+            "since": time::format(stream.since),
+            "in_flight": node.in_flight.count(&stream.window),
+        })
+    };
+    let mut items: Vec<Value> = consumers.connection_set.iter().map(client).collect();
+    items.extend(node.listed.of(group.as_str()).into_iter().map(stream));
     Ok(json_answer(
         StatusCode::OK,
         &json!({"conflict": conflict, "items": items, "next_page_token": null}),

@@ -12,10 +12,11 @@ use crate::parameters::{NAMESPACE, Parameters};
 use crate::problem::Problem;
 use crate::{names, shown, time};
 
-/// How many messages each queue holds, and when the last one came.
+/// What the topic and each queue of it holds, what goes through, and what waits.
 pub(super) async fn stats(call: Call) -> Result<Response, Problem> {
     let topic = super::only_namespace(&call)?;
-    let stats = call.node.client.admin().topic_stats(topic.as_str()).await?;
+    let admin = call.node.client.admin();
+    let stats = admin.topic_figures(topic.as_str()).await?;
     let held = |from: u64, to: u64| to.saturating_sub(from);
     let queue = |own: &posthouse_client::QueueStats| {
         json!({
@@ -25,9 +26,17 @@ pub(super) async fn stats(call: Call) -> Result<Response, Problem> {
             "last_stored_at": own.last_stored_at.map(time::format),
         })
     };
-    let messages: u64 = stats.iter().map(|own| held(own.start, own.end)).sum();
-    let queues: Vec<Value> = stats.iter().map(queue).collect();
-    let answer = json!({"messages": messages, "queues": queues});
+    let all = stats.queues.iter();
+    let messages: u64 = all.map(|own| held(own.start, own.end)).sum();
+    let queues: Vec<Value> = stats.queues.iter().map(queue).collect();
+    let answer = json!({
+        "messages": messages,
+        "bytes": stats.bytes,
+        "publish_rate": stats.put_rate,
+        "scheduled": stats.scheduled,
+        "half": stats.half,
+        "queues": queues,
+    });
     Ok(json_answer(StatusCode::OK, &answer))
 }
 

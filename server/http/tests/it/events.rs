@@ -111,6 +111,11 @@ impl Stream {
         self.last_id.clone()
     }
 
+    /// Where its reader is.
+    pub fn local_address(&self) -> SocketAddr {
+        self.lines.get_ref().local_addr().unwrap()
+    }
+
     /// Breaks off, as a network does.
     pub fn cut(self) -> String {
         self.lines.get_ref().shutdown(Shutdown::Both).unwrap();

@@ -71,6 +71,55 @@ fn a_stream_has_no_more_out_than_its_reader_wants_and_leases_outlive_it() {
 }
 
 #[test]
+fn who_reads_a_groups_stream_is_one_of_its_clients() {
+    let (topic, group) = pair("listed");
+    // Only the server that has the stream knows it.
+    let server = crate::door::own(crate::door::options());
+    let at = server.address().unwrap();
+    let clients = || {
+        let target = format!("/v1/groups/{group}/clients");
+        let answer = send_to(at, "GET", &target, &[], b"").expect(200).json();
+        answer["items"].as_array().unwrap().clone()
+    };
+    assert_eq!(clients(), Vec::<Value>::new());
+    let target = format!("/v1/groups/{group}/stream?lease=10m");
+    let mut stream = events::open_at(at, &target, None);
+    let own = clients();
+    assert_eq!(own.len(), 1, "{own:?}");
+    assert_eq!(
+        (&own[0]["protocol"], &own[0]["in_flight"]),
+        (&json!("http-stream"), &json!(0))
+    );
+    assert_eq!(own[0]["address"], stream.local_address().to_string());
+    assert!(
+        own[0]["since"].as_str().unwrap().starts_with("20"),
+        "{own:?}"
+    );
+    for n in 0..2 {
+        publish(&topic, &json!({"body": n.to_string()})).expect(201);
+    }
+    let (first, _second) = (next(&mut stream), next(&mut stream));
+    assert_eq!(clients()[0]["in_flight"], 2);
+    let body = json!({"lease_ids": [lease(&first)]}).to_string();
+    let kind = [("Content-Type", "application/json")];
+    let ack = format!("/v1/groups/{group}/leases:ack");
+    send_to(at, "POST", &ack, &kind, body.as_bytes()).expect(200);
+    let now = clients();
+    assert_eq!(
+        (&now[0]["in_flight"], &now[0]["client_id"]),
+        (&json!(1), &own[0]["client_id"])
+    );
+    let another = events::open_at(at, &target, None);
+    assert_eq!(clients().len(), 2);
+    another.cut();
+    stream.cut();
+    let end = Instant::now() + LIMIT;
+    while !clients().is_empty() {
+        assert!(Instant::now() < end, "{:?}", clients());
+    }
+}
+
+#[test]
 fn streams_and_callers_of_a_group_share_it_and_each_message_comes_once() {
     let (topic, group) = pair("shared");
     const ALL: usize = 60;

@@ -1,5 +1,7 @@
 //! Groups, their positions, and the cluster by HTTP.
 
+use std::time::Instant;
+
 use posthouse_client::{Filter, Message, PullOptions, Queue};
 use serde_json::{Value, json};
 
@@ -193,13 +195,13 @@ fn who_is_connected_is_listed_with_its_groups() {
         let consumer = client.pull_consumer(&name, PullOptions::default()).unwrap();
         consumer.subscribe(&topic, &Filter::All).await.unwrap();
         let id = client.id().to_owned();
-        let end = std::time::Instant::now() + crate::door::LIMIT;
+        let end = Instant::now() + crate::door::LIMIT;
         let own = loop {
             let own = listed(&id).unwrap_or_default();
             if own["consumes"] == json!([name]) && own["produces"] == json!([name]) {
                 break own;
             }
-            assert!(std::time::Instant::now() < end, "{own}");
+            assert!(Instant::now() < end, "{own}");
             tokio::task::yield_now().await;
         };
         assert_eq!(
@@ -298,6 +300,72 @@ fn a_group_is_seen_to_lag_and_sent_elsewhere() {
 }
 
 #[test]
+fn the_age_of_what_a_group_may_get_is_told() {
+    let (topic, group) = (topic("aged"), group("aged"));
+    let lag = || {
+        ask("GET", &format!("/v1/groups/{group}/lag"))
+            .expect(200)
+            .json()
+    };
+    let age = || {
+        let lag = lag();
+        let of_topic = lag["topics"].as_array().unwrap().iter();
+        let of_topic = of_topic
+            .filter(|own| own["topic"] == *topic)
+            .map(|own| &own["oldest_ready_age"]);
+        let of_topic = of_topic.last().cloned().unwrap_or_default();
+        (lag["oldest_ready_age"].clone(), of_topic)
+    };
+    let nothing = (Value::Null, Value::Null);
+    crate::messages::receive(&group, &topic, "&wait=0s");
+    assert_eq!(age(), nothing);
+    store(&topic, 1);
+    let first = Instant::now();
+    while age().0.as_str().is_none_or(|age| ms(age) < 3_000) {
+        assert!(first.elapsed() < crate::door::LIMIT, "{}", lag());
+    }
+    let (all, own) = age();
+    assert!(ms(own.as_str().unwrap()) >= 3_000, "{all} {own}");
+    let got = crate::messages::receive(&group, &topic, "&wait=10s&lease=10m");
+    assert_eq!(age(), nothing, "what is out on a lease is not ready");
+    let second = Instant::now();
+    store(&topic, 1);
+    let young = ms(age().0.as_str().unwrap());
+    // The broker's clock is another one: a second between them is much.
+    assert!(young < since(second) + 1_000, "{young}");
+    // What comes back in its place is as old as it is.
+    let back = json!({"count_attempt": false});
+    crate::messages::settle(&group, "release", &[crate::messages::lease(&got[0])], back)
+        .expect(200);
+    let at_least = since(first);
+    let old = ms(age().0.as_str().unwrap());
+    assert!(old + 1_000 > at_least, "{old} of {at_least}");
+}
+
+fn since(at: Instant) -> u64 {
+    u64::try_from(at.elapsed().as_millis()).unwrap()
+}
+
+/// Milliseconds of a duration as `1m1s500ms`.
+fn ms(text: &str) -> u64 {
+    let mut total = 0;
+    let mut rest = text;
+    while let Some(unit) = rest.find(|c: char| !c.is_ascii_digit()) {
+        let end = rest[unit..].find(|c: char| c.is_ascii_digit());
+        let end = end.map_or(rest.len(), |more| unit + more);
+        let factor = match &rest[unit..end] {
+            "ms" => 1,
+            "s" => 1_000,
+            "m" => 60_000,
+            other => panic!("{other} of {text}"),
+        };
+        total += rest[..unit].parse::<u64>().unwrap() * factor;
+        rest = &rest[end..];
+    }
+    total
+}
+
+#[test]
 fn a_topic_tells_what_it_holds() {
     let topic = topic("held");
     store(&topic, 3);
@@ -305,6 +373,10 @@ fn a_topic_tells_what_it_holds() {
         .expect(200)
         .json();
     assert_eq!(stats["messages"], 3);
+    assert_eq!(
+        (&stats["scheduled"], &stats["half"]),
+        (&json!(0), &json!(0))
+    );
     let at = |time: &str| {
         let path = format!("/v1/topics/{topic}/offsets?time={time}");
         ask("GET", &path).expect(200).json()["items"][0]["offset_at_time"].clone()
@@ -316,6 +388,80 @@ fn a_topic_tells_what_it_holds() {
     for part in ["stats", "offsets", "groups"] {
         let path = format!("/v1/topics/none-such/{part}");
         assert_eq!(ask("GET", &path).expect(404).problem(), "topic-not-found");
+    }
+}
+
+#[test]
+fn a_topic_tells_how_much_it_holds_and_what_waits_for_it() {
+    let topic = topic("waited");
+    let path = format!("/v1/topics/{topic}");
+    let stats = || ask("GET", &format!("{path}/stats")).expect(200).json();
+    let publish = |more: Value| {
+        let mut body = json!({"body": "x".repeat(1000)});
+        body.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        ask_json("POST", &format!("{path}/messages"), &body)
+            .expect(201)
+            .json()
+    };
+    assert_eq!(stats()["bytes"], 0);
+    publish(json!({}));
+    let one = stats()["bytes"].as_u64().unwrap();
+    assert!((1_000..2_000).contains(&one), "{one}");
+    // More than a queue keeps as its newest: the length of what lies behind is known too.
+    let batch: Vec<Value> = (0..200)
+        .map(|_| json!({"body": "x".repeat(1000)}))
+        .collect();
+    for _ in 0..3 {
+        let batch = json!({"messages": batch});
+        ask_json("POST", &format!("{path}/messages:batch"), &batch).expect(200);
+    }
+    let all = stats();
+    assert_eq!(all["messages"], 601);
+    let each = all["bytes"].as_u64().unwrap() / 601;
+    assert!(each.abs_diff(one) < 100, "{each} and {one}");
+
+    let handle = publish(json!({"delay": "1h"}))["recall_handle"].clone();
+    publish(json!({"delay_level": 18}));
+    let half = || {
+        let begun = ask_json(
+            "POST",
+            &format!("{path}/transactions"),
+            &json!({"body": "half"}),
+        );
+        begun.expect(201).json()["transaction_id"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    let (kept, given_up) = (half(), half());
+    let waiting = || {
+        let told = stats();
+        (
+            told["scheduled"].as_u64(),
+            told["half"].as_u64(),
+            told["messages"].as_u64(),
+        )
+    };
+    assert_eq!(waiting(), (Some(2), Some(2), Some(601)));
+    let other = self::topic("unwaited");
+    let told = ask("GET", &format!("/v1/topics/{other}/stats")).json();
+    assert_eq!((&told["scheduled"], &told["half"]), (&json!(0), &json!(0)));
+
+    let recalled = format!("{path}/scheduled-messages/{}", handle.as_str().unwrap());
+    ask("DELETE", &recalled).expect(204);
+    for (id, resolution) in [(kept, "commit"), (given_up, "rollback")] {
+        let target = format!("{path}/transactions/{id}/resolution");
+        ask_json("PUT", &target, &json!({"resolution": resolution})).expect(200);
+    }
+    assert_eq!(waiting(), (Some(1), Some(0), Some(602)));
+
+    // Sampled every ten seconds: whoever publishes has a rate by then.
+    let end = Instant::now() + crate::door::LIMIT;
+    while stats()["publish_rate"].as_f64().unwrap() <= 0.0 {
+        publish(json!({}));
+        assert!(Instant::now() < end, "{}", stats());
     }
 }
 
@@ -367,7 +513,7 @@ fn the_cluster_the_caller_and_tickets_are_told() {
 fn a_broker_tells_what_goes_through_it_and_how_full_its_disk_is() {
     let (topic, group) = (topic("rates"), group("rates"));
     crate::messages::receive(&group, &topic, "&wait=0s");
-    let end = std::time::Instant::now() + crate::door::LIMIT;
+    let end = Instant::now() + crate::door::LIMIT;
     let above_zero = |rate: &Value| rate.as_f64().unwrap() > 0.0;
     let broker = loop {
         store(&topic, 3);
@@ -376,7 +522,7 @@ fn a_broker_tells_what_goes_through_it_and_how_full_its_disk_is() {
         if above_zero(&broker["put_rate"]) && above_zero(&broker["get_rate"]) {
             break broker;
         }
-        assert!(std::time::Instant::now() < end, "{broker}");
+        assert!(Instant::now() < end, "{broker}");
     };
     let used = broker["disk_used_ratio"].as_f64().unwrap();
     assert!((0.0..=1.0).contains(&used), "{broker}");

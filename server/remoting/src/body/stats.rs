@@ -12,8 +12,9 @@ use super::{QueueMap, lenient};
 pub struct TopicStats {
     /// By queue.
     pub offset_table: QueueMap<QueueStats>,
-    /// Messages a second.
-    pub topic_put_tps: f64,
+    /// Messages a second. Brokers before 5.0 do not say it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub topic_put_tps: Option<f64>,
 }
 
 /// One queue's range.
@@ -57,6 +58,10 @@ pub struct QueueProgress {
     /// What was pulled.
     #[serde(deserialize_with = "lenient::number")]
     pub pull_offset: i64,
+    /// How long the oldest message lies there that the group may get now, milliseconds. Ours, for whoever asks for
+    /// it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ready_for: Option<i64>,
 }
 
 /// Answer to 315.

@@ -27,7 +27,17 @@ header! {
 }
 
 header! {
-    /// Header of 202, 215, 300, 351 and 217.
+    /// Header of 202.
+    TopicStatsHeader<'a> {
+        /// The topic.
+        topic: &'a str = b"topic",
+        /// Ours: the answer says besides how much the topic holds, and what waits for it.
+        held: Option<bool> = b"held",
+    }
+}
+
+header! {
+    /// Header of 215, 300, 351 and 217.
     TopicHeader<'a> {
         /// The topic.
         topic: &'a str = b"topic",
@@ -73,6 +83,8 @@ header! {
         topic: Option<&'a str> = b"topic",
         /// Only these topics, `;` between (5.x).
         topics: Option<&'a str> = b"topicList",
+        /// Ours: the answer says of each queue how long messages wait for the group.
+        ready: Option<bool> = b"ready",
     }
 }
 

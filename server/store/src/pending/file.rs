@@ -1,7 +1,7 @@
 //! The snapshot of what waits, so that a start reads only the log behind it.
 //!
 //! ```text
-//! covered 8 | entries x (log offset 8 | size 4 | due 8 | key 8 | class 1)
+//! covered 8 | entries x (log offset 8 | size 4 | due 8 | key 8 | topic 8 | class 1)
 //! ```
 //! All integers are big-endian; magic and checksum are those of a sealed file. It holds what was stored
 //! before `covered` and waited while it was written: it is copied a piece at a time while the set goes on,
@@ -22,7 +22,7 @@ use crate::disk::Disk;
 use crate::sealed;
 use crate::store::Store;
 
-const MAGIC: u32 = 0x5048_5044; // "PHPD"
+const MAGIC: u32 = 0x5048_5032; // "PHP2"
 const PATH: &str = "pending";
 /// So many entries are copied while others wait.
 const PIECE: usize = 4096;
@@ -123,7 +123,8 @@ impl Pending {
                 (None, None) => return None,
                 // Due times may have been postponed in memory.
                 (Some((at, a)), Some((other_at, b))) => {
-                    at == other_at && (a.key, a.size, a.class) == (b.key, b.size, b.class)
+                    let what = |slot: Slot| (slot.key, slot.topic, slot.size, slot.class);
+                    at == other_at && what(a) == what(b)
                 }
                 _ => false,
             };
@@ -143,6 +144,7 @@ fn put(at: u64, slot: Slot, out: &mut Vec<u8>) {
     out.extend_from_slice(&slot.size.to_be_bytes());
     out.extend_from_slice(&slot.due.to_be_bytes());
     out.extend_from_slice(&slot.key.to_be_bytes());
+    out.extend_from_slice(&slot.topic.to_be_bytes());
     out.push(slot.class as u8);
 }
 
@@ -156,6 +158,7 @@ fn load(bytes: &[u8], log_start: LogOffset) -> Option<(LogOffset, Set)> {
             size: reader.u32()?,
             due: reader.u64()? as i64,
             key: reader.u64()?,
+            topic: reader.u64()?,
             class: Class::of(*reader.take(1)?.first()?)?,
             claimed: false,
         };

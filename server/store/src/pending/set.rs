@@ -1,6 +1,6 @@
-//! The set itself: by position, by due time, by key. About 140 bytes each.
+//! The set itself: by position, by due time, by key. About 150 bytes each.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound::{Excluded, Unbounded};
 
 use model::LogOffset;
@@ -17,6 +17,8 @@ pub(super) struct Set {
     /// Key and position of those not claimed.
     keys: BTreeSet<(u64, u64)>,
     counts: [usize; 3],
+    /// How many go to a topic, by the hash of its name, by class.
+    topics: [HashMap<u64, usize>; 3],
     /// Behind the last record that changed something.
     pub applied: LogOffset,
 }
@@ -34,6 +36,8 @@ pub(super) struct Due {
 pub(super) struct Slot {
     pub due: i64,
     pub key: u64,
+    /// Hash of the real topic; 0 if it names none.
+    pub topic: u64,
     pub size: u32,
     pub class: Class,
     pub claimed: bool,
@@ -78,6 +82,7 @@ impl Set {
         let slot = Slot {
             due: opening.due.saturating_sub(of(opening.class, opening.skew)),
             key: opening.key,
+            topic: opening.topic,
             size: opening.size,
             class: opening.class,
             claimed: false,
@@ -90,6 +95,9 @@ impl Set {
         self.remove(at);
         self.slots.insert(at, slot);
         self.counts[slot.class as usize] += 1;
+        *self.topics[slot.class as usize]
+            .entry(slot.topic)
+            .or_default() += 1;
         self.enter(at, slot);
     }
 
@@ -98,6 +106,13 @@ impl Set {
             return false;
         };
         self.counts[slot.class as usize] -= 1;
+        let of_class = &mut self.topics[slot.class as usize];
+        if let Some(count) = of_class.get_mut(&slot.topic) {
+            *count -= 1;
+            if *count == 0 {
+                of_class.remove(&slot.topic);
+            }
+        }
         if !slot.claimed {
             self.leave(at, slot);
         }
@@ -231,6 +246,12 @@ impl Set {
     pub fn len(&self, kind: Kind) -> usize {
         let count = |&class: &Class| self.counts[class as usize];
         classes(kind).iter().map(count).sum()
+    }
+
+    /// How many go to the topic with this hash.
+    pub fn len_of(&self, kind: Kind, topic: u64) -> usize {
+        let count = |&class: &Class| self.topics[class as usize].get(&topic);
+        classes(kind).iter().filter_map(count).sum()
     }
 
     pub fn below(&self, before: LogOffset) -> Vec<LogOffset> {

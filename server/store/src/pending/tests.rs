@@ -83,6 +83,8 @@ fn what_is_due_comes_earliest_first_and_is_gone_when_its_closing_record_is_seen(
     kit.commit();
     assert!(!pending.contains(span));
     assert_eq!(pending.len(Kind::Timer), 2);
+    assert_eq!(pending.len_of(Kind::Timer, "t"), 2);
+    assert_eq!(pending.len_of(Kind::Half, "t"), 0);
 }
 
 #[test]
@@ -151,9 +153,15 @@ fn a_start_knows_what_waits_from_the_snapshot_and_from_the_log_alone() {
     let more = wait_in(&kit, TIMER_TOPIC, &properties("more", 7_000, ""));
     kit.commit();
     let expected = [level, more.log_offset];
+    let of_topics = |kit: &Kit| {
+        let pending = kit.store.pending();
+        ["t", "other"].map(|topic| pending.len_of(Kind::Timer, topic))
+    };
     kit.reopen();
-    assert_eq!(places(&kit), expected);
+    assert_eq!((places(&kit), of_topics(&kit)), (expected.to_vec(), [2, 0]));
     kit.store.checkpoint_step();
+    kit.reopen();
+    assert_eq!((places(&kit), of_topics(&kit)), (expected.to_vec(), [2, 0]));
     kit.flip("pending", 9);
     kit.reopen();
     assert_eq!(places(&kit), expected, "a damaged snapshot is not believed");

@@ -4,7 +4,7 @@ use model::LogOffset;
 use model::message::{key, properties};
 use model::record::View;
 
-use super::{Kind, key as hash};
+use super::{Kind, key as hash, topic_hash};
 
 /// One record's meaning: it closes something, it waits itself, or both.
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +44,8 @@ pub(crate) struct Opening {
     /// How far the wall clock had been set by then.
     pub skew: i64,
     pub key: u64,
+    /// Hash of the real topic; 0 if it names none.
+    pub topic: u64,
     pub class: Class,
 }
 
@@ -118,6 +120,7 @@ fn opening(kind: Kind, text: &str, place: &Place) -> Option<Opening> {
         size: place.size,
         due,
         skew: place.skew,
+        topic: topic.map_or(0, topic_hash),
         // Levels cannot be recalled: nobody looks for them.
         key: match named {
             Some((topic, unique_key)) if !(level && kind == Kind::Timer) => hash(topic, unique_key),

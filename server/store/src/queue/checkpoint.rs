@@ -3,7 +3,7 @@
 //! ```text
 //! covered 8 | begin of the log when the starts were looked for 8 | files 4 | files x (number 4 | bytes 4 | greatest log offset 8)
 //! topics 4 | topics x (name length 2 | name | queues 4 | queues x queue)
-//! queue: id 4 | start 8 | end 8 | blocks 4 | blocks x (base 8 | last log offset 8 | file 4 | at 4 | count 4)
+//! queue: id 4 | start 8 | end 8 | blocks 4 | blocks x (base 8 | last log offset 8 | file 4 | at 4 | count 4 | length of the records 8)
 //!        runs 4 | runs x (base 8 | entries 4 | entries x (log offset 8 | size 4 | tag hash 8))
 //! ```
 //! All integers are big-endian; magic and checksum are those of a sealed file.
@@ -24,7 +24,7 @@ use crate::bytes::Reader;
 use crate::disk::{Disk, Wait};
 use crate::{lock, sealed};
 
-const MAGIC: u32 = 0x5048_5143; // "PHQC"
+const MAGIC: u32 = 0x5048_5132; // "PHQ2"
 /// A checkpoint is due each time the log grew by this many bytes, or by this many times its own size.
 /// In the crate's own tests always, so that the crash simulator meets many.
 const EVERY: u64 = if cfg!(test) { 1 } else { 64 << 20 };
@@ -239,6 +239,7 @@ impl Queues {
             out.extend_from_slice(&block.place.file.to_be_bytes());
             out.extend_from_slice(&block.place.at.to_be_bytes());
             out.extend_from_slice(&u32::from(block.count).to_be_bytes());
+            out.extend_from_slice(&block.bytes.to_be_bytes());
         }
         out.extend_from_slice(&(runs.len() as u32).to_be_bytes());
         for (base, entries) in &runs {
@@ -313,6 +314,7 @@ impl Queues {
                     at: reader.u32()?,
                 },
                 count: u16::try_from(reader.u32()?).ok()?,
+                bytes: reader.u64()?,
                 entries: None,
             };
             let mut list = queue.list();

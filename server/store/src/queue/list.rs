@@ -29,6 +29,8 @@ pub(super) struct Block {
     pub last: LogOffset,
     pub place: Place,
     pub count: u16,
+    /// Length of the records of its entries.
+    pub bytes: u64,
     /// The entries, if they are in memory; always while the block is not written.
     pub entries: Option<Arc<Vec<Entry>>>,
 }
@@ -79,6 +81,7 @@ impl List {
             last: entries.last().map_or(LogOffset(0), |e| e.log_offset),
             place: Place::default(),
             count: entries.len() as u16,
+            bytes: length(&entries),
             entries: Some(Arc::new(entries)),
         });
         base
@@ -122,8 +125,25 @@ impl List {
         Found::Copied(count)
     }
 
+    /// The length of all records from `start` on; with it the block in whose middle that lies, of which nothing
+    /// is counted.
+    pub fn bytes(&self, start: u64) -> (u64, Option<Block>) {
+        let at = start.saturating_sub(self.base).min(self.tail.len() as u64) as usize;
+        let tail = length(&self.tail[at..]);
+        let next = self.blocks.partition_point(|block| block.base < start);
+        let whole = self.blocks.get(next..).unwrap_or_default();
+        let blocks: u64 = whole.iter().map(|block| block.bytes).sum();
+        let before = next.checked_sub(1).and_then(|at| self.blocks.get(at));
+        let cut = before.filter(|block| start < block.end());
+        (blocks + tail, cut.cloned())
+    }
+
     /// How much room a new tail begins with: a queue that filled a block will fill another.
     pub fn room(&self) -> usize {
         if self.tail.len() == BLOCK { BLOCK } else { 0 }
     }
+}
+
+fn length(entries: &[Entry]) -> u64 {
+    entries.iter().map(|entry| u64::from(entry.size)).sum()
 }

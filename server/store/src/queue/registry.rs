@@ -287,6 +287,22 @@ impl Queues {
         Ok(Reads::Done)
     }
 
+    /// The length of all records that a queue has, from its start on.
+    ///
+    /// # Errors
+    /// As [`Queues::entries`].
+    pub fn bytes(&self, queue: &Queue) -> Result<u64, ReadError> {
+        let start = queue.start();
+        let (whole, cut) = queue.list().bytes(start.0);
+        let mut entries = Vec::new();
+        if let Some(block) = cut {
+            let rest = block.end().saturating_sub(start.0) as usize;
+            self.entries(queue, start, rest, Wait::Yes, &mut entries)?;
+        }
+        let rest = entries.iter().map(|entry| u64::from(entry.size));
+        Ok(whole + rest.sum::<u64>())
+    }
+
     /// A block's entries from the disk; `None` if that would block.
     pub(super) fn read_block(
         &self,

@@ -197,6 +197,10 @@ impl Bed {
                 assert_eq!(expected.end(), 0);
                 continue;
             };
+            let kept = expected.entries.get(expected.start as usize..);
+            let lengths = kept.unwrap_or_default().iter().map(|e| u64::from(e.size));
+            let bytes = self.queues.bytes(&queue).unwrap();
+            assert_eq!(bytes, lengths.sum::<u64>(), "length of {name} {}", key.1);
             for (from, max) in [
                 (0, usize::MAX >> 1),
                 (rng.u64(..=expected.end()), rng.usize(..100)),
