@@ -395,7 +395,8 @@ fn a_receiver_that_cannot_be_asked_whether_it_wants_calls_is_not_called() {
     let refused = put(&topic, "https://receiver.invalid/").expect(422);
     assert_eq!(refused.problem(), "webhook-not-confirmed");
     assert_eq!(errors(&refused), ["/url"]);
-    ask("GET", &door(&topic)).expect(404);
+    let none = ask("GET", &door(&topic)).expect(404);
+    assert_eq!(none.problem(), "checker-not-found");
 }
 
 #[test]

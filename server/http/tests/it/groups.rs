@@ -309,11 +309,10 @@ fn the_age_of_what_a_group_may_get_is_told() {
     };
     let age = || {
         let lag = lag();
-        let of_topic = lag["topics"].as_array().unwrap().iter();
-        let of_topic = of_topic
-            .filter(|own| own["topic"] == *topic)
-            .map(|own| &own["oldest_ready_age"]);
-        let of_topic = of_topic.last().cloned().unwrap_or_default();
+        let topics = lag["topics"].as_array().unwrap();
+        let of_topic = topics.iter().find(|own| own["topic"] == *topic);
+        let of_topic = of_topic.map(|own| own["oldest_ready_age"].clone());
+        let of_topic = of_topic.unwrap_or_default();
         (lag["oldest_ready_age"].clone(), of_topic)
     };
     let nothing = (Value::Null, Value::Null);

@@ -174,6 +174,38 @@ fn what_is_too_large_is_said_so() {
 }
 
 #[test]
+fn a_packed_body_is_unpacked_at_no_door() {
+    let (topic, group) = (topic("bomb"), group("bomb"));
+    // 16 MiB of zeros: what is unpacked is a thousand times as long.
+    let mut bomb = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    bomb.write_all(&vec![0; 16 << 20]).unwrap();
+    let bomb = bomb.finish().unwrap();
+    assert!(bomb.len() < 32 << 10);
+    let path = format!("/v1/topics/{topic}");
+    for target in [
+        format!("{path}/messages"),
+        format!("{path}/messages:raw"),
+        format!("{path}/messages:batch"),
+        format!("{path}/messages:request"),
+        format!("{path}/events"),
+        format!("{path}/transactions"),
+        format!("/v1/groups/{group}/leases:ack"),
+    ] {
+        for coding in ["gzip", "zstd", "gzip, identity"] {
+            let headers = [
+                ("Content-Type", "application/json"),
+                ("Content-Encoding", coding),
+            ];
+            let refused = send("POST", &target, &headers, &bomb).expect(415);
+            assert_eq!(refused.problem(), "unsupported-encoding", "{target}");
+        }
+    }
+    let plain = [("Content-Encoding", "identity")];
+    send("POST", &format!("{path}/messages:raw"), &plain, b"as it is").expect(201);
+    assert_eq!(ask("GET", &format!("{path}/stats")).json()["messages"], 1);
+}
+
+#[test]
 fn the_bytes_of_all_bodies_together_are_limited() {
     let server = own(Options {
         limits: Limits {

@@ -451,7 +451,7 @@ fn a_delayed_message_is_called_back_or_comes() {
     }
     let garbled = ask("DELETE", &target(&topic, "nonsense")).expect(400);
     assert_eq!(garbled.problem(), "invalid-recall-handle");
-    publish(&topic, &json!({"body": "soon", "delay": "1s"})).expect(201);
+    let soon = publish(&topic, &json!({"body": "soon", "delay": "1s"})).expect(201);
     publish(
         &topic,
         &json!({"body": "past", "deliver_at": "2020-01-01T00:00:00Z"}),
@@ -470,6 +470,21 @@ fn a_delayed_message_is_called_back_or_comes() {
     }
     bodies.sort();
     assert_eq!(bodies, ["level", "past", "soon"]);
+    let soon = soon.json()["recall_handle"].clone();
+    let late = ask("DELETE", &target(&topic, soon.as_str().unwrap())).expect(409);
+    assert_eq!(late.problem(), "message-already-due");
+}
+
+#[test]
+fn a_topic_that_may_only_be_read_takes_nothing() {
+    let topic = fresh("read-only");
+    let path = format!("/v1/topics/{topic}");
+    ask_json("PUT", &path, &json!({"permission": "r"})).expect(201);
+    let refused = publish(&topic, &json!({"body": "x"})).expect(403);
+    assert_eq!(refused.problem(), "topic-not-writable");
+    let raw = send("POST", &format!("{path}/messages:raw"), &[], b"x").expect(403);
+    assert_eq!(raw.problem(), "topic-not-writable");
+    assert_eq!(ask("GET", &format!("{path}/stats")).json()["messages"], 0);
 }
 
 #[test]
