@@ -16,6 +16,7 @@ async function beside(t, text) {
   const [line] = await once(broker.stdout, 'data')
   const [, address] = /listens on (\S+), in memory/.exec(line)
   const begin = `
+import { readFileSync, readdirSync } from 'node:fs'
 import { connect } from 'posthouse'
 const body = Buffer.alloc(1 << 16, 'x')
 const rss = () => process.memoryUsage.rss() >> 20
@@ -26,6 +27,10 @@ const producer = await client.producer(options)
 const message = () => ({ topic: 't', body: Buffer.from(body) })
 await producer.sendMany(Array.from({ length: 640 }, message))
 process.kill(${broker.pid}, 'SIGSTOP')
+// Its threads end what they are at, each in its time.
+const tasks = '/proc/${broker.pid}/task/'
+const state = (task) => readFileSync(tasks + task + '/stat', 'utf8').split(') ')[1][0]
+while (!readdirSync(tasks).every((task) => state(task) === 'T')) await ended(1)
 const before = rss()
 const goOn = () => process.kill(${broker.pid}, 'SIGCONT')
 `

@@ -17,6 +17,14 @@ from posthouse import Message
 address, broker = sys.argv[1], int(sys.argv[2])
 body = bytes(1 << 16)
 def message(number): return Message('t', number.to_bytes(4, 'big') + body)
+def stop():
+    os.kill(broker, signal.SIGSTOP)
+    # Its threads end what they are at, each in its time.
+    while any(state(task) != 'T' for task in os.listdir(f'/proc/{broker}/task')):
+        time.sleep(0.001)
+def state(task):
+    with open(f'/proc/{broker}/task/{task}/stat') as file:
+        return file.read().rpartition(') ')[2][0]
 def resident():
     with open('/proc/self/statm') as file:
         return int(file.read().split()[1]) * 4096
@@ -28,7 +36,7 @@ async def main():
         producer = client.producer(max_in_flight=64, send_timeout=120, compress_over=None)
         for _ in range(10):
             await asyncio.gather(*(producer.send(message(n)) for n in range(64)))
-        os.kill(broker, signal.SIGSTOP)
+        stop()
         before, taken, refused, waiting = resident(), [], 0, 0
         for number in range(20_000):
             try:
@@ -55,7 +63,7 @@ with posthouse.Client(address, request_timeout=120) as client:
     producer = client.producer(max_in_flight=64, send_timeout=120, compress_over=None)
     for _ in range(10):
         producer.send_many([message(n) for n in range(64)])
-    os.kill(broker, signal.SIGSTOP)
+    stop()
     before, taken, waiting = resident(), [], 0
     def submit():
         for number in range(1000):
