@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -38,3 +40,21 @@ def run_python(code: str, *, timeout: float = 60.0) -> subprocess.CompletedProce
     return subprocess.run(
         [sys.executable, "-X", "dev", "-c", code], capture_output=True, text=True, timeout=timeout, check=False
     )
+
+
+class Turns:
+    """Counts how often others have their turn on an event loop."""
+
+    count = 0
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._take())
+        return self
+
+    async def _take(self) -> None:
+        while True:
+            self.count += 1
+            await asyncio.sleep(0)
+
+    async def __aexit__(self, *raised: object) -> None:
+        self._task.cancel()

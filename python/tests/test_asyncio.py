@@ -12,6 +12,7 @@ import pytest
 import uvloop
 
 import posthouse
+from conftest import Turns
 from posthouse import Message, Reject, StartFrom
 
 FIRST = StartFrom.FIRST
@@ -95,25 +96,14 @@ def test_others_have_their_turn_however_much_comes(run: Callable[[Program], None
 
     async def program(_server: posthouse.Server, client: posthouse.AsyncClient) -> None:
         await client.producer().send_many([Message("t", "x") for _ in range(count)])
-        turns = 0
-
-        async def other() -> None:
-            nonlocal turns
-            while True:
-                turns += 1
-                await asyncio.sleep(0)
-
-        task = asyncio.create_task(other())
         left = count
-        async with client.push_consumer("g", "t", start_from=FIRST) as consumer:
-            turns = 0
+        async with client.push_consumer("g", "t", start_from=FIRST) as consumer, Turns() as turns:
             async for _ in consumer:
                 left -= 1
                 if not left:
                     break
-            # One each time that more is fetched, which are 1024 messages at most.
-            assert turns >= count // 1024
-        task.cancel()
+        # One each time that more is fetched, which are 1024 messages at most.
+        assert turns.count >= count // 1024
 
     run(program)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import posthouse
+from conftest import Turns
 from posthouse import Message, StartFrom
 
 FIRST = StartFrom.FIRST
@@ -222,26 +223,17 @@ def test_others_have_their_turn_while_a_loop_has_messages(server: posthouse.Serv
     client.producer().send_many([Message("t", "x") for _ in range(count)])
 
     async def main() -> None:
-        turns = 0
-
-        async def other() -> None:
-            nonlocal turns
-            while True:
-                turns += 1
-                await asyncio.sleep(0)
-
         async with server.async_client() as client, client.pull_consumer("g", start_from=FIRST) as consumer:
             await consumer.subscribe("t")
             # All are here: the loop waits for none.
             while client.metrics()["buffered"] < count:
                 await asyncio.sleep(0.01)
-            task = asyncio.create_task(other())
             left = count
-            async for _ in consumer:
-                left -= 1
-                if not left:
-                    break
-            assert turns >= count // 1024
-            task.cancel()
+            async with Turns() as turns:
+                async for _ in consumer:
+                    left -= 1
+                    if not left:
+                        break
+            assert turns.count >= count // 1024
 
     asyncio.run(asyncio.wait_for(main(), 60))

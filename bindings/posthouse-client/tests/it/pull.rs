@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use posthouse_client::{
-    ConsumeFrom, Error, Filter, Model, PullConsumer, PullOptions, Queue, Received,
+    Client, ConsumeFrom, Error, Filter, Model, PullConsumer, PullOptions, Queue, Received,
 };
 
 use crate::consume::{send, topic};
@@ -16,6 +16,18 @@ fn first() -> PullOptions {
         from: ConsumeFrom::First,
         ..PullOptions::default()
     }
+}
+
+/// A queue with twenty messages, and a consumer that commits when it is told to.
+async fn of_twenty(client: &Client) -> (Queue, PullConsumer) {
+    let (topic, group) = (topic(client, 1).await, fresh("group"));
+    send(client, &topic, 0..20).await;
+    let queue = client.admin().queues(&topic).await.unwrap()[0].clone();
+    let manual = PullOptions {
+        auto_commit: false,
+        ..first()
+    };
+    (queue, client.pull_consumer(&group, manual).unwrap())
 }
 
 async fn poll(consumer: &PullConsumer, count: usize) -> Vec<Received> {
@@ -36,14 +48,7 @@ fn offsets(messages: &[Received]) -> Vec<u64> {
 #[test]
 fn an_assigned_queue_is_read_sought_paused_and_committed() {
     everywhere(async |client| {
-        let (topic, group) = (topic(client, 1).await, fresh("group"));
-        send(client, &topic, 0..20).await;
-        let queue = client.admin().queues(&topic).await.unwrap()[0].clone();
-        let manual = PullOptions {
-            auto_commit: false,
-            ..first()
-        };
-        let consumer = client.pull_consumer(&group, manual).unwrap();
+        let (queue, consumer) = of_twenty(client).await;
         let elsewhere = Queue::new("other", "b", 0);
         assert!(matches!(
             consumer.seek(&elsewhere, 0),
@@ -67,10 +72,10 @@ fn an_assigned_queue_is_read_sought_paused_and_committed() {
             Some(ten.len() as u64)
         );
         consumer.seek_to_end(&queue).await.unwrap();
-        send(client, &topic, 20..21).await;
+        send(client, &queue.topic, 20..21).await;
         assert_eq!(offsets(&poll(&consumer, 1).await), [20]);
         consumer.pause(std::slice::from_ref(&queue));
-        send(client, &topic, 21..22).await;
+        send(client, &queue.topic, 21..22).await;
         assert!(
             consumer
                 .poll(Duration::from_millis(50))
@@ -97,14 +102,7 @@ fn an_assigned_queue_is_read_sought_paused_and_committed() {
 #[test]
 fn who_takes_messages_one_by_one_may_stop_at_any() {
     everywhere(async |client| {
-        let (topic, group) = (topic(client, 1).await, fresh("group"));
-        send(client, &topic, 0..20).await;
-        let queue = client.admin().queues(&topic).await.unwrap()[0].clone();
-        let manual = PullOptions {
-            auto_commit: false,
-            ..first()
-        };
-        let consumer = client.pull_consumer(&group, manual).unwrap();
+        let (queue, consumer) = of_twenty(client).await;
         assert_eq!(consumer.position(&queue), None, "it is not its own");
         consumer.assign(std::slice::from_ref(&queue)).await.unwrap();
         assert_eq!(consumer.position(&queue), Some(0));
