@@ -368,6 +368,8 @@ impl Flight {
             return None;
         }
         lease.bits &= !(1 << bit);
+        // It was handed out anew, as behind a reset; whoever revives it says so again.
+        self.gone.remove(&at);
         let (count, group) = (lease.count, lease.group_of(bit));
         let (empty, until, stored) = (lease.bits == 0, lease.until, lease.stored);
         if empty {

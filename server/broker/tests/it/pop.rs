@@ -449,20 +449,21 @@ fn too_many_waiters_are_told_so() {
     held(&house, caller(3), &wanted);
 }
 
+fn set_offset(house: &House, offset: i64) {
+    let (broker, to) = (&house.broker, Some(offset));
+    house
+        .run(caller(9), |caller| {
+            broker.set_offset(caller, "g", "t", Some(0), to)
+        })
+        .unwrap();
+}
+
 #[test]
 fn a_committed_offset_that_somebody_else_moves_is_where_the_next_pop_starts() {
     let house = filled(6);
     let got = pop(&house, all("t"));
     ack(&house, &got[5]);
-    let set = |offset| {
-        house
-            .run(caller(9), |caller| {
-                house
-                    .broker
-                    .set_offset(caller, "g", "t", Some(0), Some(offset))
-            })
-            .unwrap();
-    };
+    let set = |offset| set_offset(&house, offset);
     // Forward: what is behind is done, what is ahead stays out.
     set(3);
     ack(&house, &got[0]);
@@ -487,6 +488,20 @@ fn what_is_in_flight_is_forgotten_by_a_reset_even_to_where_it_was() {
     house.broker.commit().unwrap();
     let house = house.killed();
     assert_eq!(texts(&pop(&house, all("t"))), ["0", "1", "2"]);
+}
+
+#[test]
+fn what_is_done_behind_a_reset_is_done_though_its_lease_once_ran_out() {
+    let house = filled(1);
+    let got = pop(&house, all("t"));
+    pass(&house, 10_000);
+    assert!(!ack(&house, &got[0]));
+    set_offset(&house, 0);
+    // Besides, it comes by the way of what is delivered again.
+    let again = pop(&house, all("t"));
+    let again = again.iter().find(|got| got.times == 0).unwrap();
+    assert!(ack(&house, again));
+    assert!(ack(&house, again), "said once more");
 }
 
 #[test]
