@@ -19,7 +19,7 @@ use crate::media;
 use crate::operations::{Operation, row};
 use crate::problem::{self, Fault, Place, Problem};
 use crate::publish::batch::{self, Entry};
-use crate::publish::{self, Read, Target, read_body};
+use crate::publish::{self, Read, Target, read_body, read_json};
 use event::{Event, Faults, Key, OF_TEXT};
 
 pub(crate) use event::TYPED;
@@ -53,14 +53,14 @@ async fn publish(mut call: Call) -> Result<Response, Problem> {
         STRUCTURED | BATCH if !utf8 => return Err(unsupported()),
         STRUCTURED => {
             let body = call.body(request).await?;
-            read_body(body, move |body| {
+            read_json(body, move |body| {
                 one(json::parse(body)?, At::Root, &topic, &key, now, limit)
             })
             .await?
         }
         BATCH => {
             let body = call.body(many).await?;
-            let entries = read_body(body, move |body| all(body, &topic, &key, now, limit));
+            let entries = read_json(body, move |body| all(body, &topic, &key, now, limit));
             return batch::publish_all(&call.node, &target, None, entries.await?, now).await;
         }
         kind if kind.starts_with(FAMILY) => return Err(unsupported()),

@@ -14,7 +14,7 @@ use std::borrow::Cow;
 
 use memchr::{memchr, memchr2};
 
-pub(crate) use check::{Effort, Walk, Wrong, parse, plain, walk};
+pub(crate) use check::{Effort, Walk, Wrong, is_quick, parse, plain, walk};
 pub(crate) use faults::{At, Faults, nearest};
 
 /// How deep values may be nested in each other.

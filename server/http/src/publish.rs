@@ -47,6 +47,8 @@ pub(crate) const OPERATIONS: &[Operation] = &[
 
 /// Bodies longer than this are read in the blocking pool: no step may hold up everybody else.
 const LONG: usize = 64 << 10;
+/// In a document of this length nothing takes long.
+const SHORT: usize = 4 << 10;
 
 /// Where a message goes, and how long that may take.
 pub(crate) struct Target {
@@ -122,9 +124,28 @@ pub(crate) async fn read_body<T: Send + 'static>(
     body: bytes::Bytes,
     read: impl FnOnce(&bytes::Bytes) -> Result<T, Problem> + Send + 'static,
 ) -> Result<T, Problem> {
-    if body.len() <= LONG {
-        return read(&body);
+    match body.len() <= LONG {
+        true => read(&body),
+        false => read_elsewhere(body, read).await,
     }
+}
+
+/// Reads a document: here, if that is quickly done. Of a long one that is looked at first: lists of little things take many
+/// times as long as text.
+pub(crate) async fn read_json<T: Send + 'static>(
+    body: bytes::Bytes,
+    read: impl FnOnce(&bytes::Bytes) -> Result<T, Problem> + Send + 'static,
+) -> Result<T, Problem> {
+    match body.len() <= SHORT || (body.len() <= LONG && json::is_quick(&body)) {
+        true => read(&body),
+        false => read_elsewhere(body, read).await,
+    }
+}
+
+async fn read_elsewhere<T: Send + 'static>(
+    body: bytes::Bytes,
+    read: impl FnOnce(&bytes::Bytes) -> Result<T, Problem> + Send + 'static,
+) -> Result<T, Problem> {
     let done = tokio::task::spawn_blocking(move || read(&body)).await;
     // Only a panic ends it otherwise, and that is ours.
     done.unwrap_or_else(|_| Err(Problem::new(&problem::INTERNAL)))
@@ -203,7 +224,7 @@ fn json(mut call: Call) -> impl Future<Output = Result<Response, Problem>> + Sen
         let (request, limit) = (limits.request, limits.body);
         let body = call.body(request).await?;
         let topic = target.topic.clone();
-        let read = read_body(body, move |body| Ok(read(body, &topic, limit)?.named(key)));
+        let read = read_json(body, move |body| Ok(read(body, &topic, limit)?.named(key)));
         publish(&mut call, &target, read.await?).await
     }
 }

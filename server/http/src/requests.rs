@@ -19,7 +19,7 @@ use crate::names;
 use crate::operations::{Operation, row};
 use crate::parameters::{NAMESPACE, Parameters};
 use crate::problem::{self, Fault, Problem};
-use crate::publish::{self, read_body};
+use crate::publish::{self, read_json};
 use crate::publisher::{self, Kind};
 use crate::reply;
 use crate::write::{self, Bodies, Object};
@@ -58,7 +58,7 @@ async fn request(mut call: Call) -> Result<Response, Problem> {
     let (request, most) = (limits.request, limits.body);
     let body = call.body(request).await?;
     let own = topic.clone();
-    let read = read_body(body, move |body| publish::read(body, &own, most)).await?;
+    let read = read_json(body, move |body| publish::read(body, &own, most)).await?;
     let message = read.message;
     let node = &call.node;
     let kind = Kind::of(&message);
@@ -100,7 +100,7 @@ async fn send_reply(mut call: Call) -> Result<Response, Problem> {
     let limits = &call.node.options.limits;
     let (request, most) = (limits.request, limits.body);
     let body = call.body(request).await?;
-    let (token, message) = read_body(body, move |body| read_reply(body, most)).await?;
+    let (token, message) = read_json(body, move |body| read_reply(body, most)).await?;
     let node = &call.node;
     let to = reply::read(&node.tokens, &token).ok_or_else(|| {
         let fault = Fault::pointer("/reply_token", "this is no reply_token of this cluster");

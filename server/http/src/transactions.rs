@@ -21,7 +21,7 @@ use crate::media;
 use crate::node::Node;
 use crate::operations::{Operation, row};
 use crate::problem::{self, Fault, Problem, UNSUPPORTED_BY_BROKER};
-use crate::publish::{self, Target, read_body, replayed};
+use crate::publish::{self, Target, read_json, replayed};
 use crate::publisher::{self, Kind};
 use crate::token;
 use crate::write::Object;
@@ -82,7 +82,7 @@ async fn begin(mut call: Call) -> Result<Response, Problem> {
     let (request, limit) = (limits.request, limits.body);
     let body = call.body(request).await?;
     let topic = target.topic.clone();
-    let half = read_body(body, move |body| {
+    let half = read_json(body, move |body| {
         let mut faults = Faults::default();
         let half = read(json::parse(body)?, &topic, limit, &mut faults);
         faults.check()?;

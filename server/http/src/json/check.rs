@@ -39,6 +39,11 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Value<'_>, Problem> {
     value.ok_or_else(|| Problem::new(&problem::INTERNAL))
 }
 
+/// Whether it takes little to read a text, or to find that it is not JSON.
+pub(crate) fn is_quick(bytes: &[u8]) -> bool {
+    !matches!(walk(bytes, Effort::Little, Walk::value), Ok(None))
+}
+
 /// Reads a text while it is proved: `read` walks over the one value that it is. What it has read counts only if
 /// this ends well: `None` if the text is worth more effort.
 ///
