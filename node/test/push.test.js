@@ -46,6 +46,25 @@ test('a handler gets every message, some at a time', async (t) => {
   assert.ok(most > 1 && most <= 7, `${most} at a time`)
 })
 
+test('a paused consumer is handed nothing until it goes on', async (t) => {
+  const { client } = await started(t, { topics: ['held'] })
+  const producer = await client.producer()
+  const open = (group, handler) => client.pushConsumer({ group, subscribe: 'held', startFrom: 'first', handler })
+  const mine = [after(1), after(2)]
+  const paused = await open('g', (message) => mine.forEach(({ call }) => call(message.text())))
+  await producer.send({ topic: 'held', body: 'first' })
+  assert.deepEqual(await mine[0].all, ['first'])
+  paused.pause()
+  const others = after(2)
+  await open('other', (message) => others.call(message.text()))
+  await producer.send({ topic: 'held', body: 'second' })
+  // Somebody else has it by now.
+  assert.deepEqual((await others.all).sort(), ['first', 'second'])
+  assert.equal(await Promise.race([mine[1].all, Promise.resolve('nothing')]), 'nothing')
+  paused.resume()
+  assert.deepEqual(await mine[1].all, ['first', 'second'])
+})
+
 test('iterating acks on asking for the next, and a break leaves nothing behind', async (t) => {
   const { client } = await started(t, { topics: ['iterated'] })
   const producer = await client.producer()

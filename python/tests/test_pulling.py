@@ -237,3 +237,19 @@ def test_others_have_their_turn_while_a_loop_has_messages(server: posthouse.Serv
             assert turns.count >= count // 1024
 
     asyncio.run(asyncio.wait_for(main(), 60))
+
+
+def test_an_offset_is_found_by_time(server: posthouse.Server, client: posthouse.Client) -> None:
+    client.admin().create_topic("t", queues=1)
+    producer = client.producer()
+    producer.send(Message("t", "early"))
+    server.advance(10)
+    producer.send(Message("t", "late"))
+    with client.pull_consumer("g", start_from=FIRST) as consumer:
+        consumer.subscribe("t")
+        early, late = consumer.poll(60)
+        queue, between = early.queue, early.stored_at + (late.stored_at - early.stored_at) / 2
+        times = [early.stored_at, between, late.stored_at]
+        assert [consumer.offset_at(queue, when) for when in times] == [0, 1, 1]
+        consumer.seek(queue, between)
+        assert [message.text() for message in consumer.poll(60)] == ["late"]
