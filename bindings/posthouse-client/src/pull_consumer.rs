@@ -199,7 +199,7 @@ impl PullConsumer {
             if reader.has_ended_polls() {
                 return Err(Error::Closed);
             }
-            for own in reader.own() {
+            for own in reader.in_turn() {
                 let messages = own.take(max.max(1));
                 if !messages.is_empty() {
                     let done = messages.iter().map(|message| message.queue_offset);

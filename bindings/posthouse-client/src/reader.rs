@@ -12,7 +12,7 @@ mod rebalance;
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -31,6 +31,9 @@ use crate::queue::Queue;
 use crate::received::Received;
 use crate::strategy::Strategy;
 use offsets::Offsets;
+
+/// So many messages are handed out one by one of a queue before it is another's turn.
+const TURN: usize = 64;
 
 /// Where a group begins in a queue for which it has no offset.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -94,6 +97,8 @@ pub(crate) struct Reader {
     pub(crate) offsets: Offsets,
     wanted: Mutex<BTreeMap<Arc<str>, Arc<Wanted>>>,
     queues: Mutex<HashMap<Queue, Held>>,
+    /// Counts what was handed out: whose turn it is.
+    turn: AtomicUsize,
     handle: Box<Handle>,
     /// Of push consumers.
     direct: Option<Arc<Direct>>,
@@ -136,6 +141,7 @@ impl Reader {
             offsets: Offsets::default(),
             wanted: Mutex::default(),
             queues: Mutex::default(),
+            turn: AtomicUsize::new(0),
             handle,
             direct,
             started_at: clock::wall_ms(),
@@ -183,10 +189,19 @@ impl Reader {
     /// A message that is here, done as it is handed out.
     pub(crate) fn hand_out(&self) -> Option<Received> {
         let queues = self.lock_queues();
-        queues.values().find_map(|held| {
+        let first = self.first(1, queues.len());
+        let (before, behind) = (queues.values().take(first), queues.values().skip(first));
+        behind.chain(before).find_map(|held| {
             let queue = &held.queue;
             queue.hand_out(|committable| self.offsets.set(&queue.queue, committable))
         })
+    }
+
+    /// Which of so many queues is looked at first by who hands out so many messages of one: each has its turn, or those
+    /// behind one that is never empty would have none.
+    fn first(&self, messages: usize, queues: usize) -> usize {
+        let turn = self.turn.fetch_add(messages, Ordering::Relaxed) / TURN;
+        turn.checked_rem(queues).unwrap_or(0)
     }
 
     pub(crate) fn is_stopped(&self) -> bool {
@@ -207,6 +222,14 @@ impl Reader {
     pub(crate) fn own(&self) -> Vec<Arc<ProcessQueue>> {
         let queues = self.lock_queues();
         queues.values().map(|held| held.queue.clone()).collect()
+    }
+
+    /// The same, in turns: who takes from the first that has something passes none over for good.
+    pub(crate) fn in_turn(&self) -> Vec<Arc<ProcessQueue>> {
+        let mut own = self.own();
+        let first = self.first(TURN, own.len());
+        own.rotate_left(first);
+        own
     }
 
     /// One of the queues that are ours now.

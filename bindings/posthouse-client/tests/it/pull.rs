@@ -129,6 +129,34 @@ fn who_takes_messages_one_by_one_may_stop_at_any() {
 }
 
 #[test]
+fn a_queue_that_is_never_empty_takes_no_other_ones_turn() {
+    everywhere(async |client| {
+        let topic = topic(client, 2).await;
+        send(client, &topic, 0..300).await;
+        for one_by_one in [true, false] {
+            let consumer = client.pull_consumer(&fresh("group"), first()).unwrap();
+            consumer.subscribe(&topic, &Filter::All).await.unwrap();
+            let all_are_here = async {
+                while client.metrics().buffered < 300 {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            tokio::time::timeout(SOON, all_are_here).await.unwrap();
+            let mut of_queues = [0; 2];
+            for _ in 0..140 {
+                let message = match one_by_one {
+                    true => consumer.poll_one().unwrap(),
+                    false => consumer.poll_up_to(1, SOON).await.unwrap().pop(),
+                };
+                of_queues[message.unwrap().queue.id as usize] += 1;
+            }
+            assert!(of_queues.iter().all(|&count| count >= 64), "{of_queues:?}");
+            consumer.shutdown().await;
+        }
+    });
+}
+
+#[test]
 fn a_subscription_is_filtered_and_committed_by_itself() {
     everywhere(async |client| {
         let (topic, group) = (topic(client, 3).await, fresh("group"));
