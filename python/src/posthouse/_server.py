@@ -48,7 +48,8 @@ class Server(Closing):
         """Starts a server, and returns when clients may use it.
 
         Without a ``path`` everything is in memory: at most ``memory_bytes`` (256 MiB; 64 at least). When that is full the
-        oldest messages go; what cannot go, as messages that come later, has producers refused with code 14. With one, a send is answered when it is on the disk; ``config={"flushDiskType":
+        oldest messages go; what cannot go, as messages that come later, has producers refused with code 14. With a
+        ``path``, a send is answered when it is on the disk; ``config={"flushDiskType":
         "ASYNC_FLUSH"}`` answers earlier. ``listen="127.0.0.1:0"`` lets any RocketMQ client join at
         ``namesrv_addr``. With ``clock="manual"`` time stands still until ``advance``. ``config`` takes RocketMQ's
         names. There is no HTTP inside: start ``posthouse`` for that.

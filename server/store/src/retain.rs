@@ -2,9 +2,9 @@
 //!
 //! The age of a segment is the time of the next one's first record: file times say nothing after a
 //! copy. Nothing younger than the retention goes, however full the disk is, unless cleaning by force is
-//! configured, or room for what comes, as of a server in memory; a full disk refuses producers instead, and heals by itself. Before a segment goes, (a) a
-//! snapshot of all tables is flushed at a later position, and (b) every body in it that is still needed
-//! was appended again, naming where it came from.
+//! configured, or room for what comes, as of a server in memory; a full disk refuses producers instead, and
+//! heals by itself. Before a segment goes, (a) a snapshot of all tables is flushed at a later position, and
+//! (b) every body in it that is still needed was appended again, naming where it came from.
 
 pub(crate) mod moved;
 

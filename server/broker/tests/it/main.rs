@@ -16,6 +16,7 @@ mod once;
 mod pop;
 mod pop_again;
 mod pop_cold;
+mod pop_held;
 mod pop_kept;
 mod pop_ordered;
 mod popping;

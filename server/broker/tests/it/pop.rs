@@ -2,25 +2,15 @@
 
 use std::time::Duration;
 
-use broker::{BatchAck, Error, Pop, PopVerdict};
+use broker::{BatchAck, Error, Pop};
 use model::GroupName;
 use model::group::GroupConfig;
 use model::receipt::{PopTopic, Receipt};
 
 use crate::house::{House, bodies, caller, consumer, records};
 use crate::popping::{
-    ack, ack_of, all, committed, extend, held, pass, pop, sorted, texts, try_pop,
+    ack, ack_of, all, committed, extend, filled, pass, pop, sorted, texts, try_pop,
 };
-
-/// A topic with messages `0`, `1` … in queue 0.
-fn filled(count: usize) -> House {
-    let house = House::new();
-    house.create("t", |_| ()).unwrap();
-    for n in 0..count {
-        house.put("t", 0, &n.to_string(), "");
-    }
-    house
-}
 
 #[test]
 fn what_is_popped_is_invisible_and_what_is_acked_is_gone() {
@@ -372,81 +362,6 @@ fn a_clock_that_is_set_neither_hastens_nor_loses_a_lease() {
     house.clock.set_wall(now - 3_600_000);
     pass(&house, 1);
     assert_eq!(pop(&house, all("t")).len(), 1);
-}
-
-fn waiting(topic: &str) -> Pop<'_> {
-    Pop {
-        poll: 15_000,
-        ..all(topic)
-    }
-}
-
-#[test]
-fn a_held_pop_is_woken_by_a_message_and_only_one_of_those_who_want_the_same() {
-    let house = filled(0);
-    let wanted = waiting("t");
-    held(&house, caller(3), &wanted);
-    held(&house, caller(4), &wanted);
-    house.put("t", 2, "x", "");
-    assert_eq!(house.woken(), [(3, 1)]);
-    assert_eq!(texts(&try_pop(&house, caller(3), wanted).unwrap().1), ["x"]);
-    assert_eq!(house.woken(), []);
-    // Two more: whoever is woken wakes the next.
-    held(&house, caller(3), &wanted);
-    house.put("t", 1, "y", "");
-    house.put("t", 2, "z", "");
-    assert_eq!(house.woken(), [(4, 1), (3, 1)]);
-    let one = Pop { max: 1, ..wanted };
-    assert_eq!(try_pop(&house, caller(4), one).unwrap().1.len(), 1);
-    assert_eq!(try_pop(&house, caller(3), one).unwrap().1.len(), 1);
-}
-
-#[test]
-fn a_held_pop_is_woken_by_what_comes_back() {
-    let house = filled(1);
-    assert_eq!(pop(&house, all("t")).len(), 1);
-    let wanted = waiting("t");
-    held(&house, caller(3), &wanted);
-    pass(&house, 10_000);
-    assert_eq!(house.woken(), [(3, 1)]);
-    assert_eq!(texts(&try_pop(&house, caller(3), wanted).unwrap().1), ["0"]);
-}
-
-#[test]
-fn a_wake_up_for_a_connection_that_closed_goes_to_the_next() {
-    let house = filled(0);
-    let wanted = waiting("t");
-    held(&house, caller(3), &wanted);
-    held(&house, caller(4), &wanted);
-    house.put("t", 0, "x", "");
-    assert_eq!(house.woken(), [(3, 1)]);
-    house.broker.closed(broker::ConnectionId(3));
-    assert_eq!(house.woken(), [(4, 1)]);
-}
-
-#[test]
-fn a_pop_that_waited_in_vain_is_told_so_in_time() {
-    let house = filled(0);
-    let wanted = waiting("t");
-    held(&house, caller(3), &wanted);
-    house.clock.advance(Duration::from_millis(15_000));
-    let mut late = caller(3);
-    late.may_wait = false;
-    let (popped, got) = try_pop(&house, late, wanted).unwrap();
-    assert_eq!((popped.verdict, got.len()), (PopVerdict::Timeout, 0));
-}
-
-#[test]
-fn too_many_waiters_are_told_so() {
-    let house = filled(0);
-    let wanted = waiting("t");
-    for connection in 0..1024 {
-        held(&house, caller(connection + 10), &wanted);
-    }
-    let (popped, _) = try_pop(&house, caller(3), wanted).unwrap();
-    assert_eq!(popped.verdict, PopVerdict::Full);
-    house.broker.closed(broker::ConnectionId(10));
-    held(&house, caller(3), &wanted);
 }
 
 fn set_offset(house: &House, offset: i64) {

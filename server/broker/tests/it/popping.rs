@@ -42,6 +42,16 @@ pub struct Got {
     pub receipt: String,
 }
 
+/// A topic with messages `0`, `1` … in queue 0.
+pub fn filled(count: usize) -> House {
+    let house = House::new();
+    house.create("t", |_| ()).unwrap();
+    for n in 0..count {
+        house.put("t", 0, &n.to_string(), "");
+    }
+    house
+}
+
 pub fn real(group: &str, topic: &str, which: PopTopic) -> String {
     let (group, topic) = (GroupName::parse(group), TopicName::parse(topic));
     TopicName::pop_retry_of(&group.unwrap(), &topic.unwrap(), which).to_string()
