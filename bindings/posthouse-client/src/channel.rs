@@ -12,7 +12,7 @@ use remoting::body::HeartbeatData;
 use remoting::client::{CallError, Client as Tcp, Incoming};
 use remoting::code::request;
 use remoting::local::Local;
-use remoting::{Answer, Command, Credentials, Language, Tls};
+use remoting::{Answer, Command, Credentials, Language, Payload, Tls};
 use tokio::task::JoinHandle;
 
 use crate::config::{Config, Transport};
@@ -64,22 +64,22 @@ impl Channel {
         Box::pin(self.unsigned(encode, limit)).await
     }
 
-    /// Sends a message: as [`Channel::request`], but within the process `body` is read where it lies. `encode` is
-    /// given the body that belongs into the frame.
+    /// Sends a message: as [`Channel::request`], but within the process `payload` is read where it lies. `encode` is
+    /// given what belongs into the frame.
     pub(crate) async fn send(
         &self,
-        body: &[u8],
-        encode: impl FnOnce(i32, &[u8], &mut Vec<u8>),
+        payload: Payload<'_>,
+        encode: impl FnOnce(i32, Payload<'_>, &mut Vec<u8>),
         limit: Duration,
     ) -> Result<Answer> {
         let (Way::Local { local, .. }, None) = (&self.way, &self.credentials) else {
-            let encode = |opaque, out: &mut Vec<u8>| encode(opaque, body, out);
+            let encode = |opaque, out: &mut Vec<u8>| encode(opaque, payload, out);
             // Boxed: a send within the process has no room for it.
             return Box::pin(self.request(encode, limit)).await;
         };
         let mut head = Vec::with_capacity(HEAD);
-        encode(1, &[], &mut head);
-        let answer = local.send(head, body, limit).await;
+        encode(1, Payload::NONE, &mut head);
+        let answer = local.send(head, payload, limit).await;
         let answer = answer.and_then(|answer| answer.ok_or(CallError::Timeout));
         answer.map_err(|source| self.failed(source))
     }

@@ -18,8 +18,8 @@ use std::time::Duration;
 
 use model::tag::java_hash;
 use model::{GroupName, TopicName};
-use remoting::Serialize;
 use remoting::client::CallError;
+use remoting::{Payload, Serialize};
 use tokio::time::{Instant, timeout_at};
 
 use crate::channel::Channel;
@@ -267,7 +267,7 @@ impl Producer {
 }
 
 impl Shared {
-    fn outgoing(&self, message: &Message) -> Result<Outgoing> {
+    fn outgoing(&self, message: &Message) -> Result<Outgoing<'static>> {
         self.open()?;
         TopicName::check(&self.client.names.full(&message.topic))?;
         let max = self.options.body_max;
@@ -342,8 +342,8 @@ impl Shared {
         let target = self.choose(&route, &outgoing, None, None, Instant::now())?;
         let channel = self.way(target, &outgoing, until).await?;
         let encode = |opaque, out: &mut Vec<u8>| {
-            let body = &outgoing.body;
-            self.encode(&outgoing, target.queue.id, opaque, true, body, out);
+            let payload = outgoing.payload();
+            self.encode(&outgoing, target.queue.id, opaque, true, payload, out);
         };
         let sent = timeout_at(until, channel.oneway(encode)).await;
         sent.map_err(|_| late(target))?
@@ -352,7 +352,7 @@ impl Shared {
     /// Sends, and tells who is to be told.
     async fn deliver(
         &self,
-        outgoing: &Outgoing,
+        outgoing: &Outgoing<'_>,
         to: Option<&Queue>,
         until: Instant,
     ) -> Result<Sent> {
@@ -372,7 +372,7 @@ impl Shared {
     /// Sends, to another broker if need be, until one has it or time or tries are over.
     async fn deliver_unseen(
         &self,
-        outgoing: &Outgoing,
+        outgoing: &Outgoing<'_>,
         to: Option<&Queue>,
         until: Instant,
     ) -> Result<Sent> {
@@ -384,7 +384,7 @@ impl Shared {
     /// Sends until a broker has it or time or tries are over.
     async fn try_on(
         &self,
-        outgoing: &Outgoing,
+        outgoing: &Outgoing<'_>,
         mut tries: Tries,
         mut route: Arc<Route>,
     ) -> Result<Sent> {
@@ -411,7 +411,7 @@ impl Shared {
     /// The route, asked for again: it may be why a send failed.
     async fn another_route(
         &self,
-        outgoing: &Outgoing,
+        outgoing: &Outgoing<'_>,
         until: Instant,
         route: Arc<Route>,
     ) -> Arc<Route> {
@@ -423,13 +423,13 @@ impl Shared {
         }
     }
 
-    async fn once(&self, target: &Target, outgoing: &Outgoing, until: Instant) -> Result<Sent> {
+    async fn once(&self, target: &Target, outgoing: &Outgoing<'_>, until: Instant) -> Result<Sent> {
         let channel = self.way(target, outgoing, until).await?;
-        let encode = |opaque, body: &[u8], out: &mut Vec<u8>| {
-            self.encode(outgoing, target.queue.id, opaque, false, body, out);
+        let encode = |opaque, payload: Payload<'_>, out: &mut Vec<u8>| {
+            self.encode(outgoing, target.queue.id, opaque, false, payload, out);
         };
         let left = until.saturating_duration_since(Instant::now());
-        let answer = channel.send(&outgoing.body, encode, left).await?;
+        let answer = channel.send(outgoing.payload(), encode, left).await?;
         let read = answer.read(|frame| outgoing.sent(&channel, &target.queue, frame));
         read.map_err(|error| Error::malformed(channel.address(), error))?
     }
@@ -439,7 +439,7 @@ impl Shared {
     async fn way(
         &self,
         target: &Target,
-        outgoing: &Outgoing,
+        outgoing: &Outgoing<'_>,
         until: Instant,
     ) -> Result<Arc<Channel>> {
         if let Some(channel) = self.client.channels.open_to(&target.master)
@@ -458,7 +458,7 @@ impl Shared {
     }
 
     /// Whether a broker does all that a message asks for: another one would pass over it.
-    async fn supported(&self, channel: &Channel, outgoing: &Outgoing) -> Result<()> {
+    async fn supported(&self, channel: &Channel, outgoing: &Outgoing<'_>) -> Result<()> {
         let Some(what) = outgoing.needs else {
             return Ok(());
         };
@@ -476,11 +476,11 @@ impl Shared {
 
     fn encode(
         &self,
-        outgoing: &Outgoing,
+        outgoing: &Outgoing<'_>,
         queue: u32,
         opaque: i32,
         oneway: bool,
-        body: &[u8],
+        payload: Payload<'_>,
         out: &mut Vec<u8>,
     ) {
         let head = remoting::Head {
@@ -496,7 +496,7 @@ impl Shared {
             oneway,
             durability: self.options.tell_durability,
         };
-        outgoing.encode(head, &self.group, queue, wish, body, out);
+        outgoing.encode(head, &self.group, queue, wish, payload, out);
     }
 
     /// The queue for a message: the one asked for, its key's, or the next one, not of the broker that
@@ -504,7 +504,7 @@ impl Shared {
     fn choose<'r>(
         &self,
         route: &'r Route,
-        outgoing: &Outgoing,
+        outgoing: &Outgoing<'_>,
         to: Option<&Queue>,
         avoid: Option<&str>,
         now: Instant,

@@ -58,6 +58,18 @@ pub struct Produce<'a> {
     pub batch: bool,
     /// The body, or the batch.
     pub body: &'a [u8],
+    /// The messages of a batch that was made within the process; then there is no body.
+    pub items: &'a [model::batch::Item<'a>],
+}
+
+impl Produce<'_> {
+    /// How many bytes it carries, or would over the network.
+    fn length(&self) -> usize {
+        match self.items {
+            [] => self.body.len(),
+            items => items.iter().map(|item| item.encoded_len()).sum(),
+        }
+    }
 }
 
 /// Where a send went. The ids are written by [`Produced::push_ids`].
@@ -202,7 +214,7 @@ impl Broker {
                 broker: self.options.address,
             });
         }
-        self.check_body(send.body)?;
+        self.check_length(send)?;
         if let Some(key) = facts.once {
             if send.batch {
                 let text = "a batch has no idempotency key";
@@ -294,13 +306,11 @@ impl Broker {
         })
     }
 
-    pub(crate) fn check_body(&self, body: &[u8]) -> Result<(), Error> {
-        if body.is_empty() {
-            return Err(Error::BodyEmpty);
-        }
-        match body.len() > self.options.body_max {
-            true => Err(self.too_large()),
-            false => Ok(()),
+    pub(crate) fn check_length(&self, send: &Produce<'_>) -> Result<(), Error> {
+        match send.length() {
+            0 => Err(Error::BodyEmpty),
+            length if length > self.options.body_max => Err(self.too_large()),
+            _ => Ok(()),
         }
     }
 
@@ -413,7 +423,10 @@ impl Broker {
         queue: &Arc<Queue>,
         outer: Facts<'a>,
     ) -> Result<(Produced<'a>, LogOffset), Error> {
-        let mut items = batch::parse(send.body)?;
+        let mut items = match send.items {
+            [] => batch::parse(send.body)?,
+            items => batch::of(items)?,
+        };
         if outer.waits() {
             return Err(Error::BatchDelayed);
         }

@@ -196,7 +196,7 @@ impl Broker {
             let topic = self.retry_topic(name.clone(), 1, send.unit_mode)?;
             return Ok(Retry::Ordinary { topic, times });
         }
-        self.check_body(send.body)?;
+        self.check_length(send)?;
         let mut properties = String::with_capacity(send.properties.len() + 256);
         properties.push_str(&self.own.properties);
         kept(send.properties, &mut properties);

@@ -19,7 +19,10 @@ pub(crate) fn send(endpoint: &Endpoint, ask: &mut Ask<'_>) -> Served {
     let header = SendHeader::read_letters(ask.frame)?;
     // C++ sends batches under 310; the flag decides.
     let batch = header.batch || ask.frame.code == request::SEND_BATCH_MESSAGE;
-    let send = produce(&header, batch, ask.frame.body);
+    let send = Produce {
+        items: ask.frame.batch,
+        ..produce(&header, batch, ask.frame.body)
+    };
     let answer = endpoint.broker.produce(&ask.caller(), &send)?;
     let wanted = header.durability == Some(true);
     ask.answer(answer, |ask, produced| {
@@ -44,6 +47,7 @@ pub(crate) fn produce<'a>(header: &SendHeader<'a>, batch: bool, body: &'a [u8]) 
         unit_mode: header.unit_mode,
         batch,
         body,
+        items: &[],
     }
 }
 

@@ -23,6 +23,11 @@ pub struct Item<'a> {
 }
 
 impl Item<'_> {
+    /// How many bytes it takes in a batch's body.
+    pub fn encoded_len(&self) -> usize {
+        FIXED + self.body.len() + 2 + self.properties.len()
+    }
+
     /// Whether the body has the checksum that is said, if one is.
     pub fn is_intact(&self) -> bool {
         self.checksum == 0 || crc(self.body) == self.checksum & 0x7FFF_FFFF
@@ -99,7 +104,7 @@ pub fn push(out: &mut Vec<u8>, item: &Item<'_>) -> bool {
     if item.properties.len() > PROPERTIES_MAX {
         return false;
     }
-    let size = FIXED + item.body.len() + 2 + item.properties.len();
+    let size = item.encoded_len();
     out.extend_from_slice(&(size as u32).to_be_bytes());
     out.extend_from_slice(&[0; 4]);
     out.extend_from_slice(&item.checksum.to_be_bytes());

@@ -4,6 +4,8 @@
 //! escapes; everything else points into the connection's buffer. A connection decodes thousands of
 //! frames with one decoder and allocates for none of them.
 
+use model::batch::Item;
+
 use crate::language::Language;
 use crate::{binary, json};
 
@@ -78,6 +80,8 @@ pub struct Frame<'a> {
     pub ext: Ext<'a>,
     /// Everything behind the header.
     pub body: &'a [u8],
+    /// Of a batch that was made within the process, its messages where they lie; `body` is empty then.
+    pub batch: &'a [Item<'a>],
 }
 
 impl Frame<'_> {
@@ -323,6 +327,7 @@ impl Decoder {
             remark: (raw.remark).and_then(|span| std::str::from_utf8(ext.slice(span)).ok()),
             ext,
             body,
+            batch: &[],
         })
     }
 }

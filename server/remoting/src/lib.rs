@@ -31,6 +31,6 @@ pub use command::Command;
 pub use frame::{Decoder, Ext, Frame, FrameError, Serialize};
 pub use language::Language;
 pub use reply::{Head, Place, Prepared, Reply, Room};
-pub use request::Request;
+pub use request::{Payload, Request};
 pub use sign::Credentials;
 pub use tls::{Identity, Tls, TlsError};

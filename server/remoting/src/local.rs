@@ -25,6 +25,7 @@ use crate::client::{CallError, Heard, Incoming, answer_to};
 use crate::code::response::SYSTEM_ERROR;
 use crate::command::Command;
 use crate::frame::{Decoder, Frame};
+use crate::request::Payload;
 use crate::server::hub::{Hub, LOCAL};
 use crate::server::parked::{refused, with_code};
 use crate::server::{Again, Door, Outcome, Peer, Refusal, Run, Service};
@@ -95,7 +96,7 @@ impl Local {
     }
 
     /// As [`Local::request`], for requests that services never hold, as sends are: nothing is kept in order to be
-    /// woken. `head` is a frame without its body, which is read where it lies. The request runs here and now, and the
+    /// woken. `head` is a frame without what it carries, which is read where it lies. The request runs here and now, and the
     /// future, which has room for no more than an answer that waits, is its end.
     ///
     /// # Errors
@@ -103,18 +104,18 @@ impl Local {
     pub fn send<'a>(
         &'a self,
         head: Vec<u8>,
-        body: &'a [u8],
+        payload: Payload<'a>,
         limit: Duration,
     ) -> impl Future<Output = Result<Option<Answer>, CallError>> + Send + 'a {
         let ticket = self.hub.connection_id(LOCAL).0;
-        let ran = self.run_once(ticket, Asked::apart(&head, body), None);
+        let ran = self.run_once(ticket, Asked::apart(&head, payload), None);
         async move {
             let Ran { outcome, answered } = ran?;
             match outcome {
                 Ended::Done => answered.told(None),
                 Ended::Staged(mark, staged) => {
                     // What is much is written while it is near the processor.
-                    if body.len() < MUCH {
+                    if payload.encoded_len() < MUCH {
                         turn().await;
                     }
                     let written = staged.commit();
@@ -132,7 +133,7 @@ impl Local {
                     Box::pin(async move {
                         let rest = async {
                             let again = ready(not_yet, None).await?;
-                            let asked = Asked::apart(&head, body);
+                            let asked = Asked::apart(&head, payload);
                             self.run_on(ticket, asked, Some(again), None).await
                         };
                         let ended = timeout(limit, rest).await;
@@ -300,8 +301,8 @@ impl Answered {
 struct Asked<'a> {
     /// The frame, or its beginning.
     head: &'a [u8],
-    /// The body, if it does not lie in the frame.
-    body: Option<&'a [u8]>,
+    /// What it carries, if that does not lie in the frame.
+    payload: Option<Payload<'a>>,
 }
 
 thread_local! {
@@ -311,13 +312,13 @@ thread_local! {
 
 impl<'a> Asked<'a> {
     fn whole(frame: &'a [u8]) -> Asked<'a> {
-        let (head, body) = (frame, None);
-        Asked { head, body }
+        let (head, payload) = (frame, None);
+        Asked { head, payload }
     }
 
-    fn apart(head: &'a [u8], body: &'a [u8]) -> Asked<'a> {
-        let body = Some(body);
-        Asked { head, body }
+    fn apart(head: &'a [u8], payload: Payload<'a>) -> Asked<'a> {
+        let payload = Some(payload);
+        Asked { head, payload }
     }
 
     fn read<T>(self, read: impl FnOnce(&Frame<'_>) -> T) -> Result<T, CallError> {
@@ -334,8 +335,11 @@ impl<'a> Asked<'a> {
         read: impl FnOnce(&Frame<'_>) -> T,
     ) -> Result<T, CallError> {
         let frame = decoder.decode(self.head).map_err(CallError::Frame)?;
-        let body = self.body.unwrap_or(frame.body);
-        Ok(read(&Frame { body, ..frame }))
+        Ok(read(&match self.payload {
+            None => frame,
+            Some(Payload::Body(body)) => Frame { body, ..frame },
+            Some(Payload::Batch(batch)) => Frame { batch, ..frame },
+        }))
     }
 }
 

@@ -1,10 +1,34 @@
 //! Writes requests straight into a connection's buffer: for clients' hot requests. Everything else is a
 //! [`crate::Command`].
 
+use model::batch::{Item, push};
+
 use crate::frame::Serialize;
 use crate::language::Language;
 use crate::reply::{Head, Writer};
 use crate::version;
+
+/// What a request carries behind its header.
+#[derive(Clone, Copy, Debug)]
+pub enum Payload<'a> {
+    /// A body.
+    Body(&'a [u8]),
+    /// The messages of a batch, whose body they are when it is written.
+    Batch(&'a [Item<'a>]),
+}
+
+impl Payload<'_> {
+    /// No body.
+    pub const NONE: Payload<'static> = Payload::Body(&[]);
+
+    /// How many bytes it is when it is written.
+    pub fn encoded_len(&self) -> usize {
+        match self {
+            Payload::Body(body) => body.len(),
+            Payload::Batch(items) => items.iter().map(Item::encoded_len).sum(),
+        }
+    }
+}
 
 /// A request being written, in our language and version. First the fields, then the body. Nothing
 /// counts until `body` or `finish` has run.
@@ -43,9 +67,27 @@ impl<'o> Request<'o> {
     }
 
     /// Ends the request with this body.
-    pub fn body(mut self, body: &[u8]) {
+    pub fn body(self, body: &[u8]) {
+        self.payload(Payload::Body(body));
+    }
+
+    /// Ends the request with this.
+    ///
+    /// # Panics
+    /// If properties of a batch's messages are longer than can be said.
+    pub fn payload(mut self, payload: Payload<'_>) {
         self.writer.end_header(self.out, self.start);
-        self.out.extend_from_slice(body);
+        self.out.reserve(payload.encoded_len());
+        match payload {
+            Payload::Body(body) => self.out.extend_from_slice(body),
+            Payload::Batch(items) => {
+                let all = items.iter().all(|item| push(self.out, item));
+                assert!(
+                    all,
+                    "a message's properties are longer than a batch can say"
+                );
+            }
+        }
         Writer::end_frame(self.out, self.start);
     }
 

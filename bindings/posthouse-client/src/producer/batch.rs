@@ -2,8 +2,10 @@
 
 use std::borrow::Borrow;
 
+use bytes::Bytes;
 use model::TopicName;
-use remoting::body::batch::{Item, push};
+use model::message::PROPERTIES_MAX;
+use remoting::body::batch::Item;
 
 use super::Shared;
 use super::outgoing::{Outgoing, Sent};
@@ -80,12 +82,38 @@ impl SentTogether {
     }
 }
 
-/// Size of an item without body and properties.
-const ITEM: usize = 22;
 /// What the properties of most messages take.
 const PROPERTIES: usize = 96;
 /// How long an id is, mostly.
 const ID: usize = 32;
+
+/// Messages that will be sent: what stands beside their bodies, and which go in one request.
+#[derive(Default)]
+struct Laid {
+    /// One behind the other.
+    properties: String,
+    /// Where those of each message end.
+    ends: Vec<usize>,
+    /// Those of each request.
+    ids: Vec<Ids>,
+}
+
+impl Laid {
+    fn properties(&self, at: usize) -> &str {
+        let before = at.checked_sub(1).and_then(|before| self.ends.get(before));
+        let range = before.copied().unwrap_or(0)..self.ends.get(at).copied().unwrap_or(0);
+        self.properties.get(range).unwrap_or_default()
+    }
+
+    fn item<'m>(&'m self, message: &'m Message, at: usize) -> Item<'m> {
+        Item {
+            flag: message.flag,
+            body: &message.body,
+            properties: self.properties(at),
+            checksum: 0,
+        }
+    }
+}
 
 impl Shared {
     /// What was sent, request by request, and what became of the one behind.
@@ -93,23 +121,37 @@ impl Shared {
         &self,
         messages: &[M],
     ) -> (Vec<SentTogether>, Result<(), Error>) {
-        let mut sent = Vec::new();
-        let requests = match &self.client.config.observer {
-            None => self.requests(messages),
-            Some(observer) => {
-                let own = messages.iter().map(Borrow::borrow).cloned();
-                let mut observed: Vec<Message> = own.collect();
-                for message in &mut observed {
-                    observer.sending(message);
-                }
-                self.requests(&observed)
-            }
+        let Some(observer) = &self.client.config.observer else {
+            return self.send_laid(messages).await;
         };
-        let requests = match requests {
-            Ok(requests) => requests,
+        let own = messages.iter().map(Borrow::borrow).cloned();
+        let mut observed: Vec<Message> = own.collect();
+        for message in &mut observed {
+            observer.sending(message);
+        }
+        Box::pin(self.send_laid(&observed)).await
+    }
+
+    async fn send_laid<M: Borrow<Message>>(
+        &self,
+        messages: &[M],
+    ) -> (Vec<SentTogether>, Result<(), Error>) {
+        let mut sent = Vec::new();
+        let mut laid = match self.lay(messages) {
+            Ok(laid) => laid,
             Err(error) => return (sent, Err(error)),
         };
-        for (outgoing, ids) in requests {
+        let requests = std::mem::take(&mut laid.ids);
+        let mut all = messages.iter().map(Borrow::borrow).enumerate();
+        let mut items = Vec::new();
+        for ids in requests {
+            let of_request = all.by_ref().take(ids.count);
+            items.clear();
+            items.extend(of_request.map(|(at, message)| laid.item(message, at)));
+            let Some(first) = messages.first().map(Borrow::borrow) else {
+                break;
+            };
+            let outgoing = self.request(first, &items);
             match self.deliver(&outgoing, None, self.until()).await {
                 Ok(mut answer) => {
                     let offset_ids = std::mem::take(&mut answer.offset_id);
@@ -125,11 +167,12 @@ impl Shared {
         (sent, Ok(()))
     }
 
-    /// The requests, each with the ids of its messages. Nothing is sent before all of them are right.
-    fn requests<M: Borrow<Message>>(&self, messages: &[M]) -> Result<Vec<(Outgoing, Ids)>, Error> {
+    /// Shares messages out to requests. Nothing is sent before all of them are right.
+    fn lay<M: Borrow<Message>>(&self, messages: &[M]) -> Result<Laid, Error> {
         self.open()?;
+        let mut laid = Laid::default();
         let Some(first) = messages.first().map(Borrow::borrow) else {
-            return Ok(Vec::new());
+            return Ok(laid);
         };
         TopicName::check(&self.client.names.full(&first.topic))?;
         let same = |message: &Message| {
@@ -139,60 +182,48 @@ impl Shared {
                 && message.when == Deliver::Now
                 && message.idempotency.is_none()
         };
-        let mut all = messages.iter().map(Borrow::borrow);
-        if !all.all(same) {
+        if !messages.iter().map(Borrow::borrow).all(same) {
             return Err(MessageError::Batch.into());
         }
         let max = self.options.body_max;
-        let mut requests = Vec::new();
-        let size = |message: &Message| ITEM + PROPERTIES + message.body.len();
-        let all = messages.iter().map(Borrow::borrow);
-        let mut body = Vec::with_capacity(all.map(size).sum::<usize>().min(max));
+        laid.ends.reserve(messages.len());
+        laid.properties.reserve(messages.len() * PROPERTIES);
         let mut ids = Ids {
             text: String::with_capacity(messages.len() * ID),
             count: 0,
         };
-        let mut properties = String::with_capacity(2 * PROPERTIES);
         let now = clock::wall_ms();
-        for message in messages.iter().map(Borrow::borrow) {
+        let mut length = 0;
+        for (at, message) in messages.iter().map(Borrow::borrow).enumerate() {
             let begun = ids.text.len();
             self.client.ids.push(now, &mut ids.text);
-            properties.clear();
-            message.push_properties(&ids.text[begun..], &mut properties)?;
-            let size = ITEM + message.body.len() + properties.len();
-            if message.body.is_empty() {
+            message.push_properties(&ids.text[begun..], &mut laid.properties)?;
+            laid.ends.push(laid.properties.len());
+            let item = laid.item(message, at);
+            let size = item.encoded_len();
+            if item.body.is_empty() {
                 return Err(MessageError::EmptyBody.into());
+            }
+            if item.properties.len() > PROPERTIES_MAX {
+                return Err(MessageError::Properties(item.properties.len()).into());
             }
             if size > max {
                 return Err(MessageError::TooLong(size, max).into());
             }
-            if body.len() + size > max {
-                let next = ids.text.split_off(begun);
-                let whole = std::mem::replace(
-                    &mut ids,
-                    Ids {
-                        text: next,
-                        count: 0,
-                    },
-                );
-                requests.push((self.request(first, std::mem::take(&mut body)), whole));
+            if length + size > max {
+                let text = ids.text.split_off(begun);
+                let next = Ids { text, count: 0 };
+                laid.ids.push(std::mem::replace(&mut ids, next));
+                length = 0;
             }
-            let item = Item {
-                flag: message.flag,
-                body: &message.body,
-                properties: &properties,
-                checksum: 0,
-            };
-            if !push(&mut body, &item) {
-                return Err(MessageError::Properties(properties.len()).into());
-            }
+            length += size;
             ids.count += 1;
         }
-        requests.push((self.request(first, body), ids));
-        Ok(requests)
+        laid.ids.push(ids);
+        Ok(laid)
     }
 
-    fn request(&self, first: &Message, body: Vec<u8>) -> Outgoing {
+    fn request<'m>(&self, first: &Message, items: &'m [Item<'m>]) -> Outgoing<'m> {
         let mut properties = String::new();
         if !first.wait {
             model::message::append(&mut properties, model::message::key::WAIT, "false");
@@ -203,8 +234,8 @@ impl Shared {
             sharding_key: first.sharding_key.clone(),
             id: String::new(),
             properties,
-            body: body.into(),
-            batch: true,
+            body: Bytes::new(),
+            batch: items,
             sys_flag: 0,
             flag: 0,
             born_at: clock::wall_ms(),

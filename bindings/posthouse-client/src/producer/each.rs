@@ -282,7 +282,7 @@ impl Shared {
 /// A message that leaves with others.
 struct One {
     at: usize,
-    outgoing: Outgoing,
+    outgoing: Outgoing<'static>,
     /// Where it goes.
     queue: Queue,
     /// Whether it was to go there and nowhere else.
@@ -338,8 +338,8 @@ impl Many for Write {
     fn encode(&self, number: usize, opaque: i32, out: &mut Vec<u8>) {
         if let Some(one) = self.ones.get(number) {
             let shared = &self.producer.shared;
-            let body = &one.outgoing.body;
-            shared.encode(&one.outgoing, one.queue.id, opaque, false, body, out);
+            let payload = one.outgoing.payload();
+            shared.encode(&one.outgoing, one.queue.id, opaque, false, payload, out);
         }
     }
 

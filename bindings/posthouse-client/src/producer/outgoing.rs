@@ -4,9 +4,10 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use remoting::body::batch::Item;
 use remoting::code::{request, response};
 use remoting::header::send::SendAnswer;
-use remoting::{Frame, Head, Request};
+use remoting::{Frame, Head, Payload, Request};
 
 use super::ProducerOptions;
 use crate::channel::Channel;
@@ -63,7 +64,7 @@ pub(super) struct Wish {
 }
 
 /// A message, or a batch, ready to be written.
-pub(super) struct Outgoing {
+pub(super) struct Outgoing<'m> {
     pub(super) topic: Arc<str>,
     /// What the user calls the topic, if that may be something else.
     pub(super) shown: Option<Arc<str>>,
@@ -71,8 +72,10 @@ pub(super) struct Outgoing {
     /// Of a batch, one of each message.
     pub(super) id: String,
     pub(super) properties: String,
+    /// Of a batch, nothing.
     pub(super) body: Bytes,
-    pub(super) batch: bool,
+    /// The messages of a batch.
+    pub(super) batch: &'m [Item<'m>],
     pub(super) sys_flag: i32,
     pub(super) flag: i32,
     pub(super) born_at: i64,
@@ -85,12 +88,12 @@ pub(super) struct Outgoing {
 /// What is said of a broker that keeps no names of sends.
 const NO_KEYS: &str = "keeps no idempotency keys: nothing was sent";
 
-impl Outgoing {
+impl Outgoing<'_> {
     pub(super) fn new(
         client: &Inner,
         options: &ProducerOptions,
         message: &Message,
-    ) -> std::result::Result<Outgoing, MessageError> {
+    ) -> std::result::Result<Outgoing<'static>, MessageError> {
         let born_at = clock::wall_ms();
         let mut id = String::with_capacity(32);
         client.ids.push(born_at, &mut id);
@@ -101,7 +104,7 @@ impl Outgoing {
             properties: message.property_string(&id)?,
             id,
             body: message.body.clone(),
-            batch: false,
+            batch: &[],
             sys_flag: 0,
             flag: message.flag,
             born_at,
@@ -118,17 +121,29 @@ impl Outgoing {
         Ok(outgoing)
     }
 
-    /// Appends the request with this body: its own, or none if that goes another way.
+    fn is_batch(&self) -> bool {
+        !self.batch.is_empty()
+    }
+
+    /// What it carries.
+    pub(super) fn payload(&self) -> Payload<'_> {
+        match self.is_batch() {
+            true => Payload::Batch(self.batch),
+            false => Payload::Body(&self.body),
+        }
+    }
+
+    /// Appends the request with this payload: its own, or none if that goes another way.
     pub(super) fn encode(
         &self,
         head: Head,
         group: &str,
         queue: u32,
         wish: Wish,
-        body: &[u8],
+        payload: Payload<'_>,
         out: &mut Vec<u8>,
     ) {
-        let code = match self.batch {
+        let code = match self.is_batch() {
             true => request::SEND_BATCH_MESSAGE,
             false => request::SEND_MESSAGE_V2,
         };
@@ -144,12 +159,12 @@ impl Outgoing {
             .field("i", &self.properties)
             .number("j", 0)
             .field("k", "false")
-            .field("m", if self.batch { "true" } else { "false" });
+            .field("m", if self.is_batch() { "true" } else { "false" });
         let request = match wish.durability {
             true => request.field("o", "true"),
             false => request,
         };
-        request.body(body);
+        request.payload(payload);
     }
 
     /// Reads the answer.

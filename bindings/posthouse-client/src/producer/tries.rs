@@ -22,7 +22,7 @@ pub(super) struct Tries {
 impl Tries {
     pub(super) fn of(
         options: &ProducerOptions,
-        outgoing: &Outgoing,
+        outgoing: &Outgoing<'_>,
         to: Option<&Queue>,
         until: Instant,
     ) -> Tries {
@@ -44,7 +44,7 @@ impl Tries {
     pub(super) fn end(
         &mut self,
         options: &ProducerOptions,
-        outgoing: &Outgoing,
+        outgoing: &Outgoing<'_>,
         queue: &Queue,
         result: Result<Sent>,
     ) -> Option<Result<Sent>> {

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use model::batch::items;
+use model::batch::{self, BatchError};
 use store::Keys;
 
 use super::properties::{Facts, facts};
@@ -34,8 +34,20 @@ impl Item<'_> {
 /// Reads all messages of a batch; there is at least one.
 pub(crate) fn parse(body: &[u8]) -> Result<Vec<Item<'_>>, Error> {
     // An item is never smaller than its fixed fields, so this allocates no more than was received.
-    let mut read = Vec::with_capacity((body.len() / 128 + 1).min(limits::BATCH_MESSAGES));
-    for item in items(body) {
+    read(batch::items(body), body.len() / 128 + 1)
+}
+
+/// The messages of a batch that came as such.
+pub(crate) fn of<'a>(items: &'a [batch::Item<'a>]) -> Result<Vec<Item<'a>>, Error> {
+    read(items.iter().map(|item| Ok(*item)), items.len())
+}
+
+fn read<'a>(
+    items: impl Iterator<Item = Result<batch::Item<'a>, BatchError>>,
+    about: usize,
+) -> Result<Vec<Item<'a>>, Error> {
+    let mut read = Vec::with_capacity(about.min(limits::BATCH_MESSAGES));
+    for item in items {
         if read.len() == limits::BATCH_MESSAGES {
             return Err(Error::BatchMalformed("it has too many messages"));
         }
@@ -66,13 +78,13 @@ mod tests {
     fn encode(items: &[(&[u8], &str)]) -> Vec<u8> {
         let mut out = Vec::new();
         for &(body, properties) in items {
-            let item = model::batch::Item {
+            let item = batch::Item {
                 flag: 7,
                 body,
                 properties,
                 checksum: 0,
             };
-            assert!(model::batch::push(&mut out, &item));
+            assert!(batch::push(&mut out, &item));
         }
         out
     }

@@ -320,6 +320,7 @@ pub fn message(topic: &str) -> Produce<'_> {
         unit_mode: false,
         batch: false,
         body: b"hello",
+        items: &[],
     }
 }
 

@@ -1,6 +1,7 @@
 //! Sends: each row of the table of checks, and what is stored.
 
 use broker::{AskedFor, Error, Produce, Role, SendStatus};
+use model::batch::items;
 use model::flag::{Perm, sys};
 use model::{NameError, QueueId, QueueOffset};
 
@@ -348,8 +349,6 @@ pub fn batch(items: &[(&str, &str)]) -> Vec<u8> {
 
 #[test]
 fn a_batch_is_stored_as_consecutive_messages() {
-    let house = House::new();
-    house.put("t", 0, "before", "");
     let body = batch(&[
         ("one", "TAGS\u{1}A\u{2}UNIQ_KEY\u{1}u1\u{2}"),
         (
@@ -358,12 +357,27 @@ fn a_batch_is_stored_as_consecutive_messages() {
         ),
         ("three", ""),
     ]);
-    let send = Produce {
-        batch: true,
+    let items: Vec<_> = items(&body).map(Result::unwrap).collect();
+    consecutive(|send| Produce {
         body: &body,
+        ..send
+    });
+    // As they come within the process.
+    consecutive(|send| Produce {
+        items: &items,
+        body: b"",
+        ..send
+    });
+}
+
+fn consecutive<'a>(with: impl Fn(Produce<'a>) -> Produce<'a>) {
+    let house = House::new();
+    house.put("t", 0, "before", "");
+    let produced = house.send(with(Produce {
+        batch: true,
         ..message("t")
-    };
-    let produced = house.send(send).unwrap();
+    }));
+    let produced = produced.unwrap();
     assert_eq!(
         (produced.queue_offset, produced.more.len()),
         (QueueOffset(1), 2)
@@ -413,7 +427,16 @@ fn a_batch_is_stored_whole_or_not_at_all() {
             body,
             ..message("t")
         };
-        refusal(&house, send);
+        let told = refusal(&house, send).to_string();
+        let Ok(items) = items(body).collect::<Result<Vec<_>, _>>() else {
+            continue;
+        };
+        let within = Produce {
+            items: &items,
+            body: b"",
+            ..send
+        };
+        assert_eq!(refusal(&house, within).to_string(), told);
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use remoting::client::{CallError, Client};
 use remoting::local::Local;
 use remoting::server::{Outcome, Peer, Run, Service};
-use remoting::{Command, Frame, Head, Reply};
+use remoting::{Command, Frame, Head, Payload, Reply};
 use tokio::runtime::Runtime;
 
 use crate::toy::{COLD, ECHO, Event, HOLD, LIMIT, PUSH, STAGE, WAKE, echo, request, serve};
@@ -160,12 +160,19 @@ fn a_message_is_read_where_it_lies_and_never_held() {
     runtime().block_on(async {
         let local = Local::open(served.toy.hub.clone(), Arc::new(Where));
         let body = vec![b'x'; 1024];
-        let answer = local.send(head(ECHO), &body, LIMIT).await.unwrap().unwrap();
+        let answer = local
+            .send(head(ECHO), Payload::Body(&body), LIMIT)
+            .await
+            .unwrap()
+            .unwrap();
         let at = (body.as_ptr() as i64).to_string();
         assert_eq!(answer.command().unwrap().field("at"), Some(&*at));
         let local = Local::open(served.toy.hub.clone(), served.toy.clone());
         let send = async |code| {
-            let answer = local.send(head(code), &body, LIMIT).await.unwrap();
+            let answer = local
+                .send(head(code), Payload::Body(&body), LIMIT)
+                .await
+                .unwrap();
             answer.unwrap().command().unwrap()
         };
         assert_eq!(send(ECHO).await.body, body);
