@@ -1,5 +1,6 @@
 //! Finding messages: by key, by id.
 
+use std::net::SocketAddr;
 use std::time::SystemTime;
 
 use model::id::parse_offset_id;
@@ -44,13 +45,16 @@ impl Admin {
         Ok(found.into_iter().filter(has_key).collect())
     }
 
-    /// The message with this id: the one its sender gave it, or the one that says where it lies.
+    /// The message with this id: the one its sender gave it, or the one that says where it lies. The latter leads to a
+    /// broker of the cluster or nowhere: whoever makes one up does not choose whom this client calls.
     ///
     /// # Errors
     /// If the topic has no route, or a broker gives no answer.
     pub async fn message(&self, topic: &str, id: &str) -> Result<Option<Received>> {
-        if let Some((address, offset)) = parse_offset_id(id) {
-            let channel = self.client.channels.to(&address.to_string()).await?;
+        if let Some((address, offset)) = parse_offset_id(id)
+            && let Some(broker) = self.broker_at(address).await?
+        {
+            let channel = self.client.channels.to(&broker).await?;
             let header = ViewHeader {
                 topic: Some(topic),
                 offset: offset.0.cast_signed(),
@@ -72,6 +76,27 @@ impl Admin {
         };
         let found = self.query(&header).await?;
         Ok(found.into_iter().find(|message| message.id() == id))
+    }
+
+    /// What name servers call the broker at this address; `None` if there is no such broker.
+    async fn broker_at(&self, address: SocketAddr) -> Result<Option<String>> {
+        let cluster = self.cluster().await?;
+        let brokers = cluster.broker_addr_table.into_values();
+        let mut named = Vec::new();
+        for broker in brokers.flat_map(|broker| broker.broker_addrs.into_values()) {
+            match broker.parse::<SocketAddr>() {
+                Ok(own) if own == address => return Ok(Some(broker)),
+                Ok(_) => {}
+                Err(_) => named.push(broker),
+            }
+        }
+        for broker in named {
+            let found = tokio::net::lookup_host(&broker).await;
+            if found.is_ok_and(|mut found| found.any(|own| own == address)) {
+                return Ok(Some(broker));
+            }
+        }
+        Ok(None)
     }
 
     /// Asks every broker of the topic.

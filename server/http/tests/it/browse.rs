@@ -123,6 +123,20 @@ fn a_message_is_read_by_its_id() {
 }
 
 #[test]
+fn an_id_that_is_made_up_leads_to_brokers_only() {
+    let topic = topic("made-up");
+    let secret = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = secret.local_addr().unwrap().port();
+    // Address, port and offset: where a message would lie.
+    let id = format!("7F000001{port:08X}0000000000000000");
+    let none = ask("GET", &format!("/v1/topics/{topic}/messages/{id}")).expect(404);
+    assert_eq!(none.problem(), "message-not-found");
+    secret.set_nonblocking(true).unwrap();
+    let called = secret.accept().map(|(_, from)| from);
+    assert!(called.is_err(), "it was called by {called:?}");
+}
+
+#[test]
 fn dead_letters_say_where_they_came_from() {
     let (topic, group) = (topic("died"), group("died"));
     let target = format!("/v1/groups/{group}/dead-letters");
