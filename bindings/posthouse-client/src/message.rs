@@ -43,6 +43,8 @@ pub struct Message {
     pub wait: bool,
     /// Names the send, so that it can be repeated: only Posthouse's brokers keep such names.
     pub idempotency: Option<Idempotency>,
+    /// The trace that the send is a part of, as RocketMQ keeps it. The same send again may be a part of another one.
+    pub trace_context: Option<String>,
 }
 
 /// The name of a send. The broker stores the first message with a name, and answers the same one again,
@@ -83,6 +85,7 @@ impl Message {
             flag: 0,
             wait: true,
             idempotency: None,
+            trace_context: None,
         }
     }
 
@@ -140,6 +143,10 @@ impl Message {
     /// The same into a string that is empty.
     pub(crate) fn push_properties(&self, id: &str, out: &mut String) -> Result<(), MessageError> {
         append(out, key::UNIQ_KEY, id);
+        if let Some(context) = &self.trace_context {
+            checked(out, TRACE_CONTEXT, context)?;
+        }
+        // What stands before belongs to this attempt: a repeated send has others.
         let behind_id = out.len();
         if !self.keys.is_empty() {
             let keys = self.keys.join(" ");
@@ -199,6 +206,8 @@ impl Message {
 
 /// Property of the key that orders messages (Java's spelling).
 pub(crate) const SHARDING_KEY: &str = "__SHARDINGKEY";
+/// Property of the trace that a send is a part of (Java's spelling).
+const TRACE_CONTEXT: &str = "TRACE_CONTEXT";
 
 pub(crate) fn checked(out: &mut String, name: &str, value: &str) -> Result<(), MessageError> {
     let bad = |text: &str| {
@@ -268,7 +277,7 @@ const RESERVED: [&str; 53] = [
     "REDIRECT",
     "INNER_MULTI_DISPATCH",
     "INNER_MULTI_QUEUE_OFFSET",
-    "TRACE_CONTEXT",
+    TRACE_CONTEXT,
     "TIMER_DELAY_SEC",
     "TIMER_DELIVER_MS",
     "TIMER_ENQUEUE_MS",
@@ -309,6 +318,13 @@ mod tests {
         };
         let first = digest(Message::new("t", "x").tag("A"), "1");
         assert_eq!(digest(Message::new("t", "x").tag("A"), "2"), first);
+        let traced = Message {
+            trace_context: Some("00-1-2-01".to_owned()),
+            ..Message::new("t", "x").tag("A")
+        };
+        let kept = traced.property_string("3").unwrap();
+        assert!(kept.contains("TRACE_CONTEXT\u{1}00-1-2-01\u{2}"), "{kept}");
+        assert_eq!(digest(traced, "3"), first);
         for other in [
             Message::new("t", "y").tag("A"),
             Message::new("t", "x").tag("B"),

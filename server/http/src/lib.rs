@@ -65,6 +65,7 @@ mod timed;
 mod token;
 mod told;
 mod topics;
+mod trace;
 mod transactions;
 mod turns;
 mod webhook;

@@ -23,6 +23,7 @@ use crate::operations::{Operation, row};
 use crate::parameters::{NAMESPACE, Parameters};
 use crate::problem::{self, Problem};
 use crate::publisher::{self, Kind};
+use crate::trace;
 
 pub(crate) use answer::{durability, location, replayed};
 
@@ -56,6 +57,8 @@ pub(crate) struct Target {
     pub topic: Arc<str>,
     pub namespace: Option<String>,
     pub timeout: Duration,
+    /// The trace that the request is a part of.
+    trace: Option<String>,
 }
 
 impl Target {
@@ -91,6 +94,7 @@ impl Target {
             topic: topic.into(),
             namespace,
             timeout: timeout.unwrap_or(publisher::TIMEOUT),
+            trace: trace::of(&call.headers),
         };
         Ok((target, more))
     }
@@ -105,6 +109,17 @@ impl Target {
         }
         let scope = format!("topic {}", self.topic);
         node.under_way.begin(&scope, key)
+    }
+
+    /// Makes a message a part of the request's trace, unless it is an event that says its own.
+    pub(crate) fn trace(&self, message: &mut Message) {
+        let own = |message: &Message| {
+            let mut names = message.properties.iter().map(|(name, _)| name);
+            names.any(|name| name == trace::OF_EVENT)
+        };
+        if self.trace.is_some() && !own(message) {
+            message.trace_context.clone_from(&self.trace);
+        }
     }
 
     /// Waits for a broker's answer as long as the caller does.
@@ -264,10 +279,11 @@ pub(crate) async fn publish(
     read: Read,
 ) -> Result<Response, Problem> {
     let Read {
-        message,
+        mut message,
         deliver_at,
         ..
     } = read;
+    target.trace(&mut message);
     let node = &call.node;
     let kind = Kind::of(&message);
     let known = node.publisher.known(&node.client, &message.topic).await?;

@@ -22,6 +22,7 @@ use crate::problem::{self, Fault, Problem};
 use crate::publish::{self, read_json};
 use crate::publisher::{self, Kind};
 use crate::reply;
+use crate::trace;
 use crate::write::{self, Bodies, Object};
 
 pub(crate) const OPERATIONS: &[Operation] = &[
@@ -59,7 +60,8 @@ async fn request(mut call: Call) -> Result<Response, Problem> {
     let body = call.body(request).await?;
     let own = topic.clone();
     let read = read_json(body, move |body| publish::read(body, &own, most)).await?;
-    let message = read.message;
+    let mut message = read.message;
+    message.trace_context = trace::of(&call.headers);
     let node = &call.node;
     let kind = Kind::of(&message);
     node.publisher.takes(&node.client, &message).await?;

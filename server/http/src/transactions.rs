@@ -82,7 +82,7 @@ async fn begin(mut call: Call) -> Result<Response, Problem> {
     let (request, limit) = (limits.request, limits.body);
     let body = call.body(request).await?;
     let topic = target.topic.clone();
-    let half = read_json(body, move |body| {
+    let mut half = read_json(body, move |body| {
         let mut faults = Faults::default();
         let half = read(json::parse(body)?, &topic, limit, &mut faults);
         faults.check()?;
@@ -101,6 +101,7 @@ async fn begin(mut call: Call) -> Result<Response, Problem> {
             "a message of a transaction has neither a time of delivery nor a message_group";
         return Err(Problem::new(&problem::MESSAGE_TYPE_MISMATCH).detail(detail));
     }
+    target.trace(&mut half.message);
     let node = &call.node;
     node.publisher
         .check(&node.client, &target.topic, &[Kind::Transaction])

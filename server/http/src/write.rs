@@ -9,6 +9,7 @@ use crate::json;
 use crate::parameters::Parameters;
 use crate::rules::CONTENT_TYPE;
 use crate::time;
+use crate::trace::OF_EVENT;
 
 /// Java's name of the property that orders messages.
 const SHARDING_KEY: &str = "__SHARDINGKEY";
@@ -212,7 +213,7 @@ pub(crate) fn message<'o>(
     object.time("stored_at", message.stored_at);
     // An event's own stands among its attributes.
     let trace = message.property(TRACE_CONTEXT);
-    let trace = trace.or(message.property("CE_traceparent"));
+    let trace = trace.or(message.property(OF_EVENT));
     object.optional("trace_parent", trace);
     dead_letter(&mut object, message);
     object

@@ -96,9 +96,13 @@ pub(crate) async fn publish_all(
     node: &Node,
     target: &Target,
     key: Option<&str>,
-    entries: Vec<Entry>,
+    mut entries: Vec<Entry>,
     now: i64,
 ) -> Result<Response, Problem> {
+    let messages = entries
+        .iter_mut()
+        .filter_map(|entry| entry.message.as_mut());
+    messages.for_each(|message| target.trace(message));
     // What the topic is is asked once; what it does not take fails entry by entry.
     let known = node.publisher.known(&node.client, &target.topic).await?;
     let together = Vec::new();

@@ -24,4 +24,5 @@ mod slow;
 mod subscriptions;
 mod tail;
 mod topics;
+mod traced;
 mod transactions;
