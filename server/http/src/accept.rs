@@ -15,7 +15,7 @@ use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
 
-use crate::gauge::{Gauge, Taken};
+use crate::gauge::{Gauge, Taken, Unit};
 use crate::line::Wire;
 use crate::options::Limits;
 use crate::router::Door;
@@ -141,7 +141,7 @@ struct Place {
 impl Connections {
     fn new(limits: &Limits) -> Connections {
         Connections {
-            all: Gauge::new(limits.connections),
+            all: Gauge::new("connections", Unit::Requests, limits.connections),
             of_one: limits.connections_of_one,
             by_address: Arc::default(),
         }

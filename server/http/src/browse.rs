@@ -38,8 +38,6 @@ pub(crate) const OPERATIONS: &[Operation] = &[
 
 const LIMIT: u64 = 32;
 const LIMIT_MAX: u64 = 64;
-/// How long the token of a page is worth something.
-const PAGE_FOR_MS: i64 = 3_600_000;
 /// So many bytes of bodies end a page before its limit does.
 const PAGE_BYTES: usize = 4 << 20;
 /// The most pulls of one page: a filter that lets nothing through ends it before.
@@ -317,7 +315,7 @@ async fn begin(node: &Node, queue: &Queue, from: Option<i64>) -> Result<u64, Pro
 }
 
 fn page_token(node: &Node, wanted: &Wanted, place: &Place) -> String {
-    let until = clock::wall_ms() + PAGE_FOR_MS;
+    let until = page::until(node);
     let Place { queue, offset } = place;
     let text = format!("{until}\n{queue}\n{offset}\n{}", same(wanted));
     node.tokens.sign(Kind::Page, text.as_bytes())
@@ -351,9 +349,7 @@ fn read_page(node: &Node, token: &str, wanted: &Wanted) -> Result<Place, Problem
     };
     match until > clock::wall_ms() {
         true => Ok(place),
-        false => {
-            Err(Problem::new(&problem::PAGE_TOKEN_EXPIRED).detail("begin again without page_token"))
-        }
+        false => Err(page::expired()),
     }
 }
 

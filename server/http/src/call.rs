@@ -90,7 +90,10 @@ impl Call {
             return Err(too_large());
         }
         let bodies = &self.node.bodies;
-        let full = || Problem::unavailable("the server holds too many bytes of requests just now");
+        let full = || {
+            let detail = "the server holds too many bytes of requests just now";
+            bodies.over(&problem::UNAVAILABLE, detail)
+        };
         let held = self
             .held
             .insert(bodies.take(told.unwrap_or(0)).ok_or_else(full)?);

@@ -23,7 +23,7 @@ use crate::operations::{Operation, row};
 use crate::parameters::{NAMESPACE, Parameters};
 use crate::problem::{self, Fault, Problem};
 use crate::publisher::Kind;
-use crate::sse::{self, End, HEARTBEAT, Out};
+use crate::sse::{self, End, Out};
 use crate::tickets;
 use crate::told;
 use crate::transactions::Named;
@@ -113,8 +113,7 @@ async fn receive(call: Call) -> Result<Response, Problem> {
     let wanted = wanted?;
     media::accepted(&call.headers, &[media::JSON])?;
     let node = &call.node;
-    let place = node.long_polls.take(1);
-    let _place = place.ok_or_else(|| Problem::unavailable("too many callers wait"))?;
+    let _place = node.to_wait()?;
     let attendance = wanted.attend(node).await?;
     let max = usize::try_from(max).unwrap_or(1);
     let taken = tokio::select! {
@@ -187,7 +186,7 @@ async fn tell(
 ) -> Result<(), End> {
     out.send(sse::hello(node.options.sse_retry, None)).await?;
     let mut left = events.unwrap_or(u64::MAX);
-    let mut beat = Instant::now() + sse::jittered(HEARTBEAT);
+    let mut beat = Instant::now() + sse::jittered(node.options.sse_heartbeat);
     while left > 0 {
         // Nothing is taken for a reader that has not read what came before.
         out.taken().await?;
@@ -200,7 +199,7 @@ async fn tell(
             () = out.gone() => return Err(End::Done),
             () = sleep_until(beat) => {
                 out.send(sse::heartbeat(None)).await?;
-                beat = Instant::now() + HEARTBEAT;
+                beat = Instant::now() + node.options.sse_heartbeat;
             }
         }
     }

@@ -58,6 +58,8 @@ async fn cluster(call: Call) -> Result<Response, Problem> {
             "streams": limits.streams,
             "sql_streams": limits.sql_streams,
             "long_polls": limits.long_polls,
+            "page_time": duration::format(limits.page_time),
+            "stream_age": duration::format(limits.stream_age),
             "connections": limits.connections,
             "connections_per_address": limits.connections_of_one,
         },

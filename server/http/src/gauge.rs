@@ -3,11 +3,27 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use hyper::header::{HeaderName, HeaderValue, RETRY_AFTER};
+
+use crate::problem::{Kind, Problem};
+
+static RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+static RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+
 /// A count with a limit.
 #[derive(Debug)]
 pub(crate) struct Gauge {
     taken: Arc<AtomicUsize>,
     limit: usize,
+    /// What the limit is called, as the cluster's `limits` call it, and what it counts.
+    policy: (&'static str, Unit),
+}
+
+/// What a limit counts, in the words of the IETF's draft of `RateLimit` fields.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Unit {
+    Requests,
+    Bytes,
 }
 
 /// A share of a [`Gauge`].
@@ -18,11 +34,36 @@ pub(crate) struct Taken {
 }
 
 impl Gauge {
-    pub(crate) fn new(limit: usize) -> Gauge {
+    pub(crate) fn new(name: &'static str, unit: Unit, limit: usize) -> Gauge {
         Gauge {
             taken: Arc::default(),
             limit,
+            policy: (name, unit),
         }
+    }
+
+    /// What a caller is told for whom there is no room.
+    pub(crate) fn over(&self, kind: &'static Kind, detail: &str) -> Problem {
+        let (name, unit) = self.policy;
+        let unit = match unit {
+            Unit::Requests => "concurrent-requests",
+            Unit::Bytes => "content-bytes",
+        };
+        let policy = format!("\"{name}\";q={};qu=\"{unit}\"", self.limit);
+        let left = self.limit.saturating_sub(self.taken());
+        let mut problem = Problem::new(kind)
+            .detail(detail)
+            .header(RETRY_AFTER, HeaderValue::from_static("1"));
+        let fields = [
+            (&RATE_LIMIT_POLICY, policy),
+            (&RATE_LIMIT, format!("\"{name}\";r={left}")),
+        ];
+        for (header, text) in fields {
+            if let Ok(value) = HeaderValue::try_from(text) {
+                problem = problem.header(header.clone(), value);
+            }
+        }
+        problem
     }
 
     /// Takes so much, unless the limit would be passed.
@@ -62,7 +103,7 @@ mod tests {
 
     #[test]
     fn what_is_dropped_can_be_taken_again() {
-        let gauge = Gauge::new(3);
+        let gauge = Gauge::new("streams", Unit::Requests, 3);
         let two = gauge.take(2).unwrap();
         assert!(gauge.take(2).is_none());
         let one = gauge.take(1).unwrap();

@@ -30,7 +30,7 @@ use crate::parameters::{NAMESPACE, Parameters};
 use crate::problem::{self, Fault, Problem};
 use crate::pullers;
 use crate::receive::{self, AGAIN, LEASE, LEASE_RANGE, Shown, Unless, allowed_lease};
-use crate::sse::{self, End, HEARTBEAT, Out};
+use crate::sse::{self, End, Out};
 use crate::subscriptions::{self, Subscription};
 use crate::tickets;
 use crate::write::{Bodies, Format};
@@ -224,7 +224,7 @@ impl Stream {
         let hello = sse::hello(self.node.options.sse_retry, None);
         self.out.send(hello).await?;
         let mut left = self.wanted.events;
-        let mut beat = Instant::now() + sse::jittered(HEARTBEAT);
+        let mut beat = Instant::now() + sse::jittered(self.node.options.sse_heartbeat);
         let mut waits = Waits::default();
         let (mut turn, mut can_tell) = (0, true);
         while left > 0 {
@@ -266,7 +266,7 @@ impl Stream {
                 () = self.out.gone() => return Err(End::Done),
                 () = sleep_until(*beat) => {
                     self.out.send(sse::heartbeat(None)).await?;
-                    *beat = Instant::now() + HEARTBEAT;
+                    *beat = Instant::now() + self.node.options.sse_heartbeat;
                 }
             }
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hyper::HeaderMap;
-use hyper::header::{CONTENT_TYPE, HeaderMap as Headers, HeaderName, HeaderValue};
+use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderMap as Headers, HeaderName, HeaderValue};
 use posthouse_client::Received;
 
 use crate::draft::Draft;
@@ -233,7 +233,8 @@ pub(crate) fn finish(mut read: Read, body: Bytes, limit: usize) -> Result<Draft<
 pub(crate) fn too_large(problem: Problem) -> Problem {
     if std::ptr::eq(problem.kind(), &problem::REQUEST_TOO_LARGE) {
         return Problem::new(&problem::MESSAGE_TOO_LARGE)
-            .detail("the body is longer than a message may be");
+            .detail("the body is longer than a message may be")
+            .header(CONNECTION, HeaderValue::from_static("close"));
     }
     problem
 }

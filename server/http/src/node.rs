@@ -8,12 +8,13 @@ use tokio::sync::watch;
 
 use crate::checkers::Called;
 use crate::checks::Desks;
-use crate::gauge::Gauge;
+use crate::gauge::{Gauge, Taken, Unit};
 use crate::group_stream::Listed;
 use crate::idempotency::UnderWay;
 use crate::in_flight::InFlight;
 use crate::metrics::Metrics;
 use crate::options::Options;
+use crate::problem::{Problem, QUOTA_EXCEEDED};
 use crate::publisher::Publisher;
 use crate::pullers::Pullers;
 use crate::tail::Readers;
@@ -82,15 +83,25 @@ impl Node {
             listed: Arc::default(),
             pullers: Pullers::default(),
             metrics: Metrics::default(),
-            bodies: Gauge::new(limits.in_flight_bytes),
-            publishes: Gauge::new(limits.publishes),
-            long_polls: Gauge::new(limits.long_polls),
-            streams: Gauge::new(limits.streams),
-            sql_streams: Gauge::new(limits.sql_streams),
+            bodies: Gauge::new("in_flight_bytes", Unit::Bytes, limits.in_flight_bytes),
+            publishes: Gauge::new("publishes", Unit::Requests, limits.publishes),
+            long_polls: Gauge::new("long_polls", Unit::Requests, limits.long_polls),
+            streams: Gauge::new("streams", Unit::Requests, limits.streams),
+            sql_streams: Gauge::new("sql_streams", Unit::Requests, limits.sql_streams),
             draining: AtomicBool::new(false),
             ending: watch::Sender::new(false),
             options,
         }
+    }
+
+    /// A place among those that wait for messages, questions or replies.
+    ///
+    /// # Errors
+    /// `quota-exceeded`.
+    pub(crate) fn to_wait(&self) -> Result<Taken, Problem> {
+        let detail = "too many callers wait for messages or replies just now";
+        let taken = self.long_polls.take(1);
+        taken.ok_or_else(|| self.long_polls.over(&QUOTA_EXCEEDED, detail))
     }
 
     /// From now on nobody should send work here.

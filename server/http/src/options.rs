@@ -18,6 +18,8 @@ pub struct Options {
     pub makes_missing: bool,
     /// How long a browser waits before it opens a broken stream again.
     pub sse_retry: Duration,
+    /// How often a stream gives a sign of life, so that proxies and browsers see that it lives.
+    pub sse_heartbeat: Duration,
     /// How long the port stays open after the end was asked for, so that balancers notice.
     pub drain_delay: Duration,
     /// Hosts that webhooks may call wherever they are, over http too; with a port, only there.
@@ -37,6 +39,7 @@ impl Default for Options {
             role: "standalone",
             makes_missing: false,
             sse_retry: Duration::from_secs(3),
+            sse_heartbeat: Duration::from_secs(15),
             drain_delay: Duration::ZERO,
             webhook_hosts: Vec::new(),
             webhook_authorities: None,
@@ -74,6 +77,10 @@ pub struct Limits {
     pub body_grace: Duration,
     /// How long a peer may read nothing of an answer.
     pub write_stall: Duration,
+    /// How long the token of a list's next page is good.
+    pub page_time: Duration,
+    /// How long a stream lives, give or take a fifth, before its reader has to open it again.
+    pub stream_age: Duration,
     /// Bytes of bodies that requests may hold together.
     pub in_flight_bytes: usize,
     /// Publishes under way together.
@@ -106,6 +113,8 @@ impl Default for Limits {
             body_floor: 1 << 10,
             body_grace: Duration::from_secs(5),
             write_stall: Duration::from_secs(30),
+            page_time: Duration::from_secs(3_600),
+            stream_age: Duration::from_secs(30 * 60),
             in_flight_bytes: 256 << 20,
             publishes: 4_096,
             streams: 20_000,

@@ -17,9 +17,6 @@ use crate::token::Kind;
 
 const MOST: u64 = 100;
 const USUAL: u64 = 50;
-/// How long a token is good, in milliseconds.
-const GOOD_FOR: i64 = 3_600_000;
-
 /// The page that a request asks for.
 pub(crate) struct Page {
     after: Option<String>,
@@ -36,11 +33,14 @@ impl Page {
         parameters.finish()?;
         let mut after = None;
         if let Some(token) = parameters.text("page_token") {
-            let invalid = || Problem::new(&problem::INVALID_PAGE_TOKEN);
+            let invalid = || {
+                let detail = "this is no page_token that this cluster has handed out";
+                Problem::new(&problem::INVALID_PAGE_TOKEN).detail(detail)
+            };
             let read = node.tokens.read(Kind::Page, token).ok_or_else(invalid)?;
             let (until, name) = read.split_first_chunk().ok_or_else(invalid)?;
-            if i64::from_be_bytes(*until) < clock::wall_ms() {
-                return Err(Problem::new(&problem::PAGE_TOKEN_EXPIRED));
+            if i64::from_be_bytes(*until) <= clock::wall_ms() {
+                return Err(expired());
             }
             after = Some(String::from_utf8(name.to_vec()).map_err(|_| invalid())?);
         }
@@ -63,12 +63,23 @@ impl Page {
         names.truncate(self.limit);
         let last = names.last().filter(|_| more);
         let token = last.map(|last| {
-            let until = (clock::wall_ms() + GOOD_FOR).to_be_bytes();
-            let payload = [&until, last.as_bytes()].concat();
+            let payload = [&until(node).to_be_bytes(), last.as_bytes()].concat();
             node.tokens.sign(Kind::Page, &payload)
         });
         (names, token)
     }
+}
+
+/// Until when a token is good that is handed out now.
+pub(crate) fn until(node: &Node) -> i64 {
+    let time = node.options.limits.page_time.as_millis();
+    clock::wall_ms().saturating_add(i64::try_from(time).unwrap_or(i64::MAX))
+}
+
+/// A token was good, and is not any more.
+pub(crate) fn expired() -> Problem {
+    let detail = "begin again without page_token";
+    Problem::new(&problem::PAGE_TOKEN_EXPIRED).detail(detail)
 }
 
 /// A page of a list.

@@ -60,7 +60,6 @@ kinds! {
     MESSAGE_NOT_FOUND 404 "message-not-found" "Message not found" Some(40401), false;
     BROKER_NOT_FOUND 404 "broker-not-found" "Broker not found" None, false;
     QUEUE_NOT_FOUND 404 "queue-not-found" "Queue not found" Some(40404), false;
-    SCHEDULED_MESSAGE_NOT_FOUND 404 "scheduled-message-not-found" "Scheduled message not found" None, false;
     OPERATION_NOT_FOUND 404 "operation-not-found" "Operation not found" None, false;
     CHECKER_NOT_FOUND 404 "checker-not-found" "Checker not found" None, false;
     TRANSACTION_NOT_FOUND 404 "transaction-not-found" "Transaction not found" None, false;

@@ -5,7 +5,7 @@ pub(crate) mod batch;
 mod raw;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use posthouse_client::Message;
 
@@ -128,9 +128,7 @@ impl Target {
     /// `broker-timeout`.
     pub(crate) async fn in_time<T>(&self, call: impl Future<Output = T>) -> Result<T, Problem> {
         let answered = tokio::time::timeout(self.timeout, call).await;
-        answered.map_err(|_| {
-            Problem::new(&problem::BROKER_TIMEOUT).detail("the broker did not answer in time")
-        })
+        answered.map_err(|_| Problem::late())
     }
 }
 
@@ -227,7 +225,8 @@ pub(crate) fn begin(call: &Call) -> Result<(Target, Option<String>, Held), Probl
 /// `unavailable`.
 pub(crate) fn place(node: &Node) -> Result<Taken, Problem> {
     let taken = node.publishes.take(1);
-    taken.ok_or_else(|| Problem::unavailable("too many messages are being published"))
+    let detail = "too many messages are being published";
+    taken.ok_or_else(|| node.publishes.over(&problem::UNAVAILABLE, detail))
 }
 
 #[allow(clippy::manual_async_fn)] // the future of an `async fn` has room for its arguments twice
@@ -286,10 +285,12 @@ pub(crate) async fn publish(
     target.trace(&mut message);
     let node = &call.node;
     let kind = Kind::of(&message);
-    let known = node.publisher.known(&node.client, &message.topic).await?;
-    known.takes(&message)?;
+    let begun = Instant::now();
+    let known = (node.publisher).known(&node.client, &message.topic, target.timeout);
+    known.await?.takes(&message)?;
     let producer = node.publisher.producer(&node.client)?;
-    let sent = publisher::send(producer, message, target.timeout).await;
+    let left = target.timeout.saturating_sub(begun.elapsed());
+    let sent = publisher::send(producer, message, left).await;
     if sent.is_err() {
         node.publisher.forget(&target.topic);
     }

@@ -118,24 +118,35 @@ impl Publisher {
         topic: &str,
         kinds: &[Kind],
     ) -> Result<(), Problem> {
-        let known = self.known(client, topic).await?;
+        let known = self.known(client, topic, TIMEOUT).await?;
         kinds.iter().try_for_each(|kind| known.is_of(*kind, topic))
     }
 
     /// Whether a topic exists and takes this message.
     ///
     /// # Errors
-    /// Those of [`Publisher::check`]; `unsupported-by-broker` for a time that its brokers would not see, and
+    /// Those of [`Publisher::known`]; `unsupported-by-broker` for a time that its brokers would not see, and
     /// deliver the message at once.
-    pub(crate) async fn takes(&self, client: &Client, message: &Message) -> Result<(), Problem> {
-        self.known(client, &message.topic).await?.takes(message)
+    pub(crate) async fn takes(
+        &self,
+        client: &Client,
+        message: &Message,
+        limit: Duration,
+    ) -> Result<(), Problem> {
+        let known = self.known(client, &message.topic, limit).await?;
+        known.takes(message)
     }
 
-    /// What is known of a topic, to ask about many messages.
+    /// What is known of a topic, to ask about many messages. Brokers are asked within a time.
     ///
     /// # Errors
-    /// `topic-not-found`, as [`Publisher::check`].
-    pub(crate) async fn known(&self, client: &Client, topic: &str) -> Result<Known, Problem> {
+    /// `topic-not-found`, as [`Publisher::check`]; `broker-timeout`: nothing was sent yet.
+    pub(crate) async fn known(
+        &self,
+        client: &Client,
+        topic: &str,
+        limit: Duration,
+    ) -> Result<Known, Problem> {
         let known = {
             let topics = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
             let known = topics.get(topic);
@@ -144,7 +155,10 @@ impl Publisher {
         match known {
             Some(known) => Ok(known),
             // Boxed: a publish has no room for what it seldom does.
-            None => Box::pin(self.learn(client, topic)).await,
+            None => {
+                let learned = Box::pin(tokio::time::timeout(limit, self.learn(client, topic)));
+                learned.await.unwrap_or_else(|_| Err(Problem::late()))
+            }
         }
     }
 
@@ -208,7 +222,7 @@ impl Known {
         Ok(())
     }
 
-    fn is_of(&self, kind: Kind, topic: &str) -> Result<(), Problem> {
+    pub(crate) fn is_of(&self, kind: Kind, topic: &str) -> Result<(), Problem> {
         let Some(only) = self.only.filter(|only| *only != kind) else {
             return Ok(());
         };

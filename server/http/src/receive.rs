@@ -94,8 +94,7 @@ async fn receive(call: Call) -> Result<Response, Problem> {
         return Err(Problem::new(&problem::INVALID_PARAMETER).faults(vec![fault]));
     }
     let key = idempotency::key(&call.headers)?;
-    let place = call.node.long_polls.take(1);
-    let _place = place.ok_or_else(|| Problem::unavailable("too many callers wait for messages"))?;
+    let _place = call.node.to_wait()?;
     let (group, subscription) = subscription(&call.node, &wanted).await?;
     let ordered = group.consume_message_orderly;
     let scope = format!("receive {} {}", wanted.group, subscription.topic);

@@ -53,8 +53,7 @@ async fn request(mut call: Call) -> Result<Response, Problem> {
     let topic = names::topic(call.parameter(0), namespace.as_deref())?;
     let topic: std::sync::Arc<str> = topic.as_str().into();
     no_key(&call)?;
-    let place = call.node.long_polls.take(1);
-    let _place = place.ok_or_else(|| Problem::unavailable("too many callers wait for replies"))?;
+    let _place = call.node.to_wait()?;
     let limits = &call.node.options.limits;
     let (request, most) = (limits.request, limits.body);
     let body = call.body(request).await?;
@@ -64,7 +63,9 @@ async fn request(mut call: Call) -> Result<Response, Problem> {
     message.trace_context = trace::of(&call.headers);
     let node = &call.node;
     let kind = Kind::of(&message);
-    node.publisher.takes(&node.client, &message).await?;
+    (node.publisher)
+        .takes(&node.client, &message, limit)
+        .await?;
     let asked = node
         .publisher
         .requester(&node.client)?

@@ -8,6 +8,7 @@ use posthouse_client::code::response::{ILLEGAL_OPERATION, NO_PERMISSION};
 
 use crate::body::{Body, Response};
 use crate::call::Call;
+use crate::clock;
 use crate::operations::{Operation, row};
 use crate::problem::{self, Problem};
 use crate::publish::Target;
@@ -32,8 +33,9 @@ async fn recall(call: Call) -> Result<Response, Problem> {
     }
     let node = &call.node;
     let due = || {
-        Problem::new(&problem::MESSAGE_ALREADY_DUE)
-            .detail("the message is delivered, or about to be")
+        Problem::new(&problem::MESSAGE_ALREADY_DUE).detail(
+            "its time has come: it is delivered, or about to be, unless it was called back before",
+        )
     };
     let recalled = node.publisher.producer(&node.client)?.recall(handle);
     match target.in_time(recalled).await? {
@@ -47,13 +49,23 @@ async fn recall(call: Call) -> Result<Response, Problem> {
         Ok(_) => Err(Problem::new(&problem::UNSUPPORTED_BY_BROKER)
             .detail("the broker cannot say whether it called the message back; it may have")),
         Err(Error::Handle(_)) => Err(invalid()),
-        Err(error) if error.code() == Some(ILLEGAL_OPERATION) => Err(due()),
+        // Of a time that is past, and of one that is further away than a message may wait.
+        Err(error) if error.code() == Some(ILLEGAL_OPERATION) => Err(match is_far(handle) {
+            true => invalid(),
+            false => due(),
+        }),
         Err(error) if error.code() == Some(NO_PERMISSION) => {
             Err(Problem::new(&problem::UNSUPPORTED_BY_BROKER)
                 .detail("the broker calls nothing back: recallMessageEnable is off"))
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// Whether a handle is of a time that is certainly to come, whatever the difference of clocks.
+fn is_far(handle: &str) -> bool {
+    const APART: i64 = 3_600_000;
+    due_at(handle).is_some_and(|at| at > clock::wall_ms().saturating_add(APART))
 }
 
 /// The topic that a handle names.

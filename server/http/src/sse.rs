@@ -20,10 +20,6 @@ use crate::node::Node;
 use crate::problem::{self, Problem};
 use crate::told::Promise;
 
-/// Signs of life, so that proxies and browsers see that the stream lives.
-pub(crate) const HEARTBEAT: Duration = Duration::from_secs(15);
-/// A stream ends by itself, so that reconnects are spread and routine.
-const AGE: Duration = Duration::from_secs(30 * 60);
 /// The longest that a script may ask for; a stream is ended by its age before.
 pub(crate) const LONGEST: Duration = Duration::from_secs(24 * 3_600);
 /// Events that wait for a slow reader; then its stream waits, and nobody else's.
@@ -177,7 +173,8 @@ pub(crate) async fn run(
     asked: Option<Duration>,
     work: Pin<Box<impl Future<Output = Result<(), End>>>>,
 ) {
-    let age = jittered(AGE);
+    // A stream ends by itself, so that reconnects are spread and routine.
+    let age = jittered(node.options.limits.stream_age);
     let over = tokio::time::sleep(asked.unwrap_or(age).min(age));
     let end = tokio::select! {
         () = node.ended() => End::Drain("shutdown"),

@@ -37,7 +37,7 @@ use reader::Reader;
 pub(crate) use reader::Readers;
 use stream::Stream;
 use wanted::Wanted;
-pub(crate) use wanted::{TAGS_EXPECTED, filter, tags};
+pub(crate) use wanted::{EXPRESSION_MAX, TAGS_EXPECTED, TOO_LONG, filter, tags};
 
 pub(crate) const OPERATIONS: &[Operation] = &[row!(
     GET "/v1/topics/{topic}/stream" "tailTopic" tail,

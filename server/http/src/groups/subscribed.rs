@@ -15,7 +15,7 @@ use crate::page::{self, Page};
 use crate::parameters::{NAMESPACE, Parameters};
 use crate::problem::{self, Problem};
 use crate::subscriptions::{self, Subscription};
-use crate::tail::{TAGS_EXPECTED, tags};
+use crate::tail::{EXPRESSION_MAX, TAGS_EXPECTED, TOO_LONG, tags};
 use crate::{clock, etag, names, time, write};
 
 /// Where a group begins in a topic that it never consumed.
@@ -293,6 +293,7 @@ fn read_filter(faults: &mut Faults, at: At<'_>, value: json::Value<'_>) -> Optio
         return None;
     };
     let (read, expected) = match kind? {
+        _ if text.chars().count() > EXPRESSION_MAX => (None, TOO_LONG),
         "sql" => (
             (!text.trim().is_empty()).then(|| Filter::sql(&*text)),
             "an SQL92 expression expected",

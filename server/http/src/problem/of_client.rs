@@ -11,6 +11,11 @@ use super::{
 };
 
 impl Problem {
+    /// A broker was asked, and said nothing.
+    pub fn late() -> Problem {
+        Problem::new(&BROKER_TIMEOUT).detail("the broker did not answer in time")
+    }
+
     /// Nobody can do this just now.
     pub fn unavailable(detail: &str) -> Problem {
         Problem::new(&UNAVAILABLE)
@@ -44,9 +49,7 @@ impl From<Error> for Problem {
             ),
             Error::NoReply(_) => Problem::new(&BROKER_TIMEOUT).detail("nobody replied in time"),
             Error::Timeout(_) => Problem::new(&BROKER_TIMEOUT).detail("no broker answered in time"),
-            Error::Call { .. } if error.is_timeout() => {
-                Problem::new(&BROKER_TIMEOUT).detail("the broker did not answer in time")
-            }
+            Error::Call { .. } if error.is_timeout() => Problem::late(),
             Error::NoNameServer | Error::Address(..) | Error::Call { .. } => {
                 tracing::warn!(%error, "the cluster cannot be reached");
                 Problem::unavailable("the cluster cannot be reached")
@@ -91,9 +94,15 @@ fn of_message(error: &MessageError) -> Problem {
 fn of_refusal(refusal: &Refusal) -> Problem {
     use code::response::{
         FLOW_CONTROL, NO_PERMISSION, REQUEST_CODE_NOT_SUPPORTED, SERVICE_NOT_AVAILABLE,
-        SUBSCRIPTION_GROUP_NOT_EXIST, SUBSCRIPTION_PARSE_FAILED, SYSTEM_BUSY, TOPIC_NOT_EXIST,
+        SUBSCRIPTION_GROUP_NOT_EXIST, SUBSCRIPTION_PARSE_FAILED, SYSTEM_BUSY, SYSTEM_ERROR,
+        TOPIC_NOT_EXIST,
     };
     tracing::debug!(%refusal, "a broker refused");
+    if refusal.code == SYSTEM_ERROR
+        && let Some(detail) = switched_off(&refusal.remark)
+    {
+        return Problem::new(&UNSUPPORTED_BY_BROKER).detail(detail);
+    }
     match refusal.code {
         TOPIC_NOT_EXIST => Problem::new(&TOPIC_NOT_FOUND).detail("the broker has no such topic"),
         SUBSCRIPTION_GROUP_NOT_EXIST => {
@@ -111,4 +120,20 @@ fn of_refusal(refusal: &Refusal) -> Problem {
             Problem::new(&INTERNAL).detail(format!("the broker answered {}", refusal.code))
         }
     }
+}
+
+/// What a broker was configured not to do; only its text tells that from a failure.
+fn switched_off(remark: &str) -> Option<&'static str> {
+    let known = [
+        (
+            "filter message by SQL92",
+            "the broker filters by no SQL92: its enablePropertyFilter is off",
+        ),
+        (
+            "timerWheelEnable",
+            "the broker knows delay levels only: its timerWheelEnable is off",
+        ),
+    ];
+    let mut known = known.into_iter();
+    known.find_map(|(text, detail)| remark.contains(text).then_some(detail))
 }

@@ -4,6 +4,7 @@ mod read;
 mod shown;
 
 use std::collections::{HashMap, HashSet};
+use std::time::Instant;
 
 use bytes::Bytes;
 use posthouse_client::{Message, Producer, Sent, SentTogether};
@@ -104,7 +105,9 @@ pub(crate) async fn publish_all(
         .filter_map(|entry| entry.message.as_mut());
     messages.for_each(|message| target.trace(message));
     // What the topic is is asked once; what it does not take fails entry by entry.
-    let known = node.publisher.known(&node.client, &target.topic).await?;
+    let begun = Instant::now();
+    let known = (node.publisher).known(&node.client, &target.topic, target.timeout);
+    let known = known.await?;
     let together = Vec::new();
     let mut batch = Batch { entries, together };
     for entry in batch
@@ -123,7 +126,8 @@ pub(crate) async fn publish_all(
         true => Ok(None),
         false => target.begin(node, Some(own)),
     };
-    if tokio::time::timeout(target.timeout, batch.send(producer, begin))
+    let left = target.timeout.saturating_sub(begun.elapsed());
+    if tokio::time::timeout(left, batch.send(producer, begin))
         .await
         .is_err()
     {

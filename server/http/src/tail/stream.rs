@@ -13,7 +13,7 @@ use super::cursor::Place;
 use super::reader::{Event, Found, Reader, SLICE, frame, gap};
 use super::wanted::Wanted;
 use crate::node::Node;
-use crate::sse::{self, End, HEARTBEAT, Out};
+use crate::sse::{self, End, Out};
 
 const HOLD: Duration = Duration::from_secs(20);
 
@@ -70,7 +70,8 @@ impl Stream {
     ) -> Result<(), End> {
         let mut aligned = seen == self.place;
         // Set once for all events until the next sign of life.
-        let beat = sleep_until(Instant::now() + sse::jittered(HEARTBEAT));
+        let every = self.node.options.sse_heartbeat;
+        let beat = sleep_until(Instant::now() + sse::jittered(every));
         let mut beat = std::pin::pin!(beat);
         let reader = self.reader.clone();
         let may_ride = self.wanted.is_everything() && self.events_left == u64::MAX;
@@ -101,7 +102,7 @@ impl Stream {
                             reader.sign(&self.place)
                         };
                         self.out.send(sse::heartbeat(Some(&id))).await?;
-                        beat.as_mut().reset(Instant::now() + HEARTBEAT);
+                        beat.as_mut().reset(Instant::now() + every);
                     }
                     let line = self.out.line().filter(|_| aligned && may_ride);
                     let Some(seat) = line.and_then(|line| reader.fan.mount(line, number)) else {
@@ -246,7 +247,8 @@ impl Stream {
                 }
             });
         }
-        let mut beat = Instant::now() + sse::jittered(HEARTBEAT);
+        let every = self.node.options.sse_heartbeat;
+        let mut beat = Instant::now() + sse::jittered(every);
         loop {
             tokio::select! {
                 Some((at, from, answer)) = pulled.recv() => {
@@ -256,7 +258,7 @@ impl Stream {
                 () = sleep_until(beat) => {
                     let id = self.reader.sign(&self.place);
                     self.out.send(sse::heartbeat(Some(&id))).await?;
-                    beat = Instant::now() + HEARTBEAT;
+                    beat = Instant::now() + every;
                 }
             }
         }

@@ -15,8 +15,11 @@ pub(crate) fn filter(parameters: &mut Parameters<'_>) -> Result<Filter, Problem>
         let fault = Fault::parameter(name, what);
         Err(Problem::new(&problem::INVALID_FILTER).faults(vec![fault]))
     };
+    let long = |text: &str| text.chars().count() > EXPRESSION_MAX;
     match (parameters.text("tag"), parameters.text("sql")) {
         (Some(_), Some(_)) => invalid("sql", "either tag or sql, not both"),
+        (Some(text), None) if long(text) => invalid("tag", TOO_LONG),
+        (None, Some(text)) if long(text) => invalid("sql", TOO_LONG),
         (Some(text), None) => match tags(text) {
             Some(filter) => Ok(filter),
             None => invalid("tag", TAGS_EXPECTED),
@@ -27,6 +30,9 @@ pub(crate) fn filter(parameters: &mut Parameters<'_>) -> Result<Filter, Problem>
     }
 }
 
+/// The longest expression of a filter, in characters.
+pub(crate) const EXPRESSION_MAX: usize = 2_048;
+pub(crate) const TOO_LONG: &str = "at most 2048 characters expected";
 pub(crate) const TAGS_EXPECTED: &str = "tags, which have no '|', separated by ||; or *";
 
 /// A filter by tags, separated by `||`; `*` is everything. What no message can be tagged with is none.

@@ -15,6 +15,7 @@ mod group_stream;
 mod groups;
 mod guarded;
 mod leases;
+mod limits;
 mod lost;
 mod messages;
 mod receiver;

@@ -1,5 +1,6 @@
 //! Messages by HTTP: published at every door, received, settled.
 
+use base64::Engine as _;
 use serde_json::{Value, json};
 
 use crate::door::{Answer, ask, ask_json, client, fresh, send};
@@ -309,6 +310,8 @@ fn bytes_are_published_and_received_as_bytes() {
     assert_eq!(got.header("mq-properties"), "width=640&Note=a%20b");
     assert_eq!(got.header("mq-message-id"), sent.json()["message_id"]);
     assert_eq!(got.header("content-disposition"), "attachment");
+    assert_eq!(got.header("content-security-policy"), "sandbox");
+    assert_eq!(got.header("cache-control"), "no-store");
     settle(&group, "ack", &[got.header("mq-lease-id")], json!({})).expect(200);
     let none = format!("/v1/groups/{group}/messages:receive?max=1&wait=0s");
     send("POST", &none, &bytes, b"").expect(204);
@@ -451,6 +454,11 @@ fn a_delayed_message_is_called_back_or_comes() {
     }
     let garbled = ask("DELETE", &target(&topic, "nonsense")).expect(400);
     assert_eq!(garbled.problem(), "invalid-recall-handle");
+    // In the year 2603: no message waits that long, so it is not on its way either.
+    let far = format!("v1 {topic} broker-a 19999999999999 7F00");
+    let far = base64::engine::general_purpose::URL_SAFE.encode(far);
+    let far = ask("DELETE", &target(&topic, &far)).expect(400);
+    assert_eq!(far.problem(), "invalid-recall-handle");
     let soon = publish(&topic, &json!({"body": "soon", "delay": "1s"})).expect(201);
     publish(
         &topic,

@@ -227,6 +227,22 @@ fn what_is_wrong_with_a_subscription_is_told() {
             "{wanted}"
         );
     }
+    let (long, tags) = ("a = 1 OR ".repeat(228) + "a = 1", "t".repeat(2_049));
+    for wanted in [
+        json!({"filter": {"type": "sql", "expression": long}}),
+        json!({"filter": {"expression": tags}}),
+    ] {
+        let refused = put(&group, &topic, &wanted).expect(422);
+        assert_eq!(refused.problem(), "invalid-filter", "{wanted}");
+    }
+    let sql = long.replace(' ', "+").replace('=', "%3D");
+    for target in [
+        format!("/v1/topics/{topic}/stream?sql={sql}"),
+        format!("/v1/topics/{topic}/messages?tag={tags}"),
+    ] {
+        let refused = ask("GET", &target).expect(422);
+        assert_eq!(refused.problem(), "invalid-filter", "{target}");
+    }
     let empty = json!({});
     let nowhere = put(&group, "nowhere-at-all", &empty).expect(404);
     assert_eq!(nowhere.problem(), "topic-not-found");

@@ -8,6 +8,7 @@ mod embedded;
 mod failed_disk;
 mod http;
 mod http_survives;
+mod http_without;
 mod kill;
 mod kill_delay;
 mod kill_pop;
