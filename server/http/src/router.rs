@@ -292,3 +292,6 @@ async fn caught<T>(mut work: Pin<Box<dyn Future<Output = T> + Send>>) -> Result<
     })
     .await
 }
+
+#[cfg(test)]
+mod tests;

@@ -95,6 +95,22 @@ pub fn own(options: Options) -> http_door::Server {
     to(client(), options)
 }
 
+/// A server of its own in memory, which gives up its oldest messages when it is full, and a door to it.
+pub fn small() -> (posthouse::Server, http_door::Server) {
+    let embedded = posthouse::Embedded {
+        memory_bytes: 64 << 20,
+        listen: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
+        ..posthouse::Embedded::default()
+    };
+    let server = posthouse::Server::embedded(&embedded).unwrap();
+    let name_server = server.namesrv().unwrap().address().to_string();
+    let door = to(
+        Client::new(ClientConfig::new(&name_server)),
+        Options::default(),
+    );
+    (server, door)
+}
+
 /// A door to a cluster that nobody reaches.
 pub fn away() -> http_door::Server {
     to(
@@ -245,6 +261,12 @@ pub fn read(socket: &mut TcpStream, head_only: bool) -> Answer {
         }
         _ => body,
     };
+    if !headers
+        .get("content-type")
+        .is_some_and(|kind| kind.starts_with("text/html"))
+    {
+        contract::note(&String::from_utf8_lossy(&body));
+    }
     Answer {
         status: status.parse().unwrap(),
         headers,

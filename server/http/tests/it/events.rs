@@ -68,6 +68,7 @@ impl Stream {
             let line = self.line()?;
             if line.is_empty() {
                 if has_data {
+                    crate::contract::note(&event.data.to_string());
                     return Some(event);
                 }
                 event = Event::default();

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use http_door::{Options, Ports, Secret, Server};
 use posthouse_client::{Client, Config};
 
-use crate::door;
+use crate::{contract, door};
 
 /// Set in the process that runs the suite through gateways.
 const THROUGH: &str = "POSTHOUSE_HTTP_SUITE_THROUGH_GATEWAYS";
@@ -94,7 +94,9 @@ fn the_suite_passes_through_three_gateways_behind_a_balancer() {
         return;
     }
     let mut suite = Command::new(std::env::current_exe().unwrap());
-    suite.env(THROUGH, "1").stdin(Stdio::null());
+    let notes = tempfile::NamedTempFile::new().unwrap();
+    suite.env(THROUGH, "1").env(contract::NOTES, notes.path());
+    suite.stdin(Stdio::null());
     for (name, _) in ELSEWHERE {
         suite.args(["--skip", name]);
     }
@@ -106,5 +108,6 @@ fn the_suite_passes_through_three_gateways_behind_a_balancer() {
         .find(|line| line.starts_with("test result"));
     let why = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}{why}");
+    contract::met_all(&std::fs::read_to_string(notes.path()).unwrap());
     eprintln!("through gateways: {}", last.unwrap_or_default());
 }

@@ -42,6 +42,103 @@ fn a_web_page_of_another_origin_reaches_nothing() {
 }
 
 #[test]
+fn a_link_from_elsewhere_leads_to_a_page_and_to_nothing_else() {
+    let from_elsewhere = |method: &str, target: &str, mode: &str| {
+        let headers = [
+            ("Sec-Fetch-Site", "cross-site"),
+            ("Sec-Fetch-Mode", mode),
+            ("Accept", "text/html"),
+        ];
+        send(method, target, &headers, b"")
+    };
+    for page in ["/", "/docs", "/problems/not-found"] {
+        from_elsewhere("GET", page, "navigate").expect(200);
+        // A script, or an image's address, is no link that somebody follows.
+        let hidden = from_elsewhere("GET", page, "no-cors").expect(403);
+        assert_eq!(hidden.problem(), "origin-not-allowed", "{page}");
+    }
+    let topic = topic("linked");
+    for (method, target) in [
+        ("GET", "/v1/topics".to_owned()),
+        ("GET", "/openapi.json".to_owned()),
+        ("POST", format!("/v1/topics/{topic}/messages:raw")),
+    ] {
+        let refused = from_elsewhere(method, &target, "navigate").expect(403);
+        assert_eq!(refused.problem(), "origin-not-allowed", "{target}");
+    }
+}
+
+/// What a server says to these bytes, and that it hangs up behind that.
+fn answer_to(text: &str) -> crate::door::Answer {
+    let mut socket = connect(address());
+    // It may hang up before it has read everything.
+    let _ = socket.write_all(text.as_bytes());
+    read(&mut socket, false)
+}
+
+#[test]
+fn what_two_servers_could_read_in_two_ways_is_read_in_none() {
+    let host = address();
+    let post = format!("POST /v1/topics/t/messages:raw HTTP/1.1\r\nHost: {host}\r\n");
+    let get = format!("GET /livez HTTP/1.1\r\nHost: {host}\r\n");
+    for text in [
+        format!("{post}Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello"),
+        format!("{post}Content-Length: 5, 5\r\n\r\nhello"),
+        format!("{post}Content-Length: +5\r\n\r\nhello"),
+        format!("{post}Transfer-Encoding: xchunked\r\n\r\nhello"),
+        format!("{get}X-A: b\r\n c\r\n\r\n"),
+        format!("GET /livez HTTP/1.1\r\nHost : {host}\r\n\r\n"),
+        "GARBAGE\r\n\r\n".to_owned(),
+    ] {
+        let refused = answer_to(&text);
+        assert_eq!((refused.status, refused.body.len()), (400, 0), "{text}");
+        assert_eq!(refused.header("connection"), "close", "{text}");
+    }
+    // Of a length and chunks, the chunks count, and nothing behind them is another request.
+    let both = format!(
+        "{post}Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /none HTTP/1.1\r\n\r\n"
+    );
+    let chunks = answer_to(&both);
+    assert_eq!(chunks.header("connection"), "close");
+    assert_eq!(chunks.problem(), "empty-body");
+}
+
+#[test]
+fn nobody_waits_for_a_body_that_is_not_taken() {
+    let topic = topic("too-long");
+    for (door, kind, length, slug) in [
+        (
+            "messages:raw",
+            "image/png",
+            (4 << 20) + 1,
+            "message-too-large",
+        ),
+        ("events", "text/plain", (4 << 20) + 1, "message-too-large"),
+        (
+            "messages",
+            "application/json",
+            (6 << 20) + 1,
+            "request-too-large",
+        ),
+        (
+            "messages:batch",
+            "application/json",
+            (8 << 20) + 1,
+            "request-too-large",
+        ),
+    ] {
+        let host = address();
+        // None of it comes: who answers has not waited, and whoever hangs up says so.
+        let refused = answer_to(&format!(
+            "POST /v1/topics/{topic}/{door} HTTP/1.1\r\nHost: {host}\r\nContent-Type: {kind}\r\n\
+             Content-Length: {length}\r\n\r\n"
+        ));
+        assert_eq!((refused.status, &*refused.problem()), (413, slug), "{door}");
+        assert_eq!(refused.header("connection"), "close", "{door}");
+    }
+}
+
+#[test]
 fn a_named_origin_may_ask_and_read() {
     let page = "https://shop.example";
     let server = own(Options {

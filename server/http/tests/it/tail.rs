@@ -325,6 +325,60 @@ fn the_end_of_the_server_ends_streams_and_says_so() {
 }
 
 #[test]
+fn what_was_deleted_before_it_was_read_is_a_gap_and_the_stream_goes_on() {
+    let (server, door) = crate::door::small();
+    let at = door.address().unwrap();
+    let json = [("Content-Type", "application/json")];
+    send_to(at, "PUT", "/v1/topics/full", &json, b"{\"queues\":1}").expect(201);
+    let publish = |body: &str| {
+        let body = json!({ "body": body }).to_string();
+        let sent = send_to(
+            at,
+            "POST",
+            "/v1/topics/full/messages",
+            &json,
+            body.as_bytes(),
+        );
+        sent.expect(201).json()["offset"].as_u64().unwrap()
+    };
+    let path = "/v1/topics/full/stream";
+    let mut stream = open_at(at, path, None);
+    publish("first");
+    let cursor = stream.next().unwrap().id;
+    stream.cut();
+    let first_kept = || {
+        let offsets = send_to(at, "GET", "/v1/topics/full/offsets", &[], b"").expect(200);
+        offsets.json()["items"][0]["min"].as_u64().unwrap()
+    };
+    let long = "x".repeat(3 << 20);
+    let end = std::time::Instant::now() + crate::door::LIMIT;
+    while first_kept() <= 1 {
+        publish(&long);
+        assert!(std::time::Instant::now() < end, "it keeps everything");
+    }
+    let last = publish("last");
+    let mut back = open_at(at, path, Some(&cursor));
+    let gap = back.next().unwrap();
+    assert_eq!(gap.name, "gap", "{gap:?}");
+    let kept = gap.data["resumed_at"].as_u64().unwrap();
+    let told = json!({"queue": "broker-a:0", "lost_from": 1, "resumed_at": kept});
+    assert_eq!(gap.data, told);
+    assert!(kept > 1 && kept <= last, "{kept}");
+    crate::contract::valid_as("Gap", &gap.data);
+    // What is left comes in order, the end of it too.
+    for offset in kept..=last {
+        assert_eq!(back.next().unwrap().data["offset"], offset);
+    }
+    // The gap's own id is a place as well: behind it nothing is lost again.
+    let mut again = open_at(at, path, Some(&gap.id));
+    let next = again.next().unwrap();
+    assert_eq!((&*next.name, &next.data["offset"]), ("", &json!(kept)));
+    drop((back, again));
+    door.stop(crate::door::LIMIT);
+    drop(server);
+}
+
+#[test]
 fn a_script_gets_an_end() {
     let to = Publisher::new("short", 1);
     let mut stream = open(&to.path("max_duration=50ms"), None);
