@@ -28,7 +28,7 @@ pub const LEFT_FOR_OTHERS: usize = 16_384;
 pub const ORDERED_SCAN: usize = 256;
 /// Leases that ran out which are dealt with in one go.
 pub const REVIVE_BATCH: usize = 256;
-/// Messages that went elsewhere as their leases ran out, of which an ack is told so.
+/// Messages that went elsewhere as their leases ran out, or whose groups did, of which an ack is told so.
 pub const GONE: usize = 1024;
 /// What could not be given back is tried again after this time.
 pub const REVIVE_PAUSE: Duration = Duration::from_millis(10);

@@ -334,7 +334,7 @@ impl Flight {
         at < self.next && is_over && !self.gone.contains(&at)
     }
 
-    /// A message went elsewhere as its lease ran out.
+    /// A message went elsewhere as its lease ran out, or its group did.
     pub fn went(&mut self, at: u64) {
         self.gone.insert(at);
         if self.gone.len() > limits::GONE {
@@ -445,6 +445,9 @@ impl Flight {
     /// Everything in flight is forgotten: acks of earlier handles change nothing, and the next pop
     /// starts at the committed offset, whatever it is then.
     pub fn cancel(&mut self) {
+        // Whoever had one of them has nothing any more, wherever the group is sent.
+        let out: Vec<u64> = self.out().chain(self.open.keys().copied()).collect();
+        out.into_iter().for_each(|at| self.went(at));
         let leases = self.leases.keys().map(|&key| Changed::Lease(key));
         self.changed.extend(leases);
         let open = self.open.keys().map(|at| Changed::Open(at - at % SPAN));

@@ -58,6 +58,9 @@ impl Lapsed {
     }
 }
 
+/// Why a message is a dead letter that came as often as its group takes it.
+const EXHAUSTED: &str = "attempts";
+
 impl Broker {
     /// Gives back what was popped and not acked in time. Returns how long nothing more is due; `None`
     /// if nothing is out.
@@ -167,7 +170,7 @@ impl Broker {
         };
         let times = lapsed.times(&view);
         if self.is_exhausted(line, times) {
-            let buried = self.bury(line, lapsed, entry, &view, times, None)?;
+            let buried = self.bury(line, lapsed, entry, &view, times, Some(EXHAUSTED))?;
             return Ok(buried.is_some());
         }
         let topic = self.pop_retry_topic(line)?;
