@@ -447,15 +447,22 @@ fn leased(
             broker,
         };
         let starts = starts(frame.ext.get("startOffsetInfo").unwrap_or_default());
-        Some((pop, starts))
+        let counts = counts(frame.ext.get("orderCountInfo").unwrap_or_default());
+        Some((pop, starts, counts))
     });
-    let (pop, starts) = read
+    let (pop, starts, counts) = read
         .map_err(|error| error.to_string())?
         .ok_or("the answer to a pop lacks its time")?;
     let queue_of =
         |view: &model::record::View<'_>| Queue::new(topic.clone(), broker, view.queue().0);
     let mut all = Vec::new();
-    for (message, _) in records(&body, queue_of) {
+    for (mut message, _) in records(&body, queue_of) {
+        if message.property("POP_CK").is_none() {
+            // In order, it comes again from where it lies, which does not say how often.
+            let place = (message.queue.id, Some(message.queue_offset));
+            let count = counts.get(&place).or(counts.get(&(place.0, None)));
+            message.reconsume_times = count.copied().unwrap_or(0).max(message.reconsume_times);
+        }
         let handle = match message.property("POP_CK") {
             // A message that came before: the broker made its handle.
             Some(handle) => handle.to_owned(),
@@ -469,6 +476,24 @@ fn leased(
         all.push(Leased { message, lease });
     }
     Ok(all)
+}
+
+/// How often messages of the topic itself were lent in order before: `0 queue times` for the rest of a queue,
+/// `0 qoQUEUE%OFFSET times` for one of it, with `;` between.
+fn counts(info: &str) -> HashMap<(u32, Option<u64>), i32> {
+    let items = info.split(';').filter_map(|item| {
+        let mut fields = item.split(' ');
+        let (retry, place, times) = (fields.next()?, fields.next()?, fields.next()?);
+        let place = match place.strip_prefix("qo") {
+            Some(one) => {
+                let (queue, offset) = one.split_once('%')?;
+                (queue.parse().ok()?, Some(offset.parse().ok()?))
+            }
+            None => (place.parse().ok()?, None),
+        };
+        (retry == "0").then_some((place, times.parse().ok()?))
+    });
+    items.collect()
 }
 
 /// The first offset of each queue of the topic itself: `0 queue offset`, with `;` between.

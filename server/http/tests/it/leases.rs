@@ -340,3 +340,114 @@ fn what_is_released_uncounted_comes_as_if_it_had_not_been_lent() {
         "no such customer"
     );
 }
+
+#[test]
+fn a_lease_from_before_a_reset_is_void() {
+    let (topic, group) = (topic("void"), group("void"));
+    for body in ["a", "b"] {
+        publish(&topic, &json!({"body": body, "message_group": "one"})).expect(201);
+    }
+    let mut got: Vec<Value> = Vec::new();
+    while got.len() < 2 {
+        got.extend(receive(&group, &topic, "&wait=10s&lease=1h"));
+    }
+    let old: Vec<&str> = got.iter().map(lease).collect();
+    let void = |what: &str| {
+        let more = match what {
+            "extend" => json!({"lease": "1h"}),
+            _ => json!({}),
+        };
+        let told = settle(&group, what, &old, more).expect(207).json();
+        for result in told["results"].as_array().unwrap() {
+            assert_eq!(result["status"], 410, "{what}: {told}");
+            assert_eq!(result["problem"]["type"], "/problems/lease-expired");
+        }
+    };
+    let to = json!({"topic": topic, "to": {"position": "earliest"}});
+    ask_json("POST", &format!("/v1/groups/{group}/offsets:reset"), &to).expect(200);
+    void("ack");
+    void("extend");
+    let mut again: Vec<Value> = Vec::new();
+    while again.len() < 2 {
+        again.extend(receive(&group, &topic, "&wait=10s&lease=1h"));
+    }
+    void("ack");
+    let new: Vec<&str> = again.iter().map(lease).collect();
+    settle(&group, "ack", &new, json!({})).expect(200);
+    let lag = ask("GET", &format!("/v1/groups/{group}/lag")).expect(200);
+    assert_eq!(lag.json()["lag"], 0);
+}
+
+#[test]
+fn what_is_released_waits_as_its_group_says_and_is_given_up_after_its_attempts() {
+    let (topic, group) = (topic("tries"), group_with("tries", |_| {}));
+    let policy = json!({"max_attempts": 1, "retry": {"steps": ["1s", "1s"]}}).to_string();
+    let kind = [("Content-Type", "application/merge-patch+json")];
+    let path = format!("/v1/groups/{group}");
+    send("PATCH", &path, &kind, policy.as_bytes()).expect(200);
+    publish(&topic, &json!({"body": "x"})).expect(201);
+    let first = receive(&group, &topic, "&wait=10s&lease=1h");
+    let back = std::time::Instant::now();
+    settle(&group, "release", &[lease(&first[0])], json!({})).expect(200);
+    let second = receive(&group, &topic, "&wait=20s&lease=1h");
+    assert!(back.elapsed() >= std::time::Duration::from_secs(1));
+    assert_eq!(second[0]["delivery_attempt"], 2);
+    // It came again once, as RocketMQ counts.
+    settle(&group, "release", &[lease(&second[0])], json!({})).expect(200);
+    let letters = format!("/v1/groups/{group}/dead-letters");
+    let end = std::time::Instant::now() + crate::door::LIMIT;
+    let letter = loop {
+        let all = ask("GET", &letters).expect(200).json();
+        if let Some(letter) = all["messages"].as_array().unwrap().first() {
+            break letter.clone();
+        }
+        assert!(std::time::Instant::now() < end, "it is not given up");
+    };
+    assert_eq!(letter["message_id"], first[0]["message_id"]);
+    let from = &letter["dead_letter"];
+    assert_eq!(
+        (&from["topic"], &from["reason"]),
+        (&json!(topic), &json!("attempts"))
+    );
+    assert_eq!(receive(&group, &topic, "&wait=0s").len(), 0);
+}
+
+#[test]
+fn in_order_a_release_holds_up_its_queue() {
+    let topic = topic("held-up");
+    let group = group_with("held-up", |group| group.consume_message_orderly = true);
+    for n in 0..2 {
+        publish(&topic, &json!({"body": n, "message_group": "g"})).expect(201);
+    }
+    let first = receive(&group, &topic, "&wait=10s&max=1");
+    let back = std::time::Instant::now();
+    settle(
+        &group,
+        "release",
+        &[lease(&first[0])],
+        json!({"delay": "1s"}),
+    )
+    .expect(200);
+    let again = receive(&group, &topic, "&wait=20s&max=1");
+    assert!(back.elapsed() >= std::time::Duration::from_secs(1));
+    assert_eq!(
+        again[0]["message_id"], first[0]["message_id"],
+        "not the one behind it"
+    );
+    assert_eq!(again[0]["delivery_attempt"], 2);
+}
+
+#[test]
+fn an_answer_has_no_more_bodies_than_it_may_and_one_at_least() {
+    let (topic, group) = (topic("heavy"), group("heavy"));
+    let raw = format!("/v1/topics/{topic}/messages:raw");
+    let body = vec![b'x'; 3 << 20];
+    for _ in 0..3 {
+        send("POST", &raw, &[("Mq-Message-Group", "one")], &body).expect(201);
+    }
+    for _ in 0..3 {
+        let got = receive(&group, &topic, "&wait=20s&max=32&lease=1h");
+        assert_eq!(got.len(), 1, "two would be 6 MiB");
+        settle(&group, "ack", &[lease(&got[0])], json!({})).expect(200);
+    }
+}

@@ -202,3 +202,37 @@ fn a_stream_lives_for_its_time_and_shows_that_it_lives() {
         assert!(retry.starts_with("retry: "), "{path}: {text}");
     }
 }
+
+#[test]
+fn a_server_that_ends_says_so_and_whoever_waits_is_answered() {
+    let (topic, group) = (topic("draining"), group("draining"));
+    receive(&group, &topic, "&wait=0s");
+    let server = own(Options {
+        drain_delay: std::time::Duration::from_secs(3),
+        ..Options::default()
+    });
+    let at = server.address().unwrap();
+    let begun = std::time::Instant::now();
+    let waiting = std::thread::spawn(move || {
+        let target = format!("/v1/groups/{group}/messages:receive?wait=30s");
+        send_to(at, "POST", &target, &[], b"")
+    });
+    let before = send_to(at, "GET", "/readyz", &[], b"").expect(200);
+    assert_eq!(before.header("mq-draining"), "");
+    let ending = std::thread::spawn(move || server.stop(LIMIT));
+    // The port stays open for a while, so that balancers notice.
+    loop {
+        let ready = send_to(at, "GET", "/readyz", &[], b"");
+        if ready.header("mq-draining") == "1" {
+            assert_eq!((ready.status, ready.json()), (503, json!({"ready": false})));
+            break;
+        }
+        assert!(begun.elapsed() < LIMIT);
+    }
+    let other = send_to(at, "GET", "/v1/topics", &[], b"").expect(200);
+    assert_eq!(other.header("mq-draining"), "1");
+    ending.join().unwrap();
+    let answered = waiting.join().unwrap().expect(200);
+    assert_eq!(answered.json(), json!({"messages": []}));
+    assert!(begun.elapsed() < LIMIT, "{:?}", begun.elapsed());
+}

@@ -345,3 +345,16 @@ fn a_lease_that_is_extended_again_with_its_key_is_extended_once() {
     assert_ne!(new, lease);
     settle(&group, "ack", &[new.as_str().unwrap()], json!({})).expect(200);
 }
+
+#[test]
+fn a_refusal_uses_no_key_up() {
+    let topic = topic("refused-keyed");
+    let target = format!("/v1/topics/{topic}/messages");
+    let wrong = keyed(&target, "k", &json!({"body": "x", "tag": "a|b"})).expect(422);
+    assert_eq!(wrong.problem(), "invalid-tag");
+    let fits = json!({"body": "x", "tag": "a"});
+    let right = keyed(&target, "k", &fits).expect(201);
+    assert_eq!(right.header("idempotency-replayed"), "");
+    let again = keyed(&target, "k", &fits).expect(201);
+    assert_eq!(again.header("idempotency-replayed"), "true");
+}

@@ -379,6 +379,29 @@ fn what_was_deleted_before_it_was_read_is_a_gap_and_the_stream_goes_on() {
 }
 
 #[test]
+fn what_nobody_may_see_yet_is_in_no_stream() {
+    let to = Publisher::new("unseen", 1);
+    let mut stream = open(&to.path(""), None);
+    let path = format!("/v1/topics/{}", to.topic);
+    let begin = |body: &str| {
+        let half = json!({ "body": body });
+        let begun = ask_json("POST", &format!("{path}/transactions"), &half).expect(201);
+        begun.json()["transaction_id"].as_str().unwrap().to_owned()
+    };
+    let decide = |id: &str, word: &str| {
+        let target = format!("{path}/transactions/{id}/resolution");
+        ask_json("PUT", &target, &json!({ "resolution": word })).expect(200);
+    };
+    let (never, then) = (begin("never"), begin("then"));
+    let later = json!({"body": "later", "delay": "1h"});
+    ask_json("POST", &format!("{path}/messages"), &later).expect(201);
+    to.publish(0, "plain");
+    decide(&never, "rollback");
+    decide(&then, "commit");
+    assert_eq!(stream.bodies(2), ["plain", "then"]);
+}
+
+#[test]
 fn a_script_gets_an_end() {
     let to = Publisher::new("short", 1);
     let mut stream = open(&to.path("max_duration=50ms"), None);

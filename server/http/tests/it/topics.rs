@@ -111,3 +111,51 @@ fn a_list_goes_on_where_its_page_ended() {
         assert_eq!(answer.problem(), "invalid-parameter", "{wrong}");
     }
 }
+
+#[test]
+fn a_topic_of_one_type_takes_no_other() {
+    let typed = |kind: &str| {
+        let topic = fresh(kind);
+        let path = format!("/v1/topics/{topic}");
+        ask_json("PUT", &path, &json!({ "message_type": kind })).expect(201);
+        path
+    };
+    let plain = json!({"body": "x"});
+    let ordered = json!({"body": "x", "message_group": "g"});
+    let delayed = json!({"body": "x", "delay": "1h"});
+    for (kind, takes) in [
+        ("normal", [true, false, false, false]),
+        ("fifo", [false, true, false, false]),
+        ("delay", [false, false, true, false]),
+        ("transaction", [false, false, false, true]),
+        ("mixed", [true, true, true, true]),
+    ] {
+        let path = typed(kind);
+        for (message, takes) in [&plain, &ordered, &delayed].into_iter().zip(takes) {
+            let answer = ask_json("POST", &format!("{path}/messages"), message);
+            let batch = json!({"messages": [message]});
+            let batch = ask_json("POST", &format!("{path}/messages:batch"), &batch);
+            let of_batch = batch.json()["results"][0]["status"].clone();
+            if takes {
+                assert_eq!(
+                    (answer.status, of_batch),
+                    (201, json!(201)),
+                    "{kind}: {message}"
+                );
+            } else {
+                assert_eq!(
+                    (answer.status, of_batch),
+                    (422, json!(422)),
+                    "{kind}: {message}"
+                );
+                assert_eq!(
+                    answer.problem(),
+                    "message-type-mismatch",
+                    "{kind}: {message}"
+                );
+            }
+        }
+        let half = ask_json("POST", &format!("{path}/transactions"), &plain);
+        assert_eq!(half.status, if takes[3] { 201 } else { 422 }, "{kind}");
+    }
+}
