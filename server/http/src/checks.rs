@@ -169,10 +169,11 @@ async fn stream(call: Call) -> Result<Response, Problem> {
         Ok(attendance) => attendance,
         Err(problem) => return sse::refused_if_it_passes(problem, call.id.as_str()),
     };
+    let counted = node.check_streams.take(1);
     tokio::spawn(async move {
         let work = tell(&node, &out, &wanted, &attendance, events);
         sse::run(&node, &out, asked, Box::pin(work)).await;
-        drop(place);
+        drop((place, counted));
     });
     Ok(response)
 }

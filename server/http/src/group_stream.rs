@@ -142,9 +142,10 @@ async fn stream(call: Call) -> Result<Response, Problem> {
     };
     let (group, window) = (&stream.wanted.group, &stream.window);
     let listed = call.node.listed.add(group, call.line.peer(), window);
+    let counted = call.node.group_streams.take(1);
     tokio::spawn(async move {
         stream.run().await;
-        drop((listed, place));
+        drop((listed, place, counted));
     });
     Ok(response)
 }

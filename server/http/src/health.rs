@@ -1,5 +1,6 @@
 //! Whether the process answers, whether it should be sent work, and what it did so far.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hyper::StatusCode;
@@ -8,6 +9,8 @@ use serde_json::json;
 
 use crate::body::{Body, Response};
 use crate::call::{Call, json_answer};
+use crate::gauge::Gauge;
+use crate::metrics::Now;
 use crate::node::Node;
 use crate::operations::{Operation, row};
 use crate::problem::Problem;
@@ -51,26 +54,53 @@ async fn has_broker(node: &Node) -> bool {
 
 async fn metrics(call: Call) -> Result<Response, Problem> {
     let node = &call.node;
+    let one = |name, help, gauge: &Gauge| Now {
+        name,
+        help,
+        values: vec![(None, gauge.taken() as u64)],
+    };
+    let streams = [
+        ("tail", &node.tails),
+        ("group", &node.group_streams),
+        ("checks", &node.check_streams),
+    ];
+    let of_kind = |(kind, gauge): (&str, &Gauge)| {
+        let label = Some(("kind", kind.to_owned()));
+        (label, gauge.taken() as u64)
+    };
+    let mut leases: BTreeMap<String, u64> = BTreeMap::new();
+    for stream in node.listed.all() {
+        let out = node.in_flight.count(&stream.window) as u64;
+        *leases.entry(stream.group.clone()).or_default() += out;
+    }
+    let leases = leases.into_iter();
     let gauges = [
-        (
-            "rocketmq_http_streams",
-            "Streams open now.",
-            node.streams.taken() as u64,
-        ),
-        (
+        Now {
+            name: "rocketmq_http_streams",
+            help: "Streams open now.",
+            values: streams.map(of_kind).into(),
+        },
+        Now {
+            name: "rocketmq_http_leases_in_flight",
+            help: "Messages that streams have out on leases now.",
+            values: leases
+                .map(|(group, out)| (Some(("group", group)), out))
+                .collect(),
+        },
+        one(
             "rocketmq_http_long_polls",
             "Requests that wait for messages now.",
-            node.long_polls.taken() as u64,
+            &node.long_polls,
         ),
-        (
+        one(
             "rocketmq_http_publishes",
             "Publishes under way now.",
-            node.publishes.taken() as u64,
+            &node.publishes,
         ),
-        (
+        one(
             "rocketmq_http_body_bytes",
             "Bytes of request bodies held now.",
-            node.bodies.taken() as u64,
+            &node.bodies,
         ),
     ];
     let mut response = Response::new(Body::from(node.metrics.text(&gauges)));

@@ -22,6 +22,13 @@ struct Seen {
     webhooks: BTreeMap<&'static str, u64>,
 }
 
+/// What there is now: a name, its meaning, and a value for each label, or for none.
+pub(crate) struct Now {
+    pub name: &'static str,
+    pub help: &'static str,
+    pub values: Vec<(Option<(&'static str, String)>, u64)>,
+}
+
 #[derive(Debug, Default, Clone, Copy)]
 struct Times {
     buckets: [u64; BUCKETS.len()],
@@ -53,14 +60,14 @@ impl Metrics {
         *self.lock().webhooks.entry(outcome).or_default() += 1;
     }
 
-    /// The lines; `gauges` are name, meaning and value of what counts up and down.
-    pub(crate) fn text(&self, gauges: &[(&str, &str, u64)]) -> String {
+    /// The lines; `gauges` are what counts up and down.
+    pub(crate) fn text(&self, gauges: &[Now]) -> String {
         let mut out = String::new();
         self.write(&mut out, gauges).unwrap_or_else(|_| out.clear());
         out
     }
 
-    fn write(&self, out: &mut String, gauges: &[(&str, &str, u64)]) -> std::fmt::Result {
+    fn write(&self, out: &mut String, gauges: &[Now]) -> std::fmt::Result {
         let seen = self.lock();
         let head = |out: &mut String, name: &str, kind: &str, help: &str| {
             writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}")
@@ -105,9 +112,14 @@ impl Metrics {
         for (outcome, count) in &seen.webhooks {
             writeln!(out, "{name}{{outcome=\"{outcome}\"}} {count}")?;
         }
-        for (name, help, value) in gauges {
+        for Now { name, help, values } in gauges {
             head(out, name, "gauge", help)?;
-            writeln!(out, "{name} {value}")?;
+            for (label, value) in values {
+                match label {
+                    Some((label, of)) => writeln!(out, "{name}{{{label}=\"{of}\"}} {value}")?,
+                    None => writeln!(out, "{name} {value}")?,
+                }
+            }
         }
         Ok(())
     }

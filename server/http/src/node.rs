@@ -62,6 +62,10 @@ pub(crate) struct Node {
     pub streams: Gauge,
     /// Those of them with an SQL filter.
     pub sql_streams: Gauge,
+    /// Those that follow topics, that consume in groups, and that ask about transactions: only counted.
+    pub tails: Gauge,
+    pub group_streams: Gauge,
+    pub check_streams: Gauge,
     draining: AtomicBool,
     ending: watch::Sender<bool>,
 }
@@ -88,6 +92,9 @@ impl Node {
             long_polls: Gauge::new("long_polls", Unit::Requests, limits.long_polls),
             streams: Gauge::new("streams", Unit::Requests, limits.streams),
             sql_streams: Gauge::new("sql_streams", Unit::Requests, limits.sql_streams),
+            tails: Gauge::new("streams", Unit::Requests, usize::MAX),
+            group_streams: Gauge::new("streams", Unit::Requests, usize::MAX),
+            check_streams: Gauge::new("streams", Unit::Requests, usize::MAX),
             draining: AtomicBool::new(false),
             ending: watch::Sender::new(false),
             options,

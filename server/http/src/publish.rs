@@ -5,7 +5,7 @@ pub(crate) mod batch;
 mod raw;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use posthouse_client::Message;
 
@@ -285,11 +285,10 @@ pub(crate) async fn publish(
     target.trace(&mut message);
     let node = &call.node;
     let kind = Kind::of(&message);
-    let begun = Instant::now();
-    let known = (node.publisher).known(&node.client, &message.topic, target.timeout);
+    let mut left = target.timeout;
+    let known = (node.publisher).known(&node.client, &message.topic, &mut left);
     known.await?.takes(&message)?;
     let producer = node.publisher.producer(&node.client)?;
-    let left = target.timeout.saturating_sub(begun.elapsed());
     let sent = publisher::send(producer, message, left).await;
     if sent.is_err() {
         node.publisher.forget(&target.topic);

@@ -118,7 +118,7 @@ impl Publisher {
         topic: &str,
         kinds: &[Kind],
     ) -> Result<(), Problem> {
-        let known = self.known(client, topic, TIMEOUT).await?;
+        let known = self.known(client, topic, &mut { TIMEOUT }).await?;
         kinds.iter().try_for_each(|kind| known.is_of(*kind, topic))
     }
 
@@ -131,13 +131,14 @@ impl Publisher {
         &self,
         client: &Client,
         message: &Message,
-        limit: Duration,
+        left: &mut Duration,
     ) -> Result<(), Problem> {
-        let known = self.known(client, &message.topic, limit).await?;
+        let known = self.known(client, &message.topic, left).await?;
         known.takes(message)
     }
 
-    /// What is known of a topic, to ask about many messages. Brokers are asked within a time.
+    /// What is known of a topic, to ask about many messages. Brokers are asked within the time that is `left`, which
+    /// is less behind that.
     ///
     /// # Errors
     /// `topic-not-found`, as [`Publisher::check`]; `broker-timeout`: nothing was sent yet.
@@ -145,7 +146,7 @@ impl Publisher {
         &self,
         client: &Client,
         topic: &str,
-        limit: Duration,
+        left: &mut Duration,
     ) -> Result<Known, Problem> {
         let known = {
             let topics = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
@@ -156,8 +157,11 @@ impl Publisher {
             Some(known) => Ok(known),
             // Boxed: a publish has no room for what it seldom does.
             None => {
-                let learned = Box::pin(tokio::time::timeout(limit, self.learn(client, topic)));
-                learned.await.unwrap_or_else(|_| Err(Problem::late()))
+                let begun = Instant::now();
+                let learned = tokio::time::timeout(*left, self.learn(client, topic));
+                let learned = Box::pin(learned).await;
+                *left = left.saturating_sub(begun.elapsed());
+                learned.unwrap_or_else(|_| Err(Problem::late()))
             }
         }
     }

@@ -63,13 +63,14 @@ async fn request(mut call: Call) -> Result<Response, Problem> {
     message.trace_context = trace::of(&call.headers);
     let node = &call.node;
     let kind = Kind::of(&message);
+    let mut left = limit;
     (node.publisher)
-        .takes(&node.client, &message, limit)
+        .takes(&node.client, &message, &mut left)
         .await?;
     let asked = node
         .publisher
         .requester(&node.client)?
-        .request(message, limit)
+        .request(message, left)
         .await;
     let reply = match asked {
         Ok(reply) => reply,

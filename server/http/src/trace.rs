@@ -1,17 +1,18 @@
 //! Whose trace a publish is a part of (W3C `traceparent`): kept with the message, as RocketMQ keeps it.
 
 use hyper::HeaderMap;
+use hyper::header::HeaderName;
 
 /// The property in which a CloudEvent says its own.
 pub(crate) const OF_EVENT: &str = "CE_traceparent";
-const HEADER: &str = "traceparent";
+static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// Version, trace, parent and flags of version 00, with dashes between.
 const LENGTH: usize = 55;
 
 /// The trace that a request is a part of. What is none is no mistake of the message's: it is passed over, as
 /// the standard wants.
 pub(crate) fn of(headers: &HeaderMap) -> Option<String> {
-    let mut given = headers.get_all(HEADER).iter();
+    let mut given = headers.get_all(&TRACEPARENT).iter();
     let text = given.next()?.to_str().ok()?;
     (given.next().is_none() && is_one(text)).then(|| text.to_owned())
 }

@@ -1,7 +1,7 @@
 //! Transactions: a half message that nobody sees until somebody decides about it, from anywhere.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hyper::StatusCode;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, LOCATION};
@@ -103,8 +103,8 @@ async fn begin(mut call: Call) -> Result<Response, Problem> {
     }
     target.trace(&mut half.message);
     let node = &call.node;
-    let asked = Instant::now();
-    let known = (node.publisher).known(&node.client, &target.topic, target.timeout);
+    let mut left = target.timeout;
+    let known = (node.publisher).known(&node.client, &target.topic, &mut left);
     known.await?.is_of(Kind::Transaction, &target.topic)?;
     let begin = Begin {
         check_after: Some(half.check_after),
@@ -114,7 +114,6 @@ async fn begin(mut call: Call) -> Result<Response, Problem> {
     let group = half.group.unwrap_or_else(|| target.topic.to_string());
     let producer = node.client.producer_with(&group, publisher::options())?;
     let begun = producer.begin(half.message, &begin);
-    let left = target.timeout.saturating_sub(asked.elapsed());
     let begun = match tokio::time::timeout(left, begun).await {
         Ok(begun) => begun.map_err(|error| publisher::failed(error, Kind::Transaction))?,
         Err(_) => return Err(publisher::unknown()),

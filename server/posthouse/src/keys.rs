@@ -85,6 +85,7 @@ use Side::{Both, Broker, Gateway, Http, Namesrv};
 
 /// Milliseconds up to one day.
 const MILLIS: Kind = Int(1, 86_400_000);
+const COUNT: Kind = Int(1, 1_000_000);
 
 /// The keys that change something here.
 #[rustfmt::skip]
@@ -164,6 +165,26 @@ pub const EFFECTIVE: &[Key] = &[
     Http.key("http.cors.origins", Text, "", "origins whose web pages may call, like `https://shop.example`, separated by `;`; `*` is every one"),
     Http.key("http.drainDelay", Int(0, 60_000), "", "milliseconds that the port stays open after the end was asked for; unset: 0 on loopback, else 5000"),
     Http.key("http.sse.retry", Int(1, 3_600_000), "3000", "milliseconds after which a browser opens a broken stream again"),
+    Http.key("http.sse.heartbeat", MILLIS, "15000", "milliseconds between two signs of life of a stream"),
+    Http.key("http.sse.maxAge", MILLIS, "1800000", "milliseconds, give or take a fifth, after which a stream ends and is opened again by its reader"),
+    Http.key("http.limit.bodyBytes", Int(1, 4_194_304), "4194304", "bytes of one message's body, as far as brokers take it"),
+    Http.key("http.limit.requestBytes", Int(1, 1_073_741_824), "6291456", "bytes of a request with one message in JSON"),
+    Http.key("http.limit.batchBytes", Int(1, 1_073_741_824), "8388608", "bytes of a request with many"),
+    Http.key("http.limit.targetBytes", Int(64, 65_534), "8192", "bytes of a request's path and query"),
+    Http.key("http.limit.headerBytes", Int(1_024, 65_536), "16384", "bytes of a request's headers"),
+    Http.key("http.limit.headers", Int(16, 1_024), "64", "headers of a request"),
+    Http.key("http.limit.headerTime", MILLIS, "10000", "milliseconds for a request's headers to come, and that a connection may be idle"),
+    Http.key("http.limit.bodyPause", MILLIS, "15000", "milliseconds that a request's body may pause"),
+    Http.key("http.limit.bodyFloor", Int(1, 1_073_741_824), "1024", "bytes a second that a body must have after five seconds"),
+    Http.key("http.limit.writeStall", MILLIS, "30000", "milliseconds that a peer may read nothing of an answer"),
+    Http.key("http.limit.pageTime", MILLIS, "3600000", "milliseconds that the token of a list's next page is good"),
+    Http.key("http.limit.inFlightBytes", Int(1, 1_099_511_627_776), "268435456", "bytes of bodies that requests hold together"),
+    Http.key("http.limit.publishes", COUNT, "4096", "publishes under way together"),
+    Http.key("http.limit.longPolls", COUNT, "20000", "requests that wait for messages or replies together"),
+    Http.key("http.limit.streams", COUNT, "20000", "streams open together"),
+    Http.key("http.limit.sqlStreams", COUNT, "256", "streams with an SQL92 filter among them, each of which asks brokers for itself"),
+    Http.key("http.limit.connections", COUNT, "32768", "connections open together"),
+    Http.key("http.limit.connectionsPerAddress", COUNT, "1024", "connections of one address that is not loopback"),
     Http.key("http.webhook.trustedHosts", Text, "", "hosts that webhooks may call wherever they are and over http too, separated by `;`, each at every port unless it names one; all else is https to public addresses"),
     Http.key("http.webhook.authorities", Text, "", "a PEM file of the authorities that vouch for https receivers of webhooks; unset: those of the system (`SSL_CERT_FILE`, else where distributions keep them)"),
     Gateway.key("accessKey", Text, "", "whose rights the gateway has at the brokers: the name of a user of theirs; POSTHOUSE_ACCESS_KEY goes before it"),

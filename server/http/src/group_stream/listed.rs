@@ -15,7 +15,8 @@ pub(crate) struct Listed {
 
 /// One of them.
 pub(crate) struct OpenStream {
-    group: String,
+    /// Its group.
+    pub group: String,
     /// Who reads it.
     pub address: Option<SocketAddr>,
     /// When it was opened, milliseconds since the Unix epoch.
@@ -59,6 +60,11 @@ impl Listed {
         let own = streams.1.iter().filter(|(_, stream)| stream.group == group);
         own.map(|(&number, stream)| (number, stream.clone()))
             .collect()
+    }
+
+    /// All of them.
+    pub(crate) fn all(&self) -> Vec<Arc<OpenStream>> {
+        self.lock().1.values().cloned().collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, (u64, BTreeMap<u64, Arc<OpenStream>>)> {

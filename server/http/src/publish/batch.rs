@@ -4,7 +4,6 @@ mod read;
 mod shown;
 
 use std::collections::{HashMap, HashSet};
-use std::time::Instant;
 
 use bytes::Bytes;
 use posthouse_client::{Message, Producer, Sent, SentTogether};
@@ -105,8 +104,8 @@ pub(crate) async fn publish_all(
         .filter_map(|entry| entry.message.as_mut());
     messages.for_each(|message| target.trace(message));
     // What the topic is is asked once; what it does not take fails entry by entry.
-    let begun = Instant::now();
-    let known = (node.publisher).known(&node.client, &target.topic, target.timeout);
+    let mut left = target.timeout;
+    let known = (node.publisher).known(&node.client, &target.topic, &mut left);
     let known = known.await?;
     let together = Vec::new();
     let mut batch = Batch { entries, together };
@@ -126,7 +125,6 @@ pub(crate) async fn publish_all(
         true => Ok(None),
         false => target.begin(node, Some(own)),
     };
-    let left = target.timeout.saturating_sub(begun.elapsed());
     if tokio::time::timeout(left, batch.send(producer, begin))
         .await
         .is_err()

@@ -100,6 +100,19 @@ fn who_reads_a_groups_stream_is_one_of_its_clients() {
     }
     let (first, _second) = (next(&mut stream), next(&mut stream));
     assert_eq!(clients()[0]["in_flight"], 2);
+    let metrics = server.management_address().unwrap();
+    let metrics = send_to(metrics, "GET", "/metrics", &[], b"").expect(200);
+    let metrics = String::from_utf8(metrics.body).unwrap();
+    for line in [
+        "rocketmq_http_streams{kind=\"group\"} 1".to_owned(),
+        "rocketmq_http_streams{kind=\"tail\"} 0".to_owned(),
+        format!("rocketmq_http_leases_in_flight{{group=\"{group}\"}} 2"),
+    ] {
+        assert!(
+            metrics.contains(&format!("\n{line}\n")),
+            "{line}: {metrics}"
+        );
+    }
     let body = json!({"lease_ids": [lease(&first)]}).to_string();
     let kind = [("Content-Type", "application/json")];
     let ack = format!("/v1/groups/{group}/leases:ack");

@@ -185,7 +185,7 @@ fn operators_have_a_port_of_their_own_without_operations() {
     let text = String::from_utf8(text.body).unwrap();
     for line in [
         "# TYPE rocketmq_http_requests_total counter",
-        "rocketmq_http_streams ",
+        "rocketmq_http_streams{kind=\"checks\"} ",
     ] {
         assert!(text.contains(line), "{text}");
     }

@@ -166,7 +166,7 @@ fn who_reads_nothing_of_a_stream_does_not_keep_its_place() {
         let socket = stream(server.address().unwrap(), &target);
         let management = server.management_address().unwrap();
         for count in [1, 0] {
-            let line = format!("\nrocketmq_http_streams {count}\n");
+            let line = format!("\nrocketmq_http_streams{{kind=\"tail\"}} {count}\n");
             let until = Instant::now() + LIMIT;
             loop {
                 let text = send_to(management, "GET", "/metrics", &[], b"");

@@ -1,11 +1,13 @@
 //! Where HTTP listens, and how it behaves.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::addresses::{address, split};
 use super::{Error, Given, Role, Secret};
+use crate::keys;
 use crate::raw_config::RawConfig;
 
 /// How long the port stays open at the end when others than this machine may use it, so that their
@@ -31,6 +33,12 @@ pub struct Http {
     pub drain_delay: Duration,
     /// `http.sse.retry`
     pub sse_retry: Duration,
+    /// `http.sse.heartbeat`
+    pub sse_heartbeat: Duration,
+    /// `http.sse.maxAge`
+    pub sse_max_age: Duration,
+    /// What follows `http.limit.` in their names, and what they are.
+    pub limits: BTreeMap<&'static str, u64>,
     /// `http.webhook.trustedHosts`
     pub webhook_hosts: Vec<String>,
     /// `http.webhook.authorities`
@@ -68,6 +76,9 @@ pub(super) fn resolve(role: Role, given: &Given, raw: &RawConfig) -> Result<Http
         origins: split(raw.text("http.cors.origins")),
         drain_delay,
         sse_retry: millis("http.sse.retry"),
+        sse_heartbeat: millis("http.sse.heartbeat"),
+        sse_max_age: millis("http.sse.maxAge"),
+        limits: limits(raw),
         webhook_hosts: split(raw.text("http.webhook.trustedHosts")),
         webhook_authorities: raw.written("http.webhook.authorities").map(PathBuf::from),
         user: match role {
@@ -75,6 +86,21 @@ pub(super) fn resolve(role: Role, given: &Given, raw: &RawConfig) -> Result<Http
             _ => None,
         },
     })
+}
+
+fn limits(raw: &RawConfig) -> BTreeMap<&'static str, u64> {
+    let named = keys::EFFECTIVE.iter().filter_map(|key| {
+        let name = key.name.strip_prefix("http.limit.")?;
+        Some((name, raw.number(key.name).unsigned_abs()))
+    });
+    named.collect()
+}
+
+impl Http {
+    /// How much `http.limit.NAME` is.
+    pub fn limit(&self, name: &str) -> u64 {
+        self.limits.get(name).copied().unwrap_or_default()
+    }
 }
 
 /// The environment goes before the file; both halves or none.

@@ -3,11 +3,11 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use http_door::{Options, Ports, Secret, Server};
+use http_door::{Limits, Options, Ports, Secret, Server};
 use posthouse_client::{Client, Config as ClientConfig, Credentials, Entrance, Transport};
 use remoting::server::Door;
 
-use crate::config::{Config, Role};
+use crate::config::{self, Config, Role};
 use crate::node::{Broker, Namesrv};
 use crate::ports::Bound;
 use crate::server::StartError;
@@ -61,10 +61,11 @@ impl Http {
             role: config.role.as_str(),
             makes_missing: settings.dev,
             sse_retry: settings.sse_retry,
+            sse_heartbeat: settings.sse_heartbeat,
+            limits: limits(settings),
             drain_delay: settings.drain_delay,
             webhook_hosts: settings.webhook_hosts.clone(),
             webhook_authorities: settings.webhook_authorities.clone(),
-            ..Options::default()
         };
         let secret = match (&settings.token_secret_file, config.role) {
             (Some(file), _) => Secret::load(file)?,
@@ -94,6 +95,34 @@ impl Http {
         if let Some(server) = self.server {
             server.stop(grace);
         }
+    }
+}
+
+/// What the settings let be done at once, and for how long.
+fn limits(settings: &config::Http) -> Limits {
+    let count = |name| usize::try_from(settings.limit(name)).unwrap_or(usize::MAX);
+    let time = |name| Duration::from_millis(settings.limit(name));
+    Limits {
+        body: count("bodyBytes"),
+        request: count("requestBytes"),
+        batch: count("batchBytes"),
+        target: count("targetBytes"),
+        header_bytes: count("headerBytes"),
+        headers: count("headers"),
+        header_time: time("headerTime"),
+        body_pause: time("bodyPause"),
+        body_floor: settings.limit("bodyFloor"),
+        write_stall: time("writeStall"),
+        page_time: time("pageTime"),
+        stream_age: settings.sse_max_age,
+        in_flight_bytes: count("inFlightBytes"),
+        publishes: count("publishes"),
+        long_polls: count("longPolls"),
+        streams: count("streams"),
+        sql_streams: count("sqlStreams"),
+        connections: count("connections"),
+        connections_of_one: count("connectionsPerAddress"),
+        ..Limits::default()
     }
 }
 

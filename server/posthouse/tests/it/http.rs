@@ -229,6 +229,42 @@ fn off_serves_nothing_and_a_taken_port_names_its_option() {
 }
 
 #[test]
+fn what_a_server_does_at_once_is_configured() {
+    let data = tempfile::tempdir().unwrap();
+    let conf = "http.limit.streams=1\nhttp.limit.pageTime=60000\nhttp.sse.maxAge=3600000\n";
+    std::fs::write(data.path().join("broker.conf"), conf).unwrap();
+    let server = Posthouse::victim(data.path(), None);
+    let http = address(&server, "HTTP ");
+    let at = format!("http://{http}/v1");
+    let limits: serde_json::Value =
+        serde_json::from_str(&shell(&format!("curl -sS {at}/cluster"))).unwrap();
+    let limits = &limits["limits"];
+    for (name, value) in [
+        ("streams", serde_json::json!(1)),
+        ("page_time", "1m".into()),
+        ("stream_age", "1h".into()),
+        // As they are by themselves.
+        ("long_polls", 20_000.into()),
+        ("publishes", 4_096.into()),
+        ("body_bytes", (4 << 20).into()),
+        ("batch_bytes", (8 << 20).into()),
+        ("in_flight_bytes", (256 << 20).into()),
+        ("headers", 64.into()),
+        ("write_stall", "30s".into()),
+    ] {
+        assert_eq!(limits[name], value, "{name} of {limits}");
+    }
+    shell(&format!("curl -sS --fail -X PUT {at}/topics/one"));
+    let head = format!("GET /v1/topics/one/stream HTTP/1.1\r\nHost: {http}\r\n");
+    let mut first = TcpStream::connect(http).unwrap();
+    first.write_all(format!("{head}\r\n").as_bytes()).unwrap();
+    let mut status = [0; 12];
+    first.read_exact(&mut status).unwrap();
+    let second = request(http, &format!("{head}Connection: close\r\n\r\n"));
+    assert!(second.contains("/problems/quota-exceeded"), "{second}");
+}
+
+#[test]
 fn a_gateway_serves_the_cluster_of_its_name_servers() {
     let data = tempfile::tempdir().unwrap();
     let server = Posthouse::standalone(data.path());
