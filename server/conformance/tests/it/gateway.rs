@@ -428,6 +428,11 @@ fn compare(doors: &[Door; 3]) {
                 wrong.push(format!("{operation}: \"{cell}\", but {seen}; ours {ours}"));
             }
             let (told, own) = (&door.told[operation], &doors[0].told[operation]);
+            // Nothing else is 501: whoever reads the type knows why.
+            let why = "\"/problems/unsupported-by-broker\"";
+            if seen.starts_with("501") && !told.to_string().contains(why) {
+                wrong.push(format!("{operation}: 501 of another type: {told}"));
+            }
             if cell.starts_with("same")
                 && let Some(why) = difference(own, told, "")
             {
