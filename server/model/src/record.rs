@@ -10,6 +10,7 @@
 //! covers the position, so a record that was left behind by an earlier life of a segment is as
 //! detectable as a flipped bit.
 
+mod ready;
 mod sparse;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -18,6 +19,7 @@ use crate::flag::sys;
 use crate::message::{NAME_END, PROPERTIES_MAX, VALUE_END, key};
 use crate::queue::{LogOffset, QueueId, QueueOffset};
 
+pub use ready::Ready;
 pub use sparse::{HEAD, properties_of};
 
 /// Magic of a record whose topic length is one byte.
@@ -134,11 +136,21 @@ fn closed_len(properties: &str) -> usize {
 /// If topic or properties are longer than their length fields can say: the broker refuses such
 /// messages before they get here.
 pub fn encode(record: &Record<'_>, out: &mut Vec<u8>) -> usize {
-    assert!(record.topic.len() <= 255 && record.properties.len() <= PROPERTIES_MAX);
     let start = out.len();
     let total = encoded_len(record);
     out.reserve(total);
-    let long_topic = record.topic.len() > 127;
+    push_head(record, total, crc(record.body), out);
+    if push_rest(record, out) {
+        let sum = crc(&out[start..]);
+        push_crc(out, sum);
+    }
+    debug_assert_eq!(out.len() - start, total);
+    total
+}
+
+/// Appends everything before the body.
+fn push_head(record: &Record<'_>, total: usize, body_crc: u32, out: &mut Vec<u8>) {
+    assert!(record.topic.len() <= 255 && record.properties.len() <= PROPERTIES_MAX);
     let mut sys_flag = record.sys_flag & !(sys::BORN_HOST_V6 | sys::STORE_HOST_V6);
     if record.born_host.is_ipv6() {
         sys_flag |= sys::BORN_HOST_V6;
@@ -147,12 +159,16 @@ pub fn encode(record: &Record<'_>, out: &mut Vec<u8>) -> usize {
         sys_flag |= sys::STORE_HOST_V6;
     }
 
-    let magic = if long_topic { MAGIC_V2 } else { MAGIC_V1 };
+    let magic = if has_long_topic(record) {
+        MAGIC_V2
+    } else {
+        MAGIC_V1
+    };
     // In pieces of a known size: this runs for every message.
     let mut fixed = [0; BORN_HOST_AT];
     fixed[0..4].copy_from_slice(&(total as u32).to_be_bytes());
     fixed[4..8].copy_from_slice(&magic.to_be_bytes());
-    fixed[8..12].copy_from_slice(&crc(record.body).to_be_bytes());
+    fixed[8..12].copy_from_slice(&body_crc.to_be_bytes());
     fixed[12..16].copy_from_slice(&record.queue.0.to_be_bytes());
     fixed[16..20].copy_from_slice(&record.flag.to_be_bytes());
     fixed[20..28].copy_from_slice(&record.queue_offset.0.to_be_bytes());
@@ -178,8 +194,12 @@ pub fn encode(record: &Record<'_>, out: &mut Vec<u8>) -> usize {
         push_host(out, &record.store_host);
         out.extend_from_slice(&end);
     }
+}
+
+/// Appends the body and what is behind it, up to the checksum; whether there is one.
+fn push_rest(record: &Record<'_>, out: &mut Vec<u8>) -> bool {
     out.extend_from_slice(record.body);
-    if long_topic {
+    if has_long_topic(record) {
         out.extend_from_slice(&(record.topic.len() as u16).to_be_bytes());
     } else {
         out.push(record.topic.len() as u8);
@@ -189,15 +209,17 @@ pub fn encode(record: &Record<'_>, out: &mut Vec<u8>) -> usize {
     let stored = stored_properties(record.properties);
     out.extend_from_slice(&(stored as u16).to_be_bytes());
     out.extend_from_slice(record.properties.as_bytes());
-    if stored != record.properties.len() {
-        if closed_len(record.properties) != record.properties.len() {
-            out.push(VALUE_END);
-        }
-        let sum = crc(&out[start..]);
-        push_crc(out, sum);
+    if stored == record.properties.len() {
+        return false;
     }
-    debug_assert_eq!(out.len() - start, total);
-    total
+    if closed_len(record.properties) != record.properties.len() {
+        out.push(VALUE_END);
+    }
+    true
+}
+
+fn has_long_topic(record: &Record<'_>) -> bool {
+    record.topic.len() > 127
 }
 
 fn push_host(out: &mut Vec<u8>, host: &SocketAddr) {

@@ -73,6 +73,15 @@ pub(crate) struct Log {
     ahead_saw: AtomicU64,
 }
 
+/// So much is not written in a moment.
+const MUCH: u64 = 1 << 20;
+
+/// Lets threads go first that wait for this core. Who loses it while it holds a lock keeps everybody waiting until
+/// it has it again, milliseconds; so what takes long under one begins with a whole slice of time.
+fn whole_slice() {
+    std::thread::yield_now();
+}
+
 /// What whoever writes holds.
 struct Writer {
     spare: Vec<u8>,
@@ -187,7 +196,11 @@ impl Log {
     /// Writes all that is staged.
     pub fn write_out(&self) -> Result<(), WriteError> {
         let mine = self.marks.staged();
-        if self.marks.appended() < mine {
+        let appended = self.marks.appended();
+        if appended < mine {
+            if mine.0 - appended.0 >= MUCH {
+                whole_slice();
+            }
             let mut writer = self
                 .writer
                 .lock()

@@ -101,6 +101,34 @@ fn one_write_may_span_segments() {
 }
 
 #[test]
+fn long_records_lie_between_short_ones() {
+    let mut kit = Kit::new(Flush::Async);
+    let mut sent = Vec::new();
+    // What is staged together, and where segments end, is another thing each time.
+    for round in 0..5 {
+        for length in [100, 40_000, 10, 35_000, 50_000, 1] {
+            let body = vec![round as u8 + 1; length + round];
+            let staged = kit.send("t", 0, &body);
+            assert_eq!(staged.queue_offset, QueueOffset(sent.len() as u64));
+            sent.push(body);
+            if (length + round).is_multiple_of(3) {
+                kit.commit();
+            }
+        }
+        kit.commit();
+    }
+    assert_eq!(kit.bodies("t", 0), sent);
+    kit.reopen();
+    assert_eq!(kit.bodies("t", 0), sent);
+    let long = vec![0; 70_000];
+    let refused = kit.try_send("t", 0, &long);
+    assert!(
+        matches!(refused, Err(StageError::TooLarge(_))),
+        "{refused:?}"
+    );
+}
+
+#[test]
 fn what_cannot_fit_is_refused_and_changes_nothing() {
     let kit = Kit::new(Flush::Async);
     let body = vec![0; 70_000];

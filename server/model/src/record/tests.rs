@@ -78,6 +78,44 @@ fn what_is_written_is_read() {
 }
 
 #[test]
+fn what_was_made_ready_is_the_same_record() {
+    let (long_topic, body) = ("t".repeat(200), vec![7; 10_000]);
+    let too_long = "x".repeat(PROPERTIES_MAX - 5);
+    for (topic, properties) in [
+        ("TopicA", "KEYS\u{1}k1\u{2}"),
+        ("TopicA", "KEYS\u{1}k1"),
+        (&long_topic, ""),
+        ("TopicA", &too_long),
+    ] {
+        let known = Record {
+            topic,
+            properties,
+            body: &body,
+            prepared_offset: 17,
+            ..sample()
+        };
+        let ready = || {
+            Ready::new(&Record {
+                queue_offset: QueueOffset(0),
+                log_offset: LogOffset(0),
+                stored_at: 0,
+                ..known
+            })
+        };
+        assert_eq!(
+            ready().at(&known).unwrap(),
+            encoded(&known),
+            "{properties:.9}"
+        );
+        let elsewhere = Record {
+            store_host: "[::1]:1".parse().unwrap(),
+            ..known
+        };
+        assert!(ready().at(&elsewhere).is_none());
+    }
+}
+
+#[test]
 fn every_flipped_bit_is_noticed() {
     let bytes = encoded(&sample());
     for bit in 0..bytes.len() * 8 {

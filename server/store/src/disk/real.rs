@@ -16,6 +16,9 @@ use super::{Disk, File, LockError, Reads, Space, Wait, sys};
 
 /// The least that is mapped at once; addresses cost nothing.
 const MAP_MIN: u64 = 16 << 20;
+/// The longest write. For a longer one Linux would take pages of up to two megabytes, which a hypervisor has often taken
+/// back since they were free, and gives again page by page: several times as long as the copying.
+const PIECE: usize = 256 << 10;
 
 /// A folder of the file system.
 #[derive(Debug)]
@@ -221,16 +224,19 @@ impl RealFile {
 
 impl File for RealFile {
     fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
-        // One call: a short write is reported, never continued.
-        let count = self.file.write_at(bytes, at)?;
-        if count == bytes.len() {
-            Ok(())
-        } else {
-            Err(io::Error::new(
-                io::ErrorKind::WriteZero,
-                format!("{count} of {} bytes were written", bytes.len()),
-            ))
+        let mut done = 0;
+        for piece in bytes.chunks(PIECE) {
+            // One call: a short write is reported, never continued.
+            let count = self.file.write_at(piece, at + done as u64)?;
+            done += count;
+            if count != piece.len() {
+                return Err(io::Error::new(
+                    io::ErrorKind::WriteZero,
+                    format!("{done} of {} bytes were written", bytes.len()),
+                ));
+            }
         }
+        Ok(())
     }
 
     fn read_at(&self, out: &mut [u8], at: u64) -> io::Result<usize> {

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, MutexGuard};
 
 use model::message::PROPERTIES_MAX;
-use model::record::{self, MAGIC_BLANK, Record};
+use model::record::{self, MAGIC_BLANK, Ready, Record};
 use model::{LogOffset, QueueOffset};
 
 use super::Log;
@@ -23,6 +23,9 @@ use crate::queue::{Entry, Queue};
 /// 4, log offset 8, checksum 4. RocketMQ has only the first two; with its position in it, a filler
 /// that an earlier life of the file left behind is not taken for ours.
 pub(crate) const FILLER: u64 = 20;
+
+/// Bodies of this length on are encoded before the lock is taken: what others wait for is short then.
+const LONG: usize = 32 << 10;
 
 /// The clock is read for one of so many records staged together.
 const CLOCK_EVERY: usize = 16;
@@ -130,30 +133,26 @@ impl Stage {
     }
 
     fn draft<'a>(&self, draft: &Draft<'a>, queue_offset: u64, topic: &'a str) -> Record<'a> {
-        Record {
+        let at = LogOffset(self.end());
+        record_of(
+            draft,
+            queue_offset,
             topic,
-            queue: draft.queue.id,
-            queue_offset: QueueOffset(queue_offset),
-            log_offset: LogOffset(self.end()),
-            flag: draft.flag,
-            sys_flag: draft.sys_flag,
-            born_at: draft.born_at,
-            born_host: draft.born_host,
-            stored_at: self.stored_at,
-            store_host: self.store_host,
-            reconsume_times: draft.reconsume_times,
-            prepared_offset: draft.prepared_offset,
-            body: draft.body,
-            properties: draft.properties,
-        }
+            at,
+            self.stored_at,
+            self.store_host,
+        )
     }
 
-    /// Encodes one record for which there is room.
-    fn push(&mut self, draft: &Draft<'_>, skew: &AtomicI64) -> Staged {
+    /// Encodes one record for which there is room, unless that was done.
+    fn push(&mut self, draft: &Draft<'_>, ready: Option<Ready>, skew: &AtomicI64) -> Staged {
         let queue_offset = draft.queue.next();
         let log_offset = LogOffset(self.end());
         let record = self.draft(draft, queue_offset, draft.queue.topic.as_str());
-        let size = record::encode(&record, &mut self.buffer) as u32;
+        let size = match ready.and_then(|ready| ready.at(&record)) {
+            Some(bytes) => self.put(bytes),
+            None => record::encode(&record, &mut self.buffer),
+        } as u32;
         draft.queue.set_next(queue_offset + 1);
         match self.runs.last_mut() {
             Some(run)
@@ -191,6 +190,21 @@ impl Stage {
 }
 
 impl Stage {
+    /// Takes a record as a piece of its own.
+    fn put(&mut self, bytes: Vec<u8>) -> usize {
+        let size = bytes.len();
+        let before = std::mem::take(&mut self.buffer);
+        for bytes in [before, bytes] {
+            let base = self.base;
+            self.base += bytes.len() as u64;
+            if !bytes.is_empty() {
+                let end = self.base;
+                self.full.push(Piece { base, bytes, end });
+            }
+        }
+        size
+    }
+
     #[cold]
     fn note(&mut self, draft: &Draft<'_>, at: LogOffset, size: u32, skew: &AtomicI64) {
         let place = Place {
@@ -201,6 +215,32 @@ impl Stage {
         };
         let (kind, from) = (draft.queue.kind, draft.prepared_offset);
         (self.transitions).extend(Transition::new(kind, from, draft.properties, &place));
+    }
+}
+
+fn record_of<'a>(
+    draft: &Draft<'a>,
+    queue_offset: u64,
+    topic: &'a str,
+    log_offset: LogOffset,
+    stored_at: i64,
+    store_host: SocketAddr,
+) -> Record<'a> {
+    Record {
+        topic,
+        queue: draft.queue.id,
+        queue_offset: QueueOffset(queue_offset),
+        log_offset,
+        flag: draft.flag,
+        sys_flag: draft.sys_flag,
+        born_at: draft.born_at,
+        born_host: draft.born_host,
+        stored_at,
+        store_host,
+        reconsume_times: draft.reconsume_times,
+        prepared_offset: draft.prepared_offset,
+        body: draft.body,
+        properties: draft.properties,
     }
 }
 
@@ -226,9 +266,13 @@ pub(crate) fn filler_end(bytes: &[u8], at: u64) -> Option<u64> {
 impl Log {
     /// Gives the record its positions and encodes it.
     pub fn stage(&self, draft: &Draft<'_>) -> Result<Staged, StageError> {
+        let ready = match draft.body.len() {
+            LONG.. => Some(self.ready(draft)?),
+            _ => None,
+        };
         let mut stage = self.staging()?;
         self.admit(&mut stage, std::slice::from_ref(draft), Whose::Producer)?;
-        let staged = stage.push(draft, &self.skew);
+        let staged = stage.push(draft, ready, &self.skew);
         self.marks.move_staged(staged.end.0);
         Ok(staged)
     }
@@ -242,7 +286,7 @@ impl Log {
     ) -> Result<Staged, StageError> {
         let mut stage = self.staging()?;
         self.admit(&mut stage, std::slice::from_ref(draft), Whose::Ours)?;
-        let staged = stage.push(draft, &self.skew);
+        let staged = stage.push(draft, None, &self.skew);
         self.marks.move_staged(staged.end.0);
         then(&staged);
         Ok(staged)
@@ -260,7 +304,7 @@ impl Log {
             return Ok(None);
         }
         self.admit(&mut stage, std::slice::from_ref(draft), Whose::Ours)?;
-        let staged = stage.push(draft, &self.skew);
+        let staged = stage.push(draft, None, &self.skew);
         self.marks.move_staged(staged.end.0);
         Ok(Some(staged))
     }
@@ -269,9 +313,25 @@ impl Log {
     pub fn stage_all(&self, drafts: &[Draft<'_>], out: &mut Vec<Staged>) -> Result<(), StageError> {
         let mut stage = self.staging()?;
         self.admit(&mut stage, drafts, Whose::Producer)?;
-        out.extend(drafts.iter().map(|draft| stage.push(draft, &self.skew)));
+        out.extend(
+            drafts
+                .iter()
+                .map(|draft| stage.push(draft, None, &self.skew)),
+        );
         self.marks.move_staged(stage.end());
         Ok(())
+    }
+
+    /// A record that is long, but for its position. What may be refused for its size is refused here.
+    fn ready(&self, draft: &Draft<'_>) -> Result<Ready, StageError> {
+        let topic = draft.queue.topic.as_str();
+        let store_host = self.staging()?.store_host;
+        let record = record_of(draft, 0, topic, LogOffset(0), 0, store_host);
+        let len = record::encoded_len(&record);
+        if len > self.options.record_max || draft.properties.len() > PROPERTIES_MAX {
+            return Err(StageError::TooLarge(len));
+        }
+        Ok(Ready::new(&record))
     }
 
     /// The staging lock; a thread that panicked while it held it made the store read-only.
