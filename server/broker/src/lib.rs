@@ -203,6 +203,11 @@ impl Broker {
         &self.options
     }
 
+    /// Whether producers' messages are taken: the disk works, and is not full.
+    pub fn takes_messages(&self) -> bool {
+        self.store.takes_messages()
+    }
+
     /// Ends a batch: writes out what was staged, shows consumers what may be seen, and wakes those
     /// who waited for it.
     ///

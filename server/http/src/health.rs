@@ -35,11 +35,13 @@ async fn live(_call: Call) -> Result<Response, Problem> {
     Ok(json_answer(StatusCode::OK, &json!({"live": true})))
 }
 
-/// 503 while draining, and while no broker can be reached. Reasons are not said here: a probe needs
+/// 503 while draining, while a broker of this process takes no messages, and while none can be reached. Reasons are not said here: a probe needs
 /// none, and a stranger gets none.
 async fn ready(call: Call) -> Result<Response, Problem> {
     let node = &call.node;
-    let ready = !node.is_draining() && (!node.options.needs_cluster || has_broker(node).await);
+    let (options, ending) = (&node.options, node.is_draining());
+    let ready = !ending && options.ready.holds();
+    let ready = ready && (!options.needs_cluster || has_broker(node).await);
     let status = match ready {
         true => StatusCode::OK,
         false => StatusCode::SERVICE_UNAVAILABLE,

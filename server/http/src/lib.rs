@@ -73,7 +73,7 @@ mod write;
 
 pub use docs::{OPENAPI, openapi};
 pub use operations::{COMMON, Operation, operations};
-pub use options::{Limits, Options};
+pub use options::{Limits, Options, Ready};
 pub use problem::{Fault, KINDS, Kind, Place, Problem};
 pub use server::{Ports, Server};
 pub use token::{Secret, SecretError};

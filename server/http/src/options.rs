@@ -1,6 +1,7 @@
 //! How the door is opened, and what its limits are.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How the door is opened.
@@ -12,6 +13,8 @@ pub struct Options {
     pub origins: Vec<String>,
     /// Whether the cluster has to be reachable before `/readyz` says yes: where operations are served.
     pub needs_cluster: bool,
+    /// What has to hold besides.
+    pub ready: Ready,
     /// What this process is called in answers: `standalone`, `gateway`, ….
     pub role: &'static str,
     /// Whether topics and groups that are sent to or consumed from are made if they do not exist: a typo makes one.
@@ -36,6 +39,7 @@ impl Default for Options {
             hosts: Vec::new(),
             origins: Vec::new(),
             needs_cluster: true,
+            ready: Ready::default(),
             role: "standalone",
             makes_missing: false,
             sse_retry: Duration::from_secs(3),
@@ -45,6 +49,27 @@ impl Default for Options {
             webhook_authorities: None,
             limits: Limits::default(),
         }
+    }
+}
+
+/// Something that has to hold before `/readyz` says yes: of a broker in this process, that it takes messages.
+#[derive(Clone, Default)]
+pub struct Ready(Option<Arc<dyn Fn() -> bool + Send + Sync>>);
+
+impl Ready {
+    /// What is asked by each probe: it is to be answered at once.
+    pub fn when(holds: impl Fn() -> bool + Send + Sync + 'static) -> Ready {
+        Ready(Some(Arc::new(holds)))
+    }
+
+    pub(crate) fn holds(&self) -> bool {
+        self.0.as_ref().is_none_or(|holds| holds())
+    }
+}
+
+impl std::fmt::Debug for Ready {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Ready").field(&self.0.is_some()).finish()
     }
 }
 

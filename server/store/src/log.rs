@@ -173,6 +173,11 @@ impl Log {
         std::mem::replace(&mut lock(&self.stage).refuse, refuse) != refuse
     }
 
+    /// Whether producers' messages are taken: nothing has failed, and there is room.
+    pub fn takes_messages(&self) -> bool {
+        self.failure.get().is_none() && !lock(&self.stage).refuse
+    }
+
     /// When the last record was stored.
     pub fn last_stored_at(&self) -> i64 {
         lock(&self.stage).stored_at

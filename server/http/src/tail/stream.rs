@@ -42,6 +42,10 @@ impl Stream {
         let id = self.reader.sign(&self.place);
         let hello = sse::hello(self.node.options.sse_retry, Some(&id));
         self.out.send(hello).await?;
+        if self.behind {
+            // It goes out before long messages are written.
+            tokio::task::yield_now().await;
+        }
         if self.wanted.is_sql() {
             return Box::pin(self.follow_alone()).await;
         }

@@ -1,9 +1,10 @@
 //! The running HTTP door: of this process's own broker, or of a cluster elsewhere.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use http_door::{Limits, Options, Ports, Secret, Server};
+use http_door::{Limits, Options, Ports, Ready, Secret, Server};
 use posthouse_client::{Client, Config as ClientConfig, Credentials, Entrance, Transport};
 use remoting::server::Door;
 
@@ -58,6 +59,10 @@ impl Http {
             hosts: settings.hosts.clone(),
             origins: settings.origins.clone(),
             needs_cluster: config.role != Role::Namesrv,
+            ready: broker.map_or_else(Ready::default, |broker| {
+                let broker = Arc::clone(broker.broker());
+                Ready::when(move || broker.takes_messages())
+            }),
             role: config.role.as_str(),
             makes_missing: settings.dev,
             sse_retry: settings.sse_retry,

@@ -3,9 +3,10 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
+use std::process::Command;
 use std::time::Instant;
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
 use serde_json::{Value, json};
 
 use crate::http::address;
@@ -332,6 +333,81 @@ fn what_a_broker_was_configured_not_to_do_is_no_failure_of_it() {
     // Delay levels need no timers.
     let by_level = json!({"body": "x", "delay_level": 1});
     assert_eq!(post(to, "/v1/topics/t/messages", &by_level).status, 201);
+}
+
+#[test]
+fn a_message_that_no_replica_has_is_stored_all_the_same() {
+    let data = tempfile::tempdir().unwrap();
+    let conf = "brokerRole=SYNC_MASTER\n";
+    std::fs::write(data.path().join("broker.conf"), conf).unwrap();
+    let server = Posthouse::victim(data.path(), None);
+    let to = address(&server, "HTTP ");
+    put(to, "/v1/topics/t");
+    let path = "/v1/topics/t/messages";
+    let one = post(to, path, &json!({"body": "one"}));
+    let raw = ask(to, "POST", &format!("{path}:raw"), "", "two");
+    for sent in [&one, &raw] {
+        assert_eq!(sent.status, 202, "{}", sent.body);
+        assert_eq!(sent.json()["send_status"], "slave_not_available");
+        let id = sent.json()["message_id"].as_str().unwrap().to_owned();
+        let location = format!("location: {path}/{id}").to_ascii_lowercase();
+        assert!(sent.head.contains(&location), "{}", sent.head);
+    }
+    let many = json!({"messages": [{"body": "three"}, {"body": "four"}]});
+    let many = post(to, &format!("{path}:batch"), &many);
+    assert_eq!(
+        (many.status, &many.json()["failed"]),
+        (200, &json!(0)),
+        "{}",
+        many.body
+    );
+    assert_eq!(many.json()["results"][1]["status"], 202);
+    let kept = ask(to, "GET", &format!("{path}?limit=64"), "", "").json();
+    assert_eq!(kept["messages"].as_array().unwrap().len(), 4, "{kept}");
+}
+
+#[test]
+fn who_cannot_write_any_more_is_not_ready() {
+    let data = tempfile::tempdir().unwrap();
+    // A write beyond the limit below is an error, and no signal that ends the process.
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh"]);
+    let posthouse = command();
+    shell
+        .arg(posthouse.get_program())
+        .args(["standalone", "--data"]);
+    shell.arg(data.path().join("store"));
+    shell.args([
+        "--namesrv-addr",
+        "127.0.0.1:0",
+        "--broker-addr",
+        "127.0.0.1:0",
+    ]);
+    for (name, value) in posthouse.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    let server = Posthouse::spawn(shell);
+    let (to, metrics) = (address(&server, "HTTP "), address(&server, "metrics"));
+    put(to, "/v1/topics/t");
+    assert_eq!(ask(to, "GET", "/readyz", "", "").status, 200);
+    let nothing = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    let pid = Pid::from_raw(server.pid().try_into().unwrap());
+    prlimit(pid, Resource::Fsize, nothing).unwrap();
+    let one = json!({"body": "x"});
+    let refused = post(to, "/v1/topics/t/messages", &one);
+    refused.is(503, "unavailable", true);
+    assert!(refused.head.contains("retry-after: 1"), "{}", refused.head);
+    for port in [to, metrics] {
+        let ready = ask(port, "GET", "/readyz", "", "");
+        assert_eq!((ready.status, ready.json()), (503, json!({"ready": false})));
+        assert_eq!(ask(port, "GET", "/livez", "", "").status, 200);
+    }
 }
 
 /// As URLs write it, without padding.
