@@ -74,7 +74,7 @@ const fn send(name: &'static str, title: &'static str, shape: (usize, usize)) ->
 }
 
 /// All of them, in the order of the table.
-pub const CELLS: [Cell; 30] = [
+pub const CELLS: [Cell; 31] = [
     send("send-1x1", "send, 1 × 1", (1, 1)),
     send("send-64x1", "send, 64 × 1", (64, 1)),
     send("send-1x64", "send, 1 × 64", (1, 64)),
@@ -193,6 +193,12 @@ pub const CELLS: [Cell; 30] = [
         Door::Tails(10_000),
         "http-tails-10k",
         "HTTP: a message to 10,000 streams",
+        1,
+    ),
+    http(
+        Door::TagTails(10_000),
+        "http-tag-tails",
+        "HTTP: a message to 10,000 streams of its tag",
         1,
     ),
     http(

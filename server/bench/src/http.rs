@@ -36,6 +36,8 @@ pub enum Door {
     Idle(usize),
     /// Sends a message to so many streams, and the next when all have it; the rate is of what arrives.
     Tails(usize),
+    /// The same to streams that want a tag, which the message has.
+    TagTails(usize),
     /// Sends over remoting, while messages go to so many streams.
     BesideTails(usize),
     /// Sends over remoting, while 4 MiB bodies are posted.
@@ -72,7 +74,10 @@ impl Door {
             }
             Door::Receive => receive(admin, topic, run, shape, target, address),
             Door::Idle(count) => tails::idle(address, topic, count, target, times),
-            Door::Tails(count) => tails::fan_out(address, topic, count, target, times),
+            Door::Tails(count) => tails::fan_out(address, topic, count, None, target, times),
+            Door::TagTails(count) => {
+                tails::fan_out(address, topic, count, Some(TAG), target, times)
+            }
             Door::BesideTails(count) => {
                 beside::tails(admin, address, topic, count, run, shape, target, times)
             }
@@ -137,6 +142,8 @@ fn receive(
     }
 }
 
+/// The tag that some streams want.
+const TAG: &str = "wanted";
 const JSON: &str = "application/json";
 const BYTES: &str = "application/octet-stream";
 

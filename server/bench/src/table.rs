@@ -60,7 +60,7 @@ fn bar(name: &str) -> &'static str {
         "http-receive" => "≤ 20 µs (10)",
         "http-idle" => "≤ 25 KiB each",
         "http-tails-1k" => "≤ 10 µs (5)",
-        "http-tails-10k" => "≤ 10 µs (5), p99 ≤ 300 ms",
+        "http-tails-10k" | "http-tag-tails" => "≤ 10 µs (5), p99 ≤ 300 ms",
         "beside-http-tails" | "beside-http-bodies" => "p99 ≤ 2× quiet",
         "java-producer" => "≥ 1.3×, CPU ≤ 1/5",
         _ => "",

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! broker --long polls--> Reader (one a topic and format) --ring of written events--> Stream, Stream, Stream
-//!                                                        --Fan: to the sockets of all that want every event-->
+//!                                                        --Fan: to the sockets of all that have what is before-->
 //!        --pulls of its own, while it is behind the ring---------------> Stream
 //! ```
 //! An event is written once for all streams of a topic that want it in one format. A stream's place is an offset for each queue,
@@ -13,6 +13,7 @@ mod cursor;
 mod fan;
 mod pace;
 mod reader;
+mod round;
 mod stream;
 mod wanted;
 
@@ -95,7 +96,7 @@ async fn tail(call: Call) -> Result<Response, Problem> {
         let reader = Readers::of(node, topic.as_str(), format).await?;
         let wanted = Wanted::new(filter, &queues, &reader.queues)?;
         let place = begin(node, &reader, &from).await?;
-        Ok((reader, wanted, place))
+        Ok((reader, Arc::new(wanted), place))
     };
     let (reader, wanted, place) = match begun.await {
         Ok(begun) => begun,

@@ -34,7 +34,7 @@ pub(super) fn tails(
 ) -> Result<Row, Wrong> {
     let followed = format!("{topic}-followed");
     admin.create_topic(&followed, QUEUES)?;
-    let mut streams = Streams::open(address, &followed, times.streams.unwrap_or(count))?;
+    let mut streams = Streams::open(address, &followed, times.streams.unwrap_or(count), None)?;
     let load = |until: &AtomicBool| {
         while !until.load(Ordering::Relaxed) {
             streams.rounds(Duration::ZERO)?;

@@ -37,11 +37,11 @@ pub(super) fn idle(
     let none = || Wrong("the server's process is not known (--pid)".to_owned());
     let memory = || target.pid.and_then(resident).ok_or_else(none);
     // The topic's reader, and whatever else the first of them makes.
-    let _first = Streams::open(address, topic, 1)?;
+    let _first = Streams::open(address, topic, 1, None)?;
     let before = memory()?;
     let meter = Meter::begin(target.pid);
     let count = times.streams.unwrap_or(count);
-    let streams = Streams::open(address, topic, count)?;
+    let streams = Streams::open(address, topic, count, None)?;
     let used = meter.end();
     let open = streams.links.len();
     let each = memory()?.saturating_sub(before) as f64 / open as f64 / 1024.0;
@@ -56,16 +56,17 @@ pub(super) fn idle(
     })
 }
 
-/// Sends messages to streams, one after the other.
+/// Sends messages to streams, one after the other; with a tag, these and the streams have it.
 pub(super) fn fan_out(
     address: SocketAddr,
     topic: &str,
     count: usize,
+    tag: Option<&str>,
     target: Target,
     times: Times,
 ) -> Result<Row, Wrong> {
     let count = times.streams.unwrap_or(count);
-    let mut streams = Streams::open(address, topic, count)?;
+    let mut streams = Streams::open(address, topic, count, tag)?;
     streams.rounds(times.warm)?;
     streams.latency.reset();
     let before = streams.round;
@@ -92,6 +93,8 @@ pub(super) struct Streams {
     /// Connected with the first message: a server does not wait long for one.
     publish: Option<Link>,
     path: String,
+    /// What the body is, and the header behind that.
+    kind: String,
     links: Vec<Link>,
     /// The number of each stream's last message; `None` until it has said hello.
     seen: Vec<Option<u64>>,
@@ -105,7 +108,12 @@ pub(super) struct Streams {
 
 impl Streams {
     /// Opens streams, fewer if there are not enough descriptors, and waits until all are open.
-    pub(super) fn open(address: SocketAddr, topic: &str, count: usize) -> Result<Streams, Wrong> {
+    pub(super) fn open(
+        address: SocketAddr,
+        topic: &str,
+        count: usize,
+        tag: Option<&str>,
+    ) -> Result<Streams, Wrong> {
         let count = count.min(descriptors());
         let mut streams = Streams {
             address,
@@ -113,6 +121,10 @@ impl Streams {
             poll: Poll::new()?,
             publish: None,
             path: format!("/v1/topics/{topic}/messages:raw"),
+            kind: match tag {
+                None => BYTES.to_owned(),
+                Some(tag) => format!("{BYTES}\r\nmq-tag: {tag}"),
+            },
             links: Vec::with_capacity(count),
             seen: Vec::with_capacity(count),
             since: Vec::with_capacity(count),
@@ -120,8 +132,9 @@ impl Streams {
             latency: histogram(),
             buffer: vec![0; 64 << 10],
         };
+        let query = tag.map_or(String::new(), |tag| format!("?tag={tag}"));
         let open = format!(
-            "GET /v1/topics/{topic}/stream HTTP/1.1\r\nhost: 127.0.0.1\r\naccept: text/event-stream\r\n\r\n"
+            "GET /v1/topics/{topic}/stream{query} HTTP/1.1\r\nhost: 127.0.0.1\r\naccept: text/event-stream\r\n\r\n"
         );
         while streams.links.len() < count {
             let from = streams.links.len();
@@ -164,7 +177,7 @@ impl Streams {
         self.round += 1;
         let mark = format!("number {:010} ", self.round);
         let body = format!("{mark}{}", "x".repeat(SIZE - mark.len()));
-        let request = request("POST", &self.path, BYTES, body.as_bytes());
+        let request = request("POST", &self.path, &self.kind, body.as_bytes());
         let publish = match &mut self.publish {
             Some(publish) => publish,
             none => {

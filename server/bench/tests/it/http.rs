@@ -24,6 +24,7 @@ fn the_cells_of_http_do_what_they_say() {
         ("http-batch", ""),
         ("http-receive", ""),
         ("http-tails-1k", " messages"),
+        ("http-tag-tails", " messages"),
         ("beside-http-tails", " messages to all streams"),
         ("beside-http-bodies", " bodies of 4 MiB"),
     ] {

@@ -1,11 +1,11 @@
 //! The one reader of a topic in a format on this node: long polls on every queue, and a ring of events that
-//! are written once, whoever follows. Who wants all of them is served by its [`Fan`].
+//! are written once, whoever follows. Who has what was before is served by its [`Fan`].
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use posthouse_client::{Filter, Pull, Pulled, Queue, Received};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 use super::cursor::Place;
 use super::fan::{Fan, Point};
 use super::pace::Pace;
+use super::round::Round;
 use crate::node::Node;
 use crate::problem::Problem;
 use crate::write::{self, Bodies, Format};
@@ -27,8 +28,6 @@ const RING_BYTES: usize = 4 << 20;
 const RING_EVENTS: usize = 4_096;
 /// What the members of a message beside its body take, mostly.
 const MEMBERS: usize = 512;
-/// What is written to a rider at once, unless one event is longer.
-const ROUND_BYTES: usize = 32 << 10;
 /// Events handed to a stream at once, between two yields.
 pub(super) const SLICE: usize = 64;
 
@@ -218,20 +217,15 @@ impl Reader {
     /// Brings all riders to the end of the ring, or some way there. `false` if they are.
     async fn round(&self, pace: &mut Pace) -> bool {
         let mut end = Point::clone(&self.fan.end());
-        let chunks = match self.after(end.number) {
+        let mut round = match self.after(end.number) {
             Found::End(_) => return false,
             Found::Events(events) => {
-                let mut length = 0;
-                let fits = |event: &&Arc<Event>| {
-                    length += event.chunk.len();
-                    length == event.chunk.len() || length <= ROUND_BYTES
-                };
-                let events: Vec<_> = events.iter().take_while(fits).collect();
-                for event in &events {
+                let round = Round::new(events);
+                for event in round.events() {
                     end.number += 1;
                     end.place.set(event.queue, event.next);
                 }
-                Some(joined(&events))
+                Some(round)
             }
             Found::Lost => {
                 let ring = self.ring();
@@ -242,7 +236,7 @@ impl Reader {
         };
         self.fan.begin(end);
         let mut at = 0;
-        while let Some(next) = self.fan.serve(at, chunks.as_ref()) {
+        while let Some(next) = self.fan.serve(at, round.as_mut()) {
             at = next;
             pace.give_way().await;
         }
@@ -366,18 +360,6 @@ fn chunked(frame: &[u8]) -> (Bytes, Bytes) {
     let head = format!("{:x}\r\n", frame.len());
     let chunk = Bytes::from([head.as_bytes(), frame, b"\r\n"].concat());
     (chunk.slice(head.len()..chunk.len() - 2), chunk)
-}
-
-/// The chunks of events, one behind the other.
-fn joined(events: &[&Arc<Event>]) -> Bytes {
-    if let [event] = events {
-        return event.chunk.clone();
-    }
-    let mut all = BytesMut::new();
-    events
-        .iter()
-        .for_each(|event| all.extend_from_slice(&event.chunk));
-    all.freeze()
 }
 
 fn sign(node: &Node, topic: &str, queues: &[Queue], place: &Place) -> Arc<str> {

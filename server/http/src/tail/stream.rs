@@ -21,7 +21,7 @@ const HOLD: Duration = Duration::from_secs(20);
 pub(crate) struct Stream {
     pub node: Arc<Node>,
     pub reader: Arc<Reader>,
-    pub wanted: Wanted,
+    pub wanted: Arc<Wanted>,
     /// The next offset of each queue.
     pub place: Place,
     /// Whether it begins elsewhere than at the end.
@@ -78,7 +78,7 @@ impl Stream {
         let beat = sleep_until(Instant::now() + sse::jittered(every));
         let mut beat = std::pin::pin!(beat);
         let reader = self.reader.clone();
-        let may_ride = self.wanted.is_everything() && self.events_left == u64::MAX;
+        let may_ride = self.events_left == u64::MAX;
         loop {
             moved.mark_unchanged();
             match self.reader.after(number) {
@@ -109,7 +109,9 @@ impl Stream {
                         beat.as_mut().reset(Instant::now() + every);
                     }
                     let line = self.out.line().filter(|_| aligned && may_ride);
-                    let Some(seat) = line.and_then(|line| reader.fan.mount(line, number)) else {
+                    let Some(seat) =
+                        line.and_then(|line| reader.fan.mount(line, &self.wanted, number))
+                    else {
                         tokio::select! {
                             _ = moved.changed() => {}
                             () = &mut beat => {}
@@ -140,11 +142,7 @@ impl Stream {
             return Ok(());
         }
         self.place.set(event.queue, event.next);
-        let wanted = match event.is_gap {
-            true => self.wanted.has_queue(event.queue),
-            false => self.wanted.accepts(event.queue, event.tag.as_deref()),
-        };
-        if !wanted {
+        if !self.wanted.accepts_event(event) {
             return Ok(());
         }
         let whole = match aligned {

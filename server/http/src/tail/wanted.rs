@@ -2,6 +2,7 @@
 
 use posthouse_client::{Filter, Queue, Received};
 
+use super::reader::Event;
 use crate::parameters::Parameters;
 use crate::problem::{self, Fault, Problem};
 use crate::{rules, shown};
@@ -96,8 +97,15 @@ impl Wanted {
         matches!(self.filter, Filter::Sql(_))
     }
 
-    /// Whether a message of the shared reader, which knows no filter, is wanted.
-    pub(crate) fn accepts(&self, queue: usize, tag: Option<&str>) -> bool {
+    /// Whether an event of the shared reader, which knows no filter, is wanted.
+    pub(crate) fn accepts_event(&self, event: &Event) -> bool {
+        match event.is_gap {
+            true => self.has_queue(event.queue),
+            false => self.accepts(event.queue, event.tag.as_deref()),
+        }
+    }
+
+    fn accepts(&self, queue: usize, tag: Option<&str>) -> bool {
         let tagged = || tag.is_some_and(|tag| self.tags.iter().any(|own| **own == *tag));
         self.has_queue(queue) && (self.tags.is_empty() || tagged())
     }

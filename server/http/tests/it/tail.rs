@@ -214,6 +214,62 @@ fn a_filter_and_queues_choose_and_the_place_moves_on_all_the_same() {
 }
 
 #[test]
+fn streams_that_want_different_things_follow_side_by_side_and_go_on_from_where_they_are() {
+    const MESSAGES: usize = 400;
+    let to = Publisher::new("side-by-side", 2);
+    let queries = [
+        "",
+        "tag=a",
+        "tag=a||c",
+        "queue=broker-a:1",
+        "tag=b&queue=broker-a:0",
+        "tag=e",
+    ];
+    let wants = |query: usize, n: usize| match query {
+        0 => true,
+        1 => n.is_multiple_of(4),
+        2 => n.is_multiple_of(2),
+        3 => n % 2 == 1,
+        _ => false,
+    };
+    let publish = |from: usize, count: usize| {
+        for n in from..from + count {
+            let tag = ["a", "b", "c", "d"][n % 4];
+            let message = Message::new(&*to.topic, n.to_string()).tag(tag);
+            to.send(n as u32 % 2, message);
+        }
+    };
+    let check = |streams: &mut [Stream], from: usize, count: usize| {
+        for (query, stream) in streams.iter_mut().enumerate() {
+            let wanted = (from..from + count).filter(|n| wants(query, *n));
+            let mut wanted: Vec<String> = wanted.map(|n| n.to_string()).collect();
+            let mut got = stream.bodies(wanted.len());
+            // Between queues there is no order.
+            wanted.sort();
+            got.sort();
+            assert_eq!(got, wanted, "{}", queries[query]);
+        }
+    };
+    let mut streams = queries.map(|query| open(&to.path(query), None));
+    for stream in &mut streams {
+        stream.begun();
+    }
+    publish(0, MESSAGES);
+    check(&mut streams, 0, MESSAGES);
+    // One after the other, so that all wait in between.
+    for n in MESSAGES..MESSAGES + 8 {
+        publish(n, 1);
+        check(&mut streams, n, 1);
+    }
+    // With their last event, or with where they began if there was none.
+    let ids = streams.map(Stream::cut);
+    publish(MESSAGES + 8, 8);
+    let again = queries.iter().zip(&ids);
+    let again = again.map(|(query, id)| open(&to.path(query), Some(id)));
+    check(&mut again.collect::<Vec<_>>(), MESSAGES + 8, 8);
+}
+
+#[test]
 fn a_stream_of_a_cluster_that_is_away_is_refused_so_that_browsers_come_back() {
     let door = crate::door::away();
     let at = door.address().unwrap();
