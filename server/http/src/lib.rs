@@ -33,6 +33,7 @@ mod json;
 mod lease;
 mod leases;
 mod line;
+mod many;
 mod media;
 mod metrics;
 mod mq_headers;

@@ -16,7 +16,7 @@ use crate::group_stream::OpenStream;
 use crate::json::{self, At, Faults};
 use crate::parameters::{NAMESPACE, Parameters};
 use crate::problem::{self, Problem};
-use crate::{clock, duration, names, shown, time};
+use crate::{clock, duration, many, names, shown, time};
 
 /// Where the group goes on in each queue.
 pub(super) async fn offsets(call: Call) -> Result<Response, Problem> {
@@ -31,20 +31,23 @@ pub(super) async fn offsets(call: Call) -> Result<Response, Problem> {
     let admin = call.node.client.admin();
     existing(&admin, &group).await?;
     let topic = topic.as_ref().map(|topic| topic.as_str());
-    let mut items = Vec::new();
-    for own in admin.progress(group.as_str(), topic).await? {
-        if names::is_system(&own.queue.topic) {
-            continue;
+    let mut all = admin.progress(group.as_str(), topic).await?;
+    all.retain(|own| !names::is_system(&own.queue.topic));
+    let client = &call.node.client;
+    let items = many::each(all, |own| {
+        let admin = client.admin();
+        async move {
+            Ok(json!({
+                "topic": &*own.queue.topic,
+                "queue": shown::queue(&own.queue),
+                "min": admin.min_offset(&own.queue).await?,
+                "committed": own.committed,
+                "max": own.end,
+                "last_consumed_at": own.last_stored_at.map(time::format),
+            }))
         }
-        items.push(json!({
-            "topic": &*own.queue.topic,
-            "queue": shown::queue(&own.queue),
-            "min": admin.min_offset(&own.queue).await?,
-            "committed": own.committed,
-            "max": own.end,
-            "last_consumed_at": own.last_stored_at.map(time::format),
-        }));
-    }
+    });
+    let items = items.await?;
     Ok(json_answer(
         StatusCode::OK,
         &json!({"items": items, "next_page_token": null}),
@@ -58,8 +61,12 @@ pub(super) async fn lag(call: Call) -> Result<Response, Problem> {
     existing(&admin, &group).await?;
     let mut topics: BTreeMap<String, Lag> = BTreeMap::new();
     let mut whole = Lag::default();
-    for own in admin.progress(group.as_str(), None).await? {
-        let oldest = oldest_ready(&call.node.client, &own).await?;
+    let client = &call.node.client;
+    let oldest = many::each(admin.progress(group.as_str(), None).await?, |own| {
+        let client = client.clone();
+        async move { Ok((oldest_ready(&client, &own).await?, own)) }
+    });
+    for (oldest, own) in oldest.await? {
         whole.add(&own, oldest);
         topics
             .entry(own.queue.topic.to_string())
