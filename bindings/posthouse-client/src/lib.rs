@@ -90,7 +90,7 @@ pub use remoting::body::{BrokerData, Connection};
 pub use remoting::body::{
     CheckerInfo, DelayedList, DelayedMessage, OpenTransaction, OperationInfo, TransactionList,
 };
-pub use remoting::body::{DirectOutcome, DirectResult, HeldQueue, RunningInfo};
+pub use remoting::body::{DirectOutcome, DirectResult, HeldQueue, PoppedQueue, RunningInfo};
 pub use remoting::{Credentials, Identity, Serialize, Tls, TlsError, code};
 pub use simple_consumer::{Leased, Receive, SimpleConsumer};
 pub use strategy::Strategy;

@@ -1,5 +1,6 @@
 //! Groups: made, shown, changed, deleted, listed.
 
+mod members;
 mod progress;
 mod settings;
 mod subscribed;
@@ -47,7 +48,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     ),
     row!(GET "/v1/groups/{group}/lag" "getGroupLag" progress::lag, INVALID_GROUP, GROUP_NOT_FOUND),
     row!(
-        GET "/v1/groups/{group}/clients" "listGroupClients" progress::clients,
+        GET "/v1/groups/{group}/clients" "listGroupClients" members::clients,
         INVALID_GROUP, GROUP_NOT_FOUND
     ),
     row!(

@@ -47,7 +47,7 @@ pub use pop::{
 pub use queue::{MessageQueue, QueueMap};
 pub use register::{RegisterBroker, TopicConfigs};
 pub use route::{BrokerData, BrokerMembers, ClusterInfo, MemberGroup, QueueData, TopicRoute};
-pub use running::{DirectOutcome, DirectResult, HeldQueue, RunningInfo};
+pub use running::{DirectOutcome, DirectResult, HeldQueue, PoppedQueue, RunningInfo};
 pub use stats::{
     BrokerConsumeStats, BrokerStatsData, BrokerStatsItem, ConsumeStats, Epoch, EpochList,
     QueueProgress, QueueStats, TopicStats,

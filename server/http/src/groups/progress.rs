@@ -1,18 +1,15 @@
-//! Where a group is, how far it lags, who consumes, and going elsewhere.
+//! Where a group is, how far it lags, and going elsewhere.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hyper::StatusCode;
-use posthouse_client::code::response::REQUEST_CODE_NOT_SUPPORTED;
 use posthouse_client::{Admin, Client, Error, GroupName, Progress, Pull, Queue, ResetTo};
 use serde_json::{Value, json};
 
 use super::{existing, only_namespace};
 use crate::body::Response;
 use crate::call::{Call, json_answer};
-use crate::group_stream::OpenStream;
 use crate::json::{self, At, Faults};
 use crate::parameters::{NAMESPACE, Parameters};
 use crate::problem::{self, Problem};
@@ -137,52 +134,6 @@ async fn oldest_ready(client: &Client, own: &Progress) -> Result<Option<Duration
         from = pulled.next;
     }
     Ok(None)
-}
-
-/// Who consumes in the group now: members that brokers know, and readers of streams of this server.
-pub(super) async fn clients(call: Call) -> Result<Response, Problem> {
-    let group = only_namespace(&call)?;
-    let admin = call.node.client.admin();
-    existing(&admin, &group).await?;
-    let consumers = admin.consumers(group.as_str()).await?;
-    let mut conflict = false;
-    for topic in consumers.subscription_table.keys() {
-        if names::is_system(topic) || admin.pullers(group.as_str(), topic).await?.is_empty() {
-            continue;
-        }
-        conflict |= match admin.leases_out(group.as_str(), topic).await {
-            // A broker that cannot say, or a topic that is gone: nothing is known to be out.
-            Err(error) if error.code() == Some(REQUEST_CODE_NOT_SUPPORTED) => false,
-            Err(Error::NoRoute(_)) => false,
-            out => out? > 0,
-        };
-    }
-    let client = |client: &posthouse_client::Connection| {
-        json!({
-            "client_id": client.client_id,
-            "protocol": "remoting",
-            "language": client.language,
-            "address": client.client_addr,
-            "since": null,
-            "in_flight": null,
-        })
-    };
-    let node = &call.node;
-    let stream = |(number, stream): (u64, Arc<OpenStream>)| {
-        json!({
-            "client_id": format!("http@{}@{number}", node.client.id()),
-            "protocol": "http-stream",
-            "address": stream.address.map(|address| address.to_string()).unwrap_or_default(),
-            "since": time::format(stream.since),
-            "in_flight": node.in_flight.count(&stream.window),
-        })
-    };
-    let mut items: Vec<Value> = consumers.connection_set.iter().map(client).collect();
-    items.extend(node.listed.of(group.as_str()).into_iter().map(stream));
-    Ok(json_answer(
-        StatusCode::OK,
-        &json!({"conflict": conflict, "items": items, "next_page_token": null}),
-    ))
 }
 
 /// Where a reset leads.

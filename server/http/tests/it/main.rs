@@ -17,6 +17,7 @@ mod guarded;
 mod leases;
 mod limits;
 mod lost;
+mod members;
 mod messages;
 mod receiver;
 mod repeated;

@@ -34,6 +34,11 @@ impl<V> Default for QueueMap<V> {
 }
 
 impl<V> QueueMap<V> {
+    /// Whether there is no queue in it.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The value of a queue.
     pub fn get(&self, queue: &MessageQueue) -> Option<&V> {
         let found = self.0.iter().find(|(key, _)| key == queue);

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{QueueMap, SubscriptionData, lenient, lenient::named};
 
+const STARTED_AT: &str = "PROP_CONSUMER_START_TIMESTAMP";
+
 /// Answer to 307 (Apache `ConsumerRunningInfo`).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -13,6 +15,12 @@ pub struct RunningInfo {
     /// What it has of each queue that it pulls.
     #[serde(deserialize_with = "lenient::or_default")]
     pub mq_table: QueueMap<HeldQueue>,
+    /// What it has of each queue that it pops.
+    #[serde(
+        deserialize_with = "lenient::or_default",
+        skip_serializing_if = "QueueMap::is_empty"
+    )]
+    pub mq_pop_table: QueueMap<PoppedQueue>,
     /// See [`RunningInfo::PROPERTIES`].
     #[serde(deserialize_with = "lenient::or_default")]
     pub properties: BTreeMap<String, String>,
@@ -30,9 +38,25 @@ impl RunningInfo {
         "PROP_NAMESERVER_ADDR",
         "PROP_CONSUME_TYPE",
         "PROP_CLIENT_VERSION",
-        "PROP_CONSUMER_START_TIMESTAMP",
+        STARTED_AT,
         "PROP_CONSUMEORDERLY",
     ];
+
+    /// When it was started by its own clock, in milliseconds since the Unix epoch; if it says so.
+    pub fn started_at(&self) -> Option<i64> {
+        let said = self.properties.get(STARTED_AT)?.parse().ok();
+        said.filter(|at| *at > 0)
+    }
+
+    /// Messages that it has and is not done with.
+    pub fn in_hand(&self) -> u64 {
+        let pulled = self.mq_table.0.iter();
+        let pulled = pulled.map(|(_, own)| own.cached_msg_count);
+        let popped = self.mq_pop_table.0.iter();
+        let popped = popped.map(|(_, own)| own.wait_ack_count);
+        let all = pulled.chain(popped);
+        all.map(|count| u64::try_from(count).unwrap_or(0)).sum()
+    }
 }
 
 /// What a consumer has of one queue (Apache `ProcessQueueInfo`). Times are milliseconds since the Unix
@@ -70,6 +94,21 @@ pub struct HeldQueue {
     /// Whether the broker said that it is locked for this consumer.
     #[serde(deserialize_with = "lenient::truth")]
     pub locked: bool,
+}
+
+/// What a consumer has of one queue that it pops (Apache `PopProcessQueueInfo`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PoppedQueue {
+    /// Messages that are not done.
+    #[serde(deserialize_with = "lenient::number")]
+    pub wait_ack_count: i64,
+    /// It is somebody else's now (Java's spelling).
+    #[serde(deserialize_with = "lenient::truth")]
+    pub droped: bool,
+    /// When it was popped, milliseconds since the Unix epoch.
+    #[serde(deserialize_with = "lenient::number")]
+    pub last_pop_timestamp: i64,
 }
 
 named! {
