@@ -8,7 +8,7 @@ use crate::door::{ask, ask_json, fresh, send};
 use crate::messages::{group, lease, publish, receive, settle, topic};
 
 /// Has the group give up a message with each of these bodies.
-fn die(topic: &str, group: &str, bodies: &[&str]) {
+pub fn die(topic: &str, group: &str, bodies: &[&str]) {
     for body in bodies {
         publish(topic, &json!({ "body": body })).expect(201);
     }
@@ -22,7 +22,7 @@ fn die(topic: &str, group: &str, bodies: &[&str]) {
     }
 }
 
-fn letters(group: &str) -> Vec<String> {
+pub fn letters(group: &str) -> Vec<String> {
     let page = ask("GET", &format!("/v1/groups/{group}/dead-letters"))
         .expect(200)
         .json();
@@ -35,7 +35,7 @@ fn letters(group: &str) -> Vec<String> {
 }
 
 /// How the operation of this answer ends.
-fn ended(begun: &Value) -> Value {
+pub fn ended(begun: &Value) -> Value {
     let target = format!("/v1/operations/{}", begun["id"].as_str().unwrap());
     let end = Instant::now() + Duration::from_secs(30);
     loop {

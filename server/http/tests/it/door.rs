@@ -92,7 +92,12 @@ fn ways() -> ClientConfig {
 
 /// Another door to the shared cluster, with options of its own.
 pub fn own(options: Options) -> http_door::Server {
-    to(client(), options)
+    to(client(), options, &Secret::fresh().unwrap())
+}
+
+/// One of several doors to the shared cluster: what one leases the others know.
+pub fn beside(secret: &Secret) -> http_door::Server {
+    to(client(), Options::default(), secret)
 }
 
 /// A server of its own in memory, which gives up its oldest messages when it is full, and a door to it.
@@ -107,6 +112,7 @@ pub fn small() -> (posthouse::Server, http_door::Server) {
     let door = to(
         Client::new(ClientConfig::new(&name_server)),
         Options::default(),
+        &Secret::fresh().unwrap(),
     );
     (server, door)
 }
@@ -116,16 +122,17 @@ pub fn away() -> http_door::Server {
     to(
         Client::new(ClientConfig::new("127.0.0.1:1")),
         Options::default(),
+        &Secret::fresh().unwrap(),
     )
 }
 
-fn to(client: Client, options: Options) -> http_door::Server {
+fn to(client: Client, options: Options, secret: &Secret) -> http_door::Server {
     let port = || Some(TcpListener::bind("127.0.0.1:0").unwrap());
     let ports = Ports {
         public: port(),
         management: port(),
     };
-    http_door::Server::start(ports, options, &Secret::fresh().unwrap(), client).unwrap()
+    http_door::Server::start(ports, options, secret, client).unwrap()
 }
 
 /// A name that no other test has.

@@ -28,3 +28,4 @@ mod tail;
 mod topics;
 mod traced;
 mod transactions;
+mod two_doors;
