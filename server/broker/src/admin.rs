@@ -114,9 +114,17 @@ impl Broker {
     pub fn shown_config(&self) -> (Vec<(String, String)>, DataVersion) {
         let version = DataVersion {
             timestamp: self.started_at,
+            counter: self.settings.changes(),
             ..DataVersion::default()
         };
-        (self.options.shown.clone(), version)
+        let mut shown = self.options.shown.clone();
+        for (name, value) in self.settings.changed() {
+            match shown.iter_mut().find(|(key, _)| key == name) {
+                Some((_, own)) => *own = value,
+                None => shown.push((name.to_owned(), value)),
+            }
+        }
+        (shown, version)
     }
 
     pub(crate) fn message_queue(&self, topic: &str, id: u32) -> MessageQueue {

@@ -13,6 +13,7 @@ use model::{GroupName, Mark, TopicName};
 use table::{Clients, News, Who};
 
 use crate::filter;
+use crate::settings::Setting;
 use crate::{Answer, AskedFor, Broker, Caller, ConnectionId, Error, Notice, limits};
 
 /// A heartbeat (Apache `HeartbeatData`).
@@ -293,7 +294,7 @@ impl Broker {
         for (group, members) in news.changed {
             let wanted = self.groups.find(group.as_str());
             let wanted = wanted.is_none_or(|config| config.notify_ids_changed_enable);
-            if !wanted || !self.options.notify_ids_changed {
+            if !wanted || !self.settings.is(Setting::NotifyIdsChanged) {
                 continue;
             }
             for connection in members {

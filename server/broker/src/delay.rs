@@ -28,6 +28,7 @@ use store::{Draft, Queue, Staged};
 pub use list::Delayed;
 pub use recall::Recalled;
 
+use crate::settings::Setting;
 use crate::topic::{Topic, topic_missing};
 use crate::{AskedFor, Broker, Error};
 
@@ -90,8 +91,8 @@ impl Broker {
             When::After(millis) => millis,
             When::Level(_) => 0,
         };
-        let max = self.options.timer_max;
-        match (self.options.timers, left > max) {
+        let max = self.settings.number(Setting::TimerMax);
+        match (self.settings.is(Setting::Timers), left > max) {
             (false, _) => Err(Error::TimersOff),
             (true, true) => Err(Error::TimerTooFar { max }),
             (true, false) => Ok(Some(when)),

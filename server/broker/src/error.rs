@@ -71,6 +71,9 @@ pub enum Error {
     /// The topic has no checker.
     #[error("topic {0} has no checker")]
     CheckerMissing(String),
+    /// Settings that cannot be changed like this while the broker runs: a line for each, with its name.
+    #[error("{}", .0.join("\n"))]
+    Settings(Vec<String>),
     /// Another message was sent with this idempotency key.
     #[error("another message was sent with this idempotency key")]
     IdempotencyDiffers,

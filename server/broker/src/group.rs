@@ -13,6 +13,7 @@ use store::{Store, Table};
 use forbidden::Forbidden;
 
 use crate::hash::Seeded;
+use crate::settings::Setting;
 use crate::topic::table::stored_version;
 use crate::{Answer, AskedFor, Broker, Caller, Error, limits, row};
 
@@ -271,7 +272,7 @@ impl Broker {
             return Ok((found, None));
         }
         match GroupName::parse(group) {
-            Ok(name) if self.options.auto_create_groups => {
+            Ok(name) if self.settings.is(Setting::AutoCreateGroups) => {
                 self.groups.ensure(&self.store, self.clock.wall(), &name)
             }
             _ => Err(Error::GroupMissing {

@@ -41,6 +41,7 @@ pub mod reset;
 pub mod retry;
 mod row;
 pub mod running;
+pub mod settings;
 mod stats;
 pub mod topic;
 mod transaction;
@@ -106,6 +107,7 @@ use pop::Pops;
 use produce::Once;
 use pull::MovedEvents;
 use relay::Questions;
+use settings::Settings;
 use stats::Stats;
 use topic::Topics;
 use transaction::Transactions;
@@ -113,6 +115,7 @@ use transaction::Transactions;
 /// A broker. Shared by all doors behind an `Arc`.
 pub struct Broker {
     options: Options,
+    settings: Settings,
     store: Arc<Store>,
     clock: Arc<dyn Clock>,
     outlet: Arc<dyn Outlet>,
@@ -191,6 +194,7 @@ impl Broker {
             earliest: Mutex::default(),
             started: clock.mono(),
             started_at: now,
+            settings: Settings::open(&store, &options),
             options,
             store,
             clock,
@@ -198,7 +202,7 @@ impl Broker {
         }
     }
 
-    /// The settings it was opened with.
+    /// What it was opened with; some of it may be something else by now.
     pub fn options(&self) -> &Options {
         &self.options
     }

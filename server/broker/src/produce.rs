@@ -23,6 +23,7 @@ use properties::{facts, is_ours};
 use crate::delay::{Wait, handle};
 use crate::limits;
 use crate::retry::Retry;
+use crate::settings::Setting;
 use crate::topic::{Topic, system, topic_missing};
 use crate::transaction::is_half;
 use crate::{Answer, AskedFor, Broker, Caller, Error, Role};
@@ -209,7 +210,7 @@ impl Broker {
             self.note_requester(caller, client, send.properties);
         }
         let half = is_half(send, &facts);
-        if half && self.options.reject_transactions {
+        if half && self.settings.is(Setting::RejectTransactions) {
             return Err(Error::TransactionForbidden {
                 broker: self.options.address,
             });
@@ -260,7 +261,7 @@ impl Broker {
         found: Option<&'t Arc<Topic>>,
         send: &Produce<'_>,
     ) -> Result<Target<'t>, Error> {
-        let until = self.options.accept_sends_from;
+        let until = self.settings.number(Setting::AcceptSendsFrom);
         if until > 0 && self.clock.wall() < until {
             return Err(Error::NotYetServing { until });
         }

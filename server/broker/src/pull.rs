@@ -16,6 +16,7 @@ pub(crate) use moved::{MovedEvents, OffsetMoved};
 use crate::client::table::Subscribed;
 use crate::filter::Filter;
 use crate::hold::Waiter;
+use crate::settings::Setting;
 use crate::topic::{Topic, topic_missing};
 use crate::{Answer, AskedFor, Broker, Caller, Error, MessageModel, limits};
 
@@ -175,7 +176,7 @@ impl Broker {
         if !self.options.permission.readable() {
             return Err(Error::BrokerNotReadable { broker });
         }
-        if pull.lite && !self.options.lite_pull {
+        if pull.lite && !self.settings.is(Setting::LitePull) {
             return Err(Error::LitePullForbidden { broker });
         }
         let (group, made) = self.find_group(pull.group, AskedFor::Pull)?;
@@ -256,9 +257,11 @@ impl Broker {
         let Some(limit) = pull.suspend.filter(|_| caller.may_wait && !caller.oneway) else {
             return Ok(Held::No);
         };
-        let limit = match self.options.long_polling {
+        let limit = match self.settings.is(Setting::LongPolling) {
             true => limit.min(limits::HOLD_MAX),
-            false => self.options.short_polling,
+            false => {
+                Duration::from_millis(self.settings.number(Setting::ShortPolling).unsigned_abs())
+            }
         };
         let waiter = Waiter {
             connection: caller.connection,
@@ -355,8 +358,8 @@ impl Broker {
     fn wish(&self, checked: &Checked, pull: &Pull<'_>) -> Wish {
         Wish {
             offset: pull.offset,
-            count_max: (pull.max.max(1) as usize).min(self.options.pull_count_max),
-            bytes_max: self.options.pull_bytes_max,
+            count_max: (pull.max.max(1) as usize).min(self.settings.size(Setting::PullCountMax)),
+            bytes_max: self.settings.size(Setting::PullBytesMax),
             topic_sys_flag: checked.topic.config.sys_flag,
             group_sys_flag: checked.group.sys_flag,
         }

@@ -9,6 +9,7 @@ use model::message::{append, key, property};
 
 use crate::produce::{Produce, Produced};
 use crate::relay::Told;
+use crate::settings::Setting;
 use crate::{Answer, Broker, Caller, Error, Notice};
 
 /// The requester takes its reply within this time, as with Apache.
@@ -89,7 +90,7 @@ impl Broker {
         {
             return Err(Error::ReplyNotTaken(to.to_owned()));
         }
-        if !self.options.store_replies || send.body.is_empty() {
+        if !self.settings.is(Setting::StoreReplies) || send.body.is_empty() {
             return Ok(Answer::Ready(None));
         }
         Ok(self.produce(caller, send)?.map(Some))

@@ -12,6 +12,7 @@ use model::{GroupName, Mark};
 
 use crate::offset::read_failed;
 use crate::ordering::MessageQueue;
+use crate::settings::Setting;
 use crate::topic::{Topic, topic_missing};
 use crate::{Answer, AskedFor, Broker, Caller, Error, Notice};
 
@@ -53,7 +54,7 @@ impl Broker {
     ) -> Result<Answer<Vec<(MessageQueue, i64)>>, Error> {
         let topic = self.topics.find(reset.topic);
         let topic = topic.ok_or_else(|| topic_missing(reset.topic, AskedFor::Reset))?;
-        if !self.options.server_side_reset {
+        if !self.settings.is(Setting::ServerSideReset) {
             return self.tell_to_reset(caller, reset, &topic);
         }
         let group = self.groups.find(reset.group);

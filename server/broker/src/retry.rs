@@ -25,6 +25,7 @@ use store::{Draft, Keys, Queue, ReadError, Reads, Staged, Wait};
 use crate::delay::When;
 use crate::offset::read_failed;
 use crate::produce::{Produce, Produced};
+use crate::settings::Setting;
 use crate::stats::item::Rare;
 use crate::topic::{Topic, system, topic_missing};
 use crate::{Answer, AskedFor, Broker, Caller, Error, UniqueKey};
@@ -89,7 +90,7 @@ impl Broker {
         let max = retries(&group, caller, back.max);
         let mut fate = fate(&group, view.reconsume_times(), max, back.level);
         if let (Fate::Again(pause), Some(after)) = (&mut fate, back.after) {
-            *pause = Pause::Millis(after.min(self.options.timer_max));
+            *pause = Pause::Millis(after.min(self.settings.number(Setting::TimerMax)));
         }
         let mut properties = String::with_capacity(view.properties().len() + 256);
         retried(&view, &mut properties);

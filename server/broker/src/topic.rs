@@ -14,6 +14,7 @@ pub(crate) use attributes::alter;
 pub use attributes::attributes;
 pub(crate) use table::{Topic, Topics};
 
+use crate::settings::Setting;
 use crate::{Answer, AskedFor, Broker, Caller, Error, limits};
 
 /// A topic to create or to change (Apache `UPDATE_AND_CREATE_TOPIC`).
@@ -83,7 +84,7 @@ impl Broker {
         let name = TopicName::parse(&wanted.name)?;
         self.refuse_system_topic(&name)?;
         let mixed = |(key, value): &(String, String)| key == "+message.type" && value == "MIXED";
-        if !self.options.mixed_message_type && wanted.attributes.iter().any(mixed) {
+        if !self.settings.is(Setting::MixedMessageType) && wanted.attributes.iter().any(mixed) {
             return Err(Error::Invalid(
                 "MIXED message type is not supported.".to_owned(),
             ));
@@ -110,7 +111,8 @@ impl Broker {
     }
 
     fn refuse_system_topic(&self, name: &TopicName) -> Result<(), Error> {
-        let protected = self.options.protect_system_topics && self.topics.is_system(name.as_str());
+        let protected =
+            self.settings.is(Setting::ProtectSystemTopics) && self.topics.is_system(name.as_str());
         match protected || !system::consumable(name.as_str()) {
             true => Err(Error::SystemTopic(name.clone())),
             false => Ok(()),

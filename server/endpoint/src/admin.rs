@@ -5,6 +5,7 @@ pub(crate) mod inspect;
 pub(crate) mod stats;
 pub(crate) mod topic;
 
+use broker::Error;
 use remoting::body::{self, DataVersion, KvTable};
 use remoting::code::response;
 use remoting::server::Outcome;
@@ -17,6 +18,15 @@ pub(crate) fn runtime(endpoint: &Endpoint, ask: &mut Ask<'_>) -> Served {
     ask.body(&KvTable {
         table: endpoint.broker.runtime().into_iter().collect(),
     })
+}
+
+/// 25: settings as lines of a properties file; all of them are changed, or none.
+pub(crate) fn change(endpoint: &Endpoint, ask: &mut Ask<'_>) -> Served {
+    let changes = body::properties::parse(ask.frame.body);
+    let changes = changes.map_err(|error| Error::Invalid(error.to_string()))?;
+    let changes = changes.iter().map(|own| (&*own.key, &*own.value));
+    let answer = endpoint.broker.change_settings(changes)?;
+    ask.answer(answer, |ask, ()| ask.success())
 }
 
 /// 26: the configuration as lines of a properties file.

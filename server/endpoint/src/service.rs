@@ -120,6 +120,7 @@ impl Endpoint {
             VIEW_BROKER_STATS_DATA => admin::stats::item(self, ask),
             GET_BROKER_RUNTIME_INFO => admin::runtime(self, ask),
             GET_BROKER_CONFIG => admin::config(self, ask),
+            UPDATE_BROKER_CONFIG => admin::change(self, ask),
             SEND_REPLY_MESSAGE | SEND_REPLY_MESSAGE_V2 => reply::reply(self, ask),
             QUERY_CONSUME_TIME_SPAN => admin::inspect::time_span(self, ask),
             QUERY_CONSUME_QUEUE => admin::inspect::index(self, ask),

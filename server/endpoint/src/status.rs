@@ -12,6 +12,7 @@ pub(crate) fn code(error: &Error) -> i32 {
         | Error::QueueNotReadable { .. }
         | Error::PopTooMany { .. }
         | Error::Invalid(_)
+        | Error::Settings(_)
         | Error::SystemTopic(_)
         | Error::OffsetIncomplete { .. } => INVALID_PARAMETER,
         Error::BrokerNotWritable { .. }

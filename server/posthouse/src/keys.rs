@@ -480,6 +480,8 @@ pub fn refusal(name: &str, value: &str) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
+    use ::broker::settings::{CHANGEABLE, Values};
+
     use super::*;
 
     #[test]
@@ -519,6 +521,19 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_a_running_broker_takes_is_what_its_file_may_say() {
+        for (name, values) in CHANGEABLE {
+            let key = effective(name).unwrap();
+            let own = match key.kind {
+                Bool => Values::Truth,
+                Int(least, most) => Values::Number(least, most),
+                _ => panic!("{name}"),
+            };
+            assert_eq!(own, *values, "{name}");
+        }
+    }
+
     /// `server/docs/configuration.md` is written by this test: UPDATE_EXPECT=1 rewrites it.
     #[test]
     fn the_page_of_keys_is_the_table_of_keys() {
@@ -544,6 +559,12 @@ mod tests {
                     key.name, key.meaning
                 );
             }
+        }
+        page += "\n## Changed while a broker runs\n\n";
+        page += "By `mqadmin updateBrokerConfig` (25) or `PATCH /v1/brokers/{broker}/config`, and kept over a restart until the file \
+                 says something else than it did then. What a name server takes (318) is what its keys above are, without the paths.\n\n";
+        for (name, _) in CHANGEABLE {
+            page += &format!("- `{name}`\n");
         }
         page += "\n## Other spellings\n\n| Written | Means |\n|---|---|\n";
         for (alias, meant) in ALIASES {

@@ -40,7 +40,7 @@ pub use marks::MarksView;
 pub use options::{Flush, Options};
 pub use pending::{Alarm, Kind, Open, Pending};
 pub use queue::{Entry, Queue};
-pub use retain::{Keep, Moved};
+pub use retain::{Keep, Moved, Retention};
 pub use store::{Boundary, Next, Recovery, Store};
 pub use table::{Change, Table};
 

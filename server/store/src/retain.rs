@@ -19,6 +19,7 @@ use crate::index::Keys;
 use crate::lock;
 use crate::log::stage::Draft;
 use crate::open;
+use crate::options::Options;
 use crate::pending::Kind;
 use crate::snapshot;
 use crate::store::{Next, Store};
@@ -50,6 +51,42 @@ enum Refused {
     Io(#[from] std::io::Error),
     #[error("what waits at {0} is just being decided")]
     Undecided(LogOffset),
+}
+
+/// What decides when segments go, and when producers are refused; may be changed while the store is open. See
+/// [`Options`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)] // the options of the same names say what each is
+pub struct Retention {
+    pub reserved_time: Duration,
+    pub disk_used_max: u8,
+    pub disk_refuse: u8,
+    pub disk_force: u8,
+    pub clean_forcibly: bool,
+}
+
+impl Retention {
+    pub(crate) fn of(options: &Options) -> Retention {
+        Retention {
+            reserved_time: options.reserved_time,
+            disk_used_max: options.disk_used_max,
+            disk_refuse: options.disk_refuse,
+            disk_force: options.disk_force,
+            clean_forcibly: options.clean_forcibly,
+        }
+    }
+}
+
+impl Store {
+    /// What decides now when segments go.
+    pub fn retention(&self) -> Retention {
+        *lock(&self.retention)
+    }
+
+    /// Has something else decide, from the next step on.
+    pub fn set_retention(&self, retention: Retention) {
+        *lock(&self.retention) = retention;
+    }
 }
 
 /// One look.
@@ -90,9 +127,9 @@ fn used(space: Option<Space>) -> u64 {
 
 /// Takes or refuses what producers send.
 fn refuse(store: &Store) {
-    let options = &store.log.options;
+    let (options, kept) = (&store.log.options, store.retention());
     let full = |space: Option<Space>| {
-        used(space) > u64::from(options.disk_refuse)
+        used(space) > u64::from(kept.disk_refuse)
             || space.is_some_and(|space| space.free < options.disk_spare)
     };
     let mut space = store.disk.space().ok();
@@ -110,18 +147,17 @@ fn refuse(store: &Store) {
 
 /// How many of the oldest segments may go.
 fn expired(store: &Store, now: i64, space: Option<Space>) -> usize {
-    let options = &store.log.options;
+    let (options, kept) = (&store.log.options, store.retention());
     let used = used(space);
     let hour = (now + options.utc_offset_ms)
         .div_euclid(HOUR_MS)
         .rem_euclid(24) as u8;
-    let due = options.delete_hours.contains(&hour) || used > u64::from(options.disk_used_max);
-    let force =
-        is_short(store, space) || options.clean_forcibly && used > u64::from(options.disk_force);
+    let due = options.delete_hours.contains(&hour) || used > u64::from(kept.disk_used_max);
+    let force = is_short(store, space) || kept.clean_forcibly && used > u64::from(kept.disk_force);
     if !due && !force {
         return 0;
     }
-    let reserved = i64::try_from(options.reserved_time.as_millis()).unwrap_or(i64::MAX);
+    let reserved = i64::try_from(kept.reserved_time.as_millis()).unwrap_or(i64::MAX);
     let segments = store.log.segments.all();
     let durable = store.marks().flushed.min(store.marks().dispatched);
     let mut count = 0;
@@ -167,7 +203,7 @@ fn delete(
     }
     store.queues.raise_start(start);
     open::try_checkpoint(store, true)?;
-    let keep = used(space) <= u64::from(store.log.options.disk_used_max) && !is_short(store, space);
+    let keep = used(space) <= u64::from(store.retention().disk_used_max) && !is_short(store, space);
     for _ in 0..count {
         store.log.segments.retire_oldest(keep)?;
     }

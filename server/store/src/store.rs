@@ -25,7 +25,7 @@ use crate::options::{Flush, Options};
 use crate::pending::Pending;
 use crate::queue::{Entry, Queue, Queues};
 use crate::recover::{self, Planted};
-use crate::retain::{self, Keep, Moved, moved};
+use crate::retain::{self, Keep, Moved, Retention, moved};
 use crate::table::{self, Change, Table, Tables};
 
 /// When a step wants to be called again.
@@ -77,6 +77,7 @@ pub struct Store {
     /// Bytes of changes since the last snapshot.
     pub(crate) table_bytes: AtomicU64,
     pub(crate) planted: Planted,
+    pub(crate) retention: Mutex<Retention>,
     pub(crate) disk: Arc<dyn Disk>,
     _lock: Box<dyn Any + Send + Sync>,
 }
@@ -165,6 +166,7 @@ impl Store {
         for queue in queues.all() {
             queue.set_next(queue.end().0);
         }
+        let retention = Mutex::new(Retention::of(&options));
         let log = Log::new(
             options,
             Arc::clone(&clock),
@@ -182,6 +184,7 @@ impl Store {
             deriving: Mutex::default(),
             pending,
             planted,
+            retention,
             tables: Mutex::default(),
             table_queue,
             checkpoint: Mutex::new(Saved {

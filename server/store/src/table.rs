@@ -39,6 +39,8 @@ pub enum Table {
     Operations = 13,
     /// Whom brokers ask over HTTP about half messages, by topic.
     Checkers = 14,
+    /// Settings that were changed while the broker ran, by name.
+    Settings = 15,
 }
 
 /// Key of the change that begins a snapshot.
@@ -74,6 +76,7 @@ impl Table {
             Table::Forbidden,
             Table::Operations,
             Table::Checkers,
+            Table::Settings,
         ]
         .into_iter()
         .find(|&table| table as u16 == number)

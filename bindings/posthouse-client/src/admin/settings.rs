@@ -41,9 +41,9 @@ impl Admin {
         Ok(entries.collect())
     }
 
-    /// Changes settings of a broker's master while it runs. Which can be changed is the broker's business:
-    /// Posthouse's brokers read theirs when they start, and refuse with 3; Apache's take most, and some of those
-    /// have no effect before a restart.
+    /// Changes settings of a broker's master while it runs: all of these, or none. Which can be changed is the broker's
+    /// business: Posthouse's brokers refuse all others with 29, and say which; Apache's take most, and some of those have no
+    /// effect before a restart.
     ///
     /// # Errors
     /// [`Error::UnknownBroker`]; if the broker refuses or gives no answer.

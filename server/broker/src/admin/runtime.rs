@@ -12,6 +12,7 @@ use store::pending::SCHEDULE_TOPIC;
 use store::{Entry, MarksView, Queue, Reads, Wait};
 
 use crate::Broker;
+use crate::settings::Setting;
 use crate::stats::Counter;
 
 /// The version of Apache RocketMQ whose behaviour is served, as a number and as a name.
@@ -106,7 +107,7 @@ impl Broker {
         );
         table.put(
             "startAcceptSendRequestTimeStamp",
-            self.options.accept_sends_from,
+            self.settings.number(Setting::AcceptSendsFrom),
         );
     }
 

@@ -17,6 +17,7 @@ use store::{Draft, Keys, Kind, Open, Reads, Staged, Wait};
 
 use super::handle;
 use crate::offset::read_failed;
+use crate::settings::Setting;
 use crate::topic::topic_missing;
 use crate::{Answer, AskedFor, Broker, Caller, Error};
 
@@ -56,7 +57,7 @@ impl Broker {
         topic: &str,
         handle: &str,
     ) -> Result<Answer<Recalled>, Error> {
-        if !self.options.recall {
+        if !self.settings.is(Setting::Recall) {
             return Err(Error::RecallForbidden);
         }
         if self.topics.find(topic).is_none() {
@@ -70,7 +71,7 @@ impl Broker {
             return Err(Error::Recall("recall failed, broker service not available"));
         }
         let left = handle.time.saturating_sub(self.clock.wall());
-        if left <= 0 || left > self.options.timer_max.saturating_add(1) {
+        if left <= 0 || left > self.settings.number(Setting::TimerMax).saturating_add(1) {
             return Err(Error::Recall("recall failed, timestamp invalid"));
         }
         // A send is answered when it is safe, and seen a moment later.

@@ -16,6 +16,7 @@ use super::line::{FlightId, Member, State};
 use super::need::{Found, Need, Part};
 use super::{Checked, Pop, Popped, PoppedQueue};
 use crate::filter::Filter;
+use crate::settings::Setting;
 use crate::topic::Topic;
 use crate::{Broker, Error, limits};
 
@@ -95,7 +96,7 @@ impl Broker {
         let others = self.others(checked, state);
         let mut room = Room {
             count: checked.pop.max.max(1) as usize,
-            bytes: self.options.pull_bytes_max,
+            bytes: self.settings.size(Setting::PullBytesMax),
         };
         // Of what came back now and then first, so that neither starves the other.
         let back_first = !checked.pop.order && self.random() % 100 < limits::POP_BACK_FIRST;

@@ -10,6 +10,7 @@ use store::{Queue, Reads, Store, Wait};
 use super::Line;
 use super::wait::Waiter;
 use crate::offset::read_failed;
+use crate::settings::Setting;
 use crate::{Answer, Broker, Caller, Error, limits};
 
 /// Whether there is something to pop (Apache `NotificationRequestHeader`).
@@ -214,7 +215,7 @@ impl Broker {
         let mut looks = Look {
             places: Vec::new(),
             count: peek.max.max(1) as usize,
-            bytes: self.options.pull_bytes_max,
+            bytes: self.settings.size(Setting::PullBytesMax),
         };
         for id in 0..topic.config.read_queues {
             let wanted = u32::try_from(peek.queue).ok();

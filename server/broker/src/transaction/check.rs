@@ -18,6 +18,7 @@ use super::fate::Fate;
 use super::half::expires_at;
 use super::state::Asked;
 use super::{copy, read, with_checks};
+use crate::settings::Setting;
 use crate::topic::{system, topic_missing};
 use crate::{AskedFor, Broker, Error, HalfCheck, Notice, limits};
 
@@ -87,7 +88,7 @@ impl Broker {
     }
 
     fn check_interval(&self) -> i64 {
-        self.options.transaction_check_interval.as_millis() as i64
+        self.settings.number(Setting::TransactionCheckInterval)
     }
 
     /// Makes due whose producers were away and are back.
@@ -127,7 +128,7 @@ impl Broker {
         }
         // One with a deadline is kept until then, whoever is asked or not.
         let until = |due: i64| deadline.map_or(due, |deadline| deadline.min(due));
-        if times >= self.options.transaction_check_max {
+        if i64::from(times) >= self.settings.number(Setting::TransactionCheckMax) {
             return match deadline {
                 Some(deadline) => {
                     pending.postpone(open.at, deadline);
@@ -184,7 +185,7 @@ impl Broker {
             0 => half.stored_at(),
             _ => half.born_at(),
         };
-        let keep = i64::try_from(self.options.half_life.as_millis()).unwrap_or(i64::MAX);
+        let keep = self.settings.number(Setting::ReservedTime);
         since.saturating_add(keep) < now
     }
 

@@ -10,6 +10,7 @@ use store::{Draft, Flush, Keys, Queue};
 
 use super::said::Said;
 use crate::produce::{Facts, PROPERTIES, Produce, Produced, UniqueKey, rewrite};
+use crate::settings::Setting;
 use crate::topic::{Topic, system, topic_missing};
 use crate::{Answer, AskedFor, Broker, Caller, Error};
 
@@ -154,7 +155,7 @@ impl Broker {
         append(text, key::TRANSACTION_ID, unique.as_str());
         append(text, key::REAL_TOPIC, topic.config.name.as_str());
         append(text, key::REAL_QID, &queue.id.to_string());
-        let timeout = self.options.transaction_timeout.as_millis() as i64;
+        let timeout = self.settings.number(Setting::TransactionTimeout);
         let rest = said.immunity().unwrap_or(timeout);
         let due = self.clock.wall().saturating_add(rest);
         push_due(text, deadline.map_or(due, |deadline| deadline.min(due)));

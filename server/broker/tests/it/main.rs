@@ -27,6 +27,7 @@ mod query;
 mod reset;
 mod restart;
 mod retry;
+mod settings;
 mod stats;
 mod stubborn;
 mod topics;

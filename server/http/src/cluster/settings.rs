@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use hyper::StatusCode;
 use hyper::header::{ETAG, HeaderValue};
 use posthouse_client::Error;
-use posthouse_client::code::response::{REQUEST_CODE_NOT_SUPPORTED, SYSTEM_BUSY};
+use posthouse_client::code::response::SYSTEM_BUSY;
 use serde_json::{Map, Value};
 
 use crate::body::Response;
@@ -50,16 +50,7 @@ pub(super) async fn patch(mut call: Call) -> Result<Response, Problem> {
     match admin.set_broker_config(&broker, pairs).await {
         Ok(()) => Ok(answer(&admin.broker_config(&broker).await?)),
         Err(Error::Refused(refusal)) if refusal.code != SYSTEM_BUSY => {
-            let detail = match refusal.code {
-                REQUEST_CODE_NOT_SUPPORTED => {
-                    "the broker reads its settings when it starts: change its file, and start it again"
-                }
-                _ => "the broker does not let it be changed while it runs",
-            };
-            let fault = |change: &Change<'_>| {
-                Fault::pointer(At::Root.member(change.name).pointer(), detail)
-            };
-            let faults = changes.iter().map(fault).collect();
+            let faults = faults(&changes, &refusal.remark);
             Err(Problem::new(&problem::INVALID_SETTING).faults(faults))
         }
         Err(error) => Err(error.into()),
@@ -72,6 +63,25 @@ struct Change<'a> {
     /// As the request names it.
     name: &'a str,
     value: String,
+}
+
+/// What is wrong with which change. Posthouse's brokers say it, a line for each; of any other it is all of them.
+fn faults(changes: &[Change<'_>], remark: &str) -> Vec<Fault> {
+    let said = |change: &Change<'_>| {
+        let mut lines = remark.lines();
+        lines.find_map(|line| line.strip_prefix(change.key)?.strip_prefix(": "))
+    };
+    let named = changes.iter().any(|change| said(change).is_some());
+    let fault = |change: &Change<'_>| {
+        let detail = match said(change) {
+            None if named => return None,
+            None => "the broker does not let it be changed while it runs",
+            Some(said) => said,
+        };
+        let place = At::Root.member(change.name).pointer();
+        Some(Fault::pointer(place, detail))
+    };
+    changes.iter().filter_map(fault).collect()
 }
 
 fn changes<'a>(

@@ -124,10 +124,16 @@ fn a_brokers_settings_are_shown_and_what_cannot_be_changed_is_told() {
     assert_eq!(stale.problem(), "precondition-failed");
     for (body, status, slug, detail) in [
         (
-            json!({"transaction_check_interval": 2000}),
+            json!({"flush_disk_type": "SYNC_FLUSH", "max_transfer_count_on_message_in_memory": 32}),
             422,
             "invalid-setting",
-            "reads its settings when it starts",
+            "only read when the broker starts",
+        ),
+        (
+            json!({"transaction_check_max": 0}),
+            422,
+            "invalid-setting",
+            "a whole number from 1 to 10000 expected",
         ),
         (
             json!({"transaction_chek_interval": 1}),
@@ -161,7 +167,21 @@ fn a_brokers_settings_are_shown_and_what_cannot_be_changed_is_told() {
             .to_string()
             .replace("\\\"", "\"");
         assert!(told.contains(detail), "{body}: {told}");
+        assert_eq!(refused.json()["errors"].as_array().unwrap().len(), 1);
     }
+    // Nothing of what was refused was changed; what may be is, at once.
+    let before = shown.json()["max_transfer_count_on_message_in_memory"].clone();
+    assert_eq!(before, 1024);
+    let change = json!({"litePullMessageEnable": false, "timer_max_delay_sec": 259_201});
+    let changed = patch(change, &[("If-Match", etag)]).expect(200);
+    assert_ne!(changed.header("etag"), etag);
+    let now = changed.json();
+    assert_eq!(now["lite_pull_message_enable"], false);
+    assert_eq!(now["timer_max_delay_sec"], 259_201);
+    assert_eq!(now["max_transfer_count_on_message_in_memory"], before);
+    assert_eq!(ask("GET", path).expect(200).json(), now);
+    let back = json!({"lite_pull_message_enable": true, "timer_max_delay_sec": 259_200});
+    assert_eq!(patch(back, &[]).expect(200).json(), shown.json());
     for method in ["GET", "PATCH"] {
         let body: &[u8] = if method == "PATCH" { b"{}" } else { b"" };
         let nobody = send(method, "/v1/brokers/none/config", &[kind], body).expect(404);
