@@ -204,12 +204,15 @@ impl Broker {
             waits = true;
         }
         self.stats.got_in(self.clock.mono().saturating_sub(began));
-        if let Some(attempt) = pop.attempt.filter(|_| !pop.order || pop.once) {
+        let mut woken = Woken::new();
+        if let Some(attempt) = name(pop) {
             let now = self.clock.steady();
             state.attempts.put(attempt, pop.max, &popped, now);
+            if popped.verdict == PopVerdict::Found {
+                (self.pops).wake_same(line, &mut state, attempt, &mut woken);
+            }
         }
         self.pops.changed(line, &state);
-        let mut woken = Woken::new();
         if popped.verdict == PopVerdict::Found && popped.rest > 0 {
             self.pops.wake(line, &mut state, None, &mut woken);
         }
@@ -383,6 +386,11 @@ impl Broker {
     }
 }
 
+/// The name by which a pop that is made again gets what the first one got.
+fn name<'p>(pop: &Pop<'p>) -> Option<&'p str> {
+    pop.attempt.filter(|_| !pop.order || pop.once)
+}
+
 /// Who asks for a pop, while it is held.
 fn waiter(caller: &Caller, pop: &Pop<'_>) -> Waiter {
     Waiter {
@@ -391,5 +399,6 @@ fn waiter(caller: &Caller, pop: &Pop<'_>) -> Waiter {
         queue: pop.queue,
         expression: pop.expression.unwrap_or_default().into(),
         notify: false,
+        attempt: name(pop).map(Into::into),
     }
 }

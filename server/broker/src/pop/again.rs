@@ -93,8 +93,7 @@ impl Broker {
         out: &mut Vec<u8>,
     ) -> Result<Again, Error> {
         let pop = checked.pop;
-        let attempt = pop.attempt.filter(|_| !pop.order || pop.once);
-        let got = attempt.and_then(|attempt| state.attempts.known.get(attempt));
+        let got = super::name(pop).and_then(|attempt| state.attempts.known.get(attempt));
         let Some(got) = got.cloned() else {
             return Ok(Again::New);
         };

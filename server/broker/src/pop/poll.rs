@@ -105,6 +105,7 @@ impl Broker {
                 queue: ask.queue,
                 expression: "".into(),
                 notify: true,
+                attempt: None,
             };
             waits = true;
             if !self.pops.wait(&line, &mut line.lock(), waiter) {

@@ -29,6 +29,8 @@ pub(crate) struct Waiter {
     pub expression: Box<str>,
     /// It only wants to know whether there is something: it takes nothing from the others.
     pub notify: bool,
+    /// Its name, if it may be made again.
+    pub attempt: Option<Box<str>>,
 }
 
 /// Requests that are to run again.
@@ -116,6 +118,19 @@ impl Pops {
             }
             woken.push((waiter.connection, waiter.ticket));
             false
+        });
+        self.count(line, state, before);
+    }
+
+    /// A pop with this name got something: whoever waits with the same name gets that too.
+    pub fn wake_same(&self, line: &Line, state: &mut State, attempt: &str, woken: &mut Woken) {
+        let before = state.waiters.len();
+        state.waiters.retain(|waiter| {
+            let same = waiter.attempt.as_deref() == Some(attempt);
+            if same {
+                woken.push((waiter.connection, waiter.ticket));
+            }
+            !same
         });
         self.count(line, state, before);
     }

@@ -35,6 +35,26 @@ fn a_held_pop_is_woken_by_a_message_and_only_one_of_those_who_want_the_same() {
 }
 
 #[test]
+fn who_waits_with_the_same_name_gets_what_the_other_got_at_once() {
+    let house = filled(0);
+    let named = |attempt| Pop {
+        attempt: Some(attempt),
+        ..waiting("t")
+    };
+    for (connection, attempt) in [(3, "a"), (4, "b"), (5, "a")] {
+        held(&house, caller(connection), &named(attempt));
+    }
+    house.put("t", 2, "x", "");
+    assert_eq!(house.woken(), [(3, 1)]);
+    let (_, first) = try_pop(&house, caller(3), named("a")).unwrap();
+    assert_eq!(house.woken(), [(5, 1)]);
+    let (_, same) = try_pop(&house, caller(5), named("a")).unwrap();
+    assert_eq!((texts(&first), texts(&same)), (vec!["x"], vec!["x"]));
+    assert_eq!(first[0].receipt, same[0].receipt);
+    assert_eq!(house.woken(), []);
+}
+
+#[test]
 fn a_held_pop_is_woken_by_what_comes_back() {
     let house = filled(1);
     assert_eq!(pop(&house, all("t")).len(), 1);
