@@ -61,7 +61,7 @@ async fn publish(mut call: Call) -> Result<Response, Problem> {
         BATCH => {
             let body = call.body(many).await?;
             let entries = read_json(body, move |body| all(body, &topic, &key, now, limit));
-            return batch::publish_all(&call.node, &target, None, entries.await?, now).await;
+            return batch::publish_all(&call.node, target, None, entries.await?, now).await;
         }
         kind if kind.starts_with(FAMILY) => return Err(unsupported()),
         _ => {

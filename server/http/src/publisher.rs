@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use hyper::header::{HeaderValue, RETRY_AFTER};
 use posthouse_client::code::{own_response, response};
 use posthouse_client::{Client, Deliver, Error, Message, Producer, ProducerOptions, Sent};
+use tokio::runtime::Handle;
 
 use crate::problem::{self, Problem};
 use crate::topics;
@@ -254,6 +255,9 @@ pub(crate) fn options() -> ProducerOptions {
     }
 }
 
+/// Who sends so many bytes within the process has them copied, summed and written to the log before it goes on.
+pub(crate) const LONG: usize = 256 << 10;
+
 /// Sends a message within a time.
 ///
 /// # Errors
@@ -264,8 +268,26 @@ pub(crate) async fn send(
     limit: Duration,
 ) -> Result<Sent, Problem> {
     let kind = Kind::of(&message);
-    let sent = producer.send_within(message, limit).await;
+    let sent = match message.body.len() {
+        LONG.. => {
+            let producer = producer.clone();
+            elsewhere(async move { producer.send_within(message, limit).await }).await?
+        }
+        _ => producer.send_within(message, limit).await,
+    };
     sent.map_err(|error| failed(error, kind))
+}
+
+/// Runs in the blocking pool what would hold the thread that serves everybody.
+///
+/// # Errors
+/// `internal` if it panics.
+pub(crate) fn elsewhere<T: Send + 'static>(
+    work: impl Future<Output = T> + Send + 'static,
+) -> impl Future<Output = Result<T, Problem>> + Send {
+    let runtime = Handle::current();
+    let done = tokio::task::spawn_blocking(move || runtime.block_on(work));
+    async move { done.await.map_err(|_| Problem::new(&problem::INTERNAL)) }
 }
 
 /// Nobody knows whether a message is stored.

@@ -4,6 +4,7 @@ mod read;
 mod shown;
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use posthouse_client::{Message, Producer, Sent, SentTogether};
@@ -68,7 +69,7 @@ pub(super) async fn publish(mut call: Call) -> Result<Response, Problem> {
         limit,
     };
     let entries = read_all(body, reading).await?;
-    publish_all(&call.node, &target, key.as_deref(), entries, now).await
+    publish_all(&call.node, target, key, entries, now).await
 }
 
 /// Reads a document: here, if that is quickly done, and else in the blocking pool.
@@ -93,6 +94,23 @@ async fn read_all(body: Bytes, reading: Reading) -> Result<Vec<Entry>, Problem> 
 /// # Errors
 /// `topic-not-found`.
 pub(crate) async fn publish_all(
+    node: &Arc<Node>,
+    target: Target,
+    key: Option<String>,
+    entries: Vec<Entry>,
+    now: i64,
+) -> Result<Response, Problem> {
+    let messages = entries.iter().filter_map(|entry| entry.message.as_ref());
+    let length: usize = messages.map(|message| message.body.len()).sum();
+    if length < publisher::LONG {
+        return publish_here(node, &target, key.as_deref(), entries, now).await;
+    }
+    let node = node.clone();
+    let all = async move { publish_here(&node, &target, key.as_deref(), entries, now).await };
+    publisher::elsewhere(all).await?
+}
+
+async fn publish_here(
     node: &Node,
     target: &Target,
     key: Option<&str>,
