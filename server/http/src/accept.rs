@@ -2,9 +2,8 @@
 //!
 //! We accept ourselves: what servers come with leaves a header that never ends open for ever.
 
-use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::service::service_fn;
@@ -19,6 +18,7 @@ use crate::gauge::{Gauge, Taken, Unit};
 use crate::line::Wire;
 use crate::options::Limits;
 use crate::router::Door;
+use crate::shares::{Share, Shares};
 
 /// What a connection may have waiting to be written, and read ahead: a hundred messages of 1 KiB come in one piece,
 /// and are not copied together. hyper's defaults are three times as much, which 10,000 slow readers would turn into
@@ -122,64 +122,32 @@ fn prepare(stream: &TcpStream, limits: &Limits) {
     }
 }
 
-/// Connections by address.
-type Table = Arc<Mutex<HashMap<IpAddr, usize>>>;
-
 /// How many connections there are, and of whom.
 struct Connections {
     all: Gauge,
-    of_one: usize,
-    by_address: Table,
+    of_one: Shares,
 }
 
 /// The place of one connection.
 struct Place {
     _all: Taken,
-    counted: Option<(IpAddr, Table)>,
+    _own: Share,
 }
 
 impl Connections {
     fn new(limits: &Limits) -> Connections {
         Connections {
             all: Gauge::new("connections", Unit::Requests, limits.connections),
-            of_one: limits.connections_of_one,
-            by_address: Arc::default(),
+            of_one: Shares::new(limits.connections_of_one),
         }
     }
 
-    /// A place, unless all are taken. Peers on this machine share one address and are not counted by it.
+    /// A place, unless all are taken.
     fn take(&self, peer: SocketAddr) -> Option<Place> {
-        let all = self.all.take(1)?;
-        let address = peer.ip();
-        let mut counted = None;
-        if !address.is_loopback() {
-            let mut table = self
-                .by_address
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            let own = table.entry(address).or_default();
-            if *own >= self.of_one {
-                return None;
-            }
-            *own += 1;
-            counted = Some((address, self.by_address.clone()));
-        }
-        Some(Place { _all: all, counted })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let Some((address, table)) = self.counted.take() else {
-            return;
-        };
-        let mut table = table.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(own) = table.get_mut(&address) {
-            *own -= 1;
-            if *own == 0 {
-                table.remove(&address);
-            }
-        }
+        Some(Place {
+            _all: self.all.take(1)?,
+            _own: self.of_one.take(peer.ip())?,
+        })
     }
 }
 

@@ -156,7 +156,7 @@ async fn stream(call: Call) -> Result<Response, Problem> {
     parameters.finish()?;
     tickets::allowed(&call, parameters.text("ticket"))?;
     let wanted = wanted?;
-    let Some(place) = call.node.streams.take(1) else {
+    let Some(place) = call.node.a_stream(&call.line) else {
         let problem = Problem::new(&problem::QUOTA_EXCEEDED).detail("too many streams are open");
         return Ok(sse::refused(&problem, call.id.as_str()));
     };

@@ -56,6 +56,7 @@ async fn cluster(call: Call) -> Result<Response, Problem> {
             "in_flight_bytes": limits.in_flight_bytes,
             "publishes": limits.publishes,
             "streams": limits.streams,
+            "streams_per_address": limits.streams_of_one,
             "sql_streams": limits.sql_streams,
             "long_polls": limits.long_polls,
             "page_time": duration::format(limits.page_time),

@@ -128,7 +128,7 @@ async fn stream(call: Call) -> Result<Response, Problem> {
     sse::accepted(&call.headers, true)?;
     let wanted = wanted(&call)?;
     let id = call.id.as_str();
-    let Some(place) = call.node.streams.take(1) else {
+    let Some(place) = call.node.a_stream(&call.line) else {
         let problem = Problem::new(&problem::QUOTA_EXCEEDED).detail("too many streams are open");
         return Ok(sse::refused(&problem, id));
     };

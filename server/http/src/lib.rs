@@ -56,6 +56,7 @@ mod router;
 mod rules;
 mod scheduled;
 mod server;
+mod shares;
 mod shown;
 mod sse;
 mod subscriptions;

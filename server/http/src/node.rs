@@ -12,11 +12,13 @@ use crate::gauge::{Gauge, Taken, Unit};
 use crate::group_stream::Listed;
 use crate::idempotency::UnderWay;
 use crate::in_flight::InFlight;
+use crate::line::Line;
 use crate::metrics::Metrics;
 use crate::options::Options;
 use crate::problem::{Problem, QUOTA_EXCEEDED};
 use crate::publisher::Publisher;
 use crate::pullers::Pullers;
+use crate::shares::{Share, Shares};
 use crate::tail::Readers;
 use crate::token::{Secret, Tokens};
 use crate::turns::Turns;
@@ -60,6 +62,8 @@ pub(crate) struct Node {
     pub long_polls: Gauge,
     /// Open streams.
     pub streams: Gauge,
+    /// Of one address that is not loopback.
+    pub streams_of_one: Shares,
     /// Those of them with an SQL filter.
     pub sql_streams: Gauge,
     /// Those that follow topics, that consume in groups, and that ask about transactions: only counted.
@@ -91,6 +95,7 @@ impl Node {
             publishes: Gauge::new("publishes", Unit::Requests, limits.publishes),
             long_polls: Gauge::new("long_polls", Unit::Requests, limits.long_polls),
             streams: Gauge::new("streams", Unit::Requests, limits.streams),
+            streams_of_one: Shares::new(limits.streams_of_one),
             sql_streams: Gauge::new("sql_streams", Unit::Requests, limits.sql_streams),
             tails: Gauge::new("streams", Unit::Requests, usize::MAX),
             group_streams: Gauge::new("streams", Unit::Requests, usize::MAX),
@@ -109,6 +114,17 @@ impl Node {
         let detail = "too many callers wait for messages or replies just now";
         let taken = self.long_polls.take(1);
         taken.ok_or_else(|| self.long_polls.over(&QUOTA_EXCEEDED, detail))
+    }
+
+    /// A place for a stream of this connection's peer, unless all are taken, or all that its address may have.
+    pub(crate) fn a_stream(&self, line: &Line) -> Option<(Taken, Option<Share>)> {
+        let all = self.streams.take(1)?;
+        let own = match line.peer() {
+            Some(peer) => Some(self.streams_of_one.take(peer.ip())?),
+            // It is gone already, and soon its stream.
+            None => None,
+        };
+        Some((all, own))
     }
 
     /// From now on nobody should send work here.

@@ -112,6 +112,8 @@ pub struct Limits {
     pub publishes: usize,
     /// Streams open together.
     pub streams: usize,
+    /// Streams of one address that is not loopback.
+    pub streams_of_one: usize,
     /// Streams with an SQL filter open together: each pulls for itself.
     pub sql_streams: usize,
     /// Requests that wait for messages together.
@@ -143,6 +145,7 @@ impl Default for Limits {
             in_flight_bytes: 256 << 20,
             publishes: 4_096,
             streams: 20_000,
+            streams_of_one: 512,
             sql_streams: 256,
             long_polls: 20_000,
             connections: 32_768,

@@ -70,10 +70,10 @@ async fn request(mut call: Call) -> Result<Response, Problem> {
     let asked = node
         .publisher
         .requester(&node.client)?
-        .request(message, left)
+        .request_and_id(message, left)
         .await;
-    let reply = match asked {
-        Ok(reply) => reply,
+    let (id, reply) = match asked {
+        Ok(asked) => asked,
         Err(Error::NoReply(_)) => {
             let detail = "the message was sent, but nobody replied in time";
             return Err(Problem::new(&problem::REPLY_TIMEOUT).detail(detail));
@@ -82,6 +82,7 @@ async fn request(mut call: Call) -> Result<Response, Problem> {
     };
     let mut out = String::with_capacity(256 + reply.body.len());
     let mut whole = Object::new(&mut out);
+    whole.string("message_id", &id);
     let inner = whole.value("reply");
     let mut object = Object::new(inner);
     write::body(&mut object, &reply, Bodies::Auto);

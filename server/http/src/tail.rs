@@ -82,7 +82,9 @@ async fn tail(call: Call) -> Result<Response, Problem> {
     let of_sql = is_sql.then(|| node.sql_streams.take(1));
     let place_taken = match of_sql {
         Some(None) => None,
-        of_sql => (node.streams.take(1)).map(|place| (place, of_sql, node.tails.take(1))),
+        of_sql => node
+            .a_stream(&call.line)
+            .map(|place| (place, of_sql, node.tails.take(1))),
     };
     let Some(place_taken) = place_taken else {
         let problem = Problem::new(&problem::QUOTA_EXCEEDED).detail("too many streams are open");

@@ -182,6 +182,7 @@ pub const EFFECTIVE: &[Key] = &[
     Http.key("http.limit.publishes", COUNT, "4096", "publishes under way together"),
     Http.key("http.limit.longPolls", COUNT, "20000", "requests that wait for messages or replies together"),
     Http.key("http.limit.streams", COUNT, "20000", "streams open together"),
+    Http.key("http.limit.streamsPerAddress", COUNT, "512", "streams of one address that is not loopback"),
     Http.key("http.limit.sqlStreams", COUNT, "256", "streams with an SQL92 filter among them, each of which asks brokers for itself"),
     Http.key("http.limit.connections", COUNT, "32768", "connections open together"),
     Http.key("http.limit.connectionsPerAddress", COUNT, "1024", "connections of one address that is not loopback"),

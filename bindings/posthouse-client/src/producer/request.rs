@@ -61,6 +61,19 @@ impl Producer {
     /// # Errors
     /// [`Error::NoReply`] if none came in time; else as [`Producer::send`].
     pub async fn request(&self, message: Message, limit: Duration) -> Result<Received> {
+        let asked = self.request_and_id(message, limit).await;
+        asked.map(|(_, reply)| reply)
+    }
+
+    /// As [`Producer::request`], and tells the id of the message that asked.
+    ///
+    /// # Errors
+    /// As [`Producer::request`].
+    pub async fn request_and_id(
+        &self,
+        message: Message,
+        limit: Duration,
+    ) -> Result<(String, Received)> {
         let end = Instant::now() + limit;
         let shared = &self.shared;
         let client = &shared.client;
@@ -84,7 +97,8 @@ impl Producer {
         };
         let reply = timeout_at(end, asks).await;
         drop(waiter);
-        reply.unwrap_or(Err(Error::NoReply(limit)))
+        let reply = reply.unwrap_or(Err(Error::NoReply(limit)))?;
+        Ok((outgoing.id, reply))
     }
 
     /// Replies to a message that asks for it. Returns once the requester has the reply.

@@ -19,6 +19,7 @@ fn a_caller_asks_and_another_one_replies() {
     let reply = json!({"reply_token": got[0]["reply_token"], "body": {"price": 7}, "properties": {"by": "me"}});
     ask_json("POST", "/v1/replies", &reply).expect(204);
     let answer = asks.join().unwrap().expect(200).json();
+    assert_eq!(answer["message_id"], got[0]["message_id"]);
     assert_eq!(answer["reply"]["body"], "{\"price\":7}");
     assert_eq!(answer["reply"]["content_type"], "application/json");
     assert_eq!(answer["reply"]["properties"], json!({"by": "me"}));

@@ -127,6 +127,7 @@ fn limits(settings: &config::Http) -> Limits {
         sql_streams: count("sqlStreams"),
         connections: count("connections"),
         connections_of_one: count("connectionsPerAddress"),
+        streams_of_one: count("streamsPerAddress"),
         ..Limits::default()
     }
 }
