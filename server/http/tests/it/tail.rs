@@ -361,6 +361,40 @@ fn a_full_house_is_told_in_a_way_that_browsers_come_back_from() {
 }
 
 #[test]
+fn streams_that_brokers_filter_for_have_a_limit_of_their_own() {
+    let to = Publisher::new("full-sql", 1);
+    let server = own(Options {
+        limits: Limits {
+            sql_streams: 1,
+            ..Limits::default()
+        },
+        ..Options::default()
+    });
+    let at = server.address().unwrap();
+    let by_sql = to.path("sql=n%20=%201");
+    let first = open_at(at, &by_sql, None);
+    let mut second = open_at(at, &by_sql, None);
+    let event = second.next().unwrap();
+    assert_eq!(
+        (&*event.name, &event.data["status"]),
+        ("problem", &json!(429))
+    );
+    let mut other = open_at(at, &to.path("tag=a"), None);
+    other.begun();
+    // A place that is given up is another one's.
+    first.cut();
+    let end = std::time::Instant::now() + crate::door::LIMIT;
+    loop {
+        to.send(0, Message::new(&*to.topic, "x").property("n", "1"));
+        let mut again = open_at(at, &to.path("sql=n%20=%201&from=earliest"), None);
+        if again.next().unwrap().name != "problem" {
+            break;
+        }
+        assert!(std::time::Instant::now() < end, "its place is kept");
+    }
+}
+
+#[test]
 fn the_end_of_the_server_ends_streams_and_says_so() {
     let to = Publisher::new("ended", 1);
     let server = own(Options::default());
