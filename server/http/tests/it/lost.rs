@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::{Value, json};
 
+use crate::dead_letters::{die, ended, letters};
 use crate::door::{LIMIT, address, ask, connect};
-use crate::messages::topic;
+use crate::messages::{group, publish, receive, topic};
 
 /// One answer of so many is lost.
 const LOST: u32 = 20;
@@ -67,11 +68,21 @@ fn asked(
     key: Option<&str>,
     body: &Value,
 ) -> (Value, u32) {
-    let body = body.to_string();
+    asked_as(to, method, path, key, "application/json", &body.to_string())
+}
+
+fn asked_as(
+    to: SocketAddr,
+    method: &str,
+    path: &str,
+    key: Option<&str>,
+    kind: &str,
+    body: &str,
+) -> (Value, u32) {
     let key = key.map_or(String::new(), |key| format!("Idempotency-Key: {key}\r\n"));
     let text = format!(
         "{method} {path} HTTP/1.1\r\nHost: {to}\r\nConnection: close\r\n{key}\
-         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+         Content-Type: {kind}\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     );
     let mut times = 1;
@@ -156,6 +167,95 @@ fn lost_answers_cost_no_message_and_make_none() {
             "{topic}"
         );
     }
+}
+
+#[test]
+fn at_the_other_doors_they_make_none_either() {
+    let topic = topic("lost-doors");
+    let to = Lossy::new(address()).address;
+    let path = format!("/v1/topics/{topic}");
+    let mut repeats = 0;
+    for n in 0..60 {
+        let key = format!("k-{n}");
+        let (key, raw) = (Some(&*key), format!("{path}/messages:raw"));
+        let own = format!("raw-{n}");
+        let told = asked_as(to, "POST", &raw, key, "application/octet-stream", &own);
+        let batch = json!({"messages": [{"body": format!("a-{n}")}, {"body": format!("b-{n}")}]});
+        let many = asked(to, "POST", &format!("{path}/messages:batch"), key, &batch);
+        assert_eq!(many.0["failed"], 0);
+        // It is named by source and id.
+        let event = json!({"specversion": "1.0", "id": n.to_string(), "source": "/shop", "type": "t", "data": n});
+        let kind = "application/cloudevents+json";
+        let (events, event) = (format!("{path}/events"), event.to_string());
+        let event = asked_as(to, "POST", &events, None, kind, &event);
+        repeats += told.1 + many.1 + event.1 - 3;
+    }
+    assert!(repeats >= 6, "only {repeats} answers were lost");
+    let (bodies, count) = stored(&topic);
+    assert_eq!((bodies.len(), count), (240, 240));
+}
+
+#[test]
+fn who_consumes_gets_each_message_once_all_the_same() {
+    let (topic, group) = (topic("lost-receive"), group("lost-receive"));
+    receive(&group, &topic, "&wait=0s");
+    for n in 0..200 {
+        publish(&topic, &json!({"body": n.to_string()})).expect(201);
+    }
+    let door = Lossy::new(address());
+    let to = door.address;
+    let asks = format!("/v1/groups/{group}/messages:receive?topic={topic}&max=4&wait=10s&lease=5m");
+    let leases = format!("/v1/groups/{group}/leases");
+    let (mut bodies, mut repeats) = (BTreeSet::new(), 0);
+    for turn in 0.. {
+        if bodies.len() == 200 {
+            break;
+        }
+        let key = format!("k-{turn}");
+        let got = asked_as(to, "POST", &asks, Some(&key), "text/plain", "");
+        let messages = got.0["messages"].as_array().unwrap();
+        assert!(!messages.is_empty(), "only {} came", bodies.len());
+        for message in messages {
+            let body = message["body"].as_str().unwrap().to_owned();
+            assert_eq!(message["delivery_attempt"], 1, "{message}");
+            assert!(bodies.insert(body), "it came twice: {message}");
+        }
+        let held: Vec<&Value> = messages.iter().map(|one| &one["lease_id"]).collect();
+        let longer = json!({"lease_ids": held, "lease": "10m"});
+        let longer = asked(to, "POST", &format!("{leases}:extend"), Some(&key), &longer);
+        let results = longer.0["results"].as_array().unwrap();
+        let held: Vec<&Value> = results.iter().map(|one| &one["lease_id"]).collect();
+        let acked = json!({ "lease_ids": held });
+        let acked = asked(to, "POST", &format!("{leases}:ack"), None, &acked);
+        repeats += got.1 + longer.1 + acked.1 - 3;
+    }
+    assert_eq!(repeats, door.lost.load(Ordering::Relaxed));
+    assert!(repeats >= 5, "only {repeats} answers were lost");
+    assert!(receive(&group, &topic, "&wait=0s").is_empty());
+}
+
+#[test]
+fn dead_letters_are_sent_again_or_given_up_once() {
+    let (from, into, group) = (topic("lost-dead"), topic("lost-again"), group("lost-dead"));
+    let to = Lossy::new(address()).address;
+    let path = format!("/v1/groups/{group}/dead-letters");
+    let (mut repeats, mut sent) = (0, 0);
+    for turn in 0..12 {
+        die(&from, &group, &[&format!("a-{turn}"), &format!("b-{turn}")]);
+        let key = format!("k-{turn}");
+        let redrive = format!("{path}:redrive");
+        let only = json!({"to": into, "limit": 1});
+        let again = asked(to, "POST", &redrive, Some(&key), &only);
+        assert_eq!(ended(&again.0)["done"], 1);
+        sent += 1;
+        let purge = format!("{path}:purge?confirm={group}");
+        let rest = asked(to, "POST", &purge, Some(&format!("p-{turn}")), &json!({}));
+        assert_eq!(ended(&rest.0)["done"], 1);
+        repeats += again.1 + rest.1 - 2;
+    }
+    assert!(repeats > 0, "no answer was lost");
+    assert_eq!(stored(&into).1, sent);
+    assert!(letters(&group).is_empty());
 }
 
 #[test]
