@@ -352,10 +352,14 @@ fn curl_a_stream_and_a_java_consumer_that_pops_share_a_group() {
         "mixed-member",
         &[("pop", "true")],
         || {
+            // Through its broker, it says since when it is there and what it has in hand.
             door.until(
                 "member",
                 || door.ask(&[], &clients),
-                |_, all| all["items"].as_array().is_some_and(|all| !all.is_empty()),
+                |_, all| {
+                    let mut all = all["items"].as_array().into_iter().flatten();
+                    all.any(|one| one["since"].is_string() && one["in_flight"].is_u64())
+                },
             );
             let (mut sent, mut ours) = (BTreeSet::new(), Vec::new());
             let stream = door.follow("max_events=8&max_in_flight=4");
