@@ -5,11 +5,11 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use http_door::{Options, Ports, Secret};
-use posthouse_client::{Filter, PushOptions, Settle};
 use serde_json::{Value, json};
 
 use crate::door::{LIMIT, address, ask, ask_json, client, send, send_to};
 use crate::events::{self, Stream};
+use crate::members::busy_member;
 use crate::messages::{group, lease, publish, receive, run, settle, topic};
 
 /// A topic, and a group that wants it.
@@ -219,18 +219,7 @@ fn a_stream_ends_when_a_member_pulls_beside_it() {
     assert_eq!(ask("GET", &clients).expect(200).json()["conflict"], false);
     run(async {
         let client = client();
-        let wanted = [(topic.as_str(), Filter::All)];
-        // It is at work on what it pulled until it may go on: what it acks is out no more.
-        let (go_on, may) = tokio::sync::watch::channel(false);
-        let consume = move |_| {
-            let mut may = may.clone();
-            async move {
-                let _ = may.wait_for(|may| *may).await;
-                Settle::Ack
-            }
-        };
-        let member = client.push_consumer(&group, &wanted, PushOptions::default(), consume);
-        let member = member.await.unwrap();
+        let (member, go_on) = busy_member(&client, &group, &topic).await;
         let told = tokio::task::spawn_blocking(move || {
             let end = stream.next().unwrap();
             assert!(stream.next().is_none(), "it goes on");

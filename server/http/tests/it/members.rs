@@ -2,8 +2,9 @@
 
 use std::time::Instant;
 
-use posthouse_client::{Filter, PushOptions, Settle};
+use posthouse_client::{Client, Filter, PushConsumer, PushOptions, Settle};
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use crate::door::{LIMIT, ask, client};
 use crate::messages::{group, publish, run, topic};
@@ -21,6 +22,25 @@ fn until(group: &str, is_like: impl Fn(&Value) -> bool) -> Value {
     }
 }
 
+/// A member that pulls, and is at work on what it got until it may go on: what it acks is out no more.
+pub async fn busy_member(
+    client: &Client,
+    group: &str,
+    topic: &str,
+) -> (PushConsumer, watch::Sender<bool>) {
+    let wanted = [(topic, Filter::All)];
+    let (go_on, may) = watch::channel(false);
+    let consume = move |_| {
+        let mut may = may.clone();
+        async move {
+            let _ = may.wait_for(|may| *may).await;
+            Settle::Ack
+        }
+    };
+    let member = client.push_consumer(group, &wanted, PushOptions::default(), consume);
+    (member.await.unwrap(), go_on)
+}
+
 #[test]
 fn members_say_since_when_they_are_there_and_what_they_have_in_hand() {
     let (other, topic, group) = (topic("clock"), topic("in-hand"), group("in-hand"));
@@ -32,17 +52,7 @@ fn members_say_since_when_they_are_there_and_what_they_have_in_hand() {
     let before = now();
     run(async {
         let client = client();
-        let wanted = [(topic.as_str(), Filter::All)];
-        let (go_on, may) = tokio::sync::watch::channel(false);
-        let consume = move |_| {
-            let mut may = may.clone();
-            async move {
-                let _ = may.wait_for(|may| *may).await;
-                Settle::Ack
-            }
-        };
-        let member = client.push_consumer(&group, &wanted, PushOptions::default(), consume);
-        let member = member.await.unwrap();
+        let (member, go_on) = busy_member(&client, &group, &topic).await;
         let here = |is_like: fn(&Value) -> bool| {
             let group = group.clone();
             tokio::task::spawn_blocking(move || until(&group, is_like))
