@@ -140,8 +140,9 @@ impl Message {
         Ok(out)
     }
 
-    /// The same into a string that is empty.
+    /// Appends them.
     pub(crate) fn push_properties(&self, id: &str, out: &mut String) -> Result<(), MessageError> {
+        let begun = out.len();
         append(out, key::UNIQ_KEY, id);
         if let Some(context) = &self.trace_context {
             checked(out, TRACE_CONTEXT, context)?;
@@ -187,7 +188,7 @@ impl Message {
             checked(out, key::IDEMPOTENCY_KEY, &named.key)?;
             checked(out, key::IDEMPOTENCY_DIGEST, &digest)?;
         }
-        match out.len() {
+        match out.len() - begun {
             length if length > PROPERTIES_MAX => Err(MessageError::Properties(length)),
             _ => Ok(()),
         }

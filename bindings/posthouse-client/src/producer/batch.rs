@@ -4,7 +4,6 @@ use std::borrow::Borrow;
 
 use bytes::Bytes;
 use model::TopicName;
-use model::message::PROPERTIES_MAX;
 use remoting::body::batch::Item;
 
 use super::Shared;
@@ -203,9 +202,6 @@ impl Shared {
             let size = item.encoded_len();
             if item.body.is_empty() {
                 return Err(MessageError::EmptyBody.into());
-            }
-            if item.properties.len() > PROPERTIES_MAX {
-                return Err(MessageError::Properties(item.properties.len()).into());
             }
             if size > max {
                 return Err(MessageError::TooLong(size, max).into());

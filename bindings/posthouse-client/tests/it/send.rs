@@ -145,6 +145,32 @@ fn a_batch_is_split_where_it_must_be_and_keeps_its_order() {
 }
 
 #[test]
+fn each_message_of_a_batch_may_have_as_many_properties_as_any_other() {
+    everywhere(async |client| {
+        let topic = fresh("wide-batch");
+        let producer = client.producer("shop").unwrap();
+        // Those of all together are longer than those of one may be.
+        let wide =
+            |n: u32| Message::new(topic.as_str(), "x").property(format!("n{n}"), "y".repeat(1_000));
+        let sent = producer
+            .send_batch((0..100).map(wide).collect())
+            .await
+            .unwrap();
+        assert_eq!(sent.len(), 100);
+        for n in [0, 99] {
+            let found = client.admin().message(&topic, &sent[n].offset_id).await;
+            let found = found.unwrap().unwrap();
+            assert_eq!(found.id(), sent[n].id);
+            assert_eq!(found.property(&format!("n{n}")).map(str::len), Some(1_000));
+        }
+        let long = Message::new(topic.as_str(), "x").property("long", "y".repeat(32_767));
+        let refused = producer.send_batch(vec![wide(0), long]).await.unwrap_err();
+        let told = matches!(refused.error, Error::Message(MessageError::Properties(_)));
+        assert!(told && refused.sent.is_empty(), "{refused}");
+    });
+}
+
+#[test]
 fn one_sharding_key_is_one_queue_and_no_key_is_all_of_them() {
     everywhere(async |client| {
         let topic = fresh("ordered");
