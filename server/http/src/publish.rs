@@ -289,7 +289,7 @@ pub(crate) async fn publish(
     let known = (node.publisher).known(&node.client, &message.topic, &mut left);
     known.await?.takes(&message)?;
     let producer = node.publisher.producer(&node.client)?;
-    let sent = publisher::send(producer, message, left).await;
+    let sent = node.publisher.send(producer, message, left).await;
     if sent.is_err() {
         node.publisher.forget(&target.topic);
     }

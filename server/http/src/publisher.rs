@@ -8,6 +8,7 @@ use hyper::header::{HeaderValue, RETRY_AFTER};
 use posthouse_client::code::{own_response, response};
 use posthouse_client::{Client, Deliver, Error, Message, Producer, ProducerOptions, Sent};
 use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::problem::{self, Problem};
 use crate::topics;
@@ -70,20 +71,24 @@ pub(crate) struct Known {
     since: Instant,
 }
 
-#[derive(Default)]
 pub(crate) struct Publisher {
     /// Whether a topic that does not exist is made.
     makes_topics: bool,
     producer: OnceLock<Producer>,
     requester: OnceLock<Producer>,
     topics: Mutex<HashMap<Box<str>, Known>>,
+    /// Places in the blocking pool for what is sent from there.
+    long: Semaphore,
 }
 
 impl Publisher {
     pub(crate) fn new(makes_topics: bool) -> Publisher {
         Publisher {
             makes_topics,
-            ..Publisher::default()
+            producer: OnceLock::new(),
+            requester: OnceLock::new(),
+            topics: Mutex::default(),
+            long: Semaphore::new(LONG_AT_ONCE),
         }
     }
 
@@ -257,25 +262,50 @@ pub(crate) fn options() -> ProducerOptions {
 
 /// Who sends so many bytes within the process has them copied, summed and written to the log before it goes on.
 pub(crate) const LONG: usize = 256 << 10;
+/// So many of these are sent at once. What a broker in the process has to read first is done in the same pool, and must
+/// find a thread there while these wait for it.
+const LONG_AT_ONCE: usize = 64;
 
-/// Sends a message within a time.
-///
-/// # Errors
-/// `publish-outcome-unknown` if nobody knows whether it is stored.
-pub(crate) async fn send(
-    producer: &Producer,
-    message: Message,
-    limit: Duration,
-) -> Result<Sent, Problem> {
-    let kind = Kind::of(&message);
-    let sent = match message.body.len() {
-        LONG.. => {
-            let producer = producer.clone();
-            elsewhere(async move { producer.send_within(message, limit).await }).await?
-        }
-        _ => producer.send_within(message, limit).await,
-    };
-    sent.map_err(|error| failed(error, kind))
+impl Publisher {
+    /// Sends a message within a time.
+    ///
+    /// # Errors
+    /// `publish-outcome-unknown` if nobody knows whether it is stored.
+    pub(crate) async fn send(
+        &self,
+        producer: &Producer,
+        message: Message,
+        limit: Duration,
+    ) -> Result<Sent, Problem> {
+        let kind = Kind::of(&message);
+        let sent = match message.body.len() {
+            LONG.. => Box::pin(self.send_long(producer.clone(), message, limit)).await?,
+            _ => producer.send_within(message, limit).await,
+        };
+        sent.map_err(|error| failed(error, kind))
+    }
+
+    async fn send_long(
+        &self,
+        producer: Producer,
+        message: Message,
+        mut left: Duration,
+    ) -> Result<Result<Sent, Error>, Problem> {
+        let _place = self.place(&mut left).await?;
+        elsewhere(async move { producer.send_within(message, left).await }).await
+    }
+
+    /// A place for what is sent [`elsewhere`], within the time that is `left`, which is less behind that.
+    ///
+    /// # Errors
+    /// `unavailable`: nothing was sent.
+    pub(crate) async fn place(&self, left: &mut Duration) -> Result<SemaphorePermit<'_>, Problem> {
+        let begun = Instant::now();
+        let place = tokio::time::timeout(*left, self.long.acquire()).await;
+        *left = left.saturating_sub(begun.elapsed());
+        let full = || Problem::unavailable("too many long messages are being sent");
+        place.ok().and_then(Result::ok).ok_or_else(full)
+    }
 }
 
 /// Runs in the blocking pool what would hold the thread that serves everybody.

@@ -92,10 +92,10 @@ async fn read_all(body: Bytes, reading: Reading) -> Result<Vec<Entry>, Problem> 
 /// answered.
 ///
 /// # Errors
-/// `topic-not-found`.
+/// `topic-not-found`; `unavailable`.
 pub(crate) async fn publish_all(
     node: &Arc<Node>,
-    target: Target,
+    mut target: Target,
     key: Option<String>,
     entries: Vec<Entry>,
     now: i64,
@@ -105,6 +105,7 @@ pub(crate) async fn publish_all(
     if length < publisher::LONG {
         return publish_here(node, &target, key.as_deref(), entries, now).await;
     }
+    let _place = node.publisher.place(&mut target.timeout).await?;
     let node = node.clone();
     let all = async move { publish_here(&node, &target, key.as_deref(), entries, now).await };
     publisher::elsewhere(all).await?
