@@ -53,15 +53,19 @@ enum Refused {
     Undecided(LogOffset),
 }
 
-/// What decides when segments go, and when producers are refused; may be changed while the store is open. See
-/// [`Options`].
+/// What decides when segments go, and when producers are refused; may be changed while the store is open. It begins
+/// as [`Options`] say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)] // the options of the same names say what each is
 pub struct Retention {
+    /// See [`Options::reserved_time`].
     pub reserved_time: Duration,
+    /// See [`Options::disk_used_max`], in percent.
     pub disk_used_max: u8,
+    /// See [`Options::disk_refuse`], in percent.
     pub disk_refuse: u8,
+    /// See [`Options::disk_force`], in percent.
     pub disk_force: u8,
+    /// See [`Options::clean_forcibly`].
     pub clean_forcibly: bool,
 }
 
@@ -78,6 +82,11 @@ impl Retention {
 }
 
 impl Store {
+    /// Whether producers' messages are taken: it is not read-only, and the disk is not full.
+    pub fn takes_messages(&self) -> bool {
+        self.log.takes_messages()
+    }
+
     /// What decides now when segments go.
     pub fn retention(&self) -> Retention {
         *lock(&self.retention)

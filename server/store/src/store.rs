@@ -309,11 +309,6 @@ impl Store {
         self.log.failure()
     }
 
-    /// Whether producers' messages are taken: it is not read-only, and the disk is not full.
-    pub fn takes_messages(&self) -> bool {
-        self.log.takes_messages()
-    }
-
     /// Flushes what is due. `SYNC_FLUSH`: everything appended; call it again as soon as
     /// [`Store::wait_flush`] returns. `ASYNC_FLUSH`: what is older than the interval.
     ///

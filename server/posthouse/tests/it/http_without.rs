@@ -6,6 +6,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
 use serde_json::{Value, json};
 
@@ -307,7 +309,7 @@ fn what_a_broker_was_configured_not_to_do_is_no_failure_of_it() {
         .duration_since(std::time::UNIX_EPOCH)
         .unwrap()
         .as_millis();
-    let handle = base64(&format!(
+    let handle = URL_SAFE_NO_PAD.encode(format!(
         "v1 t broker-a {at} 7F0000011A2B18B4AAC2000000000001"
     ));
     let recall = format!("/v1/topics/t/scheduled-messages/{handle}");
@@ -408,19 +410,4 @@ fn who_cannot_write_any_more_is_not_ready() {
         assert_eq!((ready.status, ready.json()), (503, json!({"ready": false})));
         assert_eq!(ask(port, "GET", "/livez", "", "").status, 200);
     }
-}
-
-/// As URLs write it, without padding.
-fn base64(text: &str) -> String {
-    const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let mut out = String::new();
-    for three in text.as_bytes().chunks(3) {
-        let bits = three.iter().enumerate().fold(0_u32, |bits, (at, byte)| {
-            bits | u32::from(*byte) << (16 - 8 * at)
-        });
-        for at in 0..=three.len() {
-            out.push(char::from(LETTERS[(bits >> (18 - 6 * at) & 63) as usize]));
-        }
-    }
-    out
 }
