@@ -8,7 +8,7 @@ use hyper::header::{HeaderValue, RETRY_AFTER};
 use posthouse_client::code::{own_response, response};
 use posthouse_client::{Client, Deliver, Error, Message, Producer, ProducerOptions, Sent};
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 
 use crate::problem::{self, Problem};
 use crate::topics;
@@ -308,7 +308,8 @@ impl Publisher {
     }
 }
 
-/// Runs in the blocking pool what would hold the thread that serves everybody.
+/// Runs in the blocking pool what would hold the thread that serves everybody. It ends with whoever waits for it, as if
+/// it ran here: also with the server, behind which there is nothing to wait by.
 ///
 /// # Errors
 /// `internal` if it panics.
@@ -316,8 +317,20 @@ pub(crate) fn elsewhere<T: Send + 'static>(
     work: impl Future<Output = T> + Send + 'static,
 ) -> impl Future<Output = Result<T, Problem>> + Send {
     let runtime = Handle::current();
+    let (caller, gone) = oneshot::channel::<()>();
+    let work = async move {
+        tokio::select! {
+            biased;
+            _ = gone => None,
+            done = work => Some(done),
+        }
+    };
     let done = tokio::task::spawn_blocking(move || runtime.block_on(work));
-    async move { done.await.map_err(|_| Problem::new(&problem::INTERNAL)) }
+    async move {
+        let _caller = caller;
+        let done = done.await.ok().flatten();
+        done.ok_or_else(|| Problem::new(&problem::INTERNAL))
+    }
 }
 
 /// Nobody knows whether a message is stored.

@@ -258,6 +258,39 @@ fn while_the_broker_is_gone_callers_are_told_to_come_back() {
 }
 
 #[test]
+fn a_long_message_that_is_under_way_ends_with_the_server_that_sends_it() {
+    let data = tempfile::tempdir().unwrap();
+    let mut pair = Pair::begin(data.path());
+    let (to, metrics) = (pair.to, address(&pair.gateway, "metrics"));
+    let long = "x".repeat(1 << 20);
+    let path = "/v1/topics/t/messages:raw?timeout=30s";
+    assert_eq!(ask(to, "POST", path, "", &long).status, 201);
+    stop(&pair.server);
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nHost: {to}\r\nContent-Length: {}\r\n\r\n",
+        long.len()
+    );
+    let callers = [(); 4].map(|()| {
+        let mut caller = TcpStream::connect(to).unwrap();
+        caller.write_all((head.clone() + &long).as_bytes()).unwrap();
+        caller
+    });
+    let end = Instant::now() + LIMIT;
+    let all = format!("\nrocketmq_http_publishes {}\n", callers.len());
+    while !ask(metrics, "GET", "/metrics", "", "").body.contains(&all) {
+        assert!(Instant::now() < end, "they are not under way");
+    }
+    pair.gateway.signal(Signal::TERM);
+    let (status, log) = pair.gateway.ended();
+    assert!(status.success(), "{status}: {log}");
+    assert!(
+        log.contains("were cut off") && !log.contains("panic"),
+        "{log}"
+    );
+    pair.server.signal(Signal::CONT);
+}
+
+#[test]
 fn a_transaction_whose_broker_lost_its_disk_is_not_found() {
     let data = tempfile::tempdir().unwrap();
     let mut pair = Pair::begin(data.path());
