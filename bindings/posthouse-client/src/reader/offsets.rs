@@ -312,10 +312,18 @@ impl Reader {
         let retry = queue.topic.starts_with(model::name::RETRY_PREFIX);
         match self.options.from {
             ConsumeFrom::Last if retry => Ok(0),
-            ConsumeFrom::Last => self.client.max_offset(queue).await,
+            ConsumeFrom::Last => self.end_for_new(queue).await,
             ConsumeFrom::First => self.client.min_offset(queue).await,
-            ConsumeFrom::Time(_) if retry => self.client.max_offset(queue).await,
+            ConsumeFrom::Time(_) if retry => self.end_for_new(queue).await,
             ConsumeFrom::Time(ms) => self.client.offset_at(queue, ms).await,
         }
+    }
+
+    /// The end of a queue for which the group has no offset. Brokers say so of an empty queue too: had its very first
+    /// message come since, the end would be behind it. Asked once more, they say 0 then.
+    async fn end_for_new(&self, queue: &Queue) -> Result<u64> {
+        let end = self.client.max_offset(queue).await?;
+        let stored = self.client.group_offset(&self.group, queue, None).await?;
+        Ok(stored.unwrap_or(end))
     }
 }

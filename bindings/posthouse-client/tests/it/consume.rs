@@ -1,16 +1,20 @@
 //! Push consumers, at real servers.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use posthouse_client::{
     Client, Config, ConsumeFrom, Error, Filter, Message, Model, Observer, PushConsumer,
     PushOptions, Received, Sent, Settle, Strategy, TopicConfig, TopicName,
 };
+use remoting::Command;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::places::{everywhere, fresh, inside, namesrv, over_tcp, run, until};
+use crate::retry::name_server;
+use crate::toy::serve;
 
 /// Makes a topic with so many queues.
 pub async fn topic(client: &Client, queues: u32) -> String {
@@ -100,6 +104,50 @@ fn every_message_comes_once_and_the_next_consumer_goes_on() {
         // A long poll is answered when there is something.
         send(client, &topic, 60..61).await;
         assert_eq!(numbers(&mut messages, 1).await, [60]);
+        consumer.shutdown().await;
+    });
+}
+
+#[test]
+fn a_first_message_that_comes_while_a_group_asks_where_to_begin_is_not_passed_over() {
+    let (heartbeat, members, committed, end, pull) = (34, 38, 14, 30, 11);
+    run(async {
+        let (sender, mut places) = unbounded_channel();
+        let id = Arc::new(OnceLock::<String>::new());
+        let told = id.clone();
+        let was_asked = AtomicBool::new(false);
+        let field = |asked: &Command, wanted: &str| {
+            let fields = asked.ext.clone().unwrap_or_default();
+            let field = fields.into_iter().find(|(name, _)| name == wanted);
+            field.map(|(_, value)| value).unwrap_or_default()
+        };
+        // The queue is empty when its group is asked for, and holds one message ever after: as Apache 5 says it.
+        let broker = serve(move |asked| match asked.code {
+            code if code == members => {
+                let list = format!(r#"{{"consumerIdList":["{}"]}}"#, told.get().unwrap());
+                Command::response(0, 0).body(list.into_bytes())
+            }
+            code if code != heartbeat && field(asked, "topic") != "t" => Command::response(0, 1),
+            code if code == committed => match was_asked.swap(true, Ordering::AcqRel) {
+                true => Command::response(0, 0).with("offset", 0),
+                false => Command::response(0, 22).remark("maybe this group consumer boot first"),
+            },
+            code if code == end => Command::response(0, 0).with("offset", 1),
+            code if code == pull => {
+                let _ = sender.send(field(asked, "queueOffset"));
+                Command::response(0, 1).remark("that is all")
+            }
+            _ => Command::response(0, 0),
+        });
+        let servers = name_server(&[&broker]);
+        let client = Client::new(Config::new(&servers.address()));
+        id.set(client.id().to_owned()).unwrap();
+        let options = PushOptions {
+            from: ConsumeFrom::Last,
+            ..PushOptions::default()
+        };
+        let (consumer, _messages) = consume(&client, "g", "t", Filter::All, options).await;
+        assert_eq!(places.recv().await.unwrap(), "0");
         consumer.shutdown().await;
     });
 }
