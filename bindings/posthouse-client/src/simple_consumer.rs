@@ -194,7 +194,7 @@ impl SimpleConsumer {
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() || (brokers.len() == 1)
                 // It has waited already.
-                || !self.any_has_some(topic, brokers, receive.ordered, left).await
+                || !self.any_has_some(topic, brokers, receive, left).await
             {
                 return Ok((Vec::new(), false));
             }
@@ -401,7 +401,7 @@ impl SimpleConsumer {
         &self,
         topic: &str,
         brokers: Vec<(Arc<str>, Arc<Channel>)>,
-        ordered: bool,
+        receive: &Receive,
         wait: Duration,
     ) -> bool {
         let header = NotificationHeader {
@@ -410,8 +410,8 @@ impl SimpleConsumer {
             queue_id: -1,
             poll_ms: wait.as_millis() as i64,
             born_at: 0,
-            order: ordered,
-            attempt: None,
+            order: receive.ordered,
+            attempt: receive.attempt.as_deref(),
         };
         let mut asked = JoinSet::new();
         for (_, channel) in brokers {

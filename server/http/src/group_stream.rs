@@ -354,7 +354,11 @@ impl Stream {
                 continue;
             }
             let (consumer, topic) = (self.consumer.clone(), own.topic.clone());
-            let ordered = self.ordered;
+            let receive = Receive {
+                wait: HOLD,
+                ordered: self.ordered,
+                ..Receive::default()
+            };
             let pause = AGAIN * (1 << waits.in_vain.min(5));
             let pause = if waits.in_vain == 0 {
                 Duration::ZERO
@@ -362,7 +366,7 @@ impl Stream {
                 pause
             };
             waits.all.spawn(async move {
-                let some = consumer.wait_for_some(&topic, ordered, HOLD).await;
+                let some = consumer.wait_for_some(&topic, &receive).await;
                 // Nothing may mean that there is no broker: not at once again.
                 sleep(if some { pause } else { AGAIN }).await;
                 (place, some)

@@ -265,8 +265,12 @@ async fn next(
         if !popped.is_empty() || left.is_zero() || node.is_draining() {
             return Ok(popped);
         }
+        let waiting = Receive {
+            wait: left,
+            ..Receive::clone(&receive)
+        };
         let ended = tokio::select! {
-            _ = consumer.wait_for_some(topic, receive.ordered, left) => false,
+            _ = consumer.wait_for_some(topic, &waiting) => false,
             () = node.ended() => true,
         };
         if ended {

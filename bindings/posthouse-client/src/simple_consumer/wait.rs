@@ -1,17 +1,15 @@
 //! Waiting without taking anything.
 
-use std::time::Duration;
-
 use remoting::Command;
 use remoting::code::request;
 use remoting::header::pop::NotificationHeader;
 
-use super::SimpleConsumer;
+use super::{Receive, SimpleConsumer};
 use crate::error::Result;
 
 impl SimpleConsumer {
-    /// Waits until a broker has something for the group, at most so long. Nothing is lent meanwhile, so who
-    /// waits may give up at any time. A broker that says `true` may still have nothing that the group's
+    /// Waits until a broker has something for this receive, at most as long as that says. Nothing is lent meanwhile,
+    /// so who waits may give up at any time. A broker that says `true` may still have nothing that the group's
     /// filter lets through.
     ///
     /// ```
@@ -20,18 +18,18 @@ impl SimpleConsumer {
     /// # let client = posthouse_client::Client::new(posthouse_client::Config::new(name_server));
     /// # client.producer("shop")?.send(posthouse_client::Message::new("orders", "x")).await?;
     /// # let consumer = client.simple_consumer("billing")?;
-    /// use std::time::Duration;
+    /// use posthouse_client::Receive;
     ///
-    /// while !consumer.wait_for_some("orders", false, Duration::from_secs(20)).await {
+    /// while !consumer.wait_for_some("orders", &Receive::default()).await {
     ///     println!("nothing yet");
     /// }
     /// # Ok(())
     /// # });
     /// ```
-    pub async fn wait_for_some(&self, topic: &str, ordered: bool, wait: Duration) -> bool {
+    pub async fn wait_for_some(&self, topic: &str, receive: &Receive) -> bool {
         let topic = &*self.client.names.full(topic);
         match self.brokers(topic).await {
-            Ok(brokers) => self.any_has_some(topic, brokers, ordered, wait).await,
+            Ok(brokers) => (self.any_has_some(topic, brokers, receive, receive.wait)).await,
             Err(_) => false,
         }
     }

@@ -81,6 +81,21 @@ impl Attempts {
     }
 }
 
+impl State {
+    /// Whether something that an attempt got is still out on its leases.
+    pub(super) fn is_out(&self, attempt: &str) -> bool {
+        let Some(got) = self.attempts.known.get(attempt) else {
+            return false;
+        };
+        got.queues.iter().any(|(id, offsets)| {
+            let flight = self.flights.get(id);
+            let is_out =
+                |&at: &u64| flight.is_some_and(|f| f.find(at, at, got.popped_at).is_some());
+            offsets.iter().any(is_out)
+        })
+    }
+}
+
 impl Broker {
     /// What of an attempt's messages is still out on its leases, appended to `out`.
     ///

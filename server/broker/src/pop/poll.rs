@@ -28,7 +28,7 @@ pub struct Notification<'a> {
     pub born_at: i64,
     /// For an ordered pop.
     pub order: bool,
-    /// The attempt of the ordered pop.
+    /// The name of the pop that comes next: what is out under it is there for it.
     pub attempt: Option<&'a str>,
 }
 
@@ -105,7 +105,7 @@ impl Broker {
                 queue: ask.queue,
                 expression: "".into(),
                 notify: true,
-                attempt: None,
+                attempt: ask.attempt.map(Into::into),
             };
             waits = true;
             if !self.pops.wait(&line, &mut line.lock(), waiter) {
@@ -124,6 +124,9 @@ impl Broker {
     /// whose message group is out, counts too.
     fn has_message(&self, line: &Arc<Line>, ask: &Notification<'_>) -> bool {
         let mut state = line.lock();
+        if ask.attempt.is_some_and(|attempt| state.is_out(attempt)) {
+            return true;
+        }
         let mut topics = vec![PopTopic::Normal];
         if !ask.order {
             topics.extend(self.retry_topics(line).map(|(which, _)| which));

@@ -240,6 +240,31 @@ fn a_notification_says_that_there_is_something_and_takes_nothing() {
 }
 
 #[test]
+fn a_notification_for_a_named_pop_says_that_another_of_that_name_got_something() {
+    let world = world();
+    assert_eq!(bodies(&world.ask(pop("T"))).len(), 5);
+    let wait = |attempt| {
+        let ask = Command::request(NOTIFICATION)
+            .with("consumerGroup", "G")
+            .with("topic", "T")
+            .with("queueId", -1)
+            .with("attemptId", attempt);
+        world.hold(&ask.with("pollTime", 20_000).with("bornTime", NOW))
+    };
+    let (same, other) = (wait("a"), wait("b"));
+    later(&world, 10_000);
+    let woken = std::mem::take(&mut *world.heard.woken.lock().unwrap());
+    assert_eq!(woken, [(1, same.ticket), (1, other.ticket)]);
+    // Another request of the name was quicker.
+    let quicker = world.ask(pop("T").with("attemptId", "a"));
+    assert_eq!(bodies(&quicker).len(), 5);
+    let answer = world.again(&same, Again::Woken);
+    assert_eq!(answer.field("hasMsg"), Some("true"));
+    let answer = world.again(&other, Again::Deadline);
+    assert_eq!(answer.field("hasMsg"), Some("false"));
+}
+
+#[test]
 fn a_peek_shows_what_a_pop_would_get_and_takes_nothing() {
     let world = world();
     let peek = |queue| {

@@ -85,7 +85,7 @@ header! {
         born_at: i64 = b"bornTime",
         /// For a pop in order.
         order: bool = b"order",
-        /// The name of an attempt to pop in order.
+        /// The name of the pop that is meant to come next; Apache knows one in order.
         attempt: Option<&'a str> = b"attemptId",
     }
 }
