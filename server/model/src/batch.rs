@@ -20,6 +20,17 @@ pub struct Item<'a> {
     pub properties: &'a str,
     /// CRC-32 of the body as its writer says it, of which the highest bit says nothing; 0 for none.
     pub checksum: u32,
+    /// What stands in its properties, if who wrote them hands them over within the process. Bytes never say it.
+    pub known: Option<Known<'a>>,
+}
+
+/// Properties that need not be read any more: beside these two they have nothing that is RocketMQ's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Known<'a> {
+    /// `UNIQ_KEY`
+    pub unique_key: &'a str,
+    /// `TAGS`
+    pub tag: Option<&'a str>,
 }
 
 impl Item<'_> {
@@ -90,6 +101,7 @@ fn item(bytes: &[u8]) -> Option<(Item<'_>, usize)> {
         body,
         properties: std::str::from_utf8(properties).ok()?,
         checksum,
+        known: None,
     };
     Some((item, size))
 }

@@ -4,7 +4,7 @@ use std::borrow::Borrow;
 
 use bytes::Bytes;
 use model::TopicName;
-use remoting::body::batch::Item;
+use remoting::body::batch::{Item, Known};
 
 use super::Shared;
 use super::outgoing::{Outgoing, Sent};
@@ -41,6 +41,10 @@ struct Ids {
 }
 
 impl Ids {
+    fn each(&self) -> impl Iterator<Item = &str> {
+        (0..self.count).map(|at| self.get(at).unwrap_or_default())
+    }
+
     fn get(&self, at: usize) -> Option<&str> {
         let length = self.text.len() / self.count.max(1);
         self.text.get(at * length..(at + 1) * length)
@@ -104,12 +108,19 @@ impl Laid {
         self.properties.get(range).unwrap_or_default()
     }
 
-    fn item<'m>(&'m self, message: &'m Message, at: usize) -> Item<'m> {
+    /// `id`: the one that stands in its properties.
+    fn item<'m>(&'m self, message: &'m Message, at: usize, id: &'m str) -> Item<'m> {
+        // Names of RocketMQ's are nobody's own properties; what else a batch's message may have of them are these.
+        let is_known = message.keys.is_empty() && message.wait;
         Item {
             flag: message.flag,
             body: &message.body,
             properties: self.properties(at),
             checksum: 0,
+            known: is_known.then_some(Known {
+                unique_key: id,
+                tag: message.tag.as_deref(),
+            }),
         }
     }
 }
@@ -142,11 +153,11 @@ impl Shared {
         };
         let requests = std::mem::take(&mut laid.ids);
         let mut all = messages.iter().map(Borrow::borrow).enumerate();
-        let mut items = Vec::new();
         for ids in requests {
-            let of_request = all.by_ref().take(ids.count);
-            items.clear();
-            items.extend(of_request.map(|(at, message)| laid.item(message, at)));
+            let mut items = Vec::with_capacity(ids.count);
+            for (id, (at, message)) in ids.each().zip(&mut all) {
+                items.push(laid.item(message, at, id));
+            }
             let Some(first) = messages.first().map(Borrow::borrow) else {
                 break;
             };
@@ -181,9 +192,6 @@ impl Shared {
                 && message.when == Deliver::Now
                 && message.idempotency.is_none()
         };
-        if !messages.iter().map(Borrow::borrow).all(same) {
-            return Err(MessageError::Batch.into());
-        }
         let max = self.options.body_max;
         laid.ends.reserve(messages.len());
         laid.properties.reserve(messages.len() * PROPERTIES);
@@ -194,11 +202,14 @@ impl Shared {
         let now = clock::wall_ms();
         let mut length = 0;
         for (at, message) in messages.iter().map(Borrow::borrow).enumerate() {
+            if !same(message) {
+                return Err(MessageError::Batch.into());
+            }
             let begun = ids.text.len();
             self.client.ids.push(now, &mut ids.text);
             message.push_properties(&ids.text[begun..], &mut laid.properties)?;
             laid.ends.push(laid.properties.len());
-            let item = laid.item(message, at);
+            let item = laid.item(message, at, &ids.text[begun..]);
             let size = item.encoded_len();
             if item.body.is_empty() {
                 return Err(MessageError::EmptyBody.into());

@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use posthouse_client::{
-    Client, Compression, Config, Deliver, Error, Message, MessageError, Producer, ProducerOptions,
-    SendStatus, SentTogether, TopicConfig, TopicName,
+    Client, Compression, Config, Deliver, Error, Filter, Message, MessageError, Producer,
+    ProducerOptions, Pull, SendStatus, SentTogether, TopicConfig, TopicName,
 };
 
 use crate::consume::topic;
@@ -167,6 +167,48 @@ fn each_message_of_a_batch_may_have_as_many_properties_as_any_other() {
         let refused = producer.send_batch(vec![wide(0), long]).await.unwrap_err();
         let told = matches!(refused.error, Error::Message(MessageError::Properties(_)));
         assert!(told && refused.sent.is_empty(), "{refused}");
+    });
+}
+
+#[test]
+fn messages_of_a_batch_are_found_by_tag_key_and_id_as_any_others() {
+    everywhere(async |client| {
+        let topic = topic(client, 1).await;
+        let plain = |body: &str| Message::new(topic.as_str(), body.to_owned());
+        let batch = vec![
+            plain("0").tag("red"),
+            plain("1").tag("blue").property("colour", "red"),
+            plain("2"),
+            plain("3").tag("red").key("k3"),
+            plain("4").tag("red").property("size", "4"),
+        ];
+        let producer = client.producer("shop").unwrap();
+        let sent = producer.send_batch(batch).await.unwrap();
+        // The broker passes over what has another tag, by what it knew of it as it came.
+        let red = Pull {
+            filter: Filter::tags("red"),
+            hold: Duration::ZERO,
+            ..Pull::default()
+        };
+        let pulled = client.pull(&sent[0].queue, 0, &red).await.unwrap();
+        let bodies = pulled.messages.iter().map(|message| &message.body[..]);
+        assert_eq!(bodies.collect::<Vec<_>>(), [b"0", b"3", b"4"]);
+        let admin = client.admin();
+        for (at, sent) in sent.iter().enumerate() {
+            let found = async || admin.message(&topic, &sent.id).await.unwrap();
+            let found = until(found, Option::is_some).await.unwrap();
+            assert_eq!(found.body, at.to_string());
+        }
+        let day = Duration::from_secs(86_400);
+        let between = (SystemTime::now() - day, SystemTime::now() + day);
+        let by_key = async || {
+            admin
+                .messages_by_key(&topic, "k3", 9, between)
+                .await
+                .unwrap()
+        };
+        let found = until(by_key, |found| !found.is_empty()).await;
+        assert_eq!((found.len(), &found[0].body[..]), (1, &b"3"[..]));
     });
 }
 

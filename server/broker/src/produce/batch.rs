@@ -60,7 +60,10 @@ fn read<'a>(
             flag: item.flag,
             body: item.body,
             properties: Cow::Borrowed(item.properties),
-            facts: facts(item.properties),
+            facts: match item.known {
+                Some(known) => Facts::known(known),
+                None => facts(item.properties),
+            },
         });
     }
     if read.is_empty() {
@@ -83,6 +86,7 @@ mod tests {
                 body,
                 properties,
                 checksum: 0,
+                known: None,
             };
             assert!(batch::push(&mut out, &item));
         }

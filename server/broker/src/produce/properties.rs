@@ -1,6 +1,7 @@
 //! One walk over the properties of a send: what the broker must know of them, and the string that is
 //! stored.
 
+use model::batch::Known;
 use model::message::{VALUE_END, key, properties};
 use model::tag::tags_code;
 
@@ -61,7 +62,16 @@ pub(crate) fn is_ours(name: &str) -> bool {
     )
 }
 
-impl Facts<'_> {
+impl<'a> Facts<'a> {
+    /// Those of properties that their writer tells of.
+    pub fn known(known: Known<'a>) -> Facts<'a> {
+        Facts {
+            unique_key: Some(known.unique_key),
+            tags_code: tags_code(known.tag),
+            ..Facts::default()
+        }
+    }
+
     /// Whether it may have to wait.
     pub fn waits(&self) -> bool {
         self.delay || self.timer

@@ -218,6 +218,7 @@ fn batch_of(count: usize) -> Vec<u8> {
             body: b"item",
             properties: &properties,
             checksum: 0,
+            known: None,
         };
         assert!(batch::push(&mut body, &item));
     }

@@ -97,12 +97,14 @@ fn a_batch_is_walked_and_written() {
             body: b"one",
             properties: "K\u{1}1\u{2}",
             checksum: 5,
+            known: None,
         },
         batch::Item {
             flag: -7,
             body: b"",
             properties: "",
             checksum: 0,
+            known: None,
         },
     ];
     let mut body = Vec::new();

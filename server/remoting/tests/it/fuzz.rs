@@ -188,6 +188,7 @@ fn batches_and_properties_of_nonsense_do_no_harm() {
             body: b"body",
             properties: &properties,
             checksum: 0,
+            known: None,
         };
         assert!(batch::push(&mut good, &item));
     }
