@@ -54,12 +54,9 @@ pub(crate) fn walk<'a, T>(
     effort: Effort,
     read: impl FnOnce(&mut Walk<'a>) -> Result<T, Wrong>,
 ) -> Result<Option<T>, Problem> {
-    let text = match std::str::from_utf8(bytes) {
-        Ok(text) => text,
-        Err(error) => {
-            let wrong = Wrong::new(error.valid_up_to(), "this is not UTF-8");
-            return Err(malformed(bytes, wrong));
-        }
+    let Ok(text) = simdutf8::basic::from_utf8(bytes) else {
+        let valid = std::str::from_utf8(bytes).map_or_else(|error| error.valid_up_to(), str::len);
+        return Err(malformed(bytes, Wrong::new(valid, "this is not UTF-8")));
     };
     let mut walk = Walk {
         bytes,

@@ -118,27 +118,26 @@ async fn publish_here(
     mut entries: Vec<Entry>,
     now: i64,
 ) -> Result<Response, Problem> {
-    let messages = entries
-        .iter_mut()
-        .filter_map(|entry| entry.message.as_mut());
-    messages.for_each(|message| target.trace(message));
     // What the topic is is asked once; what it does not take fails entry by entry.
     let mut left = target.timeout;
     let known = (node.publisher).known(&node.client, &target.topic, &mut left);
     let known = known.await?;
+    let mut all_right = true;
+    for entry in &mut entries {
+        let open = entry.message.as_mut().filter(|_| entry.done.is_none());
+        if let Some(message) = open {
+            target.trace(message);
+            if let Err(problem) = known.takes(message) {
+                entry.fail(problem);
+            }
+        }
+        all_right &= entry.done.is_none();
+    }
+    if !all_right {
+        hold_back(&mut entries);
+    }
     let together = Vec::new();
     let mut batch = Batch { entries, together };
-    for entry in batch
-        .entries
-        .iter_mut()
-        .filter(|entry| entry.done.is_none())
-    {
-        let taken = entry.message.as_ref().map(|message| known.takes(message));
-        if let Some(Err(problem)) = taken {
-            entry.fail(problem);
-        }
-    }
-    hold_back(&mut batch.entries);
     let producer = node.publisher.producer(&node.client)?;
     let begin = |own: &str| match Some(own) == key {
         true => Ok(None),
@@ -264,7 +263,9 @@ impl Plan {
                 Some(group) => *by_group.entry(group).or_insert(next),
             };
             if at == next {
-                plan.together.push(Vec::new());
+                // Mostly they are all without a group.
+                let room = if group.is_none() { entries.len() } else { 0 };
+                plan.together.push(Vec::with_capacity(room));
             }
             plan.together[at].push(place);
         }
@@ -325,7 +326,8 @@ impl Batch {
             self.entries[*place].under_way = true;
         }
         let message = |place: &usize| self.entries[*place].message.as_ref();
-        let messages: Vec<&Message> = places.iter().filter_map(message).collect();
+        let mut messages: Vec<&Message> = Vec::with_capacity(places.len());
+        messages.extend(places.iter().filter_map(message));
         let (sent, end) = producer.send_together(&messages).await;
         let mut places = places.iter();
         for sent in sent {

@@ -113,28 +113,28 @@ impl Reading {
             return walk.value().map(drop);
         }
         let at = at.item(place);
-        let before = found.entries.last().and_then(|last| last.message.as_ref());
-        let tag = before.and_then(|before| before.tag.as_ref());
-        let draft = Draft::new(&self.topic, self.now).within(body).behind(tag);
-        let entry = self.entry(walk, draft, at, place)?;
-        if let Some(id) = entry.id.clone()
-            && !found.ids.insert(id)
+        self.entry(walk, body, (at, place), &mut found.entries)?;
+        if let Some(Entry { id: Some(id), .. }) = found.entries.last()
+            && !found.ids.insert(id.clone())
         {
             found.refused = Some(invalid(at.member("id"), "another message has this id"));
         }
-        found.entries.push(entry);
         Ok(())
     }
 
-    fn entry<'d, 'a: 'd>(
+    /// Reads the next entry to where it stays: some hundred bytes are copied once.
+    fn entry<'a>(
         &self,
         walk: &mut Walk<'a>,
-        mut draft: Draft<'d>,
-        at: At<'_>,
-        place: usize,
-    ) -> Result<Entry, Wrong> {
+        body: &'a Bytes,
+        (at, place): (At<'_>, usize),
+        entries: &mut Vec<Entry>,
+    ) -> Result<(), Wrong> {
         let mut faults = Faults::default();
         let (mut id, mut own) = (None, None);
+        let before = entries.last().and_then(|last| last.message.as_ref());
+        let tag = before.and_then(|before| before.tag.as_ref());
+        let mut draft = Draft::new(&self.topic, self.now).within(body).behind(tag);
         let is_object = walk.kind() == Kind::Object;
         if is_object {
             walk.members(|walk, name| {
@@ -165,16 +165,23 @@ impl Reading {
         }
         // A body that is missing in what is no object was told already.
         let whole = is_object && draft.finish(at, self.limit, &mut faults);
+        let Draft {
+            message,
+            deliver_at,
+            said,
+            ..
+        } = draft;
         let mut entry = Entry {
             id,
-            ..Entry::new(draft.message, draft.deliver_at)
+            ..Entry::new(message, deliver_at)
         };
         if let Some(problem) = faults.problem() {
             entry.fail(problem);
         } else if whole {
-            self.name(walk, &mut entry, own, place, &draft.said)?;
+            self.name(walk, &mut entry, own, place, &said)?;
         }
-        Ok(entry)
+        entries.push(entry);
+        Ok(())
     }
 
     /// Names the message by its own key, or by the request's.
