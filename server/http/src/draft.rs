@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use posthouse_client::{Deliver, Message};
 
-use crate::json::{At, Faults, Kind, Value};
+use crate::json::{At, Faults, Kind, Value, Walk, Wrong};
 use crate::problem;
 use crate::rules::{self, Refused};
 use crate::time;
@@ -84,6 +84,32 @@ impl<'a> Draft<'a> {
             (Cow::Borrowed(text), Some(body)) => body.slice_ref(text.as_bytes()),
             (text, _) => Bytes::from(text.into_owned()),
         }
+    }
+
+    /// Takes the fields of the object that a text says next, while it is proved; `other` takes those that are none of the
+    /// envelope's. `false` if it is no object, which is noted.
+    ///
+    /// # Errors
+    /// What is wrong with the text.
+    pub(crate) fn fields<'w: 'a>(
+        &mut self,
+        walk: &mut Walk<'w>,
+        at: At<'_>,
+        faults: &mut Faults,
+        mut other: impl FnMut(&str, Value<'w>, &mut Faults),
+    ) -> Result<bool, Wrong> {
+        if walk.kind() != Kind::Object {
+            faults.object(at, walk.value()?);
+            return Ok(false);
+        }
+        walk.members(|walk, name| {
+            let value = walk.value()?;
+            if !self.field(name, at.member(name), value, faults) {
+                other(name, value, faults);
+            }
+            Ok(())
+        })?;
+        Ok(true)
     }
 
     /// Takes a field of the envelope. `false` if it is none.

@@ -15,7 +15,7 @@ use crate::clock;
 use crate::draft::{Draft, FIELDS};
 use crate::gauge::Taken;
 use crate::idempotency::{self, Running};
-use crate::json::{self, At, Faults, Value};
+use crate::json::{self, At, Effort, Faults};
 use crate::media;
 use crate::names;
 use crate::node::Node;
@@ -249,26 +249,21 @@ fn json(mut call: Call) -> impl Future<Output = Result<Response, Problem>> + Sen
 /// Everything that is wrong with it.
 pub(crate) fn read(body: &bytes::Bytes, topic: &Arc<str>, limit: usize) -> Result<Read, Problem> {
     let mut faults = Faults::default();
-    let draft = Draft::new(topic, clock::wall_ms()).within(body);
-    let read = envelope(json::parse(body)?, draft, limit, &mut faults);
-    faults.check()?;
-    read.ok_or_else(|| Problem::new(&problem::INTERNAL))
-}
-
-/// A document that is one envelope and nothing else.
-fn envelope<'a>(
-    root: Value<'a>,
-    mut draft: Draft<'a>,
-    limit: usize,
-    faults: &mut Faults,
-) -> Option<Read> {
+    let mut draft = Draft::new(topic, clock::wall_ms()).within(body);
     let at = At::Root;
-    for (name, value) in faults.object(at, root)? {
-        if !draft.field(&name, at.member(&name), value, faults) {
-            faults.unknown(at, &name, &FIELDS);
-        }
+    // One walk proves the document and reads it.
+    let is_object = json::walk(body, Effort::Any, |walk| {
+        draft.fields(walk, at, &mut faults, |name, _, faults| {
+            faults.unknown(at, name, &FIELDS);
+        })
+    })?;
+    let whole = is_object == Some(true) && draft.finish(at, limit, &mut faults);
+    faults.check()?;
+    // With any effort there is always an end, and what is not whole has its fault.
+    match whole {
+        true => Ok(Read::of(draft)),
+        false => Err(Problem::new(&problem::INTERNAL)),
     }
-    draft.finish(at, limit, faults).then(|| Read::of(draft))
 }
 
 /// Sends one message and answers.

@@ -135,34 +135,24 @@ impl Reading {
         let before = entries.last().and_then(|last| last.message.as_ref());
         let tag = before.and_then(|before| before.tag.as_ref());
         let mut draft = Draft::new(&self.topic, self.now).within(body).behind(tag);
-        let is_object = walk.kind() == Kind::Object;
-        if is_object {
-            walk.members(|walk, name| {
-                let value = walk.value()?;
-                let here = at.member(name);
-                if draft.field(name, here, value, &mut faults) {
-                    return Ok(());
-                }
-                match name {
-                    "id" => id = faults.text(here, value, ID_MAX).map(|id| id.into_owned()),
-                    "idempotency_key" => match faults.string(here, value) {
-                        Some(text) if idempotency::is_key(&text) => own = Some(text.into_owned()),
-                        Some(_) => {
-                            let kind = &problem::INVALID_IDEMPOTENCY_KEY;
-                            faults.refuse(kind, here, idempotency::EXPECTED);
-                        }
-                        None => {}
-                    },
-                    _ => {
-                        let known = [&FIELDS[..], &["id", "idempotency_key"]].concat();
-                        faults.unknown(at, name, &known);
+        let is_object = draft.fields(walk, at, &mut faults, |name, value, faults| {
+            let here = at.member(name);
+            match name {
+                "id" => id = faults.text(here, value, ID_MAX).map(|id| id.into_owned()),
+                "idempotency_key" => match faults.string(here, value) {
+                    Some(text) if idempotency::is_key(&text) => own = Some(text.into_owned()),
+                    Some(_) => {
+                        let kind = &problem::INVALID_IDEMPOTENCY_KEY;
+                        faults.refuse(kind, here, idempotency::EXPECTED);
                     }
+                    None => {}
+                },
+                _ => {
+                    let known = [&FIELDS[..], &["id", "idempotency_key"]].concat();
+                    faults.unknown(at, name, &known);
                 }
-                Ok(())
-            })?;
-        } else {
-            faults.object(at, walk.value()?);
-        }
+            }
+        })?;
         // A body that is missing in what is no object was told already.
         let whole = is_object && draft.finish(at, self.limit, &mut faults);
         let Draft {
