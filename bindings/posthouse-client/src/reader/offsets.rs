@@ -320,9 +320,13 @@ impl Reader {
     }
 
     /// The end of a queue for which the group has no offset. Brokers say so of an empty queue too: had its very first
-    /// message come since, the end would be behind it. Asked once more, they say 0 then.
+    /// message come since, the end would be behind it. Asked once more, they say 0 then. What a broadcasting member has done
+    /// they never knew.
     async fn end_for_new(&self, queue: &Queue) -> Result<u64> {
         let end = self.client.max_offset(queue).await?;
+        if self.options.model == Model::Broadcasting {
+            return Ok(end);
+        }
         let stored = self.client.group_offset(&self.group, queue, None).await?;
         Ok(stored.unwrap_or(end))
     }

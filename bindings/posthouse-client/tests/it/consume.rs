@@ -235,6 +235,31 @@ fn a_broadcast_reaches_every_member() {
 }
 
 #[test]
+fn a_broadcasting_member_begins_behind_what_was_there() {
+    everywhere(async |client| {
+        let (topic, group) = (topic(client, 1).await, fresh("group"));
+        send(client, &topic, 0..3).await;
+        let options = PushOptions {
+            model: Model::Broadcasting,
+            from: ConsumeFrom::Last,
+            ..first()
+        };
+        let (member, mut messages) = consume(client, &group, &topic, Filter::All, options).await;
+        // Nobody says when it has found the end.
+        let mut next = 3;
+        let first = loop {
+            send(client, &topic, next..next + 1).await;
+            next += 1;
+            if let Ok(message) = messages.try_recv() {
+                break message;
+            }
+        };
+        assert!(number(&first) >= 3, "{first:?}");
+        member.shutdown().await;
+    });
+}
+
+#[test]
 fn a_broadcasting_member_goes_on_where_its_file_says() {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let file = folder.path().join("group/offsets.json");
