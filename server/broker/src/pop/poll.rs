@@ -105,7 +105,8 @@ impl Broker {
                 queue: ask.queue,
                 expression: "".into(),
                 notify: true,
-                attempt: ask.attempt.map(Into::into),
+                // Whatever that name gets, all notifications of the line are woken for it.
+                attempt: None,
             };
             waits = true;
             if !self.pops.wait(&line, &mut line.lock(), waiter) {
