@@ -24,7 +24,7 @@ pub struct Item<'a> {
     pub known: Option<Known<'a>>,
 }
 
-/// Properties that need not be read any more: beside these two they have nothing that is RocketMQ's own.
+/// Properties that need not be read any more: beside these two they have nothing that a broker looks at in a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Known<'a> {
     /// `UNIQ_KEY`

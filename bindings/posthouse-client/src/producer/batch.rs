@@ -110,7 +110,8 @@ impl Laid {
 
     /// `id`: the one that stands in its properties.
     fn item<'m>(&'m self, message: &'m Message, at: usize, id: &'m str) -> Item<'m> {
-        // Names of RocketMQ's are nobody's own properties; what else a batch's message may have of them are these.
+        // Names of RocketMQ's are nobody's own properties, and of what else a batch's message may have of them brokers look
+        // at these.
         let is_known = message.keys.is_empty() && message.wait;
         Item {
             flag: message.flag,

@@ -8,7 +8,7 @@ use model::tag::tags_code;
 use crate::delay::copy_without;
 
 /// What a send's properties say.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Facts<'a> {
     pub unique_key: Option<&'a str>,
     pub tags_code: i64,
@@ -103,6 +103,21 @@ mod tests {
         let mut out = String::new();
         rewrite(text, true, &mut out);
         assert_eq!(out, "TAGS\u{1}TagA\u{2}KEYS\u{1}k\u{2}");
+    }
+
+    /// What producers say of their messages without a key, and all that may stand beside that.
+    #[test]
+    fn what_is_known_is_what_would_be_read() {
+        let beside = "TRACE_CONTEXT\u{1}00-1-2-01\u{2}";
+        let behind = "__SHARDINGKEY\u{1}k\u{2}colour\u{1}red\u{2}";
+        for (tag, text) in [
+            (None, String::new()),
+            (Some("eu"), "TAGS\u{1}eu\u{2}".to_owned()),
+        ] {
+            let text = format!("UNIQ_KEY\u{1}7F\u{2}{beside}{text}{behind}");
+            let unique_key = "7F";
+            assert_eq!(Facts::known(Known { unique_key, tag }), facts(&text));
+        }
     }
 
     #[test]
