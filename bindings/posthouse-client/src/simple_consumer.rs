@@ -18,7 +18,7 @@ use remoting::code::{request, response};
 use remoting::header::pop::{AckHeader, ChangeInvisibleHeader, NotificationHeader, PopHeader};
 use remoting::{Answer, Command};
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use crate::channel::Channel;
 use crate::client::{Client, Inner};
@@ -78,6 +78,8 @@ impl Default for Receive {
 const POP_MAX: u32 = 32;
 /// Behind the wait: how long an answer may take.
 const SLACK: Duration = Duration::from_secs(10);
+/// How long brokers are left alone that had something, and lent nothing.
+const IN_VAIN: Duration = Duration::from_millis(20);
 
 /// A consumer of messages on loan. Cheap to clone; it has no state that another process with the same
 /// group could not have.
@@ -163,6 +165,7 @@ impl SimpleConsumer {
         let topic = &*self.client.names.full(topic);
         let wanted = Wanted::new(topic, &receive.filter)?;
         let end = Instant::now() + receive.wait;
+        let mut was_told = false;
         loop {
             let left = end.saturating_duration_since(Instant::now());
             let mut brokers = self.brokers(topic).await?;
@@ -191,6 +194,10 @@ impl SimpleConsumer {
                     return Ok(found);
                 }
             }
+            if was_told {
+                // What a broker has may be nothing that this receive gets.
+                sleep_until(end.min(Instant::now() + IN_VAIN)).await;
+            }
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() || (brokers.len() == 1)
                 // It has waited already.
@@ -198,6 +205,7 @@ impl SimpleConsumer {
             {
                 return Ok((Vec::new(), false));
             }
+            was_told = true;
         }
     }
 
