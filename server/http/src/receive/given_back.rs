@@ -9,7 +9,7 @@ use crate::told::Promise;
 /// A message that is given back comes again so soon.
 const SOON: Duration = Duration::from_millis(1);
 
-/// Messages on lease for a caller. Dropped before the caller got them, they are given back.
+/// Messages on lease for a caller. Dropped before the caller got them, they are given back, unless another answer lent them.
 pub(crate) struct Unless {
     consumer: SimpleConsumer,
     leased: Vec<Leased>,
@@ -47,7 +47,8 @@ impl Promise for Unless {
 
 impl Drop for Unless {
     fn drop(&mut self) {
-        if self.leased.is_empty() {
+        // What was lent before may have been told then: those leases are somebody's.
+        if self.leased.is_empty() || self.replayed {
             return;
         }
         let (consumer, leased) = (self.consumer.clone(), std::mem::take(&mut self.leased));
