@@ -156,6 +156,7 @@ impl Shared {
         let mut all = messages.iter().map(Borrow::borrow).enumerate();
         for ids in requests {
             let mut items = Vec::with_capacity(ids.count);
+            // The ids are asked first: behind the last one, no message is taken.
             for (id, (at, message)) in ids.each().zip(&mut all) {
                 items.push(laid.item(message, at, id));
             }

@@ -10,6 +10,7 @@ use posthouse_client::{
     PushOptions, Received, Sent, Settle, Strategy, TopicConfig, TopicName,
 };
 use remoting::Command;
+use remoting::code::request;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::places::{everywhere, fresh, inside, namesrv, over_tcp, run, until};
@@ -110,7 +111,6 @@ fn every_message_comes_once_and_the_next_consumer_goes_on() {
 
 #[test]
 fn a_first_message_that_comes_while_a_group_asks_where_to_begin_is_not_passed_over() {
-    let (heartbeat, members, committed, end, pull) = (34, 38, 14, 30, 11);
     run(async {
         let (sender, mut places) = unbounded_channel();
         let id = Arc::new(OnceLock::<String>::new());
@@ -123,17 +123,18 @@ fn a_first_message_that_comes_while_a_group_asks_where_to_begin_is_not_passed_ov
         };
         // The queue is empty when its group is asked for, and holds one message ever after: as Apache 5 says it.
         let broker = serve(move |asked| match asked.code {
-            code if code == members => {
+            request::GET_CONSUMER_LIST_BY_GROUP => {
                 let list = format!(r#"{{"consumerIdList":["{}"]}}"#, told.get().unwrap());
                 Command::response(0, 0).body(list.into_bytes())
             }
-            code if code != heartbeat && field(asked, "topic") != "t" => Command::response(0, 1),
-            code if code == committed => match was_asked.swap(true, Ordering::AcqRel) {
+            request::HEART_BEAT => Command::response(0, 0),
+            _ if field(asked, "topic") != "t" => Command::response(0, 1),
+            request::QUERY_CONSUMER_OFFSET => match was_asked.swap(true, Ordering::AcqRel) {
                 true => Command::response(0, 0).with("offset", 0),
                 false => Command::response(0, 22).remark("maybe this group consumer boot first"),
             },
-            code if code == end => Command::response(0, 0).with("offset", 1),
-            code if code == pull => {
+            request::GET_MAX_OFFSET => Command::response(0, 0).with("offset", 1),
+            request::PULL_MESSAGE => {
                 let _ = sender.send(field(asked, "queueOffset"));
                 Command::response(0, 1).remark("that is all")
             }

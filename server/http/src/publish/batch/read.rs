@@ -122,7 +122,7 @@ impl Reading {
         Ok(())
     }
 
-    /// Reads the next entry to where it stays: some hundred bytes are copied once.
+    /// Reads the next entry, and puts it behind those before, the last of which may share its tag.
     fn entry<'a>(
         &self,
         walk: &mut Walk<'a>,
